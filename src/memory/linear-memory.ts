@@ -1,0 +1,91 @@
+import { assert, type Hva, hva } from "../base/index.js";
+
+const WASM_PAGE = 65536;
+
+/**
+ * The linear memory of one VM: the engine's tables, every vCPU's state and all guest RAM. Offsets
+ * in it are the "host virtual addresses" of the VM. Regions are handed out from a free list; the
+ * memory grows as needed, up to 4 GiB, and never moves an allocated region.
+ */
+export class LinearMemory {
+  readonly memory: WebAssembly.Memory;
+  readonly #free: { start: number; bytes: number }[] = [];
+  #end: number;
+  #u8: Uint8Array;
+  #view: DataView;
+  #onWrite: (address: Hva, length: number) => void = () => undefined;
+
+  /** `reserved` bytes at the start belong to the engine and are never handed out. */
+  constructor(memory: WebAssembly.Memory, reserved: number) {
+    this.memory = memory;
+    this.#end = Math.ceil(reserved / 4096) * 4096;
+    this.#u8 = new Uint8Array(memory.buffer);
+    this.#view = new DataView(memory.buffer);
+  }
+
+  /** All bytes. Borrowed: valid until the next {@link allocate}. */
+  get u8(): Uint8Array {
+    return this.#u8;
+  }
+
+  /** All bytes, for typed access. Borrowed: valid until the next {@link allocate}. */
+  get view(): DataView {
+    return this.#view;
+  }
+
+  /**
+   * Hands out zeroed memory at a multiple of 4096.
+   * @returns its offset, or undefined when the 4 GiB are used up.
+   */
+  allocate(bytes: number): Hva | undefined {
+    assert(Number.isSafeInteger(bytes) && bytes > 0, "LinearMemory.allocate: size");
+    const size = Math.ceil(bytes / 4096) * 4096;
+    const hole = this.#free.findIndex((range) => range.bytes >= size);
+    if (hole >= 0) {
+      const range = this.#free[hole] as { start: number; bytes: number };
+      const start = range.start;
+      if (range.bytes === size) this.#free.splice(hole, 1);
+      else {
+        range.start += size;
+        range.bytes -= size;
+      }
+      this.#u8.fill(0, start, start + size);
+      return hva(start);
+    }
+    const start = this.#end;
+    const missing = start + size - this.#u8.length;
+    if (missing > 0) {
+      try {
+        this.memory.grow(Math.ceil(missing / WASM_PAGE));
+      } catch {
+        return undefined;
+      }
+      this.#u8 = new Uint8Array(this.memory.buffer);
+      this.#view = new DataView(this.memory.buffer);
+    }
+    this.#end = start + size;
+    return hva(start);
+  }
+
+  /** Gives back what {@link allocate} handed out: the same offset and size. */
+  free(address: Hva, bytes: number): void {
+    const size = Math.ceil(bytes / 4096) * 4096;
+    this.noteWrite(address, size);
+    this.#free.push({ start: address, bytes: size });
+  }
+
+  /** Whether `length` bytes from `address` exist. */
+  contains(address: number, length: number): boolean {
+    return address >= 0 && length >= 0 && address + length <= this.#u8.length;
+  }
+
+  /** Registers who must hear of writes from outside the engine (it drops decoded code there). */
+  onWrite(listener: (address: Hva, length: number) => void): void {
+    this.#onWrite = listener;
+  }
+
+  /** Tells the engine that `length` bytes from `address` were written by someone else. */
+  noteWrite(address: Hva, length: number): void {
+    this.#onWrite(address, length);
+  }
+}

@@ -1,0 +1,34 @@
+/** Where a VM's time comes from. Two implementations: the host's clock and virtual time. */
+export interface Clock {
+  /** Nanoseconds since some fixed start; never goes back. Exact as a number for 104 days. */
+  monotonicNs(): number;
+  /** Nanoseconds since 1970-01-01 UTC, to the precision of a number (256 ns). */
+  realtimeNs(): number;
+  /**
+   * Present on virtual clocks only: time stands still until it is moved. `advance` adds
+   * nanoseconds of executed instructions; `jump` sets the time to a later moment.
+   */
+  readonly virtual?: {
+    advance(ns: number): void;
+    jump(toMonotonicNs: number): void;
+  };
+}
+
+/** A timer that has been armed. */
+export interface TimerHandle {
+  /** Takes the timer back; does nothing when it has fired already. */
+  cancel(): void;
+}
+
+/** Calls back when a moment of {@link Clock.monotonicNs} has come. */
+export interface Timers {
+  /**
+   * Arms a timer. The callback runs between slices of the VM, never inside one, and never before
+   * the deadline; a deadline in the past fires as soon as possible.
+   */
+  arm(deadlineNs: number, callback: () => void): TimerHandle;
+  /** The earliest deadline that is armed, in nanoseconds, or undefined. */
+  nextDeadlineNs(): number | undefined;
+  /** Runs the callbacks of all deadlines that have passed; returns how many. */
+  runDue(): number;
+}

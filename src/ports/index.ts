@@ -1,0 +1,3 @@
+/** The world outside a VM, as interfaces. `hosts/` implements them. */
+export type { Clock, TimerHandle, Timers } from "./clock.js";
+export type { ByteStream, Entropy, Log } from "./streams.js";
