@@ -1,0 +1,209 @@
+/**
+ * Cached decoded blocks. A block is a run of instructions that starts at a linear-memory address
+ * and stays on one page; it is found by that address and the code size, whatever virtual address it
+ * is mapped at. Before its first record lies a header of 32 bytes:
+ *
+ *   -32 key u64 (linear address | code size << 32 | 1 << 40; 0 when dropped)
+ *   -24 next block of the page u32 | -20 instructions i32 | -16 next in the hash bucket u32
+ *
+ * Its last record is 64 bytes long: +32 link when taken, +36 link when not, +40 instructions, +48
+ * target, +56 fall-through (both relative to PAGE_BASE). A link leads to the first record of a block;
+ * DEAD_BLOCK stands for none: its count exceeds every budget and its key matches nothing.
+ */
+import {
+  ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, CODE_SIZE, IRQ_WINDOW, NMI_WINDOW, PAGE_BASE, PAGE_BLOCKS_AT,
+  PAGE_BLOCKS_SIZE, PAGE_CHUNKS_AT, PAGE_CHUNKS_SIZE, PAGE_FLAGS_AT, PAGE_FLAGS_SIZE, RIP, SCRATCH_AT, SEG, SHADOW, TLB,
+} from "./state.gen";
+import { MAX_LENGTH, ROW_END, decode, rowFlags } from "./decode";
+import { R_FAULT, R_JUMP, V_GP, faulted, raiseErr } from "./fault";
+import { stepping } from "./cpu/debug";
+import { PAGE_MASK, TLB_MASK, probeWrite } from "./mem";
+import { fetchPage, ldSlow } from "./mmu/access";
+import { COUNT_DEAD, bucketOf, markCode } from "./smc";
+import { OP_call_mx, OP_jmp_far } from "./fast.gen";
+import { closed, finish, note, startBlock } from "./specialise";
+
+/** A block that is never entered. */
+export const DEAD_BLOCK: u32 = ARENA_AT + 32;
+/** The parts of a 64-bit block's key that are not its address. */
+export const KEY64: u64 = 0x10200000000;
+const FIRST: u32 = ARENA_AT + 128;
+/** No block is started in the last part of the arena: the longest fits into it. */
+const LAST: u32 = ARENA_AT + ARENA_SIZE - 8192;
+const MAX_INSTRUCTIONS: u32 = 96;
+
+let arena: u32 = FIRST;
+/** Changes when all blocks are dropped: pointers from before are void. */
+let generation: u32 = 0;
+let budgetNow: i32 = 0;
+/** Set by lookup() when the instruction at RIP crosses its page and must be stepped. */
+export let mustStep: bool = false;
+
+/** Instructions left, as of the current instruction. */
+export function setBudget(value: i32): void {
+  budgetNow = value;
+}
+/** Instructions left, as of the current instruction. */
+export function getBudget(): i32 {
+  return budgetNow;
+}
+
+/** Empties the cache. Must be called once before the first run. */
+export function dropBlocks(): void {
+  memory.fill(BLOCK_HASH_AT, 0, BLOCK_HASH_SIZE);
+  memory.fill(PAGE_BLOCKS_AT, 0, PAGE_BLOCKS_SIZE);
+  memory.fill(PAGE_CHUNKS_AT, 0, PAGE_CHUNKS_SIZE);
+  memory.fill(PAGE_FLAGS_AT, 0, PAGE_FLAGS_SIZE);
+  arena = FIRST;
+  generation++;
+  store<u64>(DEAD_BLOCK - 32, 0);
+  store<i32>(DEAD_BLOCK - 20, COUNT_DEAD);
+}
+
+/** Bytes of decoded blocks; for statistics. */
+export function arenaUsed(): u32 {
+  return arena - FIRST;
+}
+
+/** What an exit from the interpreter returns when follow() or enter() found no block. */
+export function leaving(): u32 {
+  return faulted() ? R_FAULT : R_JUMP;
+}
+
+/** A fault in the record `p`: sets RIP and the count. */
+export function faultAt(p: u32, budget: i32): u32 {
+  store<u64>(RIP, load<u64>(PAGE_BASE) + <u64>load<u16>(p, 14));
+  budgetNow = budget - <i32>load<u8>(p, 3);
+  return R_FAULT;
+}
+
+/** The read of a read-change-write that missed the TLB: faults as a write. */
+export function rmwSlow(va: u64, size: u32): u64 {
+  probeWrite(va, size);
+  return faulted() ? 0 : ldSlow(va, size);
+}
+
+/**
+ * The block at RIP: its first record, or 0 with a fault raised or mustStep set. Sets PAGE_BASE.
+ */
+export function lookup(): u32 {
+  mustStep = false;
+  const code = load<u32>(CODE_SIZE);
+  const rip = load<u64>(RIP);
+  let va = rip;
+  if (code != 2) {
+    if (rip > <u64>load<u32>(SEG + 16, 4)) {
+      raiseErr(V_GP, 0);
+      return 0;
+    }
+    va = (rip + load<u64>(SEG + 16, 8)) & 0xffffffff;
+  }
+  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
+  let lin: u32;
+  if (load<u64>(e, 24) == (va & PAGE_MASK)) lin = <u32>va + load<u32>(e, 16);
+  else {
+    const page = fetchPage(va);
+    if (page == 0) return 0;
+    lin = page | (<u32>va & 0xfff);
+  }
+  const key: u64 = <u64>lin | (<u64>code << 32) | 0x10000000000;
+  let q = load<u32>(bucketOf(key));
+  while (q != 0) {
+    if (load<u64>(q - 32) == key) break;
+    q = load<u32>(q - 16);
+  }
+  if (q == 0) {
+    q = build(key);
+    if (q == 0) {
+      mustStep = true;
+      return 0;
+    }
+  }
+  store<u64>(PAGE_BASE, rip - <u64>(lin & 0xfff));
+  return q;
+}
+
+/** Decodes the block with this key; 0 when its first instruction crosses the page. */
+function build(key: u64): u32 {
+  if (arena > LAST) dropBlocks();
+  const start = <u32>key;
+  const code = <u32>(key >> 32) & 3;
+  const first = arena + 32;
+  let q = first;
+  let at = start;
+  let count: u32 = 0;
+  startBlock(code == 2);
+  while (count < MAX_INSTRUCTIONS) {
+    const off = at & 0xfff;
+    if (count > 0 && off == 0) break; // the next page begins
+    let from = at;
+    if (off > 0x1000 - MAX_LENGTH) {
+      memory.fill(SCRATCH_AT, 0, 32);
+      memory.copy(SCRATCH_AT, at, 0x1000 - off);
+      from = SCRATCH_AT;
+    }
+    const length = decode(q, from, code, off);
+    if (off + length > 0x1000 || length > MAX_LENGTH) break; // crosses, or to be found too long by step()
+    store<u8>(q, <u8>count, 3);
+    at += length;
+    count++;
+    q = note(q, count);
+    if (closed || (rowFlags & ROW_END) != 0) break;
+  }
+  if (count == 0) return 0;
+  q = finish(q, count, ((at - 1) & 0xfff) + 1);
+  arena = q;
+  markCode(start, at - start);
+  const page = PAGE_BLOCKS_AT + ((start >> 12) << 2);
+  const bucket = bucketOf(key);
+  store<u64>(first - 32, key);
+  store<u32>(first - 24, load<u32>(page));
+  store<i32>(first - 20, count);
+  store<u32>(first - 16, load<u32>(bucket));
+  store<u32>(page, first);
+  store<u32>(bucket, first);
+  return first;
+}
+
+/** Instructions of a block. */
+export function countOf(q: u32): i32 {
+  return load<i32>(q - 20);
+}
+
+/**
+ * Goes from the last record `p` of a block to `target` and remembers the way in the link at `link`.
+ * 0: RIP is set, and the outer loop decides.
+ */
+export function follow(p: u32, target: u64, link: u32, budget: i32): u32 {
+  budgetNow = budget;
+  const same = ((target ^ load<u64>(PAGE_BASE)) & PAGE_MASK) == 0;
+  const op = load<u16>(p);
+  const before = generation;
+  store<u64>(RIP, target);
+  const q = lookup();
+  if (q == 0) return 0;
+  // A link that is not checked on the way must stay on the page.
+  if (before == generation && (same || checksLink(op, link))) store<u32>(p + link, q);
+  return budget < countOf(q) ? 0 : q;
+}
+
+/** Operations that compare the target's address before they use their taken link. */
+function checksLink(op: u32, link: u32): bool {
+  return link == 32 && op >= OP_jmp_far && op <= OP_call_mx;
+}
+
+/** Whether the outer loop has something to look at before the next instruction. */
+export function attention(): bool {
+  return (
+    (load<u32>(SHADOW) | load<u32>(IRQ_WINDOW) | load<u32>(NMI_WINDOW)) != 0 ||
+    stepping()
+  );
+}
+
+/** After an instruction that set RIP: the next block, or 0 for the outer loop. */
+export function enter(budget: i32): u32 {
+  budgetNow = budget;
+  if (attention()) return 0;
+  const q = lookup();
+  return q == 0 || budget < countOf(q) ? 0 : q;
+}

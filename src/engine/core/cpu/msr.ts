@@ -1,0 +1,123 @@
+/**
+ * RDMSR and WRMSR (AMD64 manual volume 2, appendix A). The core keeps the registers that change
+ * how instructions run; all others leave run() with X_RDMSR or X_WRMSR.
+ */
+import {
+  CPL, CR0, EFER, EXIT_ADDR, EXIT_DATA, GPR, KERNEL_GS_BASE, LSTAR, CSTAR, PAT, SEG, SFMASK, STAR, SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP,
+  TSC_AUX,
+} from "../state.gen";
+import { R_NEXT, V_GP, X_RDMSR, X_WRMSR, raiseErr, raiseExit } from "../fault";
+import { flushAll } from "../mmu/tlb";
+import { leaveTo } from "./ip";
+import { CR0_PG, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE } from "./mode";
+
+const RAX: u32 = GPR;
+const RCX: u32 = GPR + 8;
+const RDX: u32 = GPR + 16;
+
+const MSR_EFER: u32 = 0xc0000080;
+const MSR_PAT: u32 = 0x277;
+const MSR_SYSENTER_CS: u32 = 0x174;
+const MSR_LSTAR: u32 = 0xc0000082;
+const MSR_CSTAR: u32 = 0xc0000083;
+const MSR_TSC_AUX: u32 = 0xc0000103;
+
+/** Where an MSR lies in the state block; 0 for those the core does not keep. */
+function place(index: u32): u32 {
+  switch (index) {
+    case 0x174: return SYSENTER_CS;
+    case 0x175: return SYSENTER_ESP;
+    case 0x176: return SYSENTER_EIP;
+    case 0x277: return PAT;
+    case 0xc0000080: return EFER;
+    case 0xc0000081: return STAR;
+    case 0xc0000082: return LSTAR;
+    case 0xc0000083: return CSTAR;
+    case 0xc0000084: return SFMASK;
+    case 0xc0000100: return SEG + 4 * 16 + 8;
+    case 0xc0000101: return SEG + 5 * 16 + 8;
+    case 0xc0000102: return KERNEL_GS_BASE;
+    case 0xc0000103: return TSC_AUX;
+    default: return 0;
+  }
+}
+
+/** Whether a value is one of the registers' that must be canonical addresses. */
+function holdsAddress(index: u32): bool {
+  return index == 0x175 || index == 0x176 || index == MSR_LSTAR || index == MSR_CSTAR || (index >= 0xc0000100 && index <= 0xc0000102);
+}
+
+function canonical(value: u64): bool {
+  return <u64>((<i64>value << 16) >> 16) == value;
+}
+
+/** Memory types of PAT are 0, 1, 4, 5, 6, 7. */
+function goodPat(value: u64): bool {
+  for (let i: u64 = 0; i < 64; i += 8) {
+    const type = <u32>(value >> i) & 0xff;
+    if (type > 7 || type == 2 || type == 3) return false;
+  }
+  return true;
+}
+
+/** Writes EFER; LMA stays. False when the value is not allowed. */
+function writeEfer(value: u64, fromGuest: bool): bool {
+  const old = load<u64>(EFER);
+  if ((value & ~(<u64>(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE))) != 0) return false;
+  if (fromGuest && ((old ^ value) & EFER_LME) != 0 && (load<u32>(CR0) & CR0_PG) != 0) return false;
+  const next = fromGuest ? (value & ~(<u64>EFER_LMA)) | (old & EFER_LMA) : value;
+  store<u64>(EFER, next);
+  if (((old ^ next) & EFER_NXE) != 0) flushAll();
+  return true;
+}
+
+function writeMsr(index: u32, value: u64, fromGuest: bool): bool {
+  if (index == MSR_EFER) return writeEfer(value, fromGuest);
+  if (holdsAddress(index) && !canonical(value)) return false;
+  if (index == MSR_PAT && !goodPat(value)) return false;
+  if ((index == MSR_TSC_AUX || index == MSR_SYSENTER_CS) && value >> 32 != 0) return false;
+  store<u64>(place(index), value);
+  return true;
+}
+
+/** Whether the core keeps this MSR. */
+export function msrKnown(index: u32): bool {
+  return place(index) != 0;
+}
+
+/** Value of an MSR the core keeps; 0 for others. */
+export function hostReadMsr(index: u32): u64 {
+  const at = place(index);
+  return at == 0 ? 0 : load<u64>(at);
+}
+
+/** Sets an MSR from outside, LMA included. False when the core does not keep it, or the value is not allowed. */
+export function hostWriteMsr(index: u32, value: u64): bool {
+  return place(index) != 0 && writeMsr(index, value, false);
+}
+
+export function rdmsr(p: u32): u32 {
+  if (load<u32>(CPL) != 0) return raiseErr(V_GP, 0);
+  const index = load<u32>(RCX);
+  const at = place(index);
+  if (at == 0) {
+    store<u64>(EXIT_ADDR, index);
+    return raiseExit(X_RDMSR);
+  }
+  const value = load<u64>(at);
+  store<u64>(RAX, value & 0xffffffff);
+  store<u64>(RDX, value >> 32);
+  return R_NEXT;
+}
+
+export function wrmsr(p: u32): u32 {
+  if (load<u32>(CPL) != 0) return raiseErr(V_GP, 0);
+  const index = load<u32>(RCX);
+  const value: u64 = <u64>load<u32>(RAX) | (<u64>load<u32>(RDX) << 32);
+  if (place(index) == 0) {
+    store<u64>(EXIT_ADDR, index);
+    store<u64>(EXIT_DATA, value);
+    return raiseExit(X_WRMSR);
+  }
+  return writeMsr(index, value, true) ? leaveTo(p) : raiseErr(V_GP, 0);
+}

@@ -1,0 +1,192 @@
+/**
+ * FXSAVE FXRSTOR XSAVE XSAVEOPT XRSTOR for the x87 and SSE state (Intel SDM volume 1, 10.5 and chapter 13;
+ * volume 2). XSAVEOPT leaves out what is in its initial state, and nothing else. The compacted format
+ * (XSAVEC, XSAVES) does not exist.
+ */
+import { CODE_SIZE, CR0, CR4, FCS, FCW, FDP, FDS, FIP, FOP, FPR, FSW, FTW, GPR, MXCSR, XCR0, XMM } from "../state.gen";
+import { R_FAULT, R_NEXT, V_GP, V_NM, V_UD, faulted, raise, raiseErr } from "../fault";
+import { Rec, RF_W } from "../record";
+import { eaLinear } from "../operands";
+import { ld, st as stMem, ld128, st128, probeWrite } from "../mem";
+import { st } from "./regs";
+import { initFpu, setStatus } from "./x87-control";
+
+const CR0_TS: u64 = 8;
+const CR0_EM_TS: u64 = 12;
+const CR4_OSFXSR: u64 = 0x200;
+const CR4_OSXSAVE: u64 = 0x40000;
+/** Bits of MXCSR that may be set. */
+export const MXCSR_MASK: u32 = 0xffff;
+const MXCSR_INIT: u32 = 0x1f80;
+const X87: u64 = 1;
+const SSE: u64 = 2;
+
+/** XMM registers that the code size can name. */
+function xmmCount(): u32 {
+  return load<u32>(CODE_SIZE) == 2 ? 16 : 8;
+}
+
+/** Stores control words, pointers and the x87 registers. */
+function putX87(va: u64, wide: bool): void {
+  stMem<u64>(va, <u64>load<u32>(FCW) | (<u64>load<u32>(FSW) << 16) | (<u64>load<u32>(FTW) << 32) | (<u64>load<u32>(FOP) << 48));
+  if (wide) {
+    stMem<u64>(va + 8, load<u64>(FIP));
+    stMem<u64>(va + 16, load<u64>(FDP));
+  } else {
+    stMem<u64>(va + 8, <u64>load<u32>(FIP) | (<u64>load<u32>(FCS) << 32));
+    stMem<u64>(va + 16, <u64>load<u32>(FDP) | (<u64>load<u32>(FDS) << 32));
+  }
+  for (let i: u32 = 0; i < 8; i++) st128(va + 32 + i * 16, v128.load(st(i)));
+}
+
+function putMxcsr(va: u64): void {
+  stMem<u64>(va + 24, <u64>load<u32>(MXCSR) | (<u64>MXCSR_MASK << 32));
+}
+
+function putXmm(va: u64): void {
+  const count = xmmCount();
+  for (let i: u32 = 0; i < count; i++) st128(va + 160 + i * 16, v128.load(XMM + (i << 4)));
+}
+
+/** Loads what putX87() stores. */
+function getX87(va: u64, wide: bool): void {
+  const head = ld<u64>(va);
+  store<u32>(FCW, (<u32>head & 0x1f3f) | 0x40);
+  setStatus(<u32>head >> 16);
+  store<u32>(FTW, <u32>(head >> 32) & 0xff);
+  store<u32>(FOP, <u32>(head >> 48) & 0x7ff);
+  const ip = ld<u64>(va + 8), dp = ld<u64>(va + 16);
+  store<u64>(FIP, wide ? ip : ip & 0xffffffff);
+  store<u64>(FDP, wide ? dp : dp & 0xffffffff);
+  for (let i: u32 = 0; i < 8; i++) {
+    store<u64>(st(i), ld<u64>(va + 32 + i * 16));
+    store<u64>(st(i), ld<u64>(va + 40 + i * 16) & 0xffff, 8);
+  }
+}
+
+function getXmm(va: u64): void {
+  const count = xmmCount();
+  for (let i: u32 = 0; i < count; i++) v128.store(XMM + (i << 4), ld128(va + 160 + i * 16));
+}
+
+/** Makes the read of `size` bytes fault before anything has changed. */
+function probeRead(va: u64, size: u32): bool {
+  ld<u8>(va);
+  if (!faulted()) ld<u8>(va + size - 1);
+  return !faulted();
+}
+
+/** The area's address after the checks that FXSAVE and FXRSTOR share; check faulted(). */
+function area(p: u32, size: u32, align: u64, write: bool): u64 {
+  const va = eaLinear(p, size, write);
+  if (faulted()) return 0;
+  if (va & (align - 1)) raiseErr(V_GP, 0);
+  else if (write) probeWrite(va, size);
+  else probeRead(va, size);
+  return va;
+}
+
+/** FXSAVE, FXSAVE64. */
+export function fxsave(p: u32): u32 {
+  if (load<u64>(CR0) & CR0_EM_TS) return raise(V_NM);
+  const va = area(p, 512, 16, true);
+  if (faulted()) return R_FAULT;
+  putX87(va, (Rec.flags(p) & RF_W) != 0);
+  putMxcsr(va);
+  if (load<u64>(CR4) & CR4_OSFXSR) putXmm(va);
+  return faulted() ? R_FAULT : R_NEXT;
+}
+
+/** FXRSTOR, FXRSTOR64. */
+export function fxrstor(p: u32): u32 {
+  if (load<u64>(CR0) & CR0_EM_TS) return raise(V_NM);
+  const va = area(p, 512, 16, false);
+  if (faulted()) return R_FAULT;
+  const sse = (load<u64>(CR4) & CR4_OSFXSR) != 0;
+  const mxcsr = ld<u32>(va + 24);
+  if (faulted()) return R_FAULT;
+  if (mxcsr & ~MXCSR_MASK) return raiseErr(V_GP, 0);
+  getX87(va, (Rec.flags(p) & RF_W) != 0);
+  if (sse) {
+    store<u32>(MXCSR, mxcsr);
+    getXmm(va);
+  }
+  return faulted() ? R_FAULT : R_NEXT;
+}
+
+/** Checks of the XSAVE family. */
+function xsaveAvailable(): bool {
+  if (!(load<u64>(CR4) & CR4_OSXSAVE)) raise(V_UD);
+  else if (load<u64>(CR0) & CR0_TS) raise(V_NM);
+  return !faulted();
+}
+
+/** The components that EDX:EAX asks for and XCR0 allows. */
+function requested(): u64 {
+  return (<u64>load<u32>(GPR) | (<u64>load<u32>(GPR + 16) << 32)) & load<u64>(XCR0);
+}
+
+/** The components that are not in their initial state. */
+function inUse(): u64 {
+  let used: u64 = 0;
+  let some: u64 = load<u64>(FIP) | load<u64>(FDP);
+  for (let i: u32 = 0; i < 8; i++) some |= load<u64>(FPR + (i << 4)) | load<u64>(FPR + (i << 4), 8);
+  if (some || load<u32>(FCW) != 0x37f || load<u32>(FSW) || load<u32>(FTW) || load<u32>(FOP)) used = X87;
+  let xmm = i64x2.splat(0);
+  const count = xmmCount();
+  for (let i: u32 = 0; i < count; i++) xmm = v128.or(xmm, v128.load(XMM + (i << 4)));
+  if (v128.any_true(xmm)) used |= SSE;
+  return used;
+}
+
+/** XSAVE or XSAVEOPT: the components `write` of those asked for, and the header. */
+function save(p: u32, optimise: bool): u32 {
+  if (!xsaveAvailable()) return R_FAULT;
+  const va = area(p, 576, 64, true);
+  if (faulted()) return R_FAULT;
+  const asked = requested(), used = inUse();
+  const write = optimise ? asked & used : asked;
+  const before = ld<u64>(va + 512);
+  if (faulted()) return R_FAULT;
+  if (write & X87) putX87(va, (Rec.flags(p) & RF_W) != 0);
+  if (write & SSE) putXmm(va);
+  if (asked & SSE) putMxcsr(va);
+  stMem<u64>(va + 512, (before & ~asked) | (asked & used));
+  return faulted() ? R_FAULT : R_NEXT;
+}
+
+/** XSAVE, XSAVE64. */
+export function xsave(p: u32): u32 {
+  return save(p, false);
+}
+
+/** XSAVEOPT, XSAVEOPT64. */
+export function xsaveopt(p: u32): u32 {
+  return save(p, true);
+}
+
+/** XRSTOR, XRSTOR64. */
+export function xrstor(p: u32): u32 {
+  if (!xsaveAvailable()) return R_FAULT;
+  const va = area(p, 576, 64, false);
+  if (faulted()) return R_FAULT;
+  const present = ld<u64>(va + 512);
+  const rest = ld<u64>(va + 520) | ld<u64>(va + 528);
+  const mxcsr = ld<u32>(va + 24);
+  if (faulted()) return R_FAULT;
+  const asked = requested();
+  if (rest || present & ~load<u64>(XCR0) || (asked & SSE && mxcsr & ~MXCSR_MASK)) return raiseErr(V_GP, 0);
+  if (asked & X87) {
+    if (present & X87) getX87(va, (Rec.flags(p) & RF_W) != 0);
+    else {
+      initFpu();
+      memory.fill(FPR, 0, 128);
+    }
+  }
+  if (asked & SSE) {
+    store<u32>(MXCSR, mxcsr);
+    if (present & SSE) getXmm(va);
+    else memory.fill(XMM, 0, xmmCount() << 4);
+  }
+  return faulted() ? R_FAULT : R_NEXT;
+}

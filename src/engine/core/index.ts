@@ -1,0 +1,10 @@
+/** What the engine exports to engine/bridge. */
+export { arenaUsed, dropBlocks } from "./blocks";
+export { hostTranslate } from "./mmu/access";
+export { setSlot, setSlotCount } from "./mmu/slots";
+export { dropAllWriteTags, flushAllVcpus, initMmu, setTlbArea, tlbAreaBytes } from "./mmu/tlb";
+export { hostReadMsr, hostWriteMsr, msrKnown } from "./cpu/msr";
+export { syncMode, updateMode } from "./cpu/mode";
+export { getFlags, setFlags } from "./flags";
+export { run, setDecodeEach } from "./run";
+export { hostWrote } from "./smc";

@@ -1,0 +1,228 @@
+/**
+ * The software TLB of a vCPU: three halves, for user mode, for supervisor mode with SMAP in force,
+ * and for supervisor mode without it. A half has TLB_ENTRIES entries of 32 bytes, indexed by bits
+ * 12 to 21 of the address:
+ *
+ *   0 tag for reads u64 | 8 tag for writes u64 | 16 addend u32 | 20 flags u32 | 24 tag for fetches u64
+ *
+ * A tag is the page's linear address when that kind of access may go ahead, else TAG_NONE. Linear
+ * memory address = guest address + addend. Behind the halves is a log of the entries in use, so
+ * that a flush costs what was filled, and what INVLPG needs for pages that fill many entries.
+ */
+import { TLB_ENTRIES, TLB_MASK, PAGE_MASK } from "../layout";
+import { EMPTY_TLB_AT, EMPTY_TLB_SIZE, TLB_ALL } from "../state.gen";
+
+export const HALF_BYTES: u32 = TLB_ENTRIES * 32;
+/** A tag that no page has. */
+export const TAG_NONE: u64 = 1;
+
+/** flags: the entry is in use and in the log. */
+export const TE_USED: u32 = 1;
+/** flags: global, survives CR3 loads. */
+export const TE_GLOBAL: u32 = 2;
+/** flags: writes are allowed, and if their tag is missing it is because the page holds code. */
+export const TE_WRITE: u32 = 4;
+/** flags: log2 of the size of the guest's page, in bits 8 to 15. */
+export const TE_SIZE_SHIFT: u32 = 8;
+
+// Behind the halves: count u32, epoch u32 of the walk cache, bloom filter of large pages, the walk
+// cache, and the log (u16 each: number of the entry in the area).
+const COUNT: u32 = HALF_BYTES * 3;
+const EPOCH: u32 = COUNT + 4;
+const BLOOM: u32 = COUNT + 0x40;
+const BLOOM_BYTES: u32 = 64;
+/** Offset of the walk cache (see walk.ts) in the area: WALK_ENTRIES of 32 bytes. */
+export const WALK_CACHE: u32 = COUNT + 0x80;
+export const WALK_ENTRIES: u32 = 64;
+const LOG: u32 = WALK_CACHE + WALK_ENTRIES * 32;
+
+/** Size of a vCPU's TLB area; a multiple of 4096. */
+export const TLB_AREA_BYTES: u32 = (LOG + TLB_ENTRIES * 3 * 2 + 0xfff) & ~0xfff;
+
+/** Highest number of vCPUs of a VM. */
+export const MAX_VCPUS: u32 = 1024;
+const AREAS: u32 = <u32>memory.data(4096);
+let areaCount: u32 = 0;
+
+/** Prepares what must exist before any vCPU: the TLB that never hits. */
+export function initMmu(): void {
+  for (let at: u32 = EMPTY_TLB_AT; at < EMPTY_TLB_AT + EMPTY_TLB_SIZE; at += 32) clearEntry(at);
+  areaCount = 0;
+}
+
+/** How many bytes setTlbArea() needs. */
+export function tlbAreaBytes(): u32 {
+  return TLB_AREA_BYTES;
+}
+
+/** Gives vCPU `index` (below MAX_VCPUS) its TLB: TLB_AREA_BYTES at `address`, aligned to 64. */
+export function setTlbArea(index: u32, address: u32): void {
+  if (index >= MAX_VCPUS) return;
+  store<u32>(AREAS + (index << 2), address);
+  if (index >= areaCount) areaCount = index + 1;
+  for (let at = address; at < address + COUNT; at += 32) clearEntry(at);
+  memory.fill(address + COUNT, 0, TLB_AREA_BYTES - COUNT);
+  store<u32>(address, 1, EPOCH);
+}
+
+function clearEntry(at: u32): void {
+  store<u64>(at, TAG_NONE);
+  store<u64>(at, TAG_NONE, 8);
+  store<u64>(at, 0, 16);
+  store<u64>(at, TAG_NONE, 24);
+}
+
+/** The entry that would hold `va` in half 0, 1 or 2 of the running vCPU. */
+export function tlbEntry(half: u32, va: u64): u32 {
+  return load<u32>(TLB_ALL) + half * HALF_BYTES + ((<u32>va >> 7) & TLB_MASK);
+}
+
+/** Takes an entry into use: logs it, and notes a large page for INVLPG. The tags are the caller's. */
+export function useEntry(e: u32, va: u64, flags: u32): void {
+  const area = load<u32>(TLB_ALL);
+  if ((load<u32>(e, 20) & TE_USED) == 0) {
+    const n = load<u32>(area, COUNT);
+    store<u16>(area + (n << 1), (e - area) >> 5, LOG);
+    store<u32>(area, n + 1, COUNT);
+  }
+  store<u32>(e, flags | TE_USED, 20);
+  const size = (flags >> TE_SIZE_SHIFT) & 0xff;
+  if (size > 12) {
+    const bit = bloomBit(va >> size);
+    const at = area + (bit >> 3);
+    store<u8>(at, load<u8>(at, BLOOM) | <u8>(<u32>1 << (bit & 7)), BLOOM);
+  }
+}
+
+function bloomBit(number: u64): u32 {
+  return <u32>(number ^ (number >> 9)) & (BLOOM_BYTES * 8 - 1);
+}
+
+function mayHaveLarge(area: u32, number: u64): bool {
+  const bit = bloomBit(number);
+  return (load<u8>(area + (bit >> 3), BLOOM) & (1 << (bit & 7))) != 0;
+}
+
+/** The number of the walk cache's current generation, at most 2^21 - 1. */
+export function walkEpoch(area: u32): u32 {
+  return load<u32>(area, EPOCH);
+}
+
+/** Forgets the cached page-directory entries of an area. */
+function dropWalks(area: u32): void {
+  const epoch = load<u32>(area, EPOCH) + 1;
+  if (epoch < 1 << 21) {
+    store<u32>(area, epoch, EPOCH);
+    return;
+  }
+  memory.fill(area + WALK_CACHE, 0, WALK_ENTRIES * 32);
+  store<u32>(area, 1, EPOCH);
+}
+
+function flushArea(area: u32): void {
+  const n = load<u32>(area, COUNT);
+  for (let i: u32 = 0; i < n; i++) clearEntry(area + (<u32>load<u16>(area + (i << 1), LOG) << 5));
+  store<u32>(area, 0, COUNT);
+  memory.fill(area + BLOOM, 0, BLOOM_BYTES);
+  dropWalks(area);
+}
+
+/** Flushes everything of the running vCPU, global entries too. */
+export function flushAll(): void {
+  flushArea(load<u32>(TLB_ALL));
+}
+
+/** Flushes what a load of CR3 flushes: everything that is not global. */
+export function flushNonGlobal(): void {
+  const area = load<u32>(TLB_ALL);
+  const n = load<u32>(area, COUNT);
+  let kept: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    const number = load<u16>(area + (i << 1), LOG);
+    const e: u32 = area + (<u32>number << 5);
+    if ((load<u32>(e, 20) & TE_GLOBAL) != 0) {
+      store<u16>(area + (kept << 1), number, LOG);
+      kept++;
+    } else clearEntry(e);
+  }
+  store<u32>(area, kept, COUNT);
+  dropWalks(area);
+}
+
+function holds(e: u32, page: u64): bool {
+  return load<u64>(e) == page || load<u64>(e, 8) == page || load<u64>(e, 24) == page;
+}
+
+/** The page that an entry in use translates. */
+function pageOf(e: u32): u64 {
+  if (load<u64>(e) != TAG_NONE) return load<u64>(e);
+  return load<u64>(e, 24) != TAG_NONE ? load<u64>(e, 24) : load<u64>(e, 8);
+}
+
+/** Makes an entry unusable but leaves it in the log, where a flush will find it. */
+function dropEntry(e: u32): void {
+  store<u64>(e, TAG_NONE);
+  store<u64>(e, TAG_NONE, 8);
+  store<u64>(e, TAG_NONE, 24);
+  store<u32>(e, TE_USED, 20);
+}
+
+/** INVLPG: flushes the page of `va`, whatever its size, global or not, in all halves. */
+export function flushPage(va: u64): void {
+  const area = load<u32>(TLB_ALL);
+  const page = va & PAGE_MASK;
+  let e = area + ((<u32>va >> 7) & TLB_MASK);
+  for (let half = 0; half < 3; half++, e += HALF_BYTES) {
+    if (holds(e, page)) dropEntry(e);
+  }
+  dropWalks(area);
+  if (mayHaveLarge(area, va >> 21) || mayHaveLarge(area, va >> 22) || mayHaveLarge(area, va >> 30)) {
+    dropFragments(area, va);
+  }
+}
+
+function dropFragments(area: u32, va: u64): void {
+  const n = load<u32>(area, COUNT);
+  for (let i: u32 = 0; i < n; i++) {
+    const e: u32 = area + (<u32>load<u16>(area + (i << 1), LOG) << 5);
+    const size = (load<u32>(e, 20) >> TE_SIZE_SHIFT) & 0xff;
+    if (size > 12 && pageOf(e) >> size == va >> size) dropEntry(e);
+  }
+}
+
+/** Flushes the TLBs of all vCPUs: the slot table changed. */
+export function flushAllVcpus(): void {
+  for (let i: u32 = 0; i < areaCount; i++) {
+    const area = load<u32>(AREAS + (i << 2));
+    if (area != 0) flushArea(area);
+  }
+}
+
+/** Takes away all write tags of the page at linear address `lin`: it now holds decoded code. */
+export function dropWriteTags(lin: u32): void {
+  const target = lin & ~0xfff;
+  for (let v: u32 = 0; v < areaCount; v++) {
+    const area = load<u32>(AREAS + (v << 2));
+    if (area == 0) continue;
+    const n = load<u32>(area, COUNT);
+    for (let i: u32 = 0; i < n; i++) {
+      const e: u32 = area + (<u32>load<u16>(area + (i << 1), LOG) << 5);
+      const tag = load<u64>(e, 8);
+      if (tag != TAG_NONE && <u32>tag + load<u32>(e, 16) == target) store<u64>(e, TAG_NONE, 8);
+    }
+  }
+}
+
+/** Takes away every write tag of every vCPU: writes must be logged again. */
+export function dropAllWriteTags(): void {
+  for (let v: u32 = 0; v < areaCount; v++) {
+    const area = load<u32>(AREAS + (v << 2));
+    if (area == 0) continue;
+    const n = load<u32>(area, COUNT);
+    for (let i: u32 = 0; i < n; i++) {
+      const e: u32 = area + (<u32>load<u16>(area + (i << 1), LOG) << 5);
+      store<u64>(e, TAG_NONE, 8);
+      store<u32>(e, load<u32>(e, 20) & ~TE_WRITE, 20);
+    }
+  }
+}

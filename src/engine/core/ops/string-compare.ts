@@ -1,0 +1,102 @@
+/**
+ * CMPS SCAS, alone and repeated while equal (F3) or unequal (F2) (SDM vol. 2, under these names).
+ * The flags are those of the last comparison. They are set when the instruction ends, so that a
+ * fault in an element, or a pause, leaves the flags from before the instruction (SDM vol. 2, CMPS).
+ */
+import { RF_REP, Rec } from "../record";
+import { R_FAULT, R_JUMP, R_NEXT, faulted } from "../fault";
+import { linear } from "../operands";
+import { ld } from "../mem";
+import { K_SUB, setCc } from "../flags";
+import { advance, countDone, elementDone, offsetIn, quantum, remaining, repeats, span, spanHost, stepOf } from "./repeat";
+import { source } from "./string";
+import { RAX, RDI, RSI } from "./regs";
+
+/** Ends with the flags of comparing `a` with `b`. */
+function compared<T>(a: T, b: T): u32 {
+  setCc<T>(K_SUB, <T>(a - b), b);
+  return R_NEXT;
+}
+
+/** The element at ES:rDI. May raise. */
+function target<T>(p: u32): T {
+  const va = linear(0, offsetIn(p, RDI), sizeof<T>(), false);
+  if (faulted()) return <T>0;
+  return ld<T>(va);
+}
+
+/** CMPS [rSI],[rDI]. */
+export function cmps<T>(p: u32): u32 {
+  const repeated = repeats(p);
+  const goOn = (Rec.flags(p) & RF_REP) != 0;
+  if (repeated) {
+    countDone(p, 0); // ECX as the count clears the upper half in any case
+    if (remaining(p) == 0) return R_NEXT;
+  }
+  let work = quantum();
+  while (true) {
+    const b = target<T>(p); // processors read this side first
+    if (faulted()) return R_FAULT;
+    const a = source<T>(p);
+    if (faulted()) return R_FAULT;
+    const step = stepOf<T>();
+    advance(p, RSI, step);
+    advance(p, RDI, step);
+    if (!repeated) return compared<T>(a, b);
+    countDone(p, 1);
+    elementDone();
+    if ((a == b) != goOn || remaining(p) == 0) return compared<T>(a, b);
+    if (work <= 1) return R_JUMP;
+    work -= goOn ? 1 + passEqual<T>(p) : 1;
+  }
+}
+
+/** Passes elements that are equal, inside one page of each side, but leaves one to be compared. */
+function passEqual<T>(p: u32): i32 {
+  if (stepOf<T>() < 0) return 0;
+  let n = span(p, Rec.seg(p), offsetIn(p, RSI), remaining(p) - 1, sizeof<T>(), false);
+  if (n == 0) return 0;
+  const one = spanHost;
+  n = span(p, 0, offsetIn(p, RDI), n, sizeof<T>(), false);
+  const other = spanHost;
+  let i: u32 = 0;
+  while (i < n && load<T>(one + i * <u32>sizeof<T>()) == load<T>(other + i * <u32>sizeof<T>())) i++;
+  advance(p, RSI, i * <u32>sizeof<T>());
+  advance(p, RDI, i * <u32>sizeof<T>());
+  countDone(p, i);
+  return i >> 2;
+}
+
+/** SCAS rAX,[rDI]. */
+export function scas<T>(p: u32): u32 {
+  const a = load<T>(RAX);
+  const repeated = repeats(p);
+  const goOn = (Rec.flags(p) & RF_REP) != 0;
+  if (repeated) {
+    countDone(p, 0); // ECX as the count clears the upper half in any case
+    if (remaining(p) == 0) return R_NEXT;
+  }
+  let work = quantum();
+  while (true) {
+    const b = target<T>(p);
+    if (faulted()) return R_FAULT;
+    advance(p, RDI, stepOf<T>());
+    if (!repeated) return compared<T>(a, b);
+    countDone(p, 1);
+    elementDone();
+    if ((a == b) != goOn || remaining(p) == 0) return compared<T>(a, b);
+    if (work <= 1) return R_JUMP;
+    work -= 1 + passWhile<T>(p, a, goOn);
+  }
+}
+
+/** Passes elements whose equality with `a` is `equal`, inside one page, but leaves one. */
+function passWhile<T>(p: u32, a: T, equal: bool): i32 {
+  if (stepOf<T>() < 0) return 0;
+  const n = span(p, 0, offsetIn(p, RDI), remaining(p) - 1, sizeof<T>(), false);
+  let i: u32 = 0;
+  while (i < n && (load<T>(spanHost + i * <u32>sizeof<T>()) == a) == equal) i++;
+  advance(p, RDI, i * <u32>sizeof<T>());
+  countDone(p, i);
+  return i >> 2;
+}

@@ -1,0 +1,151 @@
+/**
+ * MOVS STOS LODS, alone and repeated (SDM vol. 2, under these names). Upwards, what lies in one page
+ * of ordinary memory is moved at once, as soon as its first element has filled the TLB.
+ */
+import { Rec } from "../record";
+import { R_FAULT, R_JUMP, R_NEXT, faulted } from "../fault";
+import { linear, wrReg } from "../operands";
+import { ld, st } from "../mem";
+import { advance, countDone, elementDone, offsetIn, quantum, remaining, repeats, span, spanHost, stepOf } from "./repeat";
+import { RAX, RDI, RSI, bits } from "./regs";
+
+/** The element at rSI. May raise. */
+export function source<T>(p: u32): T {
+  const va = linear(Rec.seg(p), offsetIn(p, RSI), sizeof<T>(), false);
+  if (faulted()) return <T>0;
+  return ld<T>(va);
+}
+
+/** Writes the element at ES:rDI. May raise. */
+function destination<T>(p: u32, value: T): void {
+  const va = linear(0, offsetIn(p, RDI), sizeof<T>(), true);
+  if (!faulted()) st<T>(va, value);
+}
+
+/**
+ * With 32-bit addresses in 64-bit code the registers lose their upper halves even when no element is
+ * done; processors do the same.
+ */
+function cutRegisters(p: u32): void {
+  countDone(p, 0);
+  advance(p, RDI, 0);
+}
+
+/** MOVS [rDI],[rSI]. */
+export function movs<T>(p: u32): u32 {
+  if (!repeats(p)) return moveOne<T>(p) ? R_NEXT : R_FAULT;
+  cutRegisters(p);
+  advance(p, RSI, 0);
+  for (let work = quantum(); work > 0; work--) {
+    const count = remaining(p);
+    if (count == 0) return R_NEXT;
+    if (!moveOne<T>(p)) return R_FAULT;
+    countDone(p, 1);
+    elementDone();
+    if (work > 1) work -= moveSpan<T>(p, count - 1);
+  }
+  return remaining(p) == 0 ? R_NEXT : R_JUMP;
+}
+
+function moveOne<T>(p: u32): bool {
+  const v = source<T>(p);
+  if (faulted()) return false;
+  destination<T>(p, v);
+  if (faulted()) return false;
+  const step = stepOf<T>();
+  advance(p, RSI, step);
+  advance(p, RDI, step);
+  return true;
+}
+
+/** Moves up to `count` elements inside one page of source and destination; returns the work done. */
+function moveSpan<T>(p: u32, count: u64): i32 {
+  if (count == 0 || stepOf<T>() < 0) return 0;
+  let n = span(p, Rec.seg(p), offsetIn(p, RSI), count, sizeof<T>(), false);
+  if (n == 0) return 0;
+  const from = spanHost;
+  n = span(p, 0, offsetIn(p, RDI), n, sizeof<T>(), true);
+  if (n == 0) return 0;
+  const bytes = n * <u32>sizeof<T>();
+  copyUpwards<T>(spanHost, from, bytes);
+  advance(p, RSI, bytes);
+  advance(p, RDI, bytes);
+  countDone(p, n);
+  return bytes >> 4;
+}
+
+/** Copies element by element from low to high addresses, as seen when the ranges overlap. */
+function copyUpwards<T>(to: u32, from: u32, bytes: u32): void {
+  const distance = to - from;
+  if (to <= from || distance >= bytes) memory.copy(to, from, bytes);
+  else if (distance < 16) {
+    for (let i: u32 = 0; i < bytes; i += <u32>sizeof<T>()) store<T>(to + i, load<T>(from + i));
+  } else {
+    // The source repeats itself with this distance; each piece reads only what is final.
+    for (let i: u32 = 0; i < bytes; i += distance) memory.copy(to + i, from + i, min(distance, bytes - i));
+  }
+}
+
+/** STOS [rDI],rAX. */
+export function stos<T>(p: u32): u32 {
+  const v = load<T>(RAX);
+  if (!repeats(p)) return storeOne<T>(p, v) ? R_NEXT : R_FAULT;
+  cutRegisters(p);
+  for (let work = quantum(); work > 0; work--) {
+    const count = remaining(p);
+    if (count == 0) return R_NEXT;
+    if (!storeOne<T>(p, v)) return R_FAULT;
+    countDone(p, 1);
+    elementDone();
+    if (work > 1) work -= storeSpan<T>(p, count - 1, v);
+  }
+  return remaining(p) == 0 ? R_NEXT : R_JUMP;
+}
+
+function storeOne<T>(p: u32, value: T): bool {
+  destination<T>(p, value);
+  if (faulted()) return false;
+  advance(p, RDI, stepOf<T>());
+  return true;
+}
+
+/** Stores up to `count` elements inside one page; returns the work done. */
+function storeSpan<T>(p: u32, count: u64, value: T): i32 {
+  if (count == 0 || stepOf<T>() < 0) return 0;
+  const n = span(p, 0, offsetIn(p, RDI), count, sizeof<T>(), true);
+  if (n == 0) return 0;
+  const bytes = n * <u32>sizeof<T>();
+  fill<T>(spanHost, value, bytes);
+  advance(p, RDI, bytes);
+  countDone(p, n);
+  return bytes >> 4;
+}
+
+/** Fills with copies of `value`, at once when all its bytes are the same. */
+function fill<T>(at: u32, value: T, bytes: u32): void {
+  const byte = <u8>value;
+  const same = <T>(byte * (<u64>0x0101010101010101 >> (64 - bits<T>())));
+  if (same == value) memory.fill(at, byte, bytes);
+  else for (let i: u32 = 0; i < bytes; i += <u32>sizeof<T>()) store<T>(at + i, value);
+}
+
+/** LODS rAX,[rSI]. */
+export function lods<T>(p: u32): u32 {
+  if (!repeats(p)) return loadOne<T>(p) ? R_NEXT : R_FAULT;
+  countDone(p, 0);
+  for (let work = quantum(); work > 0; work--) {
+    if (remaining(p) == 0) return R_NEXT;
+    if (!loadOne<T>(p)) return R_FAULT;
+    countDone(p, 1);
+    elementDone();
+  }
+  return remaining(p) == 0 ? R_NEXT : R_JUMP;
+}
+
+function loadOne<T>(p: u32): bool {
+  const v = source<T>(p);
+  if (faulted()) return false;
+  wrReg<T>(RAX, v);
+  advance(p, RSI, stepOf<T>());
+  return true;
+}

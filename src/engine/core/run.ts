@@ -1,0 +1,171 @@
+/**
+ * The outer loop: runs a vCPU for a number of instructions. It chooses between cached blocks and
+ * single instructions, delivers exceptions and injected events, and leaves by exit code.
+ */
+import {
+  CODE_SIZE, EXIT, FAULT, FLAGS, ICOUNT, INJECT, IRQ_WINDOW, NMI_MASKED, NMI_WINDOW, PAGE_BASE, REPLAY_COUNT, REPLAY_NEXT,
+  RIP, SCRATCH_AT, SEG, SHADOW,
+} from "./state.gen";
+import { countOf, getBudget, lookup, mustStep, setBudget } from "./blocks";
+import { debugAfter, debugBefore, stepping } from "./cpu/debug";
+import { deliver, deliverInjected } from "./cpu/events";
+import { MAX_LENGTH, decode } from "./decode";
+import { dispatch } from "./dispatch.gen";
+import {
+  F_EXIT, F_RETRY, R_EXIT, R_FAULT, R_JUMP, R_NEXT, V_GP, X_BUDGET, X_IRQ_WINDOW, X_NMI_WINDOW, raiseErr,
+} from "./fault";
+import { IF } from "./flags";
+import { interpret } from "./interpret.gen";
+import { fetchPage } from "./mmu/access";
+import { setInBlocks } from "./smc";
+
+/** Where step() decodes to, and where it puts the bytes of an instruction that crosses a page. */
+const STEP_RECORD: u32 = SCRATCH_AT + 0x100;
+const STEP_BYTES: u32 = SCRATCH_AT + 0x40;
+
+let decodeEach: bool = false;
+let startBudget: i32 = 0;
+
+/** Chooses the path without cached blocks: every instruction is decoded each time. */
+export function setDecodeEach(yes: bool): void {
+  decodeEach = yes;
+}
+
+/** Instructions retired since run() began, exact, as the current instruction sees it. */
+export function instructionsOfRun(): u64 {
+  return <u64>(startBudget - getBudget());
+}
+
+/** Puts the bytes at RIP where they can be decoded; 0 with a fault raised. */
+function fetchBytes(va: u64, need: u32): u32 {
+  const off = <u32>va & 0xfff;
+  const page = fetchPage(va);
+  if (page == 0) return 0;
+  const here: u32 = 0x1000 - off;
+  if (here >= MAX_LENGTH) return page + off;
+  memory.fill(STEP_BYTES, 0, 32);
+  memory.copy(STEP_BYTES, page + off, here);
+  if (need <= here) return STEP_BYTES;
+  let next = va + <u64>here;
+  if (load<u32>(CODE_SIZE) != 2) next &= 0xffffffff;
+  const second = fetchPage(next);
+  if (second == 0) return 0;
+  memory.copy(STEP_BYTES + here, second, 16);
+  return STEP_BYTES;
+}
+
+/** Decodes and executes the instruction at RIP by its complete handler. */
+function step(): u32 {
+  const code = load<u32>(CODE_SIZE);
+  const rip = load<u64>(RIP);
+  let va = rip;
+  if (code != 2) {
+    if (rip > <u64>load<u32>(SEG + 16, 4)) return raiseErr(V_GP, 0);
+    va = (rip + load<u64>(SEG + 16, 8)) & 0xffffffff;
+  }
+  const off = <u32>va & 0xfff;
+  let bytes = fetchBytes(va, 1);
+  if (bytes == 0) return R_FAULT;
+  // RIP-relative operands count from the page base: PAGE_BASE belongs to this instruction now.
+  store<u64>(PAGE_BASE, rip - <u64>off);
+  let length = decode(STEP_RECORD, bytes, code, off);
+  if (off + length > 0x1000) {
+    bytes = fetchBytes(va, length);
+    if (bytes == 0) return R_FAULT;
+    length = decode(STEP_RECORD, bytes, code, off);
+  }
+  if (length > MAX_LENGTH) return raiseErr(V_GP, 0);
+  if (code != 2 && rip + <u64>(length - 1) > <u64>load<u32>(SEG + 16, 4)) return raiseErr(V_GP, 0);
+  const r = dispatch(STEP_RECORD);
+  if (r != R_NEXT) return r;
+  let next = rip + <u64>length;
+  if (code == 1) next &= 0xffffffff;
+  else if (code == 0) next &= 0xffff;
+  store<u64>(RIP, next);
+  return R_JUMP;
+}
+
+/** Executes one instruction, with everything that looks at single instructions around it. */
+function stepWithChecks(): u32 {
+  const shadow = load<u32>(SHADOW);
+  const checks = stepping();
+  if (checks && debugBefore()) return R_FAULT;
+  store<u32>(SHADOW, 0);
+  store<u32>(REPLAY_NEXT, 0);
+  const r = step();
+  if (r == R_FAULT && load<u32>(FAULT) == F_EXIT) {
+    store<u32>(SHADOW, shadow); // the same instruction comes again
+    return r;
+  }
+  store<u32>(REPLAY_COUNT, 0);
+  if (r == R_FAULT || r == R_EXIT) return r;
+  setBudget(getBudget() - 1);
+  return checks && debugAfter() ? R_FAULT : r;
+}
+
+/** Looks at everything that comes before an instruction; X_BUDGET means go on. */
+function windows(): u32 {
+  if (load<u32>(SHADOW) != 0) return X_BUDGET;
+  if (load<u32>(NMI_WINDOW) != 0 && load<u32>(NMI_MASKED) == 0) return X_NMI_WINDOW;
+  if (load<u32>(IRQ_WINDOW) != 0 && (load<u64>(FLAGS) & IF) != 0) return X_IRQ_WINDOW;
+  return X_BUDGET;
+}
+
+function leave(code: u32): u32 {
+  store<u64>(ICOUNT, load<u64>(ICOUNT) + <u64>(startBudget - getBudget()));
+  startBudget = getBudget();
+  return code;
+}
+
+/**
+ * Runs the vCPU in the state block for at most `max` instructions. Returns the exit code; details
+ * are in EXIT_*. RIP is where it goes on.
+ */
+export function run(max: i32): u32 {
+  startBudget = max;
+  setBudget(max);
+  store<u32>(FAULT, 0);
+  let stepNext = false;
+  for (;;) {
+    if (load<u32>(INJECT) != 0) {
+      const code = deliverInjected();
+      if (code != 0) return leave(code);
+    }
+    let r: u32;
+    const single = stepNext || decodeEach || load<u32>(REPLAY_COUNT) != 0 || load<u32>(SHADOW) != 0 || stepping();
+    if (!stepNext && load<u32>(REPLAY_COUNT) == 0) {
+      const code = windows();
+      if (code != X_BUDGET) return leave(code);
+    }
+    if (getBudget() <= 0) return leave(X_BUDGET);
+    stepNext = false;
+    if (single) r = stepWithChecks();
+    else {
+      const q = lookup();
+      if (q != 0 && countOf(q) <= getBudget()) {
+        setInBlocks(true);
+        r = interpret(q, getBudget());
+        setInBlocks(false);
+      } else if (q != 0 || mustStep) r = stepWithChecks();
+      else r = R_FAULT;
+    }
+    if (r == R_EXIT) {
+      setBudget(getBudget() - 1);
+      return leave(load<u32>(EXIT));
+    }
+    if (r == R_FAULT) {
+      const fault = load<u32>(FAULT);
+      if (fault == F_RETRY) {
+        store<u32>(FAULT, 0);
+        stepNext = true;
+      } else if (fault == F_EXIT) {
+        store<u32>(FAULT, 0);
+        return leave(load<u32>(EXIT));
+      } else {
+        const code = deliver();
+        if (code != 0) return leave(code);
+      }
+    }
+  }
+  return unreachable();
+}

@@ -1,0 +1,209 @@
+/**
+ * Reads the instruction rows of spec/insn/ and writes the decoder's tables and the dispatch switch.
+ *
+ * A row: "encoding | assembly | handler | flags"; spec/insn/README.md explains the words.
+ */
+import { readdirSync } from "node:fs";
+import { fastKind } from "./gen-fast.mjs";
+
+const specDir = new URL("../../spec/insn/", import.meta.url);
+
+/** Classes of register operands: what the decoder stores in `a` and `b`. Numbers are used in decode.ts. */
+export const CLASS = { none: 0, gpr8: 1, gpr: 2, xmm: 3, raw3: 4, raw4: 5 };
+const IMM = { none: 0, ib: 1, iw: 2, iz: 3, iv: 4, iwib: 5, rel8: 1, relz: 6, moffs: 7, far: 8, id: 9 };
+const SIZE_MODE = { fixed: 0, v: 1, y: 2 };
+const PREFIXES = ["NP", "66", "F3", "F2"];
+const MAPS = { "0F": 1, "0F38": 2, "0F3A": 3 };
+const ELEMENT = { b: "u8", w: "u16", d: "u32", q: "u64" };
+
+function fail(row, why) {
+  throw new Error(`spec/insn: ${why}: "${row}"`);
+}
+
+function operandClasses(asm) {
+  const found = { a: CLASS.none, b: CLASS.none, plus: CLASS.none };
+  const list = asm.trim().split(/\s+/).slice(1).join("").split(",").filter(Boolean);
+  for (const operand of list) {
+    const m = /^([A-Z])([a-z0-9]*)/.exec(operand);
+    if (!m || /^[A-Z][A-Z]/.test(operand)) continue;
+    const [, letter, suffix] = m;
+    const general = suffix.startsWith("b") ? CLASS.gpr8 : CLASS.gpr;
+    if (letter === "E" || letter === "R") found.b = general;
+    else if (letter === "G") found.a = general;
+    else if (letter === "Z") found.plus = general;
+    else if (letter === "V") found.a = CLASS.xmm;
+    else if (letter === "W" || letter === "U") found.b = CLASS.xmm;
+    else if (letter === "P") found.a = CLASS.raw3;
+    else if (letter === "Q" || letter === "N") found.b = CLASS.raw3;
+    else if (letter === "S") found.a = CLASS.raw3;
+    else if (letter === "C" || letter === "D") found.a = CLASS.raw4;
+  }
+  return found;
+}
+
+function parseRow(text, family) {
+  const parts = text.split("|").map((s) => s.trim());
+  if (parts.length < 3) fail(text, "needs encoding, assembly and handler");
+  const [enc, asm, handler, flagText = ""] = parts;
+  const row = { text, family, asm, map: 0, opcode: -1, prefix: undefined, digit: undefined, form: undefined, modrm: false, plus: false, imm: "none" };
+  for (const token of enc.split(/\s+/)) {
+    if (row.opcode < 0 && row.map === 0 && row.prefix === undefined && PREFIXES.includes(token)) row.prefix = token;
+    else if (row.opcode < 0 && row.map === 0 && MAPS[token] !== undefined) row.map = MAPS[token];
+    else if (row.opcode < 0 && /^[0-9A-Fa-f]{2}$/.test(token)) row.opcode = Number.parseInt(token, 16);
+    else if (token === "+r") row.plus = true;
+    else if (token === "/r") row.modrm = true;
+    else if (/^\/[0-7]$/.test(token)) {
+      row.modrm = true;
+      row.digit = Number(token[1]);
+    } else if (token === "mem" || token === "reg") row.form = token;
+    else if (IMM[token] !== undefined) row.imm = token;
+    else fail(text, `unknown word ${token}`);
+  }
+  if (row.opcode < 0) fail(text, "no opcode");
+  const h = /^([\w/-]+):(\w+)(?:<(\w)>)?$/.exec(handler);
+  if (!h) fail(text, "handler must be path:function or path:function<t>");
+  row.path = h[1];
+  row.fn = h[2];
+  row.type = h[3];
+  row.flags = new Set(flagText.split(/\s+/).filter(Boolean));
+  for (const flag of row.flags) if (!["lock", "d64", "f64", "o64", "i64", "end"].includes(flag)) fail(text, `unknown flag ${flag}`);
+  return row;
+}
+
+/** All rows, of the named families only when given. */
+export async function readRows(families) {
+  const files = readdirSync(specDir).filter((f) => f.endsWith(".mjs")).sort();
+  const rows = [];
+  for (const file of files) {
+    const family = file.slice(0, -4);
+    if (families && !families.includes(family)) continue;
+    const module = await import(new URL(file, specDir));
+    for (const text of module.default) rows.push(parseRow(text, family));
+  }
+  return rows;
+}
+
+/** Operation numbers: one for each handler instance. 0 is #UD. */
+function assignOps(rows) {
+  const ops = [{ call: "raise(V_UD)", name: "ud" }];
+  const ids = new Map();
+  const instance = (row, element) => {
+    const key = `${row.path}:${row.fn}<${element ?? ""}>`;
+    if (!ids.has(key)) {
+      ids.set(key, ops.length);
+      ops.push({ path: row.path, fn: row.fn, element, name: key });
+    }
+    return ids.get(key);
+  };
+  for (const row of rows) {
+    if (row.type === "v") row.ops = ["u16", "u32", "u64"].map((t) => instance(row, t));
+    else if (row.type === "y") row.ops = ["u32", "u32", "u64"].map((t) => instance(row, t));
+    else if (row.type) row.ops = Array(3).fill(instance(row, ELEMENT[row.type] ?? fail(row.text, "type")));
+    else row.ops = Array(3).fill(instance(row, undefined));
+  }
+  return ops;
+}
+
+function infoBytes(row) {
+  const c = operandClasses(row.asm);
+  let flags = 0;
+  if (row.flags.has("lock")) flags |= 1;
+  if (row.flags.has("d64")) flags |= 2;
+  if (row.flags.has("f64")) flags |= 4;
+  if (row.flags.has("end")) flags |= 8;
+  if (row.modrm) flags |= 16;
+  if (row.plus) flags |= 32;
+  const a = row.plus ? c.plus : c.a;
+  const byteImm = row.type === "b" ? 1 : 0;
+  const sizeMode = row.type === "v" ? SIZE_MODE.v : row.type === "y" ? SIZE_MODE.y : SIZE_MODE.fixed;
+  // ops of the three operand sizes (u16 each), classes, immediate, flags, fast kind, size mode
+  return [...row.ops, a | (c.b << 4) | (IMM[row.imm] << 8), flags | (byteImm << 6) | (sizeMode << 8), fastKind(row), 0, 0];
+}
+
+const slot = (table, key) => {
+  if (!table.has(key)) table.set(key, []);
+  return table.get(key);
+};
+
+/** Opcode tables: [mode64 ? 1 : 0][map][opcode] -> row number or expansion. */
+function buildTables(rows) {
+  const first = new Uint16Array(2 * 4 * 256);
+  const second = [];
+  for (const mode of [0, 1]) {
+    const byOpcode = new Map();
+    rows.forEach((row, i) => {
+      if (row.flags.has(mode ? "i64" : "o64")) return;
+      for (let r = 0; r < (row.plus ? 8 : 1); r++) slot(byOpcode, row.map * 256 + row.opcode + r).push(i + 1);
+    });
+    for (const [key, list] of byOpcode) {
+      const at = mode * 1024 + key;
+      const only = rows[list[0] - 1];
+      if (list.length === 1 && only.prefix === undefined && only.digit === undefined && only.form === undefined) {
+        first[at] = list[0];
+        continue;
+      }
+      const cells = new Array(64).fill(0);
+      // Rows without a mandatory prefix first, so that rows with one override them.
+      const order = [...list].sort((x, y) => Number(rows[x - 1].prefix !== undefined) - Number(rows[y - 1].prefix !== undefined));
+      for (const n of order) {
+        const row = rows[n - 1];
+        for (let c = 0; c < 64; c++) {
+          const [pfx, reg, digit] = [c >> 4, (c >> 3) & 1, c & 7];
+          if (row.prefix !== undefined && PREFIXES[pfx] !== row.prefix) continue;
+          if (row.form !== undefined && (row.form === "reg") !== (reg === 1)) continue;
+          if (row.digit !== undefined && row.digit !== digit) continue;
+          const old = cells[c] ? rows[cells[c] - 1] : undefined;
+          if (old && (old.prefix !== undefined) === (row.prefix !== undefined)) fail(row.text, `collides with "${old.text}"`);
+          cells[c] = n;
+        }
+      }
+      first[at] = 0x8000 | (second.length / 64);
+      second.push(...cells);
+    }
+  }
+  return { first, second };
+}
+
+const data = (name, type, numbers) => `export const ${name}: usize = memory.data<${type}>([${[...numbers].join(",")}]);`;
+
+/** The decoder's tables as AssemblyScript. */
+export function tablesFile(rows) {
+  assignOps(rows);
+  const { first, second } = buildTables(rows);
+  return [
+    "// Generated by tools/build/gen.mjs from spec/insn/. Do not edit.",
+    "/** Row number by [64-bit code][map][opcode]; with bit 15, number of a group of 64 in OPCODES2. */",
+    data("OPCODES", "u16", first),
+    "/** Row number by [prefix: none 66 F3 F2][register form][ModRM.reg]. */",
+    data("OPCODES2", "u16", second.length ? second : [0]),
+    "/** 16 bytes a row: operation for 16, 32, 64 bits; classes and immediate; flags; fast kind. */",
+    data("ROWS", "u16", [0, 0, 0, 0, 0, 0, 0, 0, ...rows.flatMap(infoBytes)]),
+    "",
+  ].join("\n");
+}
+
+/** How many operations the rows need. */
+export const countOps = (rows) => assignOps(rows).length;
+
+/** The dispatch switch as AssemblyScript. */
+export function dispatchFile(rows) {
+  const ops = assignOps(rows);
+  const imports = new Map();
+  for (const op of ops) if (op.path) slot(imports, op.path).push(op.fn);
+  const lines = ["// Generated by tools/build/gen.mjs from spec/insn/. Do not edit.", 'import { raise, V_UD } from "./fault";'];
+  let n = 0;
+  const alias = new Map();
+  for (const [path, fns] of imports) {
+    const unique = [...new Set(fns)];
+    for (const fn of unique) alias.set(`${path}:${fn}`, `${fn}_${n++}`);
+    lines.push(`import { ${unique.map((fn) => `${fn} as ${alias.get(`${path}:${fn}`)}`).join(", ")} } from "./${path}";`);
+  }
+  lines.push("", "/** How many operations have a handler of their own; fast operations are numbered from here. */", `export const GENERIC_OPS: u32 = ${ops.length};`, "");
+  lines.push("/** Executes one decoded instruction by its complete handler. */", "export function dispatch(p: u32): u32 {", "  switch (load<u16>(p)) {");
+  ops.forEach((op, i) => {
+    const call = op.call ?? `${alias.get(`${op.path}:${op.fn}`)}${op.element ? `<${op.element}>` : ""}(p)`;
+    lines.push(`    case ${i}: return ${call};`);
+  });
+  lines.push("    default: return raise(V_UD);", "  }", "}", "");
+  return lines.join("\n");
+}

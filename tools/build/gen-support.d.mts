@@ -1,0 +1,2 @@
+/** The support page as Markdown. */
+export declare function supportPage(rows: any): string;
