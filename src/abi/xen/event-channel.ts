@@ -1,0 +1,58 @@
+import { layout } from "./layout.js";
+
+/** Sub-operations of event_channel_op (Xen's `public/event_channel.h`, `EVTCHNOP_*`). */
+export const Evtchnop = {
+  bind_interdomain: 0,
+  bind_virq: 1,
+  bind_pirq: 2,
+  close: 3,
+  send: 4,
+  status: 5,
+  alloc_unbound: 6,
+  bind_ipi: 7,
+  bind_vcpu: 8,
+  unmask: 9,
+  reset: 10,
+  init_control: 11,
+  expand_array: 12,
+  set_priority: 13,
+} as const;
+
+/** States that EVTCHNOP_status reports (`EVTCHNSTAT_*`); KVM's EVTCHN attribute uses them too. */
+export const Evtchnstat = {
+  closed: 0,
+  unbound: 1,
+  interdomain: 2,
+  pirq: 3,
+  virq: 4,
+  ipi: 5,
+} as const;
+
+export const evtchn_bind_interdomain = layout("evtchn_bind_interdomain", {
+  remote_dom: "u16",
+  remote_port: "u32",
+  local_port: "u32",
+});
+export const evtchn_bind_virq = layout("evtchn_bind_virq", {
+  virq: "u32",
+  vcpu: "u32",
+  port: "u32",
+});
+export const evtchn_port = layout("evtchn_port", { port: "u32" });
+/** `struct evtchn_status`; u0 and u1 are the two words of its union. */
+export const evtchn_status = layout("evtchn_status", {
+  dom: "u16",
+  port: "u32",
+  status: "u32",
+  vcpu: "u32",
+  u0: "u32",
+  u1: "u32",
+});
+export const evtchn_alloc_unbound = layout("evtchn_alloc_unbound", {
+  dom: "u16",
+  remote_dom: "u16",
+  port: "u32",
+});
+export const evtchn_bind_ipi = layout("evtchn_bind_ipi", { vcpu: "u32", port: "u32" });
+export const evtchn_bind_vcpu = layout("evtchn_bind_vcpu", { port: "u32", vcpu: "u32" });
+export const evtchn_reset = layout("evtchn_reset", { dom: "u16" });

@@ -1,0 +1,57 @@
+import { layout } from "./layout.js";
+
+/** Sub-operations of hvm_op (Xen's `public/hvm/hvm_op.h`, `HVMOP_*`). */
+export const Hvmop = {
+  set_param: 0,
+  get_param: 1,
+  flush_tlbs: 5,
+  pagetable_dying: 9,
+  get_time: 10,
+  xentrace: 11,
+  get_mem_type: 15,
+  set_evtchn_upcall_vector: 23,
+} as const;
+
+export const xen_hvm_param = layout("xen_hvm_param", {
+  domid: "u16",
+  pad: "u16",
+  index: "u32",
+  value: "u64",
+});
+
+export const xen_hvm_evtchn_upcall_vector = layout("xen_hvm_evtchn_upcall_vector", {
+  vcpu: "u32",
+  vector: "u8",
+});
+
+/** HVM parameters (`public/hvm/params.h`, `HVM_PARAM_*`). */
+export const HvmParam = {
+  CALLBACK_IRQ: 0,
+  STORE_PFN: 1,
+  STORE_EVTCHN: 2,
+  PAE_ENABLED: 4,
+  IOREQ_PFN: 5,
+  BUFIOREQ_PFN: 6,
+  VIRIDIAN: 9,
+  TIMER_MODE: 10,
+  HPET_ENABLED: 11,
+  IDENT_PT: 12,
+  DM_DOMAIN: 13,
+  ACPI_S_STATE: 14,
+  VM86_TSS: 15,
+  VPT_ALIGN: 16,
+  CONSOLE_PFN: 17,
+  CONSOLE_EVTCHN: 18,
+  ACPI_IOPORTS_LOCATION: 19,
+  BUFIOREQ_EVTCHN: 26,
+  VM_GENERATION_ID_ADDR: 34,
+  ALTP2M: 35,
+  X87_FIP_WIDTH: 36,
+  VM86_TSS_SIZED: 37,
+  MCA_CAP: 38,
+} as const;
+/** A parameter index is below this (`HVM_NR_PARAMS`). */
+export const HVM_NR_PARAMS = 39;
+
+/** Kinds of HVM_PARAM_CALLBACK_IRQ, in bits 63:56 of the value (`HVM_PARAM_CALLBACK_TYPE_*`). */
+export const HvmCallbackType = { GSI: 0, PCI_INTX: 1, VECTOR: 2 } as const;

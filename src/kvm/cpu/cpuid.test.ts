@@ -1,0 +1,90 @@
+import { describe, expect, it } from "vitest";
+import { cpuidText } from "../../abi/x86/index.js";
+import { Errno } from "../../base/index.js";
+import { errnoOf } from "../tests/machine.fixture.js";
+import { CpuidTable } from "./cpuid.js";
+import { supportedCpuid } from "./cpuid-supported.js";
+
+const STATE = { osxsave: false, apicEnabled: true };
+const entry = (fn: number, index: number, eax: number, flags = 1) => ({
+  function: fn,
+  index,
+  flags,
+  eax,
+  ebx: 0,
+  ecx: 0,
+  edx: 0,
+});
+
+describe("CpuidTable", () => {
+  it("distinguishes indices where they are significant", () => {
+    const table = new CpuidTable();
+    table.set([entry(4, 0, 10), entry(4, 1, 11), entry(2, 0, 2, 0)]);
+    expect(table.lookup(4, 1, STATE).eax).toBe(11);
+    expect(table.lookup(4, 2, STATE).eax).toBe(0);
+    expect(table.lookup(2, 99, STATE).eax).toBe(2);
+  });
+
+  it("answers beyond the table with zeros on AMD and the last basic leaf elsewhere", () => {
+    const amd = new CpuidTable();
+    amd.set(supportedCpuid());
+    expect(amd.lookup(0x50, 0, STATE)).toEqual({ eax: 0, ebx: 0, ecx: 0, edx: 0 });
+    const intel = new CpuidTable();
+    intel.set([{ ...entry(0, 0, 2), ebx: cpuidText("Genu") }, entry(2, 0, 77)]);
+    expect(intel.lookup(0x50, 0, STATE).eax).toBe(77);
+    expect(intel.lookup(1, 0, STATE).eax).toBe(0);
+  });
+
+  it("shows OSXSAVE and APIC as they are", () => {
+    const table = new CpuidTable();
+    table.set(supportedCpuid());
+    const bits = (state: typeof STATE) => {
+      const { ecx, edx } = table.lookup(1, 0, state);
+      return [(ecx >>> 27) & 1, (edx >>> 9) & 1];
+    };
+    expect(bits({ osxsave: false, apicEnabled: true })).toEqual([0, 1]);
+    expect(bits({ osxsave: true, apicEnabled: false })).toEqual([1, 0]);
+  });
+
+  it("repeats the x2APIC id in topology leaves that are not there", () => {
+    const table = new CpuidTable();
+    table.set([{ ...entry(0xb, 1, 4), edx: 3 }]);
+    expect(table.lookup(0xb, 5, STATE)).toEqual({ eax: 0, ebx: 0, ecx: 5, edx: 3 });
+  });
+
+  it("refuses odd address widths and too many entries", () => {
+    const table = new CpuidTable();
+    expect(errnoOf(() => table.set([entry(0x80000008, 0, 0x2830)]))).toBe(Errno.EINVAL);
+    expect(errnoOf(() => table.set(Array(257).fill(entry(1, 0, 0))))).toBe(Errno.E2BIG);
+  });
+});
+
+describe("supportedCpuid", () => {
+  const table = new CpuidTable();
+  table.set(supportedCpuid());
+
+  it("is an AMD processor of family 0x1a that knows of the hypervisor", () => {
+    const zero = table.lookup(0, 0, STATE);
+    expect([zero.ebx, zero.edx, zero.ecx].map((v) => v.toString(16))).toEqual([
+      "68747541",
+      "69746e65",
+      "444d4163",
+    ]);
+    const { eax, ecx } = table.lookup(1, 0, STATE);
+    expect(((eax >>> 8) & 15) + ((eax >>> 20) & 0xff)).toBe(0x1a);
+    expect(ecx >>> 31).toBe(1);
+  });
+
+  it("has no AVX, no PCID, no LA57, and x87 and SSE in XSAVE", () => {
+    const { ecx } = table.lookup(1, 0, STATE);
+    expect(ecx & ((1 << 28) | (1 << 17) | (1 << 12))).toBe(0);
+    expect(table.lookup(7, 0, STATE).ecx).toBe(0);
+    expect(table.lookup(0xd, 0, STATE)).toEqual({ eax: 3, ebx: 576, ecx: 576, edx: 0 });
+    expect(table.lookup(0x80000008, 0, STATE).eax).toBe(0x3030);
+  });
+
+  it("repeats leaf 1 in 0x80000001 as AMD does", () => {
+    const { edx } = table.lookup(0x80000001, 0, STATE);
+    expect(edx.toString(16)).toBe("2d93f3fd");
+  });
+});

@@ -1,0 +1,98 @@
+import type { KvmXenEvtchn } from "../abi/kvm/index.js";
+import type { PvclockTime } from "../abi/xen/pvclock.js";
+import type { VmClock } from "./cpu/clock.js";
+import type { CpuidTable } from "./cpu/cpuid.js";
+import type { VcpuExitXen } from "./exits.js";
+import type { IrqchipMode } from "./irq/routing.js";
+import type { GuestAccess } from "./memory/guest-access.js";
+import type { MemorySlots } from "./memory/slots.js";
+import type { EngineVcpu } from "./run/engine-port.js";
+import type { VcpuXen, VmXen } from "./xen-api.js";
+
+/**
+ * The line between KVM and its Xen support. KVM calls the hooks at the named moments and knows
+ * nothing else of Xen; Xen support uses the hosts and the named exports of `kvm/memory`, `kvm/cpu`.
+ */
+
+/** What Xen support uses of a VM. */
+export interface XenVmHost {
+  readonly slots: MemorySlots;
+  readonly access: GuestAccess;
+  readonly clock: VmClock;
+  readonly irqchip: IrqchipMode;
+  /** All vCPUs get their pvclock areas rewritten at their next entry. */
+  requestClockUpdate(): void;
+}
+
+/** What Xen support uses of a vCPU. */
+export interface XenVcpuHost {
+  /** Order of creation. */
+  readonly index: number;
+  /** KVM vcpu_id, the local APIC id. */
+  readonly id: number;
+  readonly engine: EngineVcpu;
+  readonly cpuid: CpuidTable;
+  /** The vCPU looks at its events again, if it waits (KVM_REQ_UNBLOCK and a kick). */
+  notify(): void;
+  /** Its pvclock areas are rewritten at its next entry. */
+  requestClockUpdate(): void;
+  /** Sends a fixed, edge-triggered message to its local APIC; nothing happens without one. */
+  sendToLapic(vector: number): void;
+  /** The vCPU stops as if it had executed HLT; `onWake` is called when it goes on, for any reason. */
+  haltOnce(onWake: () => void): void;
+  /** The vCPU gives up the rest of its slice. */
+  yield(): void;
+  /** Nanoseconds it waited for the VM's thread although it could run (the kernel's run_delay). */
+  runDelayNs(): bigint;
+}
+
+/** What to do with a VMCALL or VMMCALL. */
+export type HypercallOutcome =
+  /** Xen does not intercept hypercalls. */
+  | { readonly kind: "not-xen" }
+  /** RAX := result, past the instruction. */
+  | { readonly kind: "done"; readonly result: bigint }
+  | { readonly kind: "exit"; readonly exit: VcpuExitXen };
+
+/** Called by a VM. */
+export interface XenVmHooks {
+  readonly api: VmXen;
+  createVcpu(host: XenVcpuHost): XenVcpuHooks;
+  /** This VM accounts runstates, which replace KVM's steal time. */
+  readonly enabled: boolean;
+  /** WRMSR: undefined when it is not the hypercall page MSR, false for #GP. */
+  writeMsr(vcpu: XenVcpuHost, index: number, value: bigint): boolean | undefined;
+  /** A routing entry. @throws KvmError EINVAL. */
+  checkRoute(event: KvmXenEvtchn): void;
+  /** A routed interrupt fires: -1 ignored, 0 coalesced, 1 delivered. */
+  deliverRoute(event: KvmXenEvtchn): number;
+  /** [start, start + length) of linear memory has another backing now. */
+  invalidate(start: number, length: number): void;
+  /** The VM goes away: timers stop. */
+  close(): void;
+}
+
+/** Called by a vCPU. */
+export interface XenVcpuHooks {
+  readonly api: VcpuXen;
+  /** The HVM-wide upcall vector if an event waits, else 0. */
+  pendingVector(): number;
+  /** Events that could not be noted in vcpu_info wait for the vCPU; they end a halt. */
+  readonly deferredEvents: boolean;
+  /** A timer fired but could not be delivered at once; that alone does not end a halt. */
+  readonly deferredTimer: boolean;
+  /** Delivers what is deferred, as far as it can be delivered. */
+  processDeferred(): void;
+  /** The local APIC was enabled by software. */
+  lapicEnabled(): void;
+  hypercall(): HypercallOutcome;
+  /** The vCPU gets the VM's thread. */
+  running(): void;
+  /** The vCPU loses it although it could run on. */
+  preempted(): void;
+  /** Writes the pvclock areas. `time.flags` says stable or not. */
+  updateClock(time: PvclockTime): void;
+}
+
+/** Makes the Xen support of a VM. */
+export type XenFactory = (host: XenVmHost) => XenVmHooks;

@@ -1,0 +1,108 @@
+import { ApicBits, DeliveryMode } from "../../abi/x86/index.js";
+import type { Lapic } from "./lapic.js";
+
+/** An interrupt message: from an ICR, an IOAPIC pin or an MSI. */
+export interface ApicMessage {
+  /** 0 to 255. */
+  readonly vector: number;
+  /** One of {@link DeliveryMode}. */
+  readonly deliveryMode: number;
+  readonly logical: boolean;
+  readonly level: boolean;
+  /** Trigger mode: true for level. */
+  readonly levelTriggered: boolean;
+  /** Destination id: 8 bits in xAPIC format, 32 in x2APIC format. */
+  readonly destination: number;
+}
+
+const XAPIC_BROADCAST = 0xff;
+const X2APIC_BROADCAST = 0xffffffff;
+
+/** Connects the local APICs of a VM: decides who gets a message. */
+export class ApicBus {
+  readonly #lapics: Lapic[] = [];
+
+  /** All local APICs, in order of creation. */
+  get lapics(): readonly Lapic[] {
+    return this.#lapics;
+  }
+
+  /** Adds the local APIC of a new vCPU. */
+  add(lapic: Lapic): void {
+    this.#lapics.push(lapic);
+  }
+
+  /** Sends what a vCPU wrote to its ICR; `destination` is ICR bits 63:32 or 63:56. */
+  sendIpi(source: Lapic, icr: number, destination: number): void {
+    const message: ApicMessage = {
+      vector: icr & 0xff,
+      deliveryMode: (icr >> 8) & 7,
+      logical: (icr & ApicBits.DEST_LOGICAL) !== 0,
+      level: (icr & ApicBits.ICR_ASSERT) !== 0,
+      levelTriggered: (icr & ApicBits.ICR_LEVEL_TRIGGER) !== 0,
+      destination,
+    };
+    const shorthand = icr & ApicBits.SHORTHAND_MASK;
+    if (shorthand === ApicBits.SHORTHAND_SELF) source.accept(message);
+    else if (shorthand === 0) this.#deliver(message, source);
+    else {
+      const others = shorthand === ApicBits.SHORTHAND_ALL_BUT_SELF;
+      this.#deliverTo(
+        this.#lapics.filter((lapic) => lapic.present && !(others && lapic === source)),
+        message,
+      );
+    }
+  }
+
+  /**
+   * Delivers a message that comes from no vCPU.
+   * @returns how many local APICs took it; -1 when no one is addressed; 0 when it was already pending.
+   */
+  deliver(message: ApicMessage): number {
+    return this.#deliver(message, undefined);
+  }
+
+  #deliver(message: ApicMessage, source: Lapic | undefined): number {
+    return this.#deliverTo(
+      this.#lapics.filter((lapic) => lapic.present && matches(lapic, message, source)),
+      message,
+    );
+  }
+
+  #deliverTo(targets: readonly Lapic[], message: ApicMessage): number {
+    if (message.deliveryMode === DeliveryMode.LOWEST_PRIORITY) {
+      let lowest: Lapic | undefined;
+      for (const lapic of targets) {
+        if (!lapic.enabled) continue;
+        if (lowest === undefined || lapic.arbitration < lowest.arbitration) lowest = lapic;
+      }
+      if (lowest === undefined) return -1;
+      return lowest.accept(message) ? 1 : 0;
+    }
+    if (targets.length === 0) return -1;
+    let taken = 0;
+    for (const lapic of targets) if (lapic.accept(message)) taken++;
+    return taken;
+  }
+}
+
+/** Whether a message addresses a local APIC, as the mode of that APIC reads the destination. */
+function matches(lapic: Lapic, message: ApicMessage, source: Lapic | undefined): boolean {
+  let dest = message.destination;
+  if (lapic.x2apic) {
+    // Messages from the IOAPIC and MSIs have 8-bit broadcasts.
+    if (source === undefined && dest === XAPIC_BROADCAST) dest = X2APIC_BROADCAST;
+    if (dest === X2APIC_BROADCAST) return true;
+    if (!message.logical) return dest === lapic.id;
+    const ldr = lapic.logicalDestination;
+    return ldr >>> 16 === dest >>> 16 && (ldr & dest & 0xffff) !== 0;
+  }
+  if (dest === XAPIC_BROADCAST) return true;
+  if (!message.logical) return dest === lapic.xapicId || (lapic.id > 0xff && dest === lapic.id);
+  const logical = lapic.logicalDestination >>> 24;
+  if (lapic.destinationFormat === ApicBits.DFR_FLAT >>> 0) return (logical & dest) !== 0;
+  if (lapic.destinationFormat === ApicBits.DFR_CLUSTER) {
+    return logical >> 4 === dest >> 4 && (logical & dest & 0xf) !== 0;
+  }
+  return false;
+}

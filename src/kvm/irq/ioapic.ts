@@ -1,0 +1,163 @@
+import { Ioapic as Bits } from "../../abi/x86/index.js";
+import type { ApicBus } from "./apic-bus.js";
+
+/** Who drives an interrupt line; the line is high while any of them does. */
+export const IrqSource = { USERSPACE: 0, RESAMPLE: 1, PIT: 2 } as const;
+
+/** State of an IOAPIC as KVM_GET_IRQCHIP gives it. */
+export interface IoapicState {
+  readonly baseAddress: number;
+  readonly ioregsel: number;
+  readonly id: number;
+  /** One bit per pin: the line is up (level) or an edge waits. */
+  readonly irr: number;
+  /** 64 bits per pin. */
+  readonly redirtbl: readonly bigint[];
+}
+
+/**
+ * An IOAPIC with 24 pins (Intel 82093AA). A level interrupt stays in service (remote IRR) until a
+ * local APIC ends its vector, and is sent again when the line is still up then.
+ */
+export class Ioapic {
+  readonly #bus: ApicBus;
+  readonly #redirection: bigint[] = new Array<bigint>(Bits.PINS).fill(BigInt(Bits.MASKED));
+  /** For each pin, one bit per {@link IrqSource} that holds it up. */
+  readonly #lines = new Uint8Array(Bits.PINS);
+  #irr = 0;
+  #select = 0;
+  #id = 0;
+  readonly #onEoi: (pin: number) => void;
+
+  /** `onEoi` hears of every pin whose level interrupt was ended. */
+  constructor(bus: ApicBus, onEoi: (pin: number) => void) {
+    this.#bus = bus;
+    this.#onEoi = onEoi;
+  }
+
+  /** Whether an access falls into the register window. */
+  static claims(address: number): boolean {
+    return address >= Bits.DEFAULT_BASE && address < Bits.DEFAULT_BASE + Bits.MEM_LENGTH;
+  }
+
+  /**
+   * Sets the level of a pin as one source sees it.
+   * @returns as {@link ApicBus.deliver}; 1 for a line going down, -1 when masked or in service.
+   */
+  setLine(pin: number, source: number, level: boolean): number {
+    const lines = this.#lines[pin] as number;
+    const now = level ? lines | (1 << source) : lines & ~(1 << source);
+    this.#lines[pin] = now;
+    const mask = 1 << pin;
+    if (now === 0) {
+      this.#irr &= ~mask;
+      return 1;
+    }
+    const pending = (this.#irr & mask) !== 0;
+    this.#irr |= mask;
+    if (!this.#isLevel(pin) && pending) return 0;
+    return this.#service(pin);
+  }
+
+  /** A local APIC ended a level-triggered vector. */
+  endOfInterrupt(vector: number): void {
+    for (let pin = 0; pin < Bits.PINS; pin++) {
+      const entry = this.#redirection[pin] as bigint;
+      if (Number(entry & 0xffn) !== vector || !this.#isLevel(pin)) continue;
+      this.#redirection[pin] = entry & ~BigInt(Bits.REMOTE_IRR);
+      this.#onEoi(pin);
+      if ((this.#irr & (1 << pin)) !== 0) this.#service(pin);
+    }
+  }
+
+  /** Reads `length` bytes at `offset` of the window. */
+  read(offset: number, length: number): bigint {
+    let value = 0;
+    if (offset === Bits.REG_SELECT) value = this.#select;
+    else if (offset === Bits.REG_WINDOW) value = this.#readSelected();
+    return BigInt.asUintN(length * 8, BigInt(value >>> 0));
+  }
+
+  /** Writes at `offset` of the window. */
+  write(offset: number, length: number, data: bigint): void {
+    const value = Number(BigInt.asUintN(Math.min(length, 4) * 8, data));
+    if (offset === Bits.REG_SELECT) this.#select = value & 0xff;
+    else if (offset === Bits.REG_WINDOW) this.#writeSelected(value);
+  }
+
+  /** Reads the state out. */
+  save(): IoapicState {
+    return {
+      baseAddress: Bits.DEFAULT_BASE,
+      ioregsel: this.#select,
+      id: this.#id,
+      irr: this.#irr >>> 0,
+      redirtbl: [...this.#redirection],
+    };
+  }
+
+  /** Puts a state back; pins that are up are delivered again where that is due. */
+  restore(state: IoapicState): void {
+    this.#select = state.ioregsel & 0xff;
+    this.#id = state.id & 0xf;
+    this.#irr = 0;
+    this.#lines.fill(0);
+    for (let pin = 0; pin < Bits.PINS; pin++) {
+      this.#redirection[pin] = BigInt.asUintN(64, state.redirtbl[pin] ?? BigInt(Bits.MASKED));
+    }
+    for (let pin = 0; pin < Bits.PINS; pin++) {
+      if ((state.irr >>> pin) & 1) this.setLine(pin, IrqSource.USERSPACE, true);
+    }
+  }
+
+  #isLevel(pin: number): boolean {
+    return ((this.#redirection[pin] as bigint) & BigInt(Bits.LEVEL_TRIGGER)) !== 0n;
+  }
+
+  #service(pin: number): number {
+    const entry = this.#redirection[pin] as bigint;
+    const low = Number(entry & 0xffffffffn);
+    const level = this.#isLevel(pin);
+    if ((low & Bits.MASKED) !== 0) return -1;
+    if (level && (low & Bits.REMOTE_IRR) !== 0) return -1;
+    // Before delivery, since the handler may run and end it inside the call.
+    if (level) this.#redirection[pin] = entry | BigInt(Bits.REMOTE_IRR);
+    const taken = this.#bus.deliver({
+      vector: low & 0xff,
+      deliveryMode: (low >> 8) & 7,
+      logical: (low & 0x800) !== 0,
+      level: true,
+      levelTriggered: level,
+      destination: Number(entry >> 56n),
+    });
+    // Nobody took it (0): not in service. With no destination at all (-1) it stays stuck, as in KVM.
+    if (level && taken === 0) this.#redirection[pin] = entry;
+    return taken;
+  }
+
+  #readSelected(): number {
+    const index = this.#select;
+    if (index === Bits.REG_VERSION) return ((Bits.PINS - 1) << 16) | Bits.VERSION_ID;
+    if (index === Bits.REG_APIC_ID || index === Bits.REG_ARB_ID) return this.#id << 24;
+    const pin = (index - Bits.REDIR_BASE) >> 1;
+    if (pin < 0 || pin >= Bits.PINS) return 0xffffffff;
+    const entry = this.#redirection[pin] as bigint;
+    return Number((index & 1) !== 0 ? entry >> 32n : entry & 0xffffffffn);
+  }
+
+  #writeSelected(value: number): void {
+    const index = this.#select;
+    if (index === Bits.REG_APIC_ID) this.#id = (value >>> 24) & 0xf;
+    const pin = (index - Bits.REDIR_BASE) >> 1;
+    if (pin < 0 || pin >= Bits.PINS) return;
+    const old = this.#redirection[pin] as bigint;
+    const kept = BigInt(Bits.REMOTE_IRR | Bits.DELIVERY_STATUS);
+    let entry: bigint;
+    if ((index & 1) !== 0) entry = (old & 0xffffffffn) | (BigInt(value) << 32n);
+    else entry = ((old >> 32n) << 32n) | (BigInt(value) & ~kept) | (old & kept);
+    // Guests clear a stuck remote IRR by going through edge mode.
+    if ((entry & BigInt(Bits.LEVEL_TRIGGER)) === 0n) entry &= ~BigInt(Bits.REMOTE_IRR);
+    this.#redirection[pin] = entry;
+    if (this.#isLevel(pin) && (this.#irr & (1 << pin)) !== 0) this.#service(pin);
+  }
+}

@@ -1,0 +1,67 @@
+import { refuse } from "../error.js";
+import type { EventFd } from "../event-fd.js";
+import { IrqSource } from "./ioapic.js";
+import type { GsiRouting } from "./routing.js";
+
+interface Irqfd {
+  readonly eventfd: EventFd;
+  readonly gsi: number;
+  readonly resample: EventFd | undefined;
+  readonly stop: () => void;
+}
+
+/** KVM_IRQFD: eventfds that raise GSIs. A signal takes the count and pulses the line. */
+export class Irqfds {
+  readonly #routing: GsiRouting;
+  readonly #list: Irqfd[] = [];
+
+  constructor(routing: GsiRouting) {
+    this.#routing = routing;
+  }
+
+  /**
+   * Connects an eventfd to a GSI. With `resample`, the line stays up until the guest ends the
+   * interrupt; then `resample` is signalled.
+   * @throws KvmError EBUSY when the eventfd is connected already.
+   */
+  assign(eventfd: EventFd, gsi: number, resample?: EventFd): void {
+    if (this.#list.some((other) => other.eventfd === eventfd)) refuse("EBUSY", "eventfd is in use");
+    const fire = (): void => {
+      eventfd.read();
+      if (resample !== undefined) {
+        this.#routing.setLevel(gsi, IrqSource.RESAMPLE, true);
+        return;
+      }
+      this.#routing.setLevel(gsi, IrqSource.USERSPACE, true);
+      this.#routing.setLevel(gsi, IrqSource.USERSPACE, false);
+    };
+    this.#list.push({ eventfd, gsi, resample, stop: eventfd.onSignal(fire) });
+    if (eventfd.count > 0n) fire();
+  }
+
+  /** Disconnects; an eventfd that is not connected to that GSI is left alone. */
+  deassign(eventfd: EventFd, gsi: number): void {
+    for (let i = this.#list.length - 1; i >= 0; i--) {
+      const irqfd = this.#list[i] as Irqfd;
+      if (irqfd.eventfd !== eventfd || irqfd.gsi !== gsi) continue;
+      irqfd.stop();
+      this.#list.splice(i, 1);
+    }
+  }
+
+  /** The guest ended a level interrupt of an IOAPIC pin. */
+  pinEnded(pin: number): void {
+    const gsis = this.#routing.gsisOfIoapicPin(pin);
+    for (const irqfd of [...this.#list]) {
+      if (irqfd.resample === undefined || !gsis.includes(irqfd.gsi)) continue;
+      this.#routing.setLevel(irqfd.gsi, IrqSource.RESAMPLE, false);
+      irqfd.resample.signal();
+    }
+  }
+
+  /** Disconnects all. */
+  close(): void {
+    for (const irqfd of this.#list) irqfd.stop();
+    this.#list.length = 0;
+  }
+}

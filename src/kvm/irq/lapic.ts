@@ -1,0 +1,462 @@
+import { ApicBase, ApicBits, ApicReg, DeliveryMode } from "../../abi/x86/index.js";
+import type { ApicBus, ApicMessage } from "./apic-bus.js";
+import { type LapicTime, LapicTimer } from "./lapic-timer.js";
+import { clearVector, highestVector, setVector, testVector } from "./vector-set.js";
+
+/** What a local APIC asks of its vCPU and VM. */
+export interface LapicHost {
+  readonly bus: ApicBus;
+  readonly time: LapicTime;
+  /** Something that may end a halt or change what is injected next: look again. */
+  notify(): void;
+  /** A non-maskable interrupt came. */
+  raiseNmi(): void;
+  /** INIT (undefined) or STARTUP with its vector came. */
+  raiseInit(sipiVector: number | undefined): void;
+  /** The task priority changed other than by MOV to CR8. */
+  tprChanged(tpr: number): void;
+  /** A vector that was triggered by level was ended. */
+  levelEoi(vector: number): void;
+  /** The spurious vector register was written with the enable bit set. */
+  softwareEnabled(): void;
+}
+
+/** Bits that exist in each LVT. */
+const LVT_COMMON = ApicBits.LVT_MASKED | ApicBits.SEND_PENDING | 0xff;
+const LINT_EXTRA =
+  0x700 | ApicBits.LVT_POLARITY | ApicBits.LVT_REMOTE_IRR | ApicBits.LVT_LEVEL_TRIGGER;
+const LVT_MASKS = new Map<number, number>([
+  [ApicReg.LVTT, LVT_COMMON | ApicBits.LVT_TIMER_MODE_MASK],
+  [ApicReg.LVTTHMR, LVT_COMMON | 0x700],
+  [ApicReg.LVTPC, LVT_COMMON | 0x700],
+  [ApicReg.LVT0, LVT_COMMON | LINT_EXTRA],
+  [ApicReg.LVT1, LVT_COMMON | LINT_EXTRA],
+  [ApicReg.LVTERR, LVT_COMMON],
+]);
+
+/** Version 0x14 with six LVT entries. */
+const VERSION = 0x50014;
+
+/**
+ * One local APIC, in xAPIC or x2APIC mode (Intel SDM volume 3, chapter "Advanced Programmable
+ * Interrupt Controller"), with what KVM leaves out left out: no error is ever reported in ESR, SMI
+ * is ignored.
+ */
+export class Lapic {
+  /** KVM vcpu_id, which is the initial and the x2APIC id. */
+  readonly id: number;
+  readonly #host: LapicHost;
+  readonly #bsp: boolean;
+  /** 32-bit registers by offset / 4, as KVM_GET_LAPIC shows them. */
+  readonly #regs = new Uint32Array(256);
+  readonly #timer: LapicTimer;
+  #base = 0n;
+  /** IRR may have bits set. */
+  #irrPending = false;
+  /** How many lowest-priority messages it took. */
+  #arbitration = 0;
+  /** Split irqchip: the LVR says that directed EOI exists. */
+  readonly #directedEoi: boolean;
+
+  constructor(id: number, host: LapicHost, options: { bsp: boolean; directedEoi: boolean }) {
+    this.id = id;
+    this.#host = host;
+    this.#bsp = options.bsp;
+    this.#directedEoi = options.directedEoi;
+    this.#timer = new LapicTimer(host.time, () => this.deliverLocal(ApicReg.LVTT));
+    this.reset(false);
+  }
+
+  /** IA32_APIC_BASE. */
+  get base(): bigint {
+    return this.#base;
+  }
+  /** Guest-physical address of the register page. */
+  get address(): number {
+    return Number(this.#base & 0xfffffffff000n);
+  }
+  /** Enabled in IA32_APIC_BASE. */
+  get present(): boolean {
+    return (this.#base & BigInt(ApicBase.ENABLE)) !== 0n;
+  }
+  /** Present and enabled in the spurious vector register. */
+  get enabled(): boolean {
+    return this.present && (this.#reg(ApicReg.SPIV) & ApicBits.SPIV_APIC_ENABLED) !== 0;
+  }
+  get x2apic(): boolean {
+    return (this.#base & BigInt(ApicBase.X2APIC)) !== 0n;
+  }
+  get xapicId(): number {
+    return this.#reg(ApicReg.ID) >>> 24;
+  }
+  get logicalDestination(): number {
+    return this.#reg(ApicReg.LDR);
+  }
+  get destinationFormat(): number {
+    return this.#reg(ApicReg.DFR);
+  }
+  get arbitration(): number {
+    return this.#arbitration;
+  }
+  /** Task priority, 0 to 255. */
+  get tpr(): number {
+    return this.#reg(ApicReg.TASKPRI);
+  }
+  /** IA32_TSC_DEADLINE as the guest reads it. */
+  get tscDeadline(): bigint {
+    return this.#timer.tscDeadline;
+  }
+  /** LVT0 passes interrupts of the legacy PIC. */
+  get acceptsPic(): boolean {
+    if (!this.present) return true;
+    const lvt0 = this.#reg(ApicReg.LVT0);
+    return (lvt0 & ApicBits.LVT_MASKED) === 0 && ((lvt0 >> 8) & 7) === DeliveryMode.EXTINT;
+  }
+
+  /** State after power-up, or after INIT (which keeps the mode and, in x2APIC mode, the id). */
+  reset(init: boolean): void {
+    this.#timer.stop();
+    if (!init) {
+      this.#base = BigInt(
+        ApicBase.DEFAULT_ADDRESS + ApicBase.ENABLE + (this.#bsp ? ApicBase.BSP : 0),
+      );
+    }
+    const x2apic = this.x2apic;
+    const keptId = this.#reg(ApicReg.ID);
+    this.#regs.fill(0);
+    this.#set(ApicReg.LVR, VERSION | (this.#directedEoi ? ApicBits.LVR_DIRECTED_EOI : 0));
+    this.#set(ApicReg.ID, x2apic ? keptId : (this.id << 24) >>> 0);
+    for (const lvt of LVT_MASKS.keys()) this.#set(lvt, ApicBits.LVT_MASKED);
+    // KVM leaves LINT0 of the first vCPU open for the PIC, as firmware would.
+    if (this.#bsp && !init) this.#set(ApicReg.LVT0, DeliveryMode.EXTINT << 8);
+    this.#set(ApicReg.DFR, ApicBits.DFR_FLAT);
+    this.#set(ApicReg.SPIV, 0xff);
+    if (x2apic) this.#setX2apicLdr();
+    this.#timer.setMode("one-shot");
+    this.#timer.setDivideConfiguration(0);
+    this.#irrPending = false;
+    this.#host.tprChanged(0);
+  }
+
+  /** Takes a new IA32_APIC_BASE that was checked before. */
+  setBase(value: bigint): void {
+    const old = this.#base;
+    this.#base = value;
+    const changed = old ^ value;
+    if (changed & BigInt(ApicBase.ENABLE) && this.present) {
+      this.#set(ApicReg.ID, (this.id << 24) >>> 0);
+    }
+    if (changed & BigInt(ApicBase.X2APIC) && this.x2apic) {
+      this.#set(ApicReg.ID, this.id);
+      this.#setX2apicLdr();
+    }
+    this.#host.notify();
+  }
+
+  /**
+   * Takes a message addressed to this APIC.
+   * @returns false when it had no effect (disabled, or the vector was pending already).
+   */
+  accept(message: ApicMessage): boolean {
+    switch (message.deliveryMode) {
+      case DeliveryMode.LOWEST_PRIORITY:
+      case DeliveryMode.FIXED: {
+        if (message.levelTriggered && !message.level) return false;
+        if (!this.enabled) return false;
+        if (message.deliveryMode === DeliveryMode.LOWEST_PRIORITY) this.#arbitration++;
+        return this.#raise(message.vector, message.levelTriggered);
+      }
+      case DeliveryMode.NMI:
+        this.#host.raiseNmi();
+        return true;
+      case DeliveryMode.INIT:
+        if (message.levelTriggered && !message.level) return false;
+        this.#host.raiseInit(undefined);
+        return true;
+      case DeliveryMode.STARTUP:
+        this.#host.raiseInit(message.vector);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  /** Delivers the interrupt of one LVT. */
+  deliverLocal(lvtReg: number): void {
+    const lvt = this.#reg(lvtReg);
+    if (!this.present || (lvt & ApicBits.LVT_MASKED) !== 0) return;
+    const deliveryMode = lvtReg === ApicReg.LVTT ? DeliveryMode.FIXED : (lvt >> 8) & 7;
+    const levelTriggered = (lvt & ApicBits.LVT_LEVEL_TRIGGER) !== 0 && lvtReg !== ApicReg.LVTT;
+    this.accept({
+      vector: lvt & 0xff,
+      deliveryMode,
+      logical: false,
+      level: true,
+      levelTriggered,
+      destination: this.id,
+    });
+  }
+
+  /** The vector to inject next, or -1 when none has more priority than what is in service. */
+  pendingVector(): number {
+    if (!this.#irrPending || !this.present) return -1;
+    const vector = highestVector(this.#regs, ApicReg.IRR);
+    if (vector < 0) {
+      this.#irrPending = false;
+      return -1;
+    }
+    return (vector & 0xf0) > (this.#ppr() & 0xf0) ? vector : -1;
+  }
+
+  /** Moves a vector that {@link pendingVector} gave from request to service. */
+  acknowledge(vector: number): void {
+    clearVector(this.#regs, ApicReg.IRR, vector);
+    setVector(this.#regs, ApicReg.ISR, vector);
+  }
+
+  /** Sets the task priority from CR8 (0 to 15). */
+  setCr8(value: number): void {
+    this.#set(ApicReg.TASKPRI, (value & 15) << 4);
+    this.#host.notify();
+  }
+
+  /** WRMSR IA32_TSC_DEADLINE. */
+  setTscDeadline(value: bigint): void {
+    this.#timer.setTscDeadline(value);
+  }
+
+  /** The vCPU's TSC was written. */
+  tscMoved(): void {
+    this.#timer.tscMoved();
+  }
+
+  /** Reads from the register page; `offset` and `length` as the guest accessed it. */
+  readMmio(offset: number, length: number): bigint {
+    if (!this.present || this.x2apic) return (1n << BigInt(length * 8)) - 1n;
+    const within = offset & 0xf;
+    if (within + length > 4 || !readable(offset & 0xff0, false)) return 0n;
+    const value = BigInt(this.#readRegister(offset & 0xff0)) >> BigInt(within * 8);
+    return BigInt.asUintN(length * 8, value);
+  }
+
+  /** Writes to the register page; anything but an aligned 32-bit write is ignored. */
+  writeMmio(offset: number, length: number, value: bigint): void {
+    if (!this.present || this.x2apic) return;
+    if (length !== 4 || (offset & 0xf) !== 0) return;
+    this.#writeRegister(offset & 0xff0, Number(BigInt.asUintN(32, value)));
+  }
+
+  /** RDMSR 0x800 to 0x8ff; undefined is #GP. */
+  readMsr(index: number): bigint | undefined {
+    if (!this.present || !this.x2apic) return undefined;
+    const reg = (index - 0x800) << 4;
+    if (!readable(reg, true)) return undefined;
+    const low = BigInt(this.#readRegister(reg));
+    return reg === ApicReg.ICR ? low | (BigInt(this.#reg(ApicReg.ICR2)) << 32n) : low;
+  }
+
+  /** WRMSR 0x800 to 0x8ff; false is #GP. */
+  writeMsr(index: number, value: bigint): boolean {
+    if (!this.present || !this.x2apic) return false;
+    const reg = (index - 0x800) << 4;
+    if (reg === ApicReg.ICR) {
+      const low = Number(value & 0xffffffffn) & ~ApicBits.ICR_BUSY;
+      const high = Number((value >> 32n) & 0xffffffffn);
+      this.#host.bus.sendIpi(this, low, high);
+      this.#set(ApicReg.ICR, low);
+      this.#set(ApicReg.ICR2, high);
+      return true;
+    }
+    if (value >> 32n !== 0n) return false;
+    return this.#writeRegister(reg, Number(value));
+  }
+
+  /** The first 1024 bytes of the register page (KVM_GET_LAPIC). */
+  save(): Uint8Array {
+    this.#set(ApicReg.TMCCT, this.#timer.currentCount());
+    this.#set(ApicReg.TMICT, this.#timer.initialCount);
+    const image = new Uint8Array(this.#regs.buffer.slice(0, 1024));
+    if (this.x2apic) new DataView(image.buffer).setUint32(ApicReg.ID, (this.id << 24) >>> 0, true);
+    return image;
+  }
+
+  /** Takes back what {@link save} gave (KVM_SET_LAPIC). The mode is that of IA32_APIC_BASE. */
+  restore(image: Uint8Array): void {
+    const view = new DataView(image.buffer, image.byteOffset, 1024);
+    for (let i = 0; i < 256; i++) this.#regs[i] = view.getUint32(i * 4, true);
+    this.#set(ApicReg.LVR, VERSION | (this.#directedEoi ? ApicBits.LVR_DIRECTED_EOI : 0));
+    if (this.x2apic) {
+      this.#set(ApicReg.ID, this.id);
+      this.#setX2apicLdr();
+    }
+    this.#irrPending = true;
+    this.#timer.setMode(timerMode(this.#reg(ApicReg.LVTT)));
+    this.#timer.setDivideConfiguration(this.#reg(ApicReg.TDCR));
+    this.#timer.restore(this.#reg(ApicReg.TMICT), this.#reg(ApicReg.TMCCT));
+    this.#host.tprChanged(this.tpr);
+    this.#host.notify();
+  }
+
+  #reg(offset: number): number {
+    return this.#regs[offset >> 2] as number;
+  }
+
+  #set(offset: number, value: number): void {
+    this.#regs[offset >> 2] = value;
+  }
+
+  #setX2apicLdr(): void {
+    this.#set(ApicReg.LDR, ((this.id >>> 4) << 16) | (1 << (this.id & 0xf)));
+  }
+
+  #raise(vector: number, levelTriggered: boolean): boolean {
+    if (levelTriggered) setVector(this.#regs, ApicReg.TMR, vector);
+    else clearVector(this.#regs, ApicReg.TMR, vector);
+    const fresh = !testVector(this.#regs, ApicReg.IRR, vector);
+    setVector(this.#regs, ApicReg.IRR, vector);
+    this.#irrPending = true;
+    this.#host.notify();
+    return fresh;
+  }
+
+  #ppr(): number {
+    const tpr = this.#reg(ApicReg.TASKPRI);
+    const inService = Math.max(0, highestVector(this.#regs, ApicReg.ISR));
+    const ppr = (tpr & 0xf0) >= (inService & 0xf0) ? tpr & 0xff : inService & 0xf0;
+    this.#set(ApicReg.PROCPRI, ppr);
+    return ppr;
+  }
+
+  #readRegister(reg: number): number {
+    switch (reg) {
+      case ApicReg.ARBPRI:
+        return 0;
+      case ApicReg.PROCPRI:
+        return this.#ppr();
+      case ApicReg.TMCCT:
+        return this.#timer.currentCount();
+      case ApicReg.TMICT:
+        return this.#timer.initialCount;
+      default:
+        return this.#reg(reg);
+    }
+  }
+
+  /** False when the register cannot be written in the current mode. */
+  #writeRegister(reg: number, value: number): boolean {
+    switch (reg) {
+      case ApicReg.TASKPRI:
+        this.#set(reg, value & 0xff);
+        this.#host.tprChanged(value & 0xff);
+        this.#host.notify();
+        return true;
+      case ApicReg.EOI:
+        if (this.x2apic && value !== 0) return false;
+        this.#endOfInterrupt();
+        return true;
+      case ApicReg.SPIV:
+        this.#writeSpiv(value);
+        return true;
+      case ApicReg.ESR:
+        return !this.x2apic || value === 0;
+      case ApicReg.TMICT:
+        this.#timer.setInitialCount(value);
+        return true;
+      case ApicReg.TDCR:
+        this.#set(reg, value & 0xb);
+        this.#timer.setDivideConfiguration(value);
+        return true;
+      case ApicReg.SELF_IPI:
+        if (!this.x2apic || value > 0xff) return false;
+        this.#host.bus.sendIpi(this, ApicBits.SHORTHAND_SELF | value, 0);
+        return true;
+      default:
+        return LVT_MASKS.has(reg) ? this.#writeLvt(reg, value) : this.#writeXapicOnly(reg, value);
+    }
+  }
+
+  #writeXapicOnly(reg: number, value: number): boolean {
+    if (this.x2apic) return false;
+    switch (reg) {
+      case ApicReg.ID:
+        this.#set(reg, (value & 0xff000000) >>> 0);
+        return true;
+      case ApicReg.LDR:
+        this.#set(reg, (value & 0xff000000) >>> 0);
+        return true;
+      case ApicReg.DFR:
+        this.#set(reg, (value | 0x0fffffff) >>> 0);
+        return true;
+      case ApicReg.ICR:
+        this.#set(reg, value & ~ApicBits.ICR_BUSY);
+        this.#host.bus.sendIpi(this, value & ~ApicBits.ICR_BUSY, this.#reg(ApicReg.ICR2) >>> 24);
+        return true;
+      case ApicReg.ICR2:
+        this.#set(reg, (value & 0xff000000) >>> 0);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #writeLvt(reg: number, value: number): boolean {
+    const enabled = (this.#reg(ApicReg.SPIV) & ApicBits.SPIV_APIC_ENABLED) !== 0;
+    const masked = enabled ? value : value | ApicBits.LVT_MASKED;
+    this.#set(reg, masked & (LVT_MASKS.get(reg) as number));
+    if (reg === ApicReg.LVTT) this.#timer.setMode(timerMode(value));
+    if (reg === ApicReg.LVT0) this.#host.notify();
+    return true;
+  }
+
+  #writeSpiv(value: number): void {
+    const bits = 0x3ff | (this.#directedEoi ? ApicBits.SPIV_DIRECTED_EOI : 0);
+    this.#set(ApicReg.SPIV, value & bits);
+    if ((value & ApicBits.SPIV_APIC_ENABLED) === 0) {
+      for (const lvt of LVT_MASKS.keys()) this.#set(lvt, this.#reg(lvt) | ApicBits.LVT_MASKED);
+      return;
+    }
+    this.#host.softwareEnabled();
+  }
+
+  #endOfInterrupt(): void {
+    const vector = highestVector(this.#regs, ApicReg.ISR);
+    if (vector < 0) return;
+    clearVector(this.#regs, ApicReg.ISR, vector);
+    const level = testVector(this.#regs, ApicReg.TMR, vector);
+    const directed = (this.#reg(ApicReg.SPIV) & ApicBits.SPIV_DIRECTED_EOI) !== 0;
+    if (level && !directed) this.#host.levelEoi(vector);
+    this.#host.notify();
+  }
+}
+
+function timerMode(lvtt: number): "one-shot" | "periodic" | "tsc-deadline" {
+  const mode = lvtt & ApicBits.LVT_TIMER_MODE_MASK;
+  if (mode === ApicBits.LVT_TIMER_TSCDEADLINE) return "tsc-deadline";
+  return mode === ApicBits.LVT_TIMER_PERIODIC ? "periodic" : "one-shot";
+}
+
+const READABLE = new Set<number>([
+  ApicReg.ID,
+  ApicReg.LVR,
+  ApicReg.TASKPRI,
+  ApicReg.PROCPRI,
+  ApicReg.LDR,
+  ApicReg.SPIV,
+  ApicReg.ESR,
+  ApicReg.ICR,
+  ApicReg.LVTT,
+  ApicReg.LVTTHMR,
+  ApicReg.LVTPC,
+  ApicReg.LVT0,
+  ApicReg.LVT1,
+  ApicReg.LVTERR,
+  ApicReg.TMICT,
+  ApicReg.TMCCT,
+  ApicReg.TDCR,
+]);
+
+function readable(reg: number, x2apic: boolean): boolean {
+  if (reg >= ApicReg.ISR && reg < ApicReg.ESR) return true;
+  if (READABLE.has(reg)) return true;
+  return !x2apic && (reg === ApicReg.ARBPRI || reg === ApicReg.DFR || reg === ApicReg.ICR2);
+}

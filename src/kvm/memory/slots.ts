@@ -1,0 +1,199 @@
+import { KvmLimit, KvmMem, type KvmUserspaceMemoryRegion } from "../../abi/kvm/index.js";
+import { gpa, type Hva, hva, PAGE_SIZE } from "../../base/index.js";
+import type { LinearMemory } from "../../memory/index.js";
+import { refuse } from "../error.js";
+import type { EngineSlot, EngineVm } from "../run/engine-port.js";
+
+/** A memory slot as it is in use. */
+export interface MemorySlot {
+  readonly id: number;
+  readonly flags: number;
+  /** First guest frame number. */
+  readonly baseGfn: number;
+  readonly pages: number;
+  readonly hva: Hva;
+  /** One bit per page in linear memory, 0 when writes are not logged. */
+  readonly dirtyBitmap: Hva;
+}
+
+/** Guest-physical addresses end here: 52 bits. */
+const MAX_GPA = 2 ** 52;
+
+/** Bytes of a slot's dirty bitmap: whole u64 words. */
+const bitmapBytes = (pages: number): number => Math.ceil(pages / 64) * 8;
+
+/**
+ * The memory slots of a VM, with the checks of KVM_SET_USER_MEMORY_REGION. Changes reach the
+ * engine at once; caches of translations compare {@link generation}.
+ */
+export class MemorySlots {
+  readonly #engine: EngineVm;
+  readonly #byId = new Map<number, MemorySlot>();
+  /** By guest address, for lookups. */
+  #sorted: MemorySlot[] = [];
+  #generation = 0;
+  #last: MemorySlot | undefined;
+
+  constructor(engine: EngineVm) {
+    this.#engine = engine;
+  }
+
+  /** Changes with every change of the table. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** The linear memory that slots point into. */
+  get linear(): LinearMemory {
+    return this.#engine.linear;
+  }
+
+  /** The slot with that number, if it exists. */
+  byId(id: number): MemorySlot | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** The slot that holds a guest frame, if any. */
+  find(gfn: number): MemorySlot | undefined {
+    const last = this.#last;
+    if (last !== undefined && gfn >= last.baseGfn && gfn < last.baseGfn + last.pages) return last;
+    let low = 0;
+    let high = this.#sorted.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      const slot = this.#sorted[middle] as MemorySlot;
+      if (gfn < slot.baseGfn) high = middle - 1;
+      else if (gfn >= slot.baseGfn + slot.pages) low = middle + 1;
+      else {
+        this.#last = slot;
+        return slot;
+      }
+    }
+    return undefined;
+  }
+
+  /**
+   * KVM_SET_USER_MEMORY_REGION: creates, moves, changes the flags of, or deletes a slot.
+   * @throws KvmError EINVAL, EEXIST for an overlap, ENOMEM for the dirty bitmap.
+   */
+  set(region: KvmUserspaceMemoryRegion): void {
+    const id = region.slot;
+    checkRegion(region, this.linear);
+    const old = this.#byId.get(id);
+    const pages = region.memorySize / PAGE_SIZE;
+    if (pages === 0) {
+      if (old === undefined) refuse("EINVAL", "no such memory slot to delete");
+      this.#byId.delete(id);
+      this.#commit();
+      this.#freeBitmap(old);
+      return;
+    }
+    const baseGfn = region.guestPhysAddr / PAGE_SIZE;
+    if (old !== undefined) {
+      if (
+        old.hva !== region.userspaceAddr ||
+        old.pages !== pages ||
+        ((old.flags ^ region.flags) & KvmMem.READONLY) !== 0
+      )
+        refuse("EINVAL", "a memory slot keeps its size, backing and READONLY flag");
+      if (old.baseGfn === baseGfn && old.flags === region.flags) return;
+    }
+    if (old?.baseGfn !== baseGfn) {
+      this.#checkOverlap(id, baseGfn, pages);
+      if (region.guestPhysAddr + region.memorySize > MAX_GPA)
+        refuse("EINVAL", "memory slot beyond 52 bits");
+    }
+    const dirtyBitmap = this.#bitmapFor(region.flags, pages, old);
+    this.#byId.set(id, {
+      id,
+      flags: region.flags,
+      baseGfn,
+      pages,
+      hva: hva(region.userspaceAddr),
+      dirtyBitmap,
+    });
+    this.#commit();
+    if (old !== undefined && dirtyBitmap === 0) this.#freeBitmap(old);
+  }
+
+  /**
+   * KVM_GET_DIRTY_LOG: the pages written since the last call, one bit each, in whole u64 words.
+   * @throws KvmError EINVAL slot number; ENOENT no such slot or writes not logged.
+   */
+  takeDirtyLog(id: number): Uint8Array {
+    if (id >>> 16 !== 0 || (id & 0xffff) >= KvmLimit.USER_MEM_SLOTS) {
+      refuse("EINVAL", "slot number");
+    }
+    const slot = this.#byId.get(id);
+    if (slot === undefined || slot.dirtyBitmap === 0) refuse("ENOENT", "slot has no dirty log");
+    const bytes = bitmapBytes(slot.pages);
+    const live = this.linear.u8.subarray(slot.dirtyBitmap, slot.dirtyBitmap + bytes);
+    const copy = live.slice();
+    live.fill(0);
+    this.#engine.clearDirty();
+    return copy;
+  }
+
+  /** Notes that this library wrote to a guest frame. */
+  markDirty(slot: MemorySlot | undefined, gfn: number): void {
+    if (slot === undefined || slot.dirtyBitmap === 0) return;
+    const page = gfn - slot.baseGfn;
+    const at = slot.dirtyBitmap + (page >>> 3);
+    const bytes = this.linear.u8;
+    bytes[at] = (bytes[at] as number) | (1 << (page & 7));
+  }
+
+  #checkOverlap(id: number, baseGfn: number, pages: number): void {
+    for (const other of this.#sorted) {
+      if (other.id === id) continue;
+      if (baseGfn < other.baseGfn + other.pages && other.baseGfn < baseGfn + pages) {
+        refuse("EEXIST", `memory slot overlaps slot ${other.id}`);
+      }
+    }
+  }
+
+  #bitmapFor(flags: number, pages: number, old: MemorySlot | undefined): Hva {
+    if ((flags & KvmMem.LOG_DIRTY_PAGES) === 0) return hva(0);
+    if (old !== undefined && old.dirtyBitmap !== 0) return old.dirtyBitmap;
+    return this.linear.allocate(bitmapBytes(pages)) ?? refuse("ENOMEM", "no memory for dirty log");
+  }
+
+  #freeBitmap(slot: MemorySlot): void {
+    if (slot.dirtyBitmap !== 0) this.linear.free(slot.dirtyBitmap, bitmapBytes(slot.pages));
+  }
+
+  #commit(): void {
+    this.#generation++;
+    this.#last = undefined;
+    this.#sorted = [...this.#byId.values()].sort((a, b) => a.baseGfn - b.baseGfn);
+    this.#engine.setSlots(this.#sorted.map(engineSlot));
+  }
+}
+
+function engineSlot(slot: MemorySlot): EngineSlot {
+  return {
+    gpa: gpa(slot.baseGfn * PAGE_SIZE),
+    size: slot.pages * PAGE_SIZE,
+    hva: slot.hva,
+    readonly: (slot.flags & KvmMem.READONLY) !== 0,
+    dirtyBitmap: slot.dirtyBitmap,
+  };
+}
+
+/** The checks that need no knowledge of other slots, in the kernel's order. */
+function checkRegion(region: KvmUserspaceMemoryRegion, linear: LinearMemory): void {
+  const { slot, flags, guestPhysAddr, memorySize, userspaceAddr } = region;
+  if ((slot & 0xffff) >= KvmLimit.USER_MEM_SLOTS) refuse("EINVAL", "slot number");
+  if ((flags & ~(KvmMem.LOG_DIRTY_PAGES | KvmMem.READONLY)) !== 0) refuse("EINVAL", "slot flags");
+  if (!Number.isSafeInteger(memorySize) || memorySize < 0 || memorySize % PAGE_SIZE !== 0)
+    refuse("EINVAL", "memory slot size is not a multiple of 4096");
+  if (!Number.isSafeInteger(guestPhysAddr) || guestPhysAddr < 0 || guestPhysAddr % PAGE_SIZE !== 0)
+    refuse("EINVAL", "memory slot address is not a multiple of 4096");
+  if (!Number.isSafeInteger(userspaceAddr) || userspaceAddr < 0 || userspaceAddr % PAGE_SIZE !== 0)
+    refuse("EINVAL", "memory slot backing is not a multiple of 4096");
+  if (!linear.contains(userspaceAddr, memorySize)) {
+    refuse("EINVAL", "memory slot backing lies outside of the VM's linear memory");
+  }
+  if (slot >>> 16 !== 0) refuse("EINVAL", "address space");
+  if (memorySize / PAGE_SIZE > KvmLimit.MEM_MAX_NR_PAGES) refuse("EINVAL", "memory slot size");
+}

@@ -1,0 +1,227 @@
+import type { Gpa, Gva, Hva } from "../../base/index.js";
+import type { LinearMemory } from "../../memory/index.js";
+
+/**
+ * What the kernel half needs of a processor engine. `engine/bridge` implements it over the
+ * WebAssembly core; tests implement it with a scripted fake. Nothing here allocates per call,
+ * so that an exit costs little.
+ */
+
+/** Why {@link EngineVcpu.run} returned. Numbers are the engine core's own. */
+export const EngineExit = {
+  /** The instruction budget is used up. */
+  BUDGET: 0,
+  /** HLT was executed with interrupts possible or not; rip is after it. */
+  HLT: 1,
+  /** A port access: see {@link EngineExitInfo}. Completed by replay. */
+  IO: 2,
+  /** An access outside of every slot, or a write to a read-only slot. Completed by replay. */
+  MMIO: 3,
+  /** VMCALL (`aux` 0) or VMMCALL (`aux` 1) at any privilege level; rip is at the instruction. */
+  HYPERCALL: 4,
+  /** {@link EngineVcpu.requestInterruptWindow} was set and an interrupt can be taken now. */
+  IRQ_WINDOW: 5,
+  /** CPUID; rip at it. Answer with completeCpuid. */
+  CPUID: 6,
+  /** RDMSR of an MSR the core does not keep; rip at it. `address` is the index. */
+  RDMSR: 7,
+  /** WRMSR of an MSR the core does not keep; rip at it. `address` is the index, `data` the value. */
+  WRMSR: 8,
+  /** Triple fault. */
+  SHUTDOWN: 9,
+  /** {@link EngineVcpu.requestNmiWindow} was set and an NMI can be taken now. */
+  NMI_WINDOW: 10,
+  /** MOV to CR8 was executed (rip after it); the new priority is in `cr8`. */
+  CR8_WRITE: 11,
+  /** PAUSE was executed (rip after it): a good moment for another vCPU. */
+  PAUSE: 12,
+  /** The engine cannot go on; `aux` is its reason code. */
+  INTERNAL: 13,
+} as const;
+
+/** One of {@link EngineExit}. */
+export type EngineExitCode = (typeof EngineExit)[keyof typeof EngineExit];
+
+/** Details of the last exit of a vCPU. Borrowed: valid until the next run(). */
+export interface EngineExitInfo {
+  /** IO and MMIO: true for a write (OUT). */
+  readonly write: boolean;
+  /** IO: port. MMIO: guest-physical address. RDMSR/WRMSR: MSR index (unsigned). */
+  readonly address: number;
+  /** IO: 1, 2 or 4. MMIO: 1 to 8 bytes, never across a page. */
+  readonly size: number;
+  /** IO and MMIO writes: the value, zero-extended. WRMSR: the value. Else 0. */
+  readonly data: bigint;
+  /** HYPERCALL: 0 VMCALL, 1 VMMCALL. INTERNAL: reason. Else 0. */
+  readonly aux: number;
+}
+
+/** A guest-physical range and the linear memory behind it. */
+export interface EngineSlot {
+  /** Multiple of 4096, below 2^52. */
+  readonly gpa: Gpa;
+  /** Bytes, a positive multiple of 4096. */
+  readonly size: number;
+  /** Start in linear memory, multiple of 4096. */
+  readonly hva: Hva;
+  /** Guest writes exit as MMIO. */
+  readonly readonly: boolean;
+  /**
+   * A bitmap in linear memory with one bit per page (little endian, bit 0 = first page), in which
+   * the engine sets the bits of pages the guest writes; 0 when writes are not logged.
+   */
+  readonly dirtyBitmap: Hva;
+}
+
+/** A segment register with its hidden part. */
+export interface Segment {
+  selector: number;
+  base: bigint;
+  /** In bytes, already scaled by the granularity (as in struct kvm_segment). */
+  limit: number;
+  /** 4-bit type field. */
+  type: number;
+  present: boolean;
+  dpl: number;
+  db: boolean;
+  /** S bit: true for code and data segments. */
+  s: boolean;
+  l: boolean;
+  g: boolean;
+  avl: boolean;
+  unusable: boolean;
+}
+
+/** GDTR or IDTR. */
+export interface DescriptorTable {
+  base: bigint;
+  limit: number;
+}
+
+/** Indices for {@link EngineVcpu.segment}. */
+export const SegmentIndex = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 7 } as const;
+
+/**
+ * Where RDTSC takes its time from. `instructions`: the time last given by setTime plus the
+ * instructions retired since (virtual clock, 1 instruction = 1 ns). A function: nanoseconds of the
+ * host's monotonic clock at that moment. To either, the vCPU's tscOffset is added.
+ */
+export type EngineTsc = "instructions" | (() => number);
+
+/** The shared part of an engine: memory and its slots. */
+export interface EngineVm {
+  readonly linear: LinearMemory;
+  /** Makes a vCPU whose registers are undefined until the caller sets them all. */
+  createVcpu(): EngineVcpu;
+  /** Replaces the whole slot table; the slots do not overlap. Drops all translations. */
+  setSlots(slots: readonly EngineSlot[]): void;
+  /** Re-arms write tracking after bits of a dirty bitmap were cleared. */
+  clearDirty(): void;
+  /** Memory was written from outside: decoded code there must go. */
+  noteWrite(address: Hva, length: number): void;
+  /** See {@link EngineTsc}. Called once, before the first run. */
+  setTsc(source: EngineTsc): void;
+  /** Gives up the memory. No call may follow. */
+  close(): void;
+}
+
+/** One processor of an engine. Register properties may be read and written between runs only. */
+export interface EngineVcpu {
+  /** General register 0 RAX, 1 RCX, 2 RDX, 3 RBX, 4 RSP, 5 RBP, 6 RSI, 7 RDI, 8..15 R8..R15. */
+  gpr(index: number): bigint;
+  /** The value is taken modulo 2^64. */
+  setGpr(index: number, value: bigint): void;
+  rip: bigint;
+  rflags: bigint;
+  cr0: bigint;
+  cr2: bigint;
+  cr3: bigint;
+  cr4: bigint;
+  /** Task priority, 0 to 15; the guest's MOV from CR8 reads it without an exit. */
+  cr8: number;
+  /** IA32_EFER with LMA as the processor keeps it. */
+  efer: bigint;
+  xcr0: bigint;
+  segment(index: number): Segment;
+  setSegment(index: number, value: Segment): void;
+  gdt(): DescriptorTable;
+  setGdt(value: DescriptorTable): void;
+  idt(): DescriptorTable;
+  setIdt(value: DescriptorTable): void;
+  /** Debug register 0..3, 6 or 7. */
+  dr(index: number): bigint;
+  setDr(index: number, value: bigint): void;
+  /**
+   * An MSR the core keeps itself: EFER, STAR, LSTAR, CSTAR, SYSCALL_MASK, FS/GS/KERNEL_GS base,
+   * SYSENTER_CS/ESP/EIP, PAT, TSC_AUX. Undefined for any other.
+   */
+  readMsr(index: number): bigint | undefined;
+  /** False when the core does not keep that MSR or refuses the value. */
+  writeMsr(index: number, value: bigint): boolean;
+  /** A copy of the 512-byte FXSAVE image (64-bit form). */
+  fpu(): Uint8Array;
+  setFpu(image: Uint8Array): void;
+  /** Current privilege level, 0 to 3. */
+  readonly cpl: number;
+  /** EFER.LMA and CS.L. */
+  readonly longMode64: boolean;
+  /** Must follow changes of cr*, efer, segments or rflags: recomputes the mode, drops translations. */
+  syncSregs(): void;
+  /** Walks the guest's page tables without side effects (no accessed or dirty bits, no fault). */
+  translate(address: Gva, access: "read" | "write" | "fetch", cpl?: number): Gpa | undefined;
+
+  /**
+   * Executes until something needs the caller, at most about `maxInstructions` (1 to 1,000,000;
+   * never more than that many retire).
+   */
+  run(maxInstructions: number): EngineExitCode;
+  readonly exit: EngineExitInfo;
+  /** Instructions retired since creation, exact. */
+  readonly instructions: number;
+
+  /** Gives the value of the read that IO or MMIO reported; the next run() replays the instruction. */
+  completeRead(value: bigint): void;
+  /** Confirms the write that IO or MMIO reported; the next run() replays the instruction. */
+  completeWrite(): void;
+  /**
+   * True from completeRead/completeWrite until the instruction has retired or faulted (or, for a REP
+   * string instruction, until the iteration is done). No event may be injected meanwhile, and the
+   * windows below do not report before it is over.
+   */
+  readonly replaying: boolean;
+  /** Answers CPUID and moves rip past it. Values are u32. */
+  completeCpuid(eax: number, ebx: number, ecx: number, edx: number): void;
+  /** Answers RDMSR and moves rip past it. */
+  completeRdmsr(value: bigint): void;
+  /** Accepts WRMSR and moves rip past it. */
+  completeWrmsr(): void;
+  /** Moves rip `length` bytes on (in the width of the mode) and ends an interrupt shadow. */
+  skipInstruction(length: number): void;
+
+  /** Takes an external interrupt at the start of the next run(). At most one event per run(). */
+  injectInterrupt(vector: number): void;
+  /** Raises an exception at the start of the next run(); rip is that of the faulting instruction. */
+  injectException(vector: number, errorCode: number | undefined): void;
+  /** Takes an NMI at the start of the next run(); masks further ones until IRET. */
+  injectNmi(): void;
+  /** run() returns PAUSE after this many PAUSE instructions; 0 never. Write only. */
+  pauseExit: number;
+  /** 0 none, 1 after STI, 2 after MOV SS / POP SS. */
+  interruptShadow: 0 | 1 | 2;
+  /** Between an NMI and its IRET. */
+  nmiMasked: boolean;
+  /** See IRQ_WINDOW: RFLAGS.IF set, no shadow, no replay under way. Stays set until cleared here. */
+  requestInterruptWindow: boolean;
+  /** See NMI_WINDOW: NMIs not masked, no shadow, no replay under way. Stays set until cleared here. */
+  requestNmiWindow: boolean;
+
+  /** Added to the nanoseconds of the time source; RDTSC gives the sum modulo 2^64. */
+  tscOffset: bigint;
+  /** Virtual clock only: the time in nanoseconds at the start of the next run(). */
+  setTime(nowNs: number): void;
+}
+
+/** Makes engines; what `Kvm.open` is given, `engine/bridge`'s Engine fits. */
+export interface EngineFactory {
+  createVm(): EngineVm;
+}

@@ -1,0 +1,209 @@
+import { assert } from "../../base/index.js";
+import type { VmClock } from "../cpu/clock.js";
+import type { EventLoop } from "./event-loop.js";
+
+/** How a turn of a vCPU ended. */
+export type Turn =
+  /** Its budget is used up, or a timer is due. */
+  | "budget"
+  /** It lets others go first. */
+  | "yielded"
+  /** It waits for an event. */
+  | "waiting"
+  /** Its run() has resolved. */
+  | "exited";
+
+/** A vCPU as the scheduler sees it. */
+export interface Runner {
+  /** Order of creation, which is the order of turns. */
+  readonly index: number;
+  /** It can execute now, or has events to process. */
+  canRun(): boolean;
+  /** Executes at most `budget` instructions, less when a timer is due earlier. */
+  turn(budget: number): Turn;
+  /** Instructions retired since creation. */
+  readonly instructions: number;
+  /** It gets the thread after a new run(), a wait, or others. */
+  onRunning(): void;
+  /** It loses the thread to another one although it could go on. */
+  onPreempted(): void;
+}
+
+/** Instructions before the next vCPU has its turn. */
+export const SLICE = 200_000;
+
+/** What a turn counts at least, so that exits without progress use up the slice too. */
+const TURN_COST = 200;
+
+/** Microtasks that a resolved run() gets to be called again before the host gets a turn. */
+const RESUBMIT_TICKS = 12;
+
+/** Above this the scheduler sleeps in the host; below it polls the clock. */
+const SLEEP_FLOOR_NS = 1_500_000;
+
+/**
+ * Gives the vCPUs of a VM turns in its one thread, in order of creation. Timers fire only between
+ * turns. Under a virtual clock every retired instruction is a nanosecond, turns end exactly at
+ * the next deadline, and when all vCPUs wait, time jumps there.
+ */
+export class Scheduler {
+  readonly #clock: VmClock;
+  readonly #loop: EventLoop;
+  readonly #active: Runner[] = [];
+  /** Those that must be told when they get the thread. */
+  readonly #away = new Set<Runner>();
+  #running = false;
+  #current: Runner | undefined;
+  /** Instructions left of the current one's slice. */
+  #left = 0;
+  #wake: (() => void) | undefined;
+  #closed = false;
+  /** Instructions since the host had its turn. */
+  #sinceYield = 0;
+  readonly #onCrash: (error: unknown) => void;
+
+  /** `onCrash` hears of an error that ended all turns: a defect of this library. */
+  constructor(clock: VmClock, loop: EventLoop, onCrash: (error: unknown) => void) {
+    this.#clock = clock;
+    this.#loop = loop;
+    this.#onCrash = onCrash;
+  }
+
+  /** How many vCPUs are inside run(). */
+  get activeCount(): number {
+    return this.#active.length;
+  }
+
+  /** A vCPU enters run(). */
+  add(runner: Runner): void {
+    assert(!this.#closed, "Scheduler.add: the VM was stopped");
+    assert(!this.#active.includes(runner), "Scheduler.add: vCPU runs already");
+    const at = this.#active.findIndex((other) => other.index > runner.index);
+    this.#active.splice(at < 0 ? this.#active.length : at, 0, runner);
+    this.#away.add(runner);
+    this.wake();
+    if (this.#running) return;
+    this.#running = true;
+    this.#run()
+      .catch((error: unknown) => {
+        this.close();
+        this.#onCrash(error);
+      })
+      .finally(() => {
+        this.#running = false;
+      });
+  }
+
+  /** A vCPU leaves run(). */
+  remove(runner: Runner): void {
+    const at = this.#active.indexOf(runner);
+    if (at >= 0) this.#active.splice(at, 1);
+  }
+
+  /** Something happened that may end a wait. */
+  wake(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+
+  /** No turn follows. */
+  close(): void {
+    this.#closed = true;
+    this.#active.length = 0;
+    this.wake();
+  }
+
+  async #run(): Promise<void> {
+    // Lets the other vCPUs of the same moment call run() too.
+    await this.#loop.yieldNow();
+    while (this.#active.length > 0 && !this.#closed) {
+      this.#clock.timers.runDue();
+      const runner = this.#next();
+      if (runner === undefined) await this.#idle();
+      else if (this.#turn(runner) === "exited") await this.#resubmission();
+      if (this.#sinceYield >= SLICE) {
+        this.#sinceYield = 0;
+        await this.#loop.yieldNow();
+      }
+    }
+  }
+
+  /** The current vCPU while it has budget, else the next one that can run. */
+  #next(): Runner | undefined {
+    const current = this.#current;
+    const at = current === undefined ? -1 : this.#active.indexOf(current);
+    if (current !== undefined && at >= 0 && this.#left > 0 && current.canRun()) return current;
+    const count = this.#active.length;
+    for (let i = 1; i <= count; i++) {
+      const runner = this.#active[(at + i) % count] as Runner;
+      if (runner.canRun()) return runner;
+    }
+    return undefined;
+  }
+
+  #turn(runner: Runner): Turn {
+    const before = this.#current;
+    if (before !== runner || this.#left <= 0) this.#left = SLICE;
+    if (before !== runner) {
+      this.#current = runner;
+      if (before !== undefined && this.#active.includes(before) && !this.#away.has(before)) {
+        this.#away.add(before);
+        before.onPreempted();
+      }
+    }
+    if (this.#away.delete(runner)) runner.onRunning();
+    const start = runner.instructions;
+    const turn = runner.turn(this.#left);
+    const cost = Math.max(TURN_COST, runner.instructions - start);
+    this.#sinceYield += cost;
+    this.#left -= cost;
+    if (turn === "waiting") this.#away.add(runner);
+    if (turn === "waiting" || turn === "yielded") this.#left = 0;
+    return turn;
+  }
+
+  /** Lets the client handle an exit and call run() again. */
+  async #resubmission(): Promise<void> {
+    const before = this.#active.length;
+    for (let i = 0; i < RESUBMIT_TICKS; i++) {
+      await undefined;
+      if (this.#active.length > before) return;
+    }
+    await this.#loop.yieldNow();
+  }
+
+  /** Every vCPU waits: until the next timer, or until something wakes one. */
+  async #idle(): Promise<void> {
+    this.#sinceYield = 0;
+    const deadline = this.#clock.timers.nextDeadlineNs();
+    const virtual = this.#clock.clock.virtual;
+    if (virtual !== undefined && deadline !== undefined) {
+      await this.#loop.yieldNow();
+      // Input may have woken a vCPU or armed an earlier timer meanwhile.
+      const next = this.#clock.timers.nextDeadlineNs();
+      if (next !== undefined && this.#next() === undefined && this.#active.length > 0) {
+        virtual.jump(Math.max(next, this.#clock.nowNs()));
+      }
+      return;
+    }
+    const left = deadline === undefined ? undefined : deadline - this.#clock.nowNs();
+    if (left !== undefined && left < SLEEP_FLOOR_NS) {
+      await this.#loop.yieldNow();
+      return;
+    }
+    await this.#sleep(left === undefined ? undefined : (left - 1_000_000) / 1e6);
+  }
+
+  #sleep(ms: number | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      let cancel: (() => void) | undefined;
+      this.#wake = () => {
+        cancel?.();
+        resolve();
+      };
+      // A host forgets a program that waits for nothing: without a deadline, look again now and then.
+      cancel = this.#loop.after(Math.min(ms ?? 60_000, 60_000), () => this.wake());
+    });
+  }
+}

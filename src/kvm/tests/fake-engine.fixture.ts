@@ -1,0 +1,206 @@
+import type { Gpa, Gva, Hva } from "../../base/index.js";
+import { LinearMemory } from "../../memory/index.js";
+import {
+  type DescriptorTable,
+  EngineExit,
+  type EngineExitCode,
+  type EngineSlot,
+  type EngineTsc,
+  type EngineVcpu,
+  type EngineVm,
+  type Segment,
+} from "../run/engine-port.js";
+
+/** What a scripted vCPU does in one run: retires instructions and exits. */
+export interface Step {
+  readonly retire?: number;
+  readonly code: EngineExitCode;
+  readonly write?: boolean;
+  readonly address?: number;
+  readonly size?: number;
+  readonly data?: bigint;
+  readonly aux?: number;
+  /** Called with the vCPU when the step is taken. */
+  readonly effect?: (vcpu: FakeVcpu) => void;
+}
+
+const noSegment = (): Segment => ({
+  selector: 0,
+  base: 0n,
+  limit: 0,
+  type: 0,
+  present: false,
+  dpl: 0,
+  db: false,
+  s: false,
+  l: false,
+  g: false,
+  avl: false,
+  unusable: true,
+});
+
+/** A vCPU that executes a script; without one it uses up its budget. Addresses map one to one. */
+export class FakeVcpu implements EngineVcpu {
+  readonly script: Step[] = [];
+  /** Everything that was injected, such as "irq 0x20". */
+  readonly events: string[] = [];
+  readonly completed: bigint[] = [];
+  readonly #gprs = new BigUint64Array(16);
+  readonly #segments = Array.from({ length: 8 }, noSegment);
+  readonly #drs = new Map<number, bigint>();
+  readonly msrs = new Map<number, bigint>([[0x277, 0x7040600070406n]]);
+  #gdt: DescriptorTable = { base: 0n, limit: 0 };
+  #idt: DescriptorTable = { base: 0n, limit: 0 };
+  #fpu: Uint8Array = new Uint8Array(512);
+  #steps = 0;
+  rip = 0n;
+  rflags = 2n;
+  cr0 = 0n;
+  cr2 = 0n;
+  cr3 = 0n;
+  cr4 = 0n;
+  cr8 = 0;
+  efer = 0n;
+  xcr0 = 1n;
+  cpl = 0;
+  longMode64 = true;
+  exit = { write: false, address: 0, size: 0, data: 0n, aux: 0 };
+  instructions = 0;
+  replaying = false;
+  interruptShadow: 0 | 1 | 2 = 0;
+  nmiMasked = false;
+  requestInterruptWindow = false;
+  requestNmiWindow = false;
+  pauseExit = 0;
+  tscOffset = 0n;
+  time = 0;
+
+  gpr(index: number): bigint {
+    return this.#gprs[index] as bigint;
+  }
+  setGpr(index: number, value: bigint): void {
+    this.#gprs[index] = value;
+  }
+  segment(index: number): Segment {
+    return { ...(this.#segments[index] as Segment) };
+  }
+  setSegment(index: number, value: Segment): void {
+    this.#segments[index] = { ...value };
+  }
+  gdt(): DescriptorTable {
+    return { ...this.#gdt };
+  }
+  setGdt(value: DescriptorTable): void {
+    this.#gdt = { ...value };
+  }
+  idt(): DescriptorTable {
+    return { ...this.#idt };
+  }
+  setIdt(value: DescriptorTable): void {
+    this.#idt = { ...value };
+  }
+  dr(index: number): bigint {
+    return this.#drs.get(index) ?? 0n;
+  }
+  setDr(index: number, value: bigint): void {
+    this.#drs.set(index, value);
+  }
+  readMsr(index: number): bigint | undefined {
+    return this.msrs.get(index);
+  }
+  writeMsr(index: number, value: bigint): boolean {
+    if (!this.msrs.has(index)) return false;
+    this.msrs.set(index, value);
+    return true;
+  }
+  fpu(): Uint8Array {
+    return this.#fpu.slice();
+  }
+  setFpu(image: Uint8Array): void {
+    this.#fpu = image.slice();
+  }
+  syncSregs(): void {}
+  translate(address: Gva): Gpa | undefined {
+    return address < 1n << 40n ? (Number(address) as Gpa) : undefined;
+  }
+
+  run(maxInstructions: number): EngineExitCode {
+    this.#steps++;
+    if (this.#steps > 100_000) throw new Error("fake engine: runaway");
+    const windows = this.requestInterruptWindow && (this.rflags & 0x200n) !== 0n;
+    if (windows && this.interruptShadow === 0 && !this.replaying) return EngineExit.IRQ_WINDOW;
+    this.replaying = false;
+    const step = this.script[0];
+    const retire = step?.retire ?? 0;
+    if (step === undefined || retire > maxInstructions) {
+      this.instructions += maxInstructions;
+      if (step !== undefined) {
+        this.script[0] = { ...step, retire: retire - maxInstructions };
+      }
+      return EngineExit.BUDGET;
+    }
+    this.script.shift();
+    this.instructions += retire;
+    const { write = false, address = 0, size = 0, data = 0n, aux = 0 } = step;
+    this.exit = { write, address, size, data, aux };
+    step.effect?.(this);
+    return step.code;
+  }
+
+  completeRead(value: bigint): void {
+    this.completed.push(value);
+    this.replaying = true;
+  }
+  completeWrite(): void {
+    this.replaying = true;
+  }
+  completeCpuid(eax: number, ebx: number, ecx: number, edx: number): void {
+    for (const [i, value] of [eax, ecx, edx, ebx].entries()) this.#gprs[i] = BigInt(value);
+  }
+  completeRdmsr(value: bigint): void {
+    this.completed.push(value);
+  }
+  completeWrmsr(): void {
+    this.events.push("wrmsr done");
+  }
+  skipInstruction(length: number): void {
+    this.rip += BigInt(length);
+  }
+  injectInterrupt(vector: number): void {
+    this.rflags &= ~0x200n;
+    this.events.push(`irq 0x${vector.toString(16)}`);
+  }
+  injectException(vector: number, errorCode: number | undefined): void {
+    this.events.push(`exception ${vector}${errorCode === undefined ? "" : ` (${errorCode})`}`);
+  }
+  injectNmi(): void {
+    this.events.push("nmi");
+    this.nmiMasked = true;
+  }
+  setTime(nowNs: number): void {
+    this.time = nowNs;
+  }
+}
+
+/** The engine of a VM whose vCPUs follow scripts. */
+export class FakeEngineVm implements EngineVm {
+  readonly linear = new LinearMemory(new WebAssembly.Memory({ initial: 16, maximum: 4096 }), 65536);
+  readonly vcpus: FakeVcpu[] = [];
+  slots: readonly EngineSlot[] = [];
+  tsc: EngineTsc | undefined;
+
+  createVcpu(): FakeVcpu {
+    const vcpu = new FakeVcpu();
+    this.vcpus.push(vcpu);
+    return vcpu;
+  }
+  setSlots(slots: readonly EngineSlot[]): void {
+    this.slots = slots;
+  }
+  clearDirty(): void {}
+  noteWrite(_address: Hva, _length: number): void {}
+  setTsc(source: EngineTsc): void {
+    this.tsc = source;
+  }
+  close(): void {}
+}

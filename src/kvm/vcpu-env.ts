@@ -1,0 +1,33 @@
+import type { VmClock } from "./cpu/clock.js";
+import type { XenVmHooks } from "./hooks.js";
+import type { ApicBus } from "./irq/apic-bus.js";
+import type { Ioapic } from "./irq/ioapic.js";
+import type { PicPair } from "./irq/pic.js";
+import type { Pit } from "./irq/pit.js";
+import type { IrqchipMode } from "./irq/routing.js";
+import type { GuestAccess } from "./memory/guest-access.js";
+import type { MemorySlots } from "./memory/slots.js";
+import type { EngineVm } from "./run/engine-port.js";
+import type { Scheduler } from "./run/scheduler.js";
+
+/** What a vCPU uses of its VM. */
+export interface VcpuEnv {
+  readonly engine: EngineVm;
+  readonly clock: VmClock;
+  readonly slots: MemorySlots;
+  readonly access: GuestAccess;
+  readonly bus: ApicBus;
+  readonly scheduler: Scheduler;
+  readonly xen: XenVmHooks;
+  readonly irqchip: IrqchipMode;
+  /** In-kernel IOAPIC, PIC and PIT, when they were created. */
+  readonly ioapic: Ioapic | undefined;
+  readonly pic: PicPair | undefined;
+  readonly pit: Pit | undefined;
+  /** KVM vcpu_id of the boot processor. */
+  readonly bspId: number;
+  /** All vCPUs' TSCs run in step, so that pvclock may say so. */
+  readonly tscStable: boolean;
+  /** All vCPUs get their pvclock areas rewritten. */
+  requestClockUpdate(): void;
+}

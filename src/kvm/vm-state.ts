@@ -1,0 +1,106 @@
+import type { Clock, Timers } from "../ports/index.js";
+import { VmClock } from "./cpu/clock.js";
+import type { XenFactory, XenVmHooks, XenVmHost } from "./hooks.js";
+import { ApicBus, type ApicMessage } from "./irq/apic-bus.js";
+import { Ioapic, IrqSource } from "./irq/ioapic.js";
+import { PicPair } from "./irq/pic.js";
+import { Pit } from "./irq/pit.js";
+import { GsiRouting, type IrqchipMode } from "./irq/routing.js";
+import { GuestAccess } from "./memory/guest-access.js";
+import { MemorySlots } from "./memory/slots.js";
+import type { EngineVm } from "./run/engine-port.js";
+import type { EventLoop } from "./run/event-loop.js";
+import { Scheduler } from "./run/scheduler.js";
+import type { VcpuEnv } from "./vcpu-env.js";
+import type { VcpuState } from "./vcpu-state.js";
+
+/** Everything KVM keeps of one VM; `vm.ts` is what clients see. */
+export class VmState implements VcpuEnv, XenVmHost {
+  readonly engine: EngineVm;
+  readonly clock: VmClock;
+  readonly slots: MemorySlots;
+  readonly access: GuestAccess;
+  readonly bus = new ApicBus();
+  readonly scheduler: Scheduler;
+  readonly routing: GsiRouting;
+  readonly xen: XenVmHooks;
+  readonly vcpus: VcpuState[] = [];
+  irqchip: IrqchipMode = "none";
+  ioapic: Ioapic | undefined;
+  pic: PicPair | undefined;
+  pit: Pit | undefined;
+  bspId = 0;
+  /** Hears of pins whose level interrupt was ended, for irqfds that resample. */
+  onPinEoi: (pin: number) => void = () => undefined;
+
+  constructor(
+    engine: EngineVm,
+    ports: { clock: Clock; timers: Timers; loop: EventLoop },
+    xen: XenFactory,
+  ) {
+    this.engine = engine;
+    this.clock = new VmClock(ports.clock, ports.timers);
+    this.slots = new MemorySlots(engine);
+    this.access = new GuestAccess(this.slots);
+    this.scheduler = new Scheduler(this.clock, ports.loop, (error) => {
+      for (const vcpu of this.vcpus) {
+        vcpu.resolve = undefined;
+        vcpu.reject?.(error);
+      }
+    });
+    this.xen = xen(this);
+    this.routing = new GsiRouting({
+      setPicLine: (line, source, level) => this.pic?.setLine(line, source, level) ?? -1,
+      setIoapicLine: (pin, source, level) => this.ioapic?.setLine(pin, source, level) ?? -1,
+      deliverMsi: (message: ApicMessage) => this.bus.deliver(message),
+      deliverXen: (event) => this.xen.deliverRoute(event),
+      checkXen: (event) => this.xen.checkRoute(event),
+    });
+    engine.setTsc(
+      ports.clock.virtual === undefined ? () => this.clock.clock.monotonicNs() : "instructions",
+    );
+  }
+
+  /** All TSCs have the same offset. */
+  get tscStable(): boolean {
+    const first = this.vcpus[0]?.engine.tscOffset;
+    return this.vcpus.every((vcpu) => vcpu.engine.tscOffset === first);
+  }
+
+  requestClockUpdate(): void {
+    for (const vcpu of this.vcpus) vcpu.clockUpdate = true;
+  }
+
+  /** The vCPU with that KVM vcpu_id. */
+  vcpuById(id: number): VcpuState | undefined {
+    return this.vcpus.find((vcpu) => vcpu.id === id);
+  }
+
+  /** Makes the in-kernel interrupt controllers: all of them, or local APICs only. */
+  createIrqchip(mode: "split" | "kernel"): void {
+    this.irqchip = mode;
+    if (mode === "kernel") {
+      this.ioapic = new Ioapic(this.bus, (pin) => this.onPinEoi(pin));
+      this.pic = new PicPair(() => {
+        for (const vcpu of this.vcpus) vcpu.notify();
+      });
+    }
+    this.routing.init(mode);
+  }
+
+  /** Makes the 8254. */
+  createPit(): void {
+    this.pit = new Pit(this.clock, (level) => {
+      this.routing.setLevel(0, IrqSource.PIT, level);
+    });
+  }
+
+  /** Stops everything; the state is not used afterwards. */
+  close(): void {
+    this.scheduler.close();
+    this.pit?.close();
+    for (const vcpu of this.vcpus) vcpu.lapic?.reset(false);
+    this.xen.close();
+    this.engine.close();
+  }
+}

@@ -1,0 +1,167 @@
+import { KvmXenHvmConfig } from "../../abi/kvm/index.js";
+import { Gpr } from "../../abi/x86/index.js";
+import {
+  EVTCHNOP_send,
+  KvmXenHypercall,
+  SCHED_POLL_64,
+  SCHED_POLL_COMPAT,
+  SCHED_POLL_MAX_PORTS,
+  SCHEDOP_poll,
+  SCHEDOP_yield,
+  SINGLESHOT_SIZE_64,
+  SINGLESHOT_SIZE_COMPAT,
+  VCPUOP_set_singleshot_timer,
+  VCPUOP_stop_singleshot_timer,
+  XENVER_version,
+} from "../../abi/xen/kvm-hypercalls.js";
+import { Errno } from "../../base/index.js";
+import type { HypercallOutcome } from "../hooks.js";
+import { Delivery, deliver, isPending } from "./delivery.js";
+import type { Domain } from "./domain.js";
+import { startTimer, stopTimer } from "./timer.js";
+import type { VcpuDomain } from "./vcpu-domain.js";
+
+const LONG_ARGS = [Gpr.RDI, Gpr.RSI, Gpr.RDX, Gpr.R10, Gpr.R8, Gpr.R9] as const;
+const COMPAT_ARGS = [Gpr.RBX, Gpr.RCX, Gpr.RDX, Gpr.RSI, Gpr.RDI, Gpr.RBP] as const;
+
+type Params = readonly [bigint, bigint, bigint, bigint, bigint, bigint];
+
+const EFAULT = BigInt(-Errno.EFAULT);
+const EINVAL = BigInt(-Errno.EINVAL);
+
+/** One tick of the host's timer wheel, which rounds poll timeouts: HZ is 250. */
+const JIFFY_NS = 4_000_000;
+
+/** Low 32 bits as the C int that sub-operation numbers are. */
+const int = (value: bigint): number => Number(BigInt.asIntN(32, value));
+
+/** A VMCALL or VMMCALL of the guest while hypercalls are intercepted. */
+export function hypercall(domain: Domain, vcpu: VcpuDomain): HypercallOutcome {
+  const { engine } = vcpu.host;
+  const longmode = engine.longMode64;
+  const read = (reg: number): bigint =>
+    longmode ? engine.gpr(reg) : BigInt.asUintN(32, engine.gpr(reg));
+  const input = read(Gpr.RAX);
+  const params = (longmode ? LONG_ARGS : COMPAT_ARGS).map(read) as unknown as Params;
+  const { cpl } = engine;
+  const result = cpl === 0 ? answer(domain, vcpu, { longmode, input, params }) : undefined;
+  if (result !== undefined) return { kind: "done", result };
+  return { kind: "exit", exit: { kind: "xen", longmode, cpl, input, params, result: 0n } };
+}
+
+interface Call {
+  readonly longmode: boolean;
+  readonly input: bigint;
+  readonly params: Params;
+}
+
+/** The result of a hypercall that KVM answers itself, undefined for the client's. */
+function answer(domain: Domain, vcpu: VcpuDomain, call: Call): bigint | undefined {
+  const { params, longmode } = call;
+  switch (call.input) {
+    case BigInt(KvmXenHypercall.XEN_VERSION):
+      if (params[0] !== BigInt(XENVER_version) || domain.xenVersion === 0) return undefined;
+      return BigInt(domain.xenVersion);
+    case BigInt(KvmXenHypercall.EVENT_CHANNEL_OP):
+      if (params[0] !== BigInt(EVTCHNOP_send)) return undefined;
+      return evtchnSend(domain, vcpu, params[1]);
+    case BigInt(KvmXenHypercall.SCHED_OP):
+      return schedOp(domain, vcpu, call);
+    case BigInt(KvmXenHypercall.VCPU_OP):
+      return vcpu.timerPort === 0 ? undefined : vcpuOp(domain, vcpu, call);
+    case BigInt(KvmXenHypercall.SET_TIMER_OP): {
+      if (vcpu.timerPort === 0) return undefined;
+      const timeout = longmode ? params[0] : params[0] | (params[1] << 32n);
+      if (timeout === 0n) stopTimer(vcpu);
+      else startTimer(domain, vcpu, timeout, true);
+      return 0n;
+    }
+    default:
+      return undefined;
+  }
+}
+
+function readGuest(
+  domain: Domain,
+  vcpu: VcpuDomain,
+  address: bigint,
+  length: number,
+): DataView | undefined {
+  const bytes = domain.host.access.readVirtual(vcpu.host.engine, address, length);
+  return bytes === undefined ? undefined : new DataView(bytes.buffer);
+}
+
+function evtchnSend(domain: Domain, vcpu: VcpuDomain, address: bigint): bigint | undefined {
+  const send = readGuest(domain, vcpu, address, 4);
+  if (send === undefined) return EFAULT;
+  const entry = domain.evtchns.get(send.getUint32(0, true));
+  if (entry === undefined) return undefined;
+  if ("eventfd" in entry) {
+    entry.eventfd.signal();
+    return 0n;
+  }
+  const result = deliver(domain, entry.port, entry.vcpu);
+  return result < 0 && result !== Delivery.MASKED ? undefined : 0n;
+}
+
+function schedOp(domain: Domain, vcpu: VcpuDomain, call: Call): bigint | undefined {
+  const op = int(call.params[0]);
+  if (op === SCHEDOP_poll) {
+    const promised = (domain.flags & KvmXenHvmConfig.EVTCHN_SEND) !== 0;
+    if (promised && domain.host.irqchip !== "none") return poll(domain, vcpu, call);
+  } else if (op !== SCHEDOP_yield) return undefined;
+  vcpu.host.yield();
+  return 0n;
+}
+
+function poll(domain: Domain, vcpu: VcpuDomain, call: Call): bigint {
+  const layout = call.longmode ? SCHED_POLL_64 : SCHED_POLL_COMPAT;
+  const request = readGuest(domain, vcpu, call.params[1], layout.size);
+  if (request === undefined) return EFAULT;
+  const address = call.longmode
+    ? request.getBigUint64(layout.ports, true)
+    : BigInt(request.getUint32(layout.ports, true));
+  const count = request.getUint32(layout.nrPorts, true);
+  const timeout = request.getBigUint64(layout.timeout, true);
+  if (count > SCHED_POLL_MAX_PORTS) return EINVAL;
+  const list = readGuest(domain, vcpu, address, count * 4);
+  if (list === undefined) return EFAULT;
+  const ports: number[] = [];
+  for (let i = 0; i < count; i++) ports.push(list.getUint32(i * 4, true));
+  if (ports.some((port) => port >= domain.layout.ports)) return EINVAL;
+  // An event that cannot be looked at counts as there: a spurious return is harmless.
+  if (ports.some((port) => isPending(domain, port) !== false)) return 0n;
+  if (isPending(domain, 0) === undefined) return 0n;
+  vcpu.pollPort = count === 1 ? (ports[0] as number) : -1;
+  const { clock } = domain.host;
+  const timer =
+    timeout === 0n
+      ? undefined
+      : clock.timers.arm(pollDeadline(clock.nowNs(), timeout), () => vcpu.host.notify());
+  vcpu.host.haltOnce(() => {
+    timer?.cancel();
+    vcpu.pollPort = undefined;
+  });
+  return 0n;
+}
+
+/** KVM takes the timeout as relative and lets its timer wheel round it. */
+function pollDeadline(nowNs: number, timeoutNs: bigint): number {
+  const jiffies = Math.floor(nowNs / JIFFY_NS);
+  return (jiffies + Math.max(1, Math.floor(Number(timeoutNs) / JIFFY_NS))) * JIFFY_NS;
+}
+
+function vcpuOp(domain: Domain, vcpu: VcpuDomain, call: Call): bigint | undefined {
+  const op = int(call.params[0]);
+  if (op !== VCPUOP_set_singleshot_timer && op !== VCPUOP_stop_singleshot_timer) return undefined;
+  if (Number(BigInt.asUintN(32, call.params[1])) !== vcpu.xenId) return EINVAL;
+  if (op === VCPUOP_stop_singleshot_timer) {
+    stopTimer(vcpu);
+    return 0n;
+  }
+  const size = call.longmode ? SINGLESHOT_SIZE_64 : SINGLESHOT_SIZE_COMPAT;
+  const request = readGuest(domain, vcpu, call.params[2], size);
+  if (request === undefined) return EFAULT;
+  startTimer(domain, vcpu, request.getBigUint64(0, true), false);
+  return 0n;
+}
