@@ -1,0 +1,104 @@
+import { describe, expect, it } from "vitest";
+import { HostError } from "../../base/index.js";
+import { memoryMap } from "../machine/layout.js";
+import { type BootRequest, planBoot } from "./boot.js";
+import type { KernelImage } from "./elf.js";
+
+const MIB = 1 << 20;
+
+function kernelAt(start: number, size: number): KernelImage {
+  const segments = [{ paddr: start, bytes: new Uint8Array([1]), memSize: size }];
+  return { segments, entry: start, start, end: start + size };
+}
+
+function request(change: Partial<BootRequest> = {}): BootRequest {
+  return {
+    kernel: kernelAt(16 * MIB, 8 * MIB),
+    commandLine: "console=hvc0",
+    memmap: memoryMap(64 * MIB),
+    rsdpPaddr: 0xfc000000,
+    ...change,
+  };
+}
+
+/** The memory that a plan makes. */
+function memoryOf(plan: ReturnType<typeof planBoot>): DataView {
+  const memory = new Uint8Array(64 * MIB);
+  for (const { paddr, bytes } of plan.placements) memory.set(bytes, paddr);
+  return new DataView(memory.buffer);
+}
+
+function codeOf(run: () => unknown): string {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof HostError) return error.code;
+    throw error;
+  }
+  return "none";
+}
+
+describe("planBoot", () => {
+  it("writes start_info, command line, memory map and initrd where the guest finds them", () => {
+    const initrd = new Uint8Array(5000).fill(7);
+    const plan = planBoot(request({ initrd }));
+    const memory = memoryOf(plan);
+    const at = plan.startInfoPaddr;
+    const pointer = (offset: number): number => Number(memory.getBigUint64(at + offset, true));
+    expect(plan.entry).toBe(16 * MIB);
+    expect(at).toBe(0x6000);
+    expect(memory.getUint32(at, true)).toBe(0x336ec578);
+    expect([4, 8, 12].map((o) => memory.getUint32(at + o, true))).toEqual([1, 0, 1]);
+    expect(pointer(32)).toBe(0xfc000000);
+    const module = pointer(16);
+    const initrdAt = Number(memory.getBigUint64(module, true));
+    expect(initrdAt).toBe(64 * MIB - 8192);
+    expect(memory.getBigUint64(module + 8, true)).toBe(5000n);
+    expect(memory.getUint8(initrdAt + 4999)).toBe(7);
+    const text = new Uint8Array(memory.buffer, pointer(24), 13);
+    expect(String.fromCharCode(...text)).toBe("console=hvc0\0");
+    const count = memory.getUint32(at + 48, true);
+    const map = Array.from({ length: count }, (_, i) => [
+      Number(memory.getBigUint64(pointer(40) + i * 24, true)),
+      Number(memory.getBigUint64(pointer(40) + i * 24 + 8, true)),
+      memory.getUint32(pointer(40) + i * 24 + 16, true),
+    ]);
+    expect(map).toEqual([
+      [0, 0xa0000, 1],
+      [0xa0000, 0x60000, 2],
+      [MIB, 63 * MIB, 1],
+      [0xfc000000, 0x10000, 3],
+      [0xfeff8000, 0x4000, 2],
+    ]);
+  });
+
+  it("without an initrd has no module list", () => {
+    const plan = planBoot(request());
+    const memory = memoryOf(plan);
+    expect(memory.getUint32(plan.startInfoPaddr + 12, true)).toBe(0);
+    expect(memory.getBigUint64(plan.startInfoPaddr + 16, true)).toBe(0n);
+  });
+
+  it("puts the boot data behind a kernel that occupies the low pages", () => {
+    const plan = planBoot(request({ kernel: kernelAt(0x1000, 0x8800) }));
+    expect(plan.startInfoPaddr).toBe(0xa000);
+  });
+
+  it("refuses what does not fit", () => {
+    const small = { memmap: memoryMap(16 * MIB) };
+    expect(codeOf(() => planBoot(request(small)))).toBe("MEMORY_TOO_SMALL");
+    const initrd = new Uint8Array(41 * MIB);
+    expect(codeOf(() => planBoot(request({ initrd })))).toBe("INITRD_TOO_LARGE");
+    expect(codeOf(() => planBoot(request({ commandLine: "x".repeat(4096) })))).toBe(
+      "COMMAND_LINE_TOO_LONG",
+    );
+    expect(codeOf(() => planBoot(request({ kernel: kernelAt(0x9f000, 0x2000) })))).toBe(
+      "NOT_A_KERNEL",
+    );
+  });
+
+  it("splits memory above 3 GiB", () => {
+    const high = memoryMap(4 * 1024 * MIB).at(-1);
+    expect(high).toEqual({ addr: 2 ** 32, size: 1024 * MIB, type: 1 });
+  });
+});

@@ -1,0 +1,163 @@
+/** Decides where kernel, initial RAM disk and PVH boot data go. Pure: bytes in, bytes out. */
+import {
+  encodeMemmap,
+  encodeModlist,
+  encodeStartInfo,
+  HVM_MEMMAP_ENTRY_SIZE,
+  HVM_MEMMAP_MAX_ENTRIES,
+  HVM_MODLIST_ENTRY_SIZE,
+  HVM_START_INFO_SIZE,
+  type MemmapEntry,
+  MemmapType,
+} from "../../abi/boot/hvm-start-info.js";
+import { assert } from "../../base/index.js";
+import type { KernelImage } from "./elf.js";
+import { mib, refuse } from "./errors.js";
+
+/** What to boot. */
+export interface BootRequest {
+  readonly kernel: KernelImage;
+  readonly initrd?: Uint8Array;
+  readonly commandLine: string;
+  /** The guest's memory map; RAM in it is where things may be placed. */
+  readonly memmap: readonly MemmapEntry[];
+  /** Guest-physical address of the ACPI RSDP, 0 for none. */
+  readonly rsdpPaddr: number;
+}
+
+/** Bytes for guest memory. */
+export interface Placement {
+  readonly paddr: number;
+  readonly bytes: Uint8Array;
+  /** Bytes to occupy; what exceeds `bytes` is zero. */
+  readonly memSize: number;
+}
+
+/** A guest ready to be written into memory and entered. */
+export interface BootPlan {
+  readonly placements: readonly Placement[];
+  /** EIP at the start: 32-bit protected mode, paging off. */
+  readonly entry: number;
+  /** EBX at the start. */
+  readonly startInfoPaddr: number;
+}
+
+/** Longest command line in bytes, without the NUL. Linux keeps 2047 of them. */
+export const COMMAND_LINE_MAX = 4095;
+
+const PAGE = 4096;
+/**
+ * Where the boot data goes if the kernel leaves room: in the first 64 KiB, which Linux never uses
+ * for itself. It must be writable RAM below 1 GiB: Linux's entry code uses the first word of
+ * start_info as its stack, and its first page tables map 1 GiB.
+ */
+const BOOT_DATA_PREFERRED = 0x6000;
+const BOOT_DATA_LIMIT = 1 << 30;
+const BOOT_DATA_SIZE = 2 * PAGE;
+
+/**
+ * Places everything.
+ * @throws HostError MEMORY_TOO_SMALL, INITRD_TOO_LARGE or COMMAND_LINE_TOO_LONG.
+ */
+export function planBoot(request: BootRequest): BootPlan {
+  const { kernel, initrd } = request;
+  const ram = request.memmap.filter((entry) => entry.type === MemmapType.RAM);
+  for (const segment of kernel.segments) {
+    if (!insideRam(ram, segment.paddr, segment.memSize)) throw kernelDoesNotFit(kernel, ram);
+  }
+  const bootData = placeBootData(kernel, ram);
+  const kernelTop = Math.max(kernel.end, bootData + BOOT_DATA_SIZE);
+  const modules = initrd === undefined ? [] : [placeInitrd(initrd, kernelTop, ram)];
+
+  const commandLine = encodeCommandLine(request.commandLine);
+  const modlist = bootData + align8(HVM_START_INFO_SIZE);
+  const memmap = align8(modlist + HVM_MODLIST_ENTRY_SIZE);
+  assert(request.memmap.length <= HVM_MEMMAP_MAX_ENTRIES, "memory map has too many entries");
+  assert(
+    memmap + request.memmap.length * HVM_MEMMAP_ENTRY_SIZE <= bootData + PAGE,
+    "boot data does not fit its page",
+  );
+  const cmdline = bootData + PAGE;
+  const startInfo = encodeStartInfo({
+    modules: modules.length,
+    modlistPaddr: modules.length === 0 ? 0 : modlist,
+    cmdlinePaddr: cmdline,
+    rsdpPaddr: request.rsdpPaddr,
+    memmapPaddr: memmap,
+    memmapEntries: request.memmap.length,
+  });
+  const placements: Placement[] = kernel.segments.map((segment) => ({ ...segment }));
+  for (const module of modules) {
+    placements.push({ paddr: module.paddr, bytes: module.bytes, memSize: module.size });
+  }
+  for (const [paddr, bytes] of [
+    [bootData, startInfo],
+    [modlist, encodeModlist(modules)],
+    [memmap, encodeMemmap(request.memmap)],
+    [cmdline, commandLine],
+  ] as const) {
+    if (bytes.length > 0) placements.push({ paddr, bytes, memSize: bytes.length });
+  }
+  return { placements, entry: kernel.entry, startInfoPaddr: bootData };
+}
+
+const align8 = (value: number): number => Math.ceil(value / 8) * 8;
+const pageUp = (value: number): number => Math.ceil(value / PAGE) * PAGE;
+
+function insideRam(ram: readonly MemmapEntry[], paddr: number, size: number): boolean {
+  return ram.some((entry) => paddr >= entry.addr && paddr + size <= entry.addr + entry.size);
+}
+
+/** End of the RAM range that holds most of the kernel. */
+function ramEnd(ram: readonly MemmapEntry[], below: number): number {
+  const ends = ram.filter((entry) => entry.addr < below).map((entry) => entry.addr + entry.size);
+  return Math.max(0, ...ends);
+}
+
+function kernelDoesNotFit(kernel: KernelImage, ram: readonly MemmapEntry[]): Error {
+  if (kernel.end > ramEnd(ram, 2 ** 32)) {
+    const text = `the kernel needs memory up to ${mib(kernel.end)}: give the guest more memory`;
+    return refuse("MEMORY_TOO_SMALL", text);
+  }
+  return refuse("NOT_A_KERNEL", "the kernel wants a place that is not RAM in a PVH guest");
+}
+
+function placeBootData(kernel: KernelImage, ram: readonly MemmapEntry[]): number {
+  const isFree = (at: number): boolean =>
+    insideRam(ram, at, BOOT_DATA_SIZE) &&
+    !kernel.segments.some((s) => at < s.paddr + s.memSize && s.paddr < at + BOOT_DATA_SIZE);
+  const candidates = [BOOT_DATA_PREFERRED, pageUp(kernel.end)];
+  const found = candidates.find((at) => at + BOOT_DATA_SIZE <= BOOT_DATA_LIMIT && isFree(at));
+  if (found === undefined) {
+    const text =
+      "there is no room for the boot data next to the kernel: give the guest more memory";
+    throw refuse("MEMORY_TOO_SMALL", text);
+  }
+  return found;
+}
+
+/** As high as possible below 4 GiB, so that it is out of the way of the unpacked kernel. */
+function placeInitrd(
+  bytes: Uint8Array,
+  floor: number,
+  ram: readonly MemmapEntry[],
+): { paddr: number; size: number; bytes: Uint8Array } {
+  const end = ramEnd(ram, 2 ** 32);
+  const paddr = Math.floor((end - bytes.length) / PAGE) * PAGE;
+  if (paddr < floor) {
+    const text = `the initrd of ${mib(bytes.length)} does not fit: the guest has ${mib(end)} and the kernel ends at ${mib(floor)}; give it more memory`;
+    throw refuse("INITRD_TOO_LARGE", text);
+  }
+  return { paddr, size: bytes.length, bytes };
+}
+
+function encodeCommandLine(text: string): Uint8Array {
+  const bytes = new TextEncoder().encode(text);
+  if (bytes.length > COMMAND_LINE_MAX) {
+    const message = `the command line has ${bytes.length} bytes, at most ${COMMAND_LINE_MAX} fit: shorten it`;
+    throw refuse("COMMAND_LINE_TOO_LONG", message);
+  }
+  const terminated = new Uint8Array(bytes.length + 1);
+  terminated.set(bytes);
+  return terminated;
+}

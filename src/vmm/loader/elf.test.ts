@@ -1,0 +1,88 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { HostError } from "../../base/index.js";
+import { buildElf } from "./elf.fixture.js";
+import { readElfKernel } from "./elf.js";
+
+const code = new Uint8Array([0xf4, 0xeb, 0xfd]);
+const simple = { segments: [{ paddr: 0x100000, bytes: code, memSize: 0x3000 }], entry: 0x100001 };
+
+function codeOf(run: () => unknown): string {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof HostError) return error.code;
+    throw error;
+  }
+  return "none";
+}
+
+describe("readElfKernel", () => {
+  it.each([
+    [64, 4],
+    [64, 8],
+    [32, 4],
+    [32, 8],
+  ] as const)("reads ELF%i with a %i-byte entry note", (bits, entryBytes) => {
+    const kernel = readElfKernel(buildElf({ ...simple, bits, entryBytes }));
+    expect(kernel.entry).toBe(0x100001);
+    expect(kernel.start).toBe(0x100000);
+    expect(kernel.end).toBe(0x103000);
+    expect(kernel.segments).toEqual([{ paddr: 0x100000, bytes: code, memSize: 0x3000 }]);
+  });
+
+  it("refuses what is not a PVH kernel, with a code each", () => {
+    expect(codeOf(() => readElfKernel(new Uint8Array(10)))).toBe("NOT_A_KERNEL");
+    expect(codeOf(() => readElfKernel(buildElf({ ...simple, machine: 183 })))).toBe("NOT_A_KERNEL");
+    expect(codeOf(() => readElfKernel(buildElf({ segments: simple.segments })))).toBe(
+      "NO_PVH_NOTE",
+    );
+    expect(codeOf(() => readElfKernel(buildElf({ segments: [], entry: 5 })))).toBe(
+      "KERNEL_DAMAGED",
+    );
+    expect(codeOf(() => readElfKernel(buildElf({ ...simple, entry: 0x200000 })))).toBe(
+      "KERNEL_DAMAGED",
+    );
+    const beyond = { paddr: 0xfffff000, bytes: code, memSize: 0x2000 };
+    expect(codeOf(() => readElfKernel(buildElf({ segments: [beyond], entry: 0 })))).toBe(
+      "KERNEL_DAMAGED",
+    );
+    const shrunk = { paddr: 0x100000, bytes: code, memSize: 2 };
+    expect(codeOf(() => readElfKernel(buildElf({ segments: [shrunk], entry: 0x100000 })))).toBe(
+      "KERNEL_DAMAGED",
+    );
+  });
+
+  it("refuses every truncation", () => {
+    const file = buildElf(simple);
+    for (let length = 0; length < file.length; length++) {
+      expect(codeOf(() => readElfKernel(file.slice(0, length)))).not.toBe("none");
+    }
+  });
+
+  it("survives any damage: a HostError, or segments inside file and 4 GiB", () => {
+    const file = buildElf(simple);
+    const damage = fc.array(fc.tuple(fc.nat(file.length - 1), fc.integer({ min: 0, max: 255 })), {
+      minLength: 1,
+      maxLength: 8,
+    });
+    fc.assert(
+      fc.property(damage, fc.constantFrom(32, 64), (changes, bits) => {
+        const copy = buildElf({ ...simple, bits: bits as 32 | 64 });
+        for (const [at, value] of changes) copy[at % copy.length] = value;
+        let kernel: ReturnType<typeof readElfKernel>;
+        try {
+          kernel = readElfKernel(copy);
+        } catch (error) {
+          expect(error).toBeInstanceOf(HostError);
+          return;
+        }
+        for (const segment of kernel.segments) {
+          expect(segment.bytes.length).toBeLessThanOrEqual(segment.memSize);
+          expect(segment.paddr + segment.memSize).toBeLessThanOrEqual(2 ** 32);
+        }
+      }),
+      { numRuns: 2000, verbose: true },
+    );
+  });
+});

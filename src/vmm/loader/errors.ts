@@ -1,0 +1,28 @@
+import { HostError } from "../../base/index.js";
+
+/**
+ * Codes of the {@link HostError}s that refuse a kernel, an initial RAM disk or a configuration.
+ * They are stable; the messages are not.
+ */
+export const LoadErrorCode = {
+  NOT_A_KERNEL: "NOT_A_KERNEL",
+  NO_PVH_NOTE: "NO_PVH_NOTE",
+  KERNEL_DAMAGED: "KERNEL_DAMAGED",
+  COMPRESSION_NOT_SUPPORTED: "COMPRESSION_NOT_SUPPORTED",
+  INITRD_TOO_LARGE: "INITRD_TOO_LARGE",
+  MEMORY_TOO_SMALL: "MEMORY_TOO_SMALL",
+  MEMORY_TOO_LARGE: "MEMORY_TOO_LARGE",
+  MEMORY_NOT_ALIGNED: "MEMORY_NOT_ALIGNED",
+  COMMAND_LINE_TOO_LONG: "COMMAND_LINE_TOO_LONG",
+  CPU_COUNT: "CPU_COUNT",
+} as const;
+/** One of {@link LoadErrorCode}. */
+export type LoadErrorCodeName = keyof typeof LoadErrorCode;
+
+/** Makes the error for a refusal. `message` is one line: what is wrong and what to do. */
+export function refuse(code: LoadErrorCodeName, message: string, cause?: unknown): HostError {
+  return new HostError(code, message, cause === undefined ? undefined : { cause });
+}
+
+/** A size for people: whole MiB, rounded up. */
+export const mib = (bytes: number): string => `${Math.ceil(bytes / (1 << 20))} MiB`;

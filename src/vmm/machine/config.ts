@@ -1,0 +1,66 @@
+import { PAGE_SIZE } from "../../base/index.js";
+import type { EngineFactory } from "../../kvm/index.js";
+import type { Decompressors } from "../../ports/decompress.js";
+import type { ByteStream, Clock, Entropy, Log, Timers } from "../../ports/index.js";
+import { mib, refuse } from "../loader/errors.js";
+
+/**
+ * A machine to run. The command line is passed as it is: a guest that shall use the console needs
+ * `console=hvc0` (or `console=ttyS0`) in it, since Linux does not choose it by itself.
+ */
+export interface MachineConfig {
+  /** An ELF image with a Xen PVH note, or a bzImage that holds one. */
+  readonly kernel: Uint8Array;
+  readonly initrd?: Uint8Array;
+  readonly commandLine: string;
+  /** A multiple of 4096, 2 MiB or more. */
+  readonly memoryBytes: number;
+  /** 1 to {@link MAX_CPUS}. */
+  readonly cpus: number;
+  /** What the console stream is connected to. ttyS0 exists only if it is chosen here. */
+  readonly console: "hvc0" | "ttyS0" | "none";
+}
+
+/** The world outside the machine. */
+export interface MachinePorts {
+  readonly engine: EngineFactory;
+  readonly decompressors: Decompressors;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly log: Log;
+  readonly console: ByteStream;
+  readonly entropy: Entropy;
+}
+
+/** How a machine ended. A reboot is not an end: the machine starts again by itself. */
+export type MachineEnd =
+  | { readonly kind: "poweroff" }
+  | { readonly kind: "crash"; readonly reason: string }
+  | { readonly kind: "timeout" }
+  | { readonly kind: "stopped" };
+
+/** Most vCPUs of a machine. */
+export const MAX_CPUS = 64;
+const MIN_MEMORY = 2 << 20;
+/** Guest RAM lies in a linear memory of 4 GiB, with the engine's tables. */
+const MAX_MEMORY = 3.5 * 2 ** 30;
+
+/**
+ * Checks what can be checked without looking into the kernel.
+ * @throws HostError CPU_COUNT, MEMORY_TOO_SMALL, MEMORY_TOO_LARGE or MEMORY_NOT_ALIGNED.
+ */
+export function checkConfig(config: MachineConfig): void {
+  const { cpus, memoryBytes } = config;
+  if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAX_CPUS) {
+    throw refuse("CPU_COUNT", `${cpus} CPUs are not possible: choose 1 to ${MAX_CPUS}`);
+  }
+  if (!(memoryBytes >= MIN_MEMORY)) {
+    throw refuse("MEMORY_TOO_SMALL", `the guest needs at least ${mib(MIN_MEMORY)} of memory`);
+  }
+  if (memoryBytes > MAX_MEMORY) {
+    throw refuse("MEMORY_TOO_LARGE", `a guest can have at most ${mib(MAX_MEMORY)} of memory`);
+  }
+  if (memoryBytes % PAGE_SIZE !== 0) {
+    throw refuse("MEMORY_NOT_ALIGNED", "the guest's memory must be a multiple of 4096 bytes");
+  }
+}

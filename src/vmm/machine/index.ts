@@ -1,0 +1,9 @@
+/** Machines: what the command line and programs use. */
+export { LoadErrorCode, type LoadErrorCodeName } from "../loader/errors.js";
+export {
+  MAX_CPUS,
+  type MachineConfig,
+  type MachineEnd,
+  type MachinePorts,
+} from "./config.js";
+export { Machine } from "./machine.js";

@@ -1,0 +1,310 @@
+/** One run of a machine, from its start to its end or reboot: VM, memory, devices, vCPUs. */
+import { KvmIrqchip, KvmXenHvmConfig } from "../../abi/kvm/index.js";
+import { Msr } from "../../abi/x86/index.js";
+import { XEN_CPUID_FIRST_LEAF } from "../../abi/xen/cpuid.js";
+import { Shutdown } from "../../abi/xen/sched.js";
+import { apicId, assert, gpa } from "../../base/index.js";
+import type { Kvm, KvmIrqRoutingEntry, Vcpu, VcpuExit, VcpuExitIo, Vm } from "../../kvm/index.js";
+import type { MemoryRegion } from "../../memory/index.js";
+import { buildAcpi } from "../firmware/acpi.js";
+import { SLEEP_CONTROL_PORT } from "../firmware/tables.js";
+import type { BootPlan } from "../loader/boot.js";
+import { refuse } from "../loader/errors.js";
+import { PortBus } from "../platform/bus.js";
+import { DEBUG_PORT, DebugPort } from "../platform/debug-port.js";
+import { POWER_PORTS, PowerRegisters } from "../platform/power.js";
+import { Uart } from "../platform/uart/model.js";
+import { DebugText } from "../xen/debug-text.js";
+import { Domain, type DomainVcpu, GUEST_DOMID } from "../xen/domain.js";
+import { Hypercalls } from "../xen/hypercalls/dispatch.js";
+import { XEN_VERSION } from "../xen/hypercalls/xen-version.js";
+import { GuestPhysmap } from "../xen/overlay.js";
+import type { MachineConfig, MachinePorts } from "./config.js";
+import { vcpuCpuid } from "./cpuid.js";
+import { pvhRegs, pvhSregs } from "./entry-state.js";
+import {
+  ACPI_AREA,
+  CONSOLE_GFN,
+  IOAPIC_ADDRESS,
+  LOCAL_APIC_ADDRESS,
+  memoryMap,
+  ramRanges,
+  XENSTORE_GFN,
+} from "./layout.js";
+
+/** Ports and interrupt of the first serial port of a PC. */
+const UART = { port: 0x3f8, count: 8, gsi: 4 } as const;
+const IOAPIC_PINS = 24;
+/** MTRRs enabled, write-back by default: as Xen starts a PVH guest. */
+const MTRR_DEF_TYPE = 0xc06n;
+
+/** Why an instance ended. */
+export type InstanceEnd =
+  | { readonly kind: "poweroff" }
+  | { readonly kind: "reboot" }
+  | { readonly kind: "crash"; readonly reason: string }
+  | { readonly kind: "stopped" };
+
+export class Instance {
+  readonly #config: MachineConfig;
+  readonly #ports: MachinePorts;
+  readonly #vm: Vm;
+  readonly #vcpus: readonly Vcpu[];
+  readonly #domain: Domain;
+  readonly #hypercalls: Hypercalls;
+  readonly #bus = new PortBus();
+  #uart: Uart | undefined;
+  #end: InstanceEnd | undefined;
+  /** Instructions at the time of {@link close}. */
+  #retired: number | undefined;
+  #resolve: (end: InstanceEnd) => void = () => undefined;
+
+  /**
+   * Builds a machine that is ready to run.
+   * @throws HostError MEMORY_TOO_LARGE when the memory cannot be had.
+   */
+  constructor(
+    kvm: Kvm,
+    config: MachineConfig,
+    ports: MachinePorts,
+    guest: { readonly plan: BootPlan; readonly uuid: Uint8Array },
+  ) {
+    this.#config = config;
+    this.#ports = ports;
+    this.#vm = kvm.createVm();
+    this.#vm.createIrqchip();
+    this.#vm.setGsiRouting(ioapicRoutes());
+    this.#vm.xen.hvmConfig({
+      flags: KvmXenHvmConfig.INTERCEPT_HCALL | KvmXenHvmConfig.EVTCHN_SEND,
+      msr: XEN_CPUID_FIRST_LEAF,
+    });
+    this.#vm.xen.setAttr({ type: "XEN_VERSION", xenVersion: XEN_VERSION });
+    const physmap = new GuestPhysmap(this.#vm, this.#allocateMemory());
+    this.#vcpus = this.#createVcpus(kvm);
+    this.#domain = new Domain({
+      vm: this.#vm,
+      physmap,
+      vcpus: this.#vcpus,
+      clock: ports.clock,
+      timers: ports.timers,
+      log: ports.log,
+      console: {
+        write: (bytes) => {
+          if (config.console === "hvc0") ports.console.write(bytes);
+        },
+        onData: () => undefined,
+      },
+      memmap: memoryMap(config.memoryBytes),
+      memoryBytes: config.memoryBytes,
+      uuid: guest.uuid,
+      name: "kvm-xen",
+      consoleGfn: CONSOLE_GFN,
+      xenstoreGfn: XENSTORE_GFN,
+      onShutdown: (reason) => this.#shutdown(reason),
+    });
+    this.#hypercalls = new Hypercalls(this.#domain);
+    this.#attachDevices();
+    this.#load(guest.plan);
+  }
+
+  /** Instructions that all vCPUs have retired. */
+  get instructions(): number {
+    return this.#retired ?? this.#vcpus.reduce((sum, vcpu) => sum + vcpu.instructions, 0);
+  }
+
+  /** What backends get. */
+  get domain(): Domain {
+    return this.#domain;
+  }
+
+  /** Runs until the end. Rejects when this program has a defect. Call once. */
+  run(): Promise<InstanceEnd> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      if (this.#end !== undefined) resolve(this.#end);
+      for (const [id, vcpu] of this.#vcpus.entries()) {
+        this.#runVcpu(vcpu, this.#domain.vcpus.get(id) as DomainVcpu).catch(reject);
+      }
+    });
+  }
+
+  /** Ends the run from outside. */
+  stop(): void {
+    this.#finish({ kind: "stopped" });
+  }
+
+  /** Input for the console that the configuration names. */
+  input(bytes: Uint8Array): void {
+    if (this.#end !== undefined) return;
+    if (this.#config.console === "hvc0") this.#domain.consoleInput(bytes);
+    else this.#uart?.receive(bytes);
+  }
+
+  /** Gives everything back. The instance cannot be used afterwards. */
+  close(): void {
+    this.#retired = this.instructions;
+    this.#domain.close();
+    this.#vm.close();
+  }
+
+  #allocateMemory(): MemoryRegion[] {
+    const ranges = [...ramRanges(this.#config.memoryBytes), ACPI_AREA];
+    return ranges.map(({ addr, size }) => {
+      const at = this.#vm.linear.allocate(size);
+      if (at === undefined) {
+        throw refuse("MEMORY_TOO_LARGE", "the host cannot give the guest this much memory");
+      }
+      return { gpa: gpa(addr), size, hva: at };
+    });
+  }
+
+  /** Xen vCPU ids and local APIC ids are both the order of creation; the boot vCPU is the first. */
+  #createVcpus(kvm: Kvm): Vcpu[] {
+    const { cpus } = this.#config;
+    return Array.from({ length: cpus }, (_, id) => {
+      const vcpu = this.#vm.createVcpu(apicId(id));
+      vcpu.setCpuid2(
+        vcpuCpuid(kvm.getSupportedCpuid(), {
+          apicId: id,
+          xenVcpuId: id,
+          cpus,
+          domid: GUEST_DOMID,
+          xenVersion: XEN_VERSION,
+          hypercallMsr: XEN_CPUID_FIRST_LEAF,
+          tscKhz: kvm.tscKhz,
+        }),
+      );
+      vcpu.xen.setAttr({ type: "VCPU_ID", vcpuId: id });
+      vcpu.setMsrs([{ index: Msr.IA32_MTRR_DEF_TYPE, data: MTRR_DEF_TYPE }]);
+      return vcpu;
+    });
+  }
+
+  #attachDevices(): void {
+    const { console, log } = this.#ports;
+    const debug = new DebugText(log, "debug port");
+    this.#bus.attach(DEBUG_PORT, 1, new DebugPort((byte) => debug.write(Uint8Array.of(byte))));
+    const power = new PowerRegisters({
+      powerOff: () => this.#finish({ kind: "poweroff" }),
+      reset: () => this.#finish({ kind: "reboot" }),
+    });
+    this.#bus.attach(SLEEP_CONTROL_PORT, POWER_PORTS, power);
+    if (this.#config.console !== "ttyS0") return;
+    this.#uart = new Uart({
+      transmit: (byte) => console.write(Uint8Array.of(byte)),
+      setInterrupt: (level) => {
+        this.#vm.irqLine(UART.gsi, level);
+      },
+    });
+    this.#bus.attach(UART.port, UART.count, this.#uart);
+  }
+
+  /** Puts ACPI tables, kernel and boot data into memory and the boot vCPU at the entry point. */
+  #load(plan: BootPlan): void {
+    const { memory } = this.#domain;
+    const write = (at: number, bytes: Uint8Array): void => {
+      assert(memory.write(at, bytes), "a boot placement lies outside RAM");
+    };
+    write(ACPI_AREA.addr, this.#buildAcpi());
+    // The memory is new, so what a placement leaves out is zero already.
+    for (const { paddr, bytes } of plan.placements) write(paddr, bytes);
+    const [boot] = this.#vcpus;
+    assert(boot !== undefined, "a machine without vCPU");
+    boot.setSregs(pvhSregs(boot.getSregs()));
+    boot.setRegs(pvhRegs(boot.getRegs(), plan.entry, plan.startInfoPaddr));
+  }
+
+  #buildAcpi(): Uint8Array {
+    const processors = this.#vcpus.map((vcpu, uid) => ({ uid, apicId: vcpu.id }));
+    return buildAcpi({
+      paddr: ACPI_AREA.addr,
+      size: ACPI_AREA.size,
+      processors,
+      localApicPaddr: LOCAL_APIC_ADDRESS,
+      ioapicPaddr: IOAPIC_ADDRESS,
+      ...(this.#config.console === "ttyS0" ? { uart: UART } : {}),
+    });
+  }
+
+  async #runVcpu(vcpu: Vcpu, domainVcpu: DomainVcpu): Promise<void> {
+    while (this.#end === undefined) {
+      if (domainVcpu.down) {
+        await new Promise<void>((resolve) => {
+          domainVcpu.wake = resolve;
+        });
+        continue;
+      }
+      this.#handle(await vcpu.run(), domainVcpu);
+    }
+  }
+
+  #handle(exit: VcpuExit, vcpu: DomainVcpu): void {
+    switch (exit.kind) {
+      case "io":
+        this.#handleIo(exit);
+        return;
+      case "mmio":
+        // No device has memory of its own: reads float, writes are lost.
+        if (!exit.isWrite) exit.data.fill(0xff);
+        return;
+      case "xen":
+        exit.result = this.#hypercalls.dispatch(vcpu, exit);
+        return;
+      case "shutdown":
+        this.#crash(`vCPU ${vcpu.id} had a triple fault`);
+        return;
+      case "fail-entry":
+        this.#crash(`vCPU ${vcpu.id} cannot be entered (${exit.reason})`);
+        return;
+      case "internal-error":
+        this.#crash(`vCPU ${vcpu.id} cannot go on: ${exit.message}`);
+        return;
+      case "hlt":
+      case "irq-window-open":
+      case "ioapic-eoi":
+        assert(false, `exit ${exit.kind} with an in-kernel interrupt controller`);
+        return;
+      case "intr":
+        return;
+    }
+  }
+
+  #handleIo({ direction, port, size, count, data }: VcpuExitIo): void {
+    for (let i = 0; i < count; i++) {
+      const element = data.subarray(i * size, (i + 1) * size);
+      if (direction === "in") this.#bus.read(port, element);
+      else this.#bus.write(port, element);
+    }
+  }
+
+  #shutdown(reason: number): void {
+    if (reason === Shutdown.poweroff) this.#finish({ kind: "poweroff" });
+    else if (reason === Shutdown.reboot) this.#finish({ kind: "reboot" });
+    else if (reason === Shutdown.watchdog) this.#crash("the guest's watchdog expired");
+    else this.#crash("the guest reported a crash");
+  }
+
+  #crash(reason: string): void {
+    this.#finish({ kind: "crash", reason });
+  }
+
+  #finish(end: InstanceEnd): void {
+    if (this.#end !== undefined) return;
+    this.#end = end;
+    for (const vcpu of this.#vcpus) vcpu.kick();
+    this.#resolve(end);
+  }
+}
+
+/**
+ * Interrupt lines go to the I/O APIC only: the guest of a PVH machine knows no 8259, and what that
+ * would make of a line must not reach the boot processor.
+ */
+function ioapicRoutes(): KvmIrqRoutingEntry[] {
+  return Array.from({ length: IOAPIC_PINS }, (_, gsi) => ({
+    gsi,
+    type: "IRQCHIP",
+    irqchip: KvmIrqchip.IOAPIC,
+    pin: gsi,
+  }));
+}

@@ -1,0 +1,259 @@
+/** The guest as a Xen domain: everything that hypercalls act on. */
+import type { MemmapEntry } from "../../abi/boot/hvm-start-info.js";
+import { KVM_XEN_INVALID } from "../../abi/kvm/index.js";
+import { Gntst } from "../../abi/xen/grant-table.js";
+import { HvmParam } from "../../abi/xen/hvm.js";
+import { Shutdown } from "../../abi/xen/sched.js";
+import { MAX_VIRT_CPUS } from "../../abi/xen/shared-info.js";
+import { VcpuInfo } from "../../abi/xen/vcpu-info.js";
+import { DOMID_SELF, Virq } from "../../abi/xen/xen.js";
+import { assert, Errno, PAGE_SIZE } from "../../base/index.js";
+import type { GuestMemory } from "../../memory/index.js";
+import type { ByteStream, Clock, Log, Timers } from "../../ports/index.js";
+import { ConsoleRing } from "./console/ring.js";
+import { DebugText } from "./debug-text.js";
+import { EventDelivery } from "./event-delivery.js";
+import { EventPorts } from "./evtchn/ports.js";
+import { GrantTable, type GrantUse, MAX_GRANT_FRAMES } from "./grants/table.js";
+import type { BackendHost, EventChannels, Grants } from "./interfaces.js";
+import { attempt, type XenVcpu, type XenVm } from "./kvm-objects.js";
+import type { GuestPhysmap } from "./overlay.js";
+import { SharedInfo } from "./shared-info.js";
+import { LinearPage } from "./shared-page.js";
+import { VcpuTimers, Watchdogs } from "./timers.js";
+import { writeInitialNodes } from "./xenstore/initial-nodes.js";
+import { XenstoreRing } from "./xenstore/ring.js";
+import { Store } from "./xenstore/store.js";
+
+/** The domain id of the guest; backends are domain 0. */
+export const GUEST_DOMID = 1;
+
+/** What a domain is made from. */
+export interface DomainConfig {
+  readonly vm: XenVm;
+  readonly physmap: GuestPhysmap;
+  /** By ascending Xen vCPU id, from 0. */
+  readonly vcpus: readonly XenVcpu[];
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly log: Log;
+  /** Where hvc0 goes. */
+  readonly console: ByteStream;
+  readonly memmap: readonly MemmapEntry[];
+  readonly memoryBytes: number;
+  /** 16 bytes. */
+  readonly uuid: Uint8Array;
+  readonly name: string;
+  /** Guest frames of the two ring pages, outside RAM. */
+  readonly consoleGfn: number;
+  readonly xenstoreGfn: number;
+  /** The guest ends itself: a SHUTDOWN_* reason. */
+  readonly onShutdown: (reason: number) => void;
+}
+
+/** A vCPU as Xen's hypercalls see it. */
+export interface DomainVcpu {
+  /** Xen vCPU id. */
+  readonly id: number;
+  readonly kvm: XenVcpu;
+  readonly timers: VcpuTimers;
+  /** Where a vcpu_info was registered; undefined while the default one is in use. */
+  infoGpa: number | undefined;
+  /** VCPUOP_down: not to be run until VCPUOP_up. */
+  down: boolean;
+  /** Resolves the wait for VCPUOP_up. */
+  wake: () => void;
+}
+
+export class Domain implements BackendHost {
+  readonly domid = GUEST_DOMID;
+  readonly config: DomainConfig;
+  readonly log: Log;
+  readonly physmap: GuestPhysmap;
+  readonly vcpus = new Map<number, DomainVcpu>();
+  readonly sharedInfo: SharedInfo;
+  readonly delivery: EventDelivery;
+  readonly ports: EventPorts;
+  readonly grantTable: GrantTable;
+  readonly grantFrames: readonly LinearPage[];
+  readonly store = new Store();
+  readonly watchdogs: Watchdogs;
+  /** HVM parameters that have been set. */
+  readonly params = new Map<number, bigint>();
+  /** What the guest writes by console_io. */
+  readonly debugText: DebugText;
+  readonly events: EventChannels;
+  readonly grants: Grants;
+  readonly #console: ConsoleRing;
+
+  constructor(config: DomainConfig) {
+    const { vm, log } = config;
+    this.config = config;
+    this.log = log;
+    this.debugText = new DebugText(log, "console_io");
+    this.physmap = config.physmap;
+    this.sharedInfo = new SharedInfo(vm, this.physmap, this.#page().hva);
+    const kvmVcpus = new Map(config.vcpus.map((vcpu, id) => [id, vcpu]));
+    this.delivery = new EventDelivery(vm, kvmVcpus, this.sharedInfo, log);
+    this.ports = new EventPorts(this.domid, this.delivery);
+    for (const [id, kvm] of kvmVcpus) {
+      const timers = new VcpuTimers(vm, kvm, config, () => this.ports.raiseVirq(Virq.TIMER, id));
+      const wake = (): void => undefined;
+      this.vcpus.set(id, { id, kvm, timers, infoGpa: undefined, down: false, wake });
+    }
+    this.watchdogs = new Watchdogs(config, () => config.onShutdown(Shutdown.watchdog));
+    this.grantFrames = Array.from({ length: MAX_GRANT_FRAMES }, () => this.#page());
+    this.grantTable = new GrantTable(this.grantFrames);
+    this.grantTable.reserve(config.consoleGfn, config.xenstoreGfn);
+    this.events = { connect: (port, onNotify) => this.#connect(port, onNotify) };
+    this.grants = { map: (ref, readonly) => this.#mapGrant(ref, readonly) };
+    this.#console = this.#startRings();
+  }
+
+  get memory(): GuestMemory {
+    return this.physmap.memory;
+  }
+
+  /** Whether a domain id means this domain. */
+  isSelf(domid: number): boolean {
+    return domid === DOMID_SELF || domid === this.domid;
+  }
+
+  /** Input for hvc0. */
+  consoleInput(bytes: Uint8Array): void {
+    this.#console.input(bytes);
+  }
+
+  /** Stops all timers. */
+  close(): void {
+    for (const vcpu of this.vcpus.values()) vcpu.timers.close();
+    this.watchdogs.close();
+  }
+
+  /** Maps shared_info, adopting the mode of the caller first: it decides where all is in the page. */
+  mapSharedInfo(gfn: number | undefined, longMode: boolean): number {
+    this.sharedInfo.latchLongMode(longMode);
+    const error = this.sharedInfo.map(gfn, -Errno.ENOMEM);
+    if (error !== 0) return error;
+    for (const vcpu of this.vcpus.values()) {
+      if (vcpu.infoGpa !== undefined || vcpu.id >= MAX_VIRT_CPUS) continue;
+      const at = gfn === undefined ? 0n : BigInt(this.sharedInfo.vcpuInfo(vcpu.id));
+      attempt(() => vcpu.kvm.xen.setAttr({ type: "VCPU_INFO_HVA", hva: at }));
+    }
+    if (gfn !== undefined) this.delivery.raiseEarly();
+    return 0;
+  }
+
+  /**
+   * Registers a vcpu_info inside one page of RAM. As Xen: the old content moves, and everything
+   * counts as pending, so that no event is lost on the way.
+   */
+  registerVcpuInfo(vcpu: DomainVcpu, gpa: number): number {
+    const longMode = this.sharedInfo.longMode;
+    const content = new Uint8Array(VcpuInfo.SIZE);
+    if (vcpu.id < MAX_VIRT_CPUS) {
+      const old = this.sharedInfo.vcpuInfo(vcpu.id);
+      content.set(this.config.vm.linear.u8.subarray(old, old + VcpuInfo.SIZE));
+    }
+    const selector = longMode ? VcpuInfo.EVTCHN_PENDING_SEL_64 : VcpuInfo.EVTCHN_PENDING_SEL_COMPAT;
+    content.fill(0xff, selector, selector + (longMode ? 8 : 4));
+    content[VcpuInfo.EVTCHN_UPCALL_PENDING] = 1;
+    if (!this.memory.write(gpa, content)) return -Errno.EINVAL;
+    const error = attempt(() => vcpu.kvm.xen.setAttr({ type: "VCPU_INFO", gpa: BigInt(gpa) }));
+    if (error !== 0) {
+      attempt(() => vcpu.kvm.xen.setAttr({ type: "VCPU_INFO", gpa: KVM_XEN_INVALID }));
+      return error;
+    }
+    vcpu.infoGpa = gpa;
+    this.assertUpcall(vcpu);
+    return 0;
+  }
+
+  /** Whether a vCPU's upcall waits to be taken. */
+  upcallPending(vcpu: DomainVcpu): boolean {
+    const offset = VcpuInfo.EVTCHN_UPCALL_PENDING;
+    if (vcpu.infoGpa !== undefined) return this.memory.readU8(vcpu.infoGpa + offset) !== 0;
+    if (!this.sharedInfo.active || vcpu.id >= MAX_VIRT_CPUS) return false;
+    return this.config.vm.linear.view.getUint8(this.sharedInfo.vcpuInfo(vcpu.id) + offset) !== 0;
+  }
+
+  /** Makes a vCPU take its upcall, by its own vector or by the domain's. */
+  assertUpcall(vcpu: DomainVcpu): void {
+    const { vector } = vcpu.kvm.xen.getAttr("UPCALL_VECTOR");
+    if (vector === 0) {
+      // KVM looks at upcall_pending when it enters the vCPU.
+      vcpu.kvm.kick();
+      return;
+    }
+    const addressLo = 0xfee00000 + ((vcpu.kvm.id & 0xff) << 12);
+    const msi = { addressLo, addressHi: vcpu.kvm.id & ~0xff, data: vector };
+    attempt(() => this.config.vm.signalMsi(msi));
+  }
+
+  #page(): LinearPage {
+    const { linear } = this.config.vm;
+    const at = linear.allocate(PAGE_SIZE);
+    assert(at !== undefined, "no memory for the domain's own pages");
+    return new LinearPage(linear, at);
+  }
+
+  /** Makes the two rings with their ports, as a toolstack does before the guest starts. */
+  #startRings(): ConsoleRing {
+    const { config } = this;
+    const storePage = this.#page();
+    const consolePage = this.#page();
+    this.physmap.place(storePage.hva, config.xenstoreGfn);
+    this.physmap.place(consolePage.hva, config.consoleGfn);
+    const storePort = this.ports.allocUnbound(0);
+    const consolePort = this.ports.allocUnbound(0);
+    const channel = (port: number, onNotify: () => void): (() => void) => {
+      const connected = this.#connect(port, onNotify);
+      assert(connected !== undefined, "a fresh port cannot be connected");
+      return () => connected.notify();
+    };
+    const storeNotify = channel(storePort, () => ring.process());
+    const ring = new XenstoreRing(storePage, this.store, this.domid, storeNotify, this.log);
+    const consoleNotify = channel(consolePort, () => console.process());
+    const console = new ConsoleRing(consolePage, config.console, consoleNotify, this.log);
+    this.params.set(HvmParam.STORE_PFN, BigInt(config.xenstoreGfn));
+    this.params.set(HvmParam.STORE_EVTCHN, BigInt(storePort));
+    this.params.set(HvmParam.CONSOLE_PFN, BigInt(config.consoleGfn));
+    this.params.set(HvmParam.CONSOLE_EVTCHN, BigInt(consolePort));
+    writeInitialNodes(this.store, {
+      domid: this.domid,
+      name: config.name,
+      uuid: formatUuid(config.uuid),
+      vcpus: config.vcpus.length,
+      store: { port: storePort, gfn: config.xenstoreGfn },
+      console: { port: consolePort, gfn: config.consoleGfn },
+    });
+    return console;
+  }
+
+  #connect(guestPort: number, onNotify: () => void): { notify(): void; close(): void } | undefined {
+    const port = this.ports.connectBackend(guestPort, onNotify);
+    if (port === undefined) return undefined;
+    return {
+      notify: () => this.ports.notifyGuest(port),
+      close: () => this.ports.closeBackend(port),
+    };
+  }
+
+  #mapGrant(ref: number, readonly: boolean): { page: LinearPage; unmap(): void } | number {
+    const use: GrantUse | number = this.grantTable.begin(ref, 0, readonly);
+    if (typeof use === "number") return use;
+    const at = this.memory.locate(use.gfn * PAGE_SIZE, PAGE_SIZE);
+    if (at === undefined) {
+      this.grantTable.end(use);
+      return Gntst.bad_page;
+    }
+    const page = new LinearPage(this.config.vm.linear, at);
+    return { page, unmap: () => this.grantTable.end(use) };
+  }
+}
+
+/** A UUID in its usual form. */
+export function formatUuid(bytes: Uint8Array): string {
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [8, 12, 16, 20].reduceRight((text, at) => `${text.slice(0, at)}-${text.slice(at)}`, hex);
+}

@@ -1,0 +1,133 @@
+import { describe, expect, it } from "vitest";
+import { Errno } from "../../../base/index.js";
+import { EventPorts } from "./ports.js";
+
+const { EINVAL, ENOENT, ESRCH, EEXIST, ENOSPC } = Errno;
+
+function setUp(max = 4096) {
+  const calls: string[] = [];
+  const note =
+    (name: string) =>
+    (...args: (string | number)[]): void => {
+      calls.push([name, ...args].join(" "));
+    };
+  const ports = new EventPorts(1, {
+    maxPorts: () => max,
+    vcpuExists: (vcpu) => vcpu < 2,
+    raise: note("raise"),
+    clearPending: note("clear"),
+    raiseIfPending: note("repend"),
+    unmask: (port, vcpu) => {
+      note("unmask")(port, vcpu);
+      return 0;
+    },
+    shortcut: note("shortcut"),
+    endShortcut: note("end"),
+    timerPort: note("timer"),
+  });
+  return { ports, take: () => calls.splice(0) };
+}
+
+describe("EventPorts", () => {
+  it("hands out the lowest free port, never 0, until none is left", () => {
+    const { ports } = setUp(4);
+    expect([1, 2, 3, 4].map(() => ports.allocUnbound(0))).toEqual([1, 2, 3, -ENOSPC]);
+    expect(ports.close(2)).toBe(0);
+    expect(ports.bindIpi(0)).toBe(2);
+    expect(ports.close(0)).toBe(-EINVAL);
+    expect(ports.close(4)).toBe(-EINVAL);
+  });
+
+  it("IPI: a shortcut to itself", () => {
+    const { ports, take } = setUp();
+    expect(ports.bindIpi(2)).toBe(-ENOENT);
+    expect(ports.bindIpi(1)).toBe(1);
+    expect(take()).toEqual(["shortcut 1 ipi 1 1"]);
+    expect(ports.send(1)).toBe(0);
+    expect(ports.bindVcpu(1, 0)).toBe(-EINVAL);
+    expect(ports.status(1)).toEqual({ status: 5, vcpu: 1, u: [0, 0] });
+    expect(ports.close(1)).toBe(0);
+    expect(take()).toEqual(["raise 1 1", "end 1", "clear 1"]);
+  });
+
+  it("VIRQ: once per vCPU or domain, the timer port goes to the kernel half", () => {
+    const { ports, take } = setUp();
+    expect(ports.bindVirq(24, 0)).toBe(-EINVAL);
+    expect(ports.bindVirq(2, 1)).toBe(-EINVAL);
+    expect(ports.bindVirq(0, 2)).toBe(-ENOENT);
+    expect(ports.bindVirq(0, 1)).toBe(1);
+    expect(ports.bindVirq(0, 1)).toBe(-EEXIST);
+    expect(ports.bindVirq(0, 0)).toBe(2);
+    expect(take()).toEqual(["timer 1 1", "timer 0 2"]);
+    expect(ports.send(1)).toBe(-EINVAL);
+    expect(ports.bindVcpu(1, 0)).toBe(-EINVAL);
+    ports.raiseVirq(0, 1);
+    expect(ports.close(1)).toBe(0);
+    ports.raiseVirq(0, 1);
+    expect(take()).toEqual(["raise 1 1", "timer 1 0", "clear 1"]);
+    expect(ports.bindVirq(0, 1)).toBe(1);
+    expect(ports.bindVirq(3, 0)).toBe(3);
+    expect(ports.bindVcpu(3, 1)).toBe(0);
+    expect(ports.status(3)).toEqual({ status: 4, vcpu: 1, u: [3, 0] });
+  });
+
+  it("loopback: both sides, and the kernel half follows the vCPU", () => {
+    const { ports, take } = setUp();
+    expect(ports.allocUnbound(1)).toBe(1);
+    expect(ports.send(1)).toBe(0);
+    expect(ports.bindInterdomain(1, 9)).toBe(-EINVAL);
+    expect(ports.bindInterdomain(2, 1)).toBe(-ESRCH);
+    expect(ports.bindInterdomain(1, 1)).toBe(2);
+    expect(take()).toEqual([
+      "shortcut 2 interdomain 1 0",
+      "shortcut 1 interdomain 2 0",
+      "raise 2 0",
+    ]);
+    expect(ports.bindInterdomain(1, 1)).toBe(-EINVAL);
+    expect(ports.status(1)).toEqual({ status: 2, vcpu: 0, u: [1, 2] });
+    expect(ports.bindVcpu(1, 1)).toBe(0);
+    expect(take()).toEqual(["shortcut 2 interdomain 1 1", "repend 1 1"]);
+    expect(ports.send(2)).toBe(0);
+    expect(take()).toEqual(["raise 1 1"]);
+    expect(ports.close(2)).toBe(0);
+    expect(take()).toEqual(["end 2", "end 1", "clear 2"]);
+    expect(ports.status(1)).toEqual({ status: 1, vcpu: 0, u: [1, 0] });
+  });
+
+  it("backends connect to ports left for them, and offer their own", () => {
+    const { ports, take } = setUp();
+    let notified = 0;
+    const guest = ports.allocUnbound(0);
+    const other = ports.allocUnbound(1);
+    expect(ports.connectBackend(other, () => undefined)).toBeUndefined();
+    const handle = ports.connectBackend(guest, () => notified++) as number;
+    expect(ports.connectBackend(guest, () => undefined)).toBeUndefined();
+    expect(ports.send(guest)).toBe(0);
+    expect(notified).toBe(1);
+    ports.notifyGuest(handle);
+    expect(take()).toEqual([`raise ${guest} 0`]);
+    expect(ports.status(guest)).toMatchObject({ status: 2, u: [0, handle] });
+    ports.closeBackend(handle);
+    expect(ports.status(guest)).toMatchObject({ status: 1, u: [0, 0] });
+    ports.notifyGuest(handle);
+
+    const offered = ports.offerBackend(() => notified++);
+    expect(ports.bindInterdomain(0, offered + 1)).toBe(-EINVAL);
+    const bound = ports.bindInterdomain(0, offered);
+    expect(take()).toEqual([`raise ${bound} 0`]);
+    expect(ports.bindInterdomain(0, offered)).toBe(-EINVAL);
+    ports.reset();
+    expect(ports.status(bound)).toMatchObject({ status: 0 });
+    expect(ports.bindInterdomain(0, offered)).toBe(1);
+  });
+
+  it("bind_vcpu checks the vCPU before the port, unmask and send the port", () => {
+    const { ports } = setUp();
+    expect(ports.bindVcpu(77, 9)).toBe(-ENOENT);
+    expect(ports.bindVcpu(77, 0)).toBe(-EINVAL);
+    expect(ports.unmask(77)).toBe(-EINVAL);
+    expect(ports.send(77)).toBe(-EINVAL);
+    expect(ports.status(0)).toBeUndefined();
+    expect(ports.status(4096)).toBeUndefined();
+  });
+});

@@ -1,0 +1,289 @@
+/**
+ * The event channel ports of the guest (Xen's `public/event_channel.h`), 2-level ABI, without
+ * physical interrupts. Pure: what must happen outside goes through {@link EvtchnEffects}. Results
+ * are a port or 0, or a negative errno as Xen returns it.
+ */
+import { Evtchnstat } from "../../../abi/xen/event-channel.js";
+import { NR_VIRQS, Virq, virqIsGlobal } from "../../../abi/xen/xen.js";
+import { Errno } from "../../../base/index.js";
+
+/** What the port table asks of the domain. vCPUs are named by Xen vCPU id. */
+export interface EvtchnEffects {
+  /** A valid port is 1 or more and below this. */
+  maxPorts(): number;
+  vcpuExists(vcpu: number): boolean;
+  /** Sets the pending bit and tells the vCPU. */
+  raise(port: number, vcpu: number): void;
+  clearPending(port: number): void;
+  /** If the port is pending and not masked, tells the vCPU (again). */
+  raiseIfPending(port: number, vcpu: number): void;
+  /** Clears the mask bit; a port that was masked and pending is told. 0 or a negative errno. */
+  unmask(port: number, vcpu: number): number;
+  /** From now on a send on `sendPort` raises `port` on `vcpu` without asking this table. */
+  shortcut(sendPort: number, kind: "ipi" | "interdomain", port: number, vcpu: number): void;
+  /** Ends a shortcut; does nothing when there is none. */
+  endShortcut(sendPort: number): void;
+  /** The port of a vCPU's timer interrupt; 0 for none. */
+  timerPort(vcpu: number, port: number): void;
+}
+
+/** What a port is connected to. */
+type Binding =
+  | { readonly state: "unbound"; readonly remoteDomid: number }
+  | { readonly state: "loopback"; readonly peer: number }
+  | { readonly state: "backend"; readonly backendPort: number }
+  | { readonly state: "virq"; readonly virq: number }
+  | { readonly state: "ipi" };
+
+interface Port {
+  binding: Binding;
+  /** The vCPU that is told. */
+  vcpu: number;
+}
+
+/** A port of a backend (domain 0). */
+interface BackendPort {
+  readonly onNotify: () => void;
+  /** The guest's port, while connected. */
+  peer: number | undefined;
+}
+
+/** Answer of {@link EventPorts.status}. */
+export interface PortStatus {
+  /** EVTCHNSTAT_* number. */
+  readonly status: number;
+  readonly vcpu: number;
+  /** The two words of the structure's union. */
+  readonly u: readonly [number, number];
+}
+
+const BACKEND_DOMID = 0;
+const EINVAL = -Errno.EINVAL;
+
+export class EventPorts {
+  readonly #domid: number;
+  readonly #effects: EvtchnEffects;
+  readonly #ports = new Map<number, Port>();
+  readonly #backendPorts = new Map<number, BackendPort>();
+  /** Ports of bound virqs, by `virq:vcpu`. */
+  readonly #virqs = new Map<string, number>();
+  #nextBackendPort = 1;
+
+  constructor(domid: number, effects: EvtchnEffects) {
+    this.#domid = domid;
+    this.#effects = effects;
+  }
+
+  /** EVTCHNOP_alloc_unbound for this domain: the lowest free port, or -ENOSPC. */
+  allocUnbound(remoteDomid: number): number {
+    return this.#allocate({ state: "unbound", remoteDomid }, 0);
+  }
+
+  /** EVTCHNOP_bind_interdomain; the new port starts pending, lest a notification be lost. */
+  bindInterdomain(remoteDomid: number, remotePort: number): number {
+    if (remoteDomid === this.#domid) return this.#bindLoopback(remotePort);
+    if (remoteDomid !== BACKEND_DOMID) return -Errno.ESRCH;
+    const backend = this.#backendPorts.get(remotePort);
+    if (backend === undefined || backend.peer !== undefined) return EINVAL;
+    const port = this.#allocate({ state: "backend", backendPort: remotePort }, 0);
+    if (port < 0) return port;
+    backend.peer = port;
+    this.#effects.raise(port, 0);
+    return port;
+  }
+
+  #bindLoopback(remotePort: number): number {
+    const remote = this.#ports.get(remotePort);
+    if (remote?.binding.state !== "unbound" || remote.binding.remoteDomid !== this.#domid) {
+      return EINVAL;
+    }
+    const port = this.#allocate({ state: "loopback", peer: remotePort }, 0);
+    if (port < 0) return port;
+    remote.binding = { state: "loopback", peer: port };
+    this.#effects.shortcut(port, "interdomain", remotePort, remote.vcpu);
+    this.#effects.shortcut(remotePort, "interdomain", port, 0);
+    this.#effects.raise(port, 0);
+    return port;
+  }
+
+  /** EVTCHNOP_bind_virq. */
+  bindVirq(virq: number, vcpu: number): number {
+    if (virq >= NR_VIRQS || (virqIsGlobal(virq) && vcpu !== 0)) return EINVAL;
+    if (!this.#effects.vcpuExists(vcpu)) return -Errno.ENOENT;
+    const key = virqKey(virq, vcpu);
+    if (this.#virqs.has(key)) return -Errno.EEXIST;
+    const port = this.#allocate({ state: "virq", virq }, vcpu);
+    if (port < 0) return port;
+    this.#virqs.set(key, port);
+    if (virq === Virq.TIMER) this.#effects.timerPort(vcpu, port);
+    return port;
+  }
+
+  /** EVTCHNOP_bind_ipi. */
+  bindIpi(vcpu: number): number {
+    if (!this.#effects.vcpuExists(vcpu)) return -Errno.ENOENT;
+    const port = this.#allocate({ state: "ipi" }, vcpu);
+    if (port > 0) this.#effects.shortcut(port, "ipi", port, vcpu);
+    return port;
+  }
+
+  /** EVTCHNOP_close. */
+  close(port: number): number {
+    const entry = this.#ports.get(port);
+    if (entry === undefined) return EINVAL;
+    this.#release(port, entry);
+    this.#ports.delete(port);
+    this.#effects.clearPending(port);
+    return 0;
+  }
+
+  #release(port: number, { binding, vcpu }: Port): void {
+    switch (binding.state) {
+      case "unbound":
+        return;
+      case "ipi":
+        this.#effects.endShortcut(port);
+        return;
+      case "virq":
+        for (const [key, bound] of this.#virqs) if (bound === port) this.#virqs.delete(key);
+        if (binding.virq === Virq.TIMER) this.#effects.timerPort(vcpu, 0);
+        return;
+      case "loopback": {
+        this.#effects.endShortcut(port);
+        this.#effects.endShortcut(binding.peer);
+        const peer = this.#ports.get(binding.peer);
+        if (peer !== undefined) {
+          peer.binding = { state: "unbound", remoteDomid: this.#domid };
+          peer.vcpu = 0;
+        }
+        return;
+      }
+      case "backend": {
+        const backend = this.#backendPorts.get(binding.backendPort);
+        if (backend !== undefined) backend.peer = undefined;
+      }
+    }
+  }
+
+  /** EVTCHNOP_send, for what has no shortcut. A send on an unbound port is lost. */
+  send(port: number): number {
+    const entry = this.#ports.get(port);
+    switch (entry?.binding.state) {
+      case "unbound":
+        return 0;
+      case "ipi":
+        this.#effects.raise(port, entry.vcpu);
+        return 0;
+      case "loopback": {
+        const peer = this.#ports.get(entry.binding.peer);
+        if (peer !== undefined) this.#effects.raise(entry.binding.peer, peer.vcpu);
+        return 0;
+      }
+      case "backend":
+        this.#backendPorts.get(entry.binding.backendPort)?.onNotify();
+        return 0;
+      default:
+        return EINVAL;
+    }
+  }
+
+  /** EVTCHNOP_status; undefined for a port that cannot exist. */
+  status(port: number): PortStatus | undefined {
+    if (port < 1 || port >= this.#effects.maxPorts()) return undefined;
+    const entry = this.#ports.get(port);
+    if (entry === undefined) return { status: Evtchnstat.closed, vcpu: 0, u: [0, 0] };
+    const { binding, vcpu } = entry;
+    switch (binding.state) {
+      case "unbound":
+        return { status: Evtchnstat.unbound, vcpu, u: [binding.remoteDomid, 0] };
+      case "loopback":
+        return { status: Evtchnstat.interdomain, vcpu, u: [this.#domid, binding.peer] };
+      case "backend":
+        return { status: Evtchnstat.interdomain, vcpu, u: [BACKEND_DOMID, binding.backendPort] };
+      case "virq":
+        return { status: Evtchnstat.virq, vcpu, u: [binding.virq, 0] };
+      case "ipi":
+        return { status: Evtchnstat.ipi, vcpu, u: [0, 0] };
+    }
+  }
+
+  /** EVTCHNOP_bind_vcpu: another vCPU is told from now on. */
+  bindVcpu(port: number, vcpu: number): number {
+    if (!this.#effects.vcpuExists(vcpu)) return -Errno.ENOENT;
+    const entry = this.#ports.get(port);
+    if (entry === undefined || entry.binding.state === "ipi") return EINVAL;
+    if (entry.binding.state === "virq" && !virqIsGlobal(entry.binding.virq)) return EINVAL;
+    entry.vcpu = vcpu;
+    if (entry.binding.state === "loopback") {
+      this.#effects.shortcut(entry.binding.peer, "interdomain", port, vcpu);
+    }
+    this.#effects.raiseIfPending(port, vcpu);
+    return 0;
+  }
+
+  /** EVTCHNOP_unmask. */
+  unmask(port: number): number {
+    const entry = this.#ports.get(port);
+    return entry === undefined ? EINVAL : this.#effects.unmask(port, entry.vcpu);
+  }
+
+  /** EVTCHNOP_reset: closes every port. */
+  reset(): void {
+    for (const port of [...this.#ports.keys()]) this.close(port);
+  }
+
+  /** Raises a virq, if it is bound. `vcpu` is ignored for global ones. */
+  raiseVirq(virq: number, vcpu: number): void {
+    const port = this.#virqs.get(virqKey(virq, vcpu));
+    const entry = port === undefined ? undefined : this.#ports.get(port);
+    if (port !== undefined && entry !== undefined) this.#effects.raise(port, entry.vcpu);
+  }
+
+  /** A backend connects to a port that the guest left unbound for domain 0; undefined if not so. */
+  connectBackend(port: number, onNotify: () => void): number | undefined {
+    const entry = this.#ports.get(port);
+    if (entry?.binding.state !== "unbound" || entry.binding.remoteDomid !== BACKEND_DOMID) {
+      return undefined;
+    }
+    const backendPort = this.offerBackend(onNotify);
+    (this.#backendPorts.get(backendPort) as BackendPort).peer = port;
+    entry.binding = { state: "backend", backendPort };
+    return backendPort;
+  }
+
+  /** A backend makes a port to which the guest may bind. */
+  offerBackend(onNotify: () => void): number {
+    const backendPort = this.#nextBackendPort;
+    this.#nextBackendPort += 1;
+    this.#backendPorts.set(backendPort, { onNotify, peer: undefined });
+    return backendPort;
+  }
+
+  /** A backend raises the guest's port. Nothing happens when the guest has closed it. */
+  notifyGuest(backendPort: number): void {
+    const peer = this.#backendPorts.get(backendPort)?.peer;
+    const entry = peer === undefined ? undefined : this.#ports.get(peer);
+    if (peer !== undefined && entry !== undefined) this.#effects.raise(peer, entry.vcpu);
+  }
+
+  /** A backend closes its port; the guest's becomes unbound. */
+  closeBackend(backendPort: number): void {
+    const peer = this.#backendPorts.get(backendPort)?.peer;
+    const entry = peer === undefined ? undefined : this.#ports.get(peer);
+    if (entry !== undefined) entry.binding = { state: "unbound", remoteDomid: BACKEND_DOMID };
+    this.#backendPorts.delete(backendPort);
+  }
+
+  #allocate(binding: Binding, vcpu: number): number {
+    const max = this.#effects.maxPorts();
+    for (let port = 1; port < max; port++) {
+      if (this.#ports.has(port)) continue;
+      this.#ports.set(port, { binding, vcpu });
+      return port;
+    }
+    return -Errno.ENOSPC;
+  }
+}
+
+const virqKey = (virq: number, vcpu: number): string =>
+  virqIsGlobal(virq) ? `${virq}` : `${virq}:${vcpu}`;

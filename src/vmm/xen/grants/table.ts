@@ -1,0 +1,105 @@
+/**
+ * Grant table version 1: the guest's entries in pages that it shares with us, and what backends do
+ * with them. The guest may change an entry at any time it runs: an entry is read once.
+ */
+import {
+  GNTTAB_RESERVED_CONSOLE,
+  GNTTAB_RESERVED_XENSTORE,
+  Gntst,
+  GRANT_ENTRIES_PER_FRAME_V1,
+  Gtf,
+  grant_entry_v1,
+} from "../../../abi/xen/grant-table.js";
+import type { SharedPage } from "../shared-page.js";
+
+/** Frames that a domain may have at most (Xen's default for guests). */
+export const MAX_GRANT_FRAMES = 64;
+
+const ENTRY_SIZE = grant_entry_v1.size(64);
+
+/** A grant that a backend uses. */
+export interface GrantUse {
+  readonly ref: number;
+  readonly readonly: boolean;
+  /** The guest frame. */
+  readonly gfn: number;
+}
+
+export class GrantTable {
+  readonly #frames: readonly SharedPage[];
+  /** How often each reference is in use; the flags in the table only say "at least once". */
+  readonly #uses = new Map<number, { readers: number; writers: number }>();
+
+  /** `frames`: the pages of the table, all of them zero. */
+  constructor(frames: readonly SharedPage[]) {
+    this.#frames = frames;
+  }
+
+  /** References of the table; a reference is below this. */
+  get size(): number {
+    return this.#frames.length * GRANT_ENTRIES_PER_FRAME_V1;
+  }
+
+  /** Whether any grant is in use by a backend. */
+  get inUse(): boolean {
+    return this.#uses.size > 0;
+  }
+
+  /** Fills the references that the toolstack makes: the two rings. */
+  reserve(consoleGfn: number, xenstoreGfn: number): void {
+    this.#writeEntry(GNTTAB_RESERVED_CONSOLE, consoleGfn);
+    this.#writeEntry(GNTTAB_RESERVED_XENSTORE, xenstoreGfn);
+  }
+
+  /**
+   * Begins the use of a grant by domain `domid`.
+   * @returns the use, or a negative GNTST_* number.
+   */
+  begin(ref: number, domid: number, readonly: boolean): GrantUse | number {
+    const place = this.#place(ref);
+    if (place === undefined) return Gntst.bad_gntref;
+    const entry = grant_entry_v1.decode(place.page.read(place.offset, ENTRY_SIZE), 64);
+    if ((entry.flags & Gtf.type_mask) !== Gtf.permit_access) return Gntst.general_error;
+    if (entry.domid !== domid) return Gntst.general_error;
+    if (!readonly && (entry.flags & Gtf.readonly) !== 0) return Gntst.general_error;
+    const use = this.#uses.get(ref) ?? { readers: 0, writers: 0 };
+    if (readonly) use.readers += 1;
+    else use.writers += 1;
+    this.#uses.set(ref, use);
+    this.#setFlags(ref, use);
+    return { ref, readonly, gfn: entry.frame };
+  }
+
+  /** Ends a use. */
+  end({ ref, readonly }: GrantUse): void {
+    const use = this.#uses.get(ref);
+    if (use === undefined) return;
+    if (readonly) use.readers -= 1;
+    else use.writers -= 1;
+    if (use.readers + use.writers === 0) this.#uses.delete(ref);
+    this.#setFlags(ref, use);
+  }
+
+  #place(ref: number): { page: SharedPage; offset: number } | undefined {
+    const page = this.#frames[Math.floor(ref / GRANT_ENTRIES_PER_FRAME_V1)];
+    const offset = (ref % GRANT_ENTRIES_PER_FRAME_V1) * ENTRY_SIZE;
+    return page === undefined || ref < 0 ? undefined : { page, offset };
+  }
+
+  /** The guest waits for these two bits to go before it takes a grant back. */
+  #setFlags(ref: number, use: { readers: number; writers: number }): void {
+    const place = this.#place(ref);
+    if (place === undefined) return;
+    const [low = 0, high = 0] = place.page.read(place.offset, 2);
+    let flags = low & ~(Gtf.reading | Gtf.writing);
+    if (use.readers + use.writers > 0) flags |= Gtf.reading;
+    if (use.writers > 0) flags |= Gtf.writing;
+    place.page.write(place.offset, Uint8Array.of(flags, high));
+  }
+
+  #writeEntry(ref: number, gfn: number): void {
+    const place = this.#place(ref);
+    const entry = { flags: Gtf.permit_access, domid: 0, frame: gfn };
+    place?.page.write(place.offset, grant_entry_v1.encode(entry, 64));
+  }
+}

@@ -1,0 +1,24 @@
+import type { Domain, DomainVcpu } from "../domain.js";
+import type { GuestAccess } from "../guest-access.js";
+
+/** A hypercall as its handler sees it. */
+export interface Call {
+  readonly domain: Domain;
+  /** The vCPU that called. */
+  readonly vcpu: DomainVcpu;
+  /** Memory as the caller addresses it, and the width of the caller. */
+  readonly guest: GuestAccess;
+  /** At least five arguments; those of a 32-bit caller are zero-extended. */
+  readonly args: readonly bigint[];
+}
+
+/** Carries a hypercall out. Answers what goes to RAX: a value, or a negative errno. */
+export type Handler = (call: Call) => number | bigint;
+
+/** Handlers by sub-operation; what is not in a table answers -ENOSYS. */
+export type SubOps = ReadonlyMap<number, Handler>;
+
+/** An argument as C's `unsigned int`, which sub-operation numbers and counts are. */
+export const u32 = (value: bigint | undefined): number => Number(BigInt.asUintN(32, value ?? 0n));
+/** An argument that is a pointer or a long. */
+export const arg = (call: Call, index: number): bigint => call.args[index] ?? 0n;

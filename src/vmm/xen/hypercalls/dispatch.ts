@@ -1,0 +1,106 @@
+/**
+ * The hypercall table. What is not in it answers -ENOSYS and is logged once: mmuext_op, argo_op,
+ * physdev_op, xenpmu_op, hypfs_op and the tool stack's (platform_op, sysctl, domctl, dm_op).
+ */
+import { layout } from "../../../abi/xen/layout.js";
+import { Hypercall } from "../../../abi/xen/xen.js";
+import { Errno } from "../../../base/index.js";
+import type { VcpuExitXen } from "../../../kvm/index.js";
+import type { Domain, DomainVcpu } from "../domain.js";
+import { GuestAccess } from "../guest-access.js";
+import { arg, type Call, type Handler, u32 } from "./call.js";
+import { eventChannelOp } from "./event-channel-op.js";
+import { grantTableOp } from "./grant-table-op.js";
+import { hvmOp } from "./hvm-op.js";
+import { memoryOp } from "./memory-op.js";
+import { schedOp } from "./sched-op.js";
+import { consoleIo, setTimerOp, vmAssist } from "./small-ops.js";
+import { vcpuOp } from "./vcpu-op.js";
+import { xenVersion } from "./xen-version.js";
+
+const table: ReadonlyMap<number, Handler> = new Map<number, Handler>([
+  [Hypercall.memory_op, memoryOp],
+  [Hypercall.set_timer_op, setTimerOp],
+  [Hypercall.xen_version, xenVersion],
+  [Hypercall.console_io, consoleIo],
+  [Hypercall.grant_table_op, grantTableOp],
+  [Hypercall.vm_assist, vmAssist],
+  [Hypercall.vcpu_op, vcpuOp],
+  [Hypercall.sched_op, schedOp],
+  [Hypercall.event_channel_op, eventChannelOp],
+  [Hypercall.hvm_op, hvmOp],
+]);
+
+const names = new Map<number, string>(Object.entries(Hypercall).map(([name, nr]) => [nr, name]));
+
+/** `struct multicall_entry`. */
+const multicall_entry = layout("multicall_entry", {
+  op: "ulong",
+  result: "ulong",
+  arg0: "ulong",
+  arg1: "ulong",
+  arg2: "ulong",
+  arg3: "ulong",
+  arg4: "ulong",
+  arg5: "ulong",
+});
+/** Calls that one multicall may carry; Xen would go on with the rest, no guest comes near. */
+const MAX_MULTICALL = 4096;
+
+/** Answers the hypercalls of one domain. */
+export class Hypercalls {
+  readonly #domain: Domain;
+  readonly #logged = new Set<string>();
+
+  constructor(domain: Domain) {
+    this.#domain = domain;
+  }
+
+  /** Carries out the hypercall of an exit. @returns what belongs into the exit's `result`. */
+  dispatch(vcpu: DomainVcpu, exit: VcpuExitXen): bigint {
+    if (exit.cpl > 0) return BigInt(-Errno.EPERM);
+    const domain = this.#domain;
+    const translate = vcpu.kvm.translate.bind(vcpu.kvm);
+    const guest = new GuestAccess(domain.memory, translate, exit.longmode ? 64 : 32);
+    const nr = u32(exit.input);
+    const call: Call = { domain, vcpu, guest, args: exit.params };
+    if (nr === Hypercall.multicall) return BigInt(this.#multicall(call));
+    return BigInt(this.#call(nr, call));
+  }
+
+  #call(nr: number, call: Call): number | bigint {
+    const handler = table.get(nr);
+    const result = handler?.(call) ?? -Errno.ENOSYS;
+    if (Number(result) === -Errno.ENOSYS) this.#logOnce(nr, handler !== undefined, call);
+    return result;
+  }
+
+  #multicall(call: Call): number {
+    const count = u32(call.args[1]);
+    if (count > MAX_MULTICALL) return -Errno.EINVAL;
+    const { guest } = call;
+    for (let i = 0; i < count; i++) {
+      const at = arg(call, 0) + BigInt(i * multicall_entry.size(guest.width));
+      const entry = guest.readStruct(at, multicall_entry);
+      if (entry === undefined) return -Errno.EFAULT;
+      const args = [entry.arg0, entry.arg1, entry.arg2, entry.arg3, entry.arg4, entry.arg5];
+      const nr = u32(entry.op);
+      // A multicall inside a multicall is refused.
+      const result = nr === Hypercall.multicall ? -Errno.EINVAL : this.#call(nr, { ...call, args });
+      const written = { ...entry, result: BigInt(result) };
+      if (!guest.writeStruct(at, multicall_entry, written)) return -Errno.EFAULT;
+    }
+    return 0;
+  }
+
+  #logOnce(nr: number, known: boolean, call: Call): void {
+    const name = names.get(nr) ?? `number ${nr}`;
+    const what = known ? `${name} sub-operation ${u32(call.args[0])}` : name;
+    if (this.#logged.has(what) || this.#logged.size >= 256) return;
+    this.#logged.add(what);
+    const text = `hypercall ${what} is not there (-ENOSYS)`;
+    // Guests try sub-operations out, and go on without; a whole hypercall is rarer.
+    if (known) this.#domain.log.debug(text);
+    else this.#domain.log.warn(text);
+  }
+}

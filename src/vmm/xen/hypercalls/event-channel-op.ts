@@ -1,0 +1,101 @@
+/**
+ * event_channel_op (Xen's `public/event_channel.h`). Not here: physical interrupts (bind_pirq) and
+ * FIFO event channels (init_control, expand_array, set_priority); Linux falls back to 2-level.
+ */
+import {
+  Evtchnop,
+  evtchn_alloc_unbound,
+  evtchn_bind_interdomain,
+  evtchn_bind_ipi,
+  evtchn_bind_vcpu,
+  evtchn_bind_virq,
+  evtchn_port,
+  evtchn_reset,
+  evtchn_status,
+} from "../../../abi/xen/event-channel.js";
+import type { Fields, Layout, StructValue } from "../../../abi/xen/layout.js";
+import { DOMID_SELF } from "../../../abi/xen/xen.js";
+import { Errno } from "../../../base/index.js";
+import { arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
+
+/** Reads the argument structure, or answers -EFAULT. */
+function withStruct<F extends Fields>(
+  layout: Layout<F>,
+  run: (call: Call, value: StructValue<F>) => number,
+): Handler {
+  return (call) => {
+    const value = call.guest.readStruct(arg(call, 1), layout);
+    return value === undefined ? -Errno.EFAULT : run(call, value);
+  };
+}
+
+/** Writes the structure back with the new port in it; the port stays even if that fails. */
+function answer<F extends Fields>(
+  call: Call,
+  layout: Layout<F>,
+  port: number,
+  value: (port: number) => StructValue<F>,
+): number {
+  if (port < 0) return port;
+  return call.guest.writeStruct(arg(call, 1), layout, value(port)) ? 0 : -Errno.EFAULT;
+}
+
+const remote = (call: Call, domid: number): number =>
+  domid === DOMID_SELF ? call.domain.domid : domid;
+
+const allocUnbound = withStruct(evtchn_alloc_unbound, (call, value) => {
+  if (!call.domain.isSelf(value.dom)) return -Errno.ESRCH;
+  const made = call.domain.ports.allocUnbound(remote(call, value.remote_dom));
+  return answer(call, evtchn_alloc_unbound, made, (port) => ({ ...value, port }));
+});
+
+const bindInterdomain = withStruct(evtchn_bind_interdomain, (call, value) => {
+  const { remote_dom, remote_port } = value;
+  const made = call.domain.ports.bindInterdomain(remote(call, remote_dom), remote_port);
+  return answer(call, evtchn_bind_interdomain, made, (local_port) => ({ ...value, local_port }));
+});
+
+const bindVirq = withStruct(evtchn_bind_virq, (call, value) => {
+  const made = call.domain.ports.bindVirq(value.virq, value.vcpu);
+  return answer(call, evtchn_bind_virq, made, (port) => ({ ...value, port }));
+});
+
+const bindIpi = withStruct(evtchn_bind_ipi, (call, value) => {
+  const made = call.domain.ports.bindIpi(value.vcpu);
+  return answer(call, evtchn_bind_ipi, made, (port) => ({ ...value, port }));
+});
+
+const status = withStruct(evtchn_status, (call, value) => {
+  if (!call.domain.isSelf(value.dom)) return -Errno.ESRCH;
+  const found = call.domain.ports.status(value.port);
+  if (found === undefined) return -Errno.EINVAL;
+  const [u0, u1] = found.u;
+  const filled = { ...value, status: found.status, vcpu: found.vcpu, u0, u1 };
+  return call.guest.writeStruct(arg(call, 1), evtchn_status, filled) ? 0 : -Errno.EFAULT;
+});
+
+const reset = withStruct(evtchn_reset, (call, value) => {
+  if (!call.domain.isSelf(value.dom)) return -Errno.ESRCH;
+  call.domain.ports.reset();
+  return 0;
+});
+
+const subOps: SubOps = new Map<number, Handler>([
+  [Evtchnop.bind_interdomain, bindInterdomain],
+  [Evtchnop.bind_virq, bindVirq],
+  [Evtchnop.close, withStruct(evtchn_port, (call, { port }) => call.domain.ports.close(port))],
+  [Evtchnop.send, withStruct(evtchn_port, (call, { port }) => call.domain.ports.send(port))],
+  [Evtchnop.status, status],
+  [Evtchnop.alloc_unbound, allocUnbound],
+  [Evtchnop.bind_ipi, bindIpi],
+  [
+    Evtchnop.bind_vcpu,
+    withStruct(evtchn_bind_vcpu, (call, { port, vcpu }) => call.domain.ports.bindVcpu(port, vcpu)),
+  ],
+  [Evtchnop.unmask, withStruct(evtchn_port, (call, { port }) => call.domain.ports.unmask(port))],
+  [Evtchnop.reset, reset],
+]);
+
+/** event_channel_op(cmd, arg). */
+export const eventChannelOp: Handler = (call) =>
+  subOps.get(u32(call.args[0]))?.(call) ?? -Errno.ENOSYS;

@@ -1,0 +1,134 @@
+/**
+ * memory_op (Xen's `public/memory.h`). Not here: reservation changes (0, 1, 6), which balloons and
+ * only they need; exchange; everything of other domains.
+ */
+import { type MemmapEntry, MemmapType } from "../../../abi/boot/hvm-start-info.js";
+import {
+  E820_ENTRY_SIZE,
+  XENMAPIDX_grant_table_status,
+  Xenmapspace,
+  Xenmem,
+  xen_add_to_physmap,
+  xen_add_to_physmap_batch,
+  xen_domid,
+  xen_memory_map,
+  xen_remove_from_physmap,
+} from "../../../abi/xen/memory.js";
+import { Errno, PAGE_SIZE } from "../../../base/index.js";
+import { arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
+
+/** Guest frame numbers have 40 bits: 52-bit addresses. */
+const MAX_GFN = 2n ** 40n;
+
+/** A frame that may be mapped over. */
+function frame(call: Call, gpfn: bigint): number | undefined {
+  const all = call.guest.width === 64 ? 2n ** 64n - 1n : 2n ** 32n - 1n;
+  return gpfn === all || gpfn >= MAX_GFN ? undefined : Number(gpfn);
+}
+
+function addToPhysmap(call: Call, space: number, idx: bigint, gpfn: bigint): number {
+  const { domain, guest } = call;
+  const gfn = frame(call, gpfn);
+  switch (space) {
+    case Xenmapspace.shared_info:
+      if (idx !== 0n) return -Errno.EINVAL;
+      return domain.mapSharedInfo(gfn, guest.width === 64);
+    case Xenmapspace.grant_table: {
+      if ((idx & BigInt(XENMAPIDX_grant_table_status)) !== 0n) return -Errno.EINVAL;
+      const page = idx < 2n ** 31n ? domain.grantFrames[Number(idx)] : undefined;
+      if (page === undefined) return -Errno.EINVAL;
+      if (gfn === undefined) domain.physmap.remove(page.hva);
+      else if (!domain.physmap.place(page.hva, gfn)) return -Errno.ENOMEM;
+      return 0;
+    }
+    case Xenmapspace.gmfn:
+    case Xenmapspace.gmfn_range:
+      return -Errno.EOPNOTSUPP;
+    case Xenmapspace.gmfn_foreign:
+    case Xenmapspace.dev_mmio:
+      return -Errno.EPERM;
+    default:
+      return -Errno.ENOSYS;
+  }
+}
+
+const addOne: Handler = (call) => {
+  const request = call.guest.readStruct(arg(call, 1), xen_add_to_physmap);
+  if (request === undefined) return -Errno.EFAULT;
+  if (!call.domain.isSelf(request.domid)) return -Errno.ESRCH;
+  return addToPhysmap(call, request.space, request.idx, request.gpfn);
+};
+
+const addBatch: Handler = (call) => {
+  const { guest } = call;
+  const request = guest.readStruct(arg(call, 1), xen_add_to_physmap_batch);
+  if (request === undefined) return -Errno.EFAULT;
+  if (!call.domain.isSelf(request.domid)) return -Errno.ESRCH;
+  for (let i = 0; i < request.size; i++) {
+    const idx = guest.readLong(request.idxs, i);
+    const gpfn = guest.readLong(request.gpfns, i);
+    if (idx === undefined || gpfn === undefined) return -Errno.EFAULT;
+    const error = new Uint8Array(4);
+    const result = addToPhysmap(call, request.space, idx, gpfn);
+    new DataView(error.buffer).setInt32(0, result, true);
+    if (!guest.write(request.errs + BigInt(4 * i), error)) return -Errno.EFAULT;
+  }
+  return 0;
+};
+
+const remove: Handler = (call) => {
+  const request = call.guest.readStruct(arg(call, 1), xen_remove_from_physmap);
+  if (request === undefined) return -Errno.EFAULT;
+  if (!call.domain.isSelf(request.domid)) return -Errno.ESRCH;
+  const gfn = frame(call, request.gpfn);
+  return gfn !== undefined && call.domain.physmap.clear(gfn) ? 0 : -Errno.ENOENT;
+};
+
+function encodeE820(entries: readonly MemmapEntry[]): Uint8Array {
+  const bytes = new Uint8Array(entries.length * E820_ENTRY_SIZE);
+  const view = new DataView(bytes.buffer);
+  entries.forEach(({ addr, size, type }, i) => {
+    view.setBigUint64(i * E820_ENTRY_SIZE, BigInt(addr), true);
+    view.setBigUint64(i * E820_ENTRY_SIZE + 8, BigInt(size), true);
+    view.setUint32(i * E820_ENTRY_SIZE + 16, type, true);
+  });
+  return bytes;
+}
+
+const memoryMap: Handler = (call) => {
+  const { guest, domain } = call;
+  const request = guest.readStruct(arg(call, 1), xen_memory_map);
+  if (request === undefined) return -Errno.EFAULT;
+  const entries = domain.config.memmap.slice(0, request.nr_entries);
+  const answer = { nr_entries: entries.length, buffer: request.buffer };
+  const ok =
+    guest.write(request.buffer, encodeE820(entries)) &&
+    guest.writeStruct(arg(call, 1), xen_memory_map, answer);
+  return ok ? 0 : -Errno.EFAULT;
+};
+
+const reservation: Handler = (call) => {
+  const request = call.guest.readStruct(arg(call, 1), xen_domid);
+  if (request === undefined) return -Errno.EFAULT;
+  if (!call.domain.isSelf(request.domid)) return -Errno.EPERM;
+  return call.domain.config.memoryBytes / PAGE_SIZE;
+};
+
+const maximumRamPage: Handler = (call) => {
+  const ram = call.domain.config.memmap.filter((entry) => entry.type === MemmapType.RAM);
+  return Math.max(...ram.map((entry) => (entry.addr + entry.size) / PAGE_SIZE));
+};
+
+const subOps: SubOps = new Map<number, Handler>([
+  [Xenmem.maximum_ram_page, maximumRamPage],
+  [Xenmem.current_reservation, reservation],
+  [Xenmem.maximum_reservation, reservation],
+  [Xenmem.add_to_physmap, addOne],
+  [Xenmem.memory_map, memoryMap],
+  [Xenmem.remove_from_physmap, remove],
+  [Xenmem.add_to_physmap_batch, addBatch],
+  [Xenmem.acquire_resource, () => -Errno.EPERM],
+]);
+
+/** memory_op(cmd, arg). */
+export const memoryOp: Handler = (call) => subOps.get(u32(call.args[0]))?.(call) ?? -Errno.ENOSYS;

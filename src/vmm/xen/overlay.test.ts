@@ -1,0 +1,98 @@
+import { describe, expect, it } from "vitest";
+import type { KvmUserspaceMemoryRegion } from "../../abi/kvm/index.js";
+import { gpa, type Hva } from "../../base/index.js";
+import { LinearMemory } from "../../memory/index.js";
+import { GuestPhysmap } from "./overlay.js";
+
+const PAGE = 4096;
+
+/** Refuses what KVM refuses: overlaps and changed slots. */
+class FakeVm {
+  readonly linear = new LinearMemory(new WebAssembly.Memory({ initial: 1 }), 0);
+  readonly slots = new Map<number, KvmUserspaceMemoryRegion>();
+
+  setUserMemoryRegion(region: KvmUserspaceMemoryRegion): void {
+    if (region.memorySize === 0) {
+      expect(this.slots.delete(region.slot)).toBe(true);
+      return;
+    }
+    expect(this.slots.has(region.slot)).toBe(false);
+    for (const other of this.slots.values()) {
+      const apart =
+        region.guestPhysAddr >= other.guestPhysAddr + other.memorySize ||
+        other.guestPhysAddr >= region.guestPhysAddr + region.memorySize;
+      expect(apart).toBe(true);
+    }
+    this.slots.set(region.slot, region);
+  }
+
+  layout(): [number, number][] {
+    return [...this.slots.values()]
+      .map((s): [number, number] => [s.guestPhysAddr / PAGE, s.memorySize / PAGE])
+      .sort((a, b) => a[0] - b[0]);
+  }
+}
+
+function setUp() {
+  const vm = new FakeVm();
+  const ram = vm.linear.allocate(16 * PAGE) as Hva;
+  const page = vm.linear.allocate(PAGE) as Hva;
+  const other = vm.linear.allocate(PAGE) as Hva;
+  const map = new GuestPhysmap(vm, [{ gpa: gpa(0), size: 16 * PAGE, hva: ram }]);
+  return { vm, map, page, other };
+}
+
+describe("GuestPhysmap", () => {
+  it("splits RAM around an overlay and joins it again", () => {
+    const { vm, map, page } = setUp();
+    map.memory.writeU32(4 * PAGE, 1);
+    expect(map.place(page, 4)).toBe(true);
+    expect(vm.layout()).toEqual([
+      [0, 4],
+      [4, 1],
+      [5, 11],
+    ]);
+    expect(map.memory.readU32(4 * PAGE)).toBe(0);
+    map.memory.writeU32(4 * PAGE, 2);
+    map.remove(page);
+    expect(vm.layout()).toEqual([[0, 16]]);
+    expect(map.memory.readU32(4 * PAGE)).toBe(1);
+  });
+
+  it("places pages at the edges, outside RAM, next to each other, and moves them", () => {
+    const { vm, map, page, other } = setUp();
+    map.place(page, 0);
+    map.place(other, 15);
+    expect(vm.layout()).toEqual([
+      [0, 1],
+      [1, 14],
+      [15, 1],
+    ]);
+    map.place(page, 1000);
+    map.place(other, 1001);
+    expect(vm.layout()).toEqual([
+      [0, 16],
+      [1000, 1],
+      [1001, 1],
+    ]);
+    map.place(other, 1000);
+    expect(vm.layout()).toEqual([
+      [0, 16],
+      [1000, 1],
+    ]);
+    expect(map.frameOf(page)).toBeUndefined();
+    expect(map.frameOf(other)).toBe(1000);
+  });
+
+  it("clears frames: overlays go, RAM becomes a hole", () => {
+    const { vm, map, page } = setUp();
+    map.place(page, 3);
+    expect(map.clear(3)).toBe(true);
+    expect(vm.layout()).toEqual([[0, 16]]);
+    expect(map.clear(3)).toBe(true);
+    expect(map.isBacked(3)).toBe(false);
+    expect(map.clear(3)).toBe(false);
+    expect(map.place(page, 3)).toBe(true);
+    expect(map.isBacked(3)).toBe(true);
+  });
+});

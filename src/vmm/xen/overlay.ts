@@ -1,0 +1,145 @@
+/**
+ * Guest-physical memory as KVM memory slots: RAM, with single pages laid over it or placed outside
+ * it. A RAM slot cannot be changed while it exists, so it is split around an overlay page.
+ */
+import type { KvmUserspaceMemoryRegion } from "../../abi/kvm/index.js";
+import { assert, gpa, type Hva, hva, PAGE_SIZE } from "../../base/index.js";
+import { GuestMemory, type LinearMemory, type MemoryRegion } from "../../memory/index.js";
+
+/** What is needed of a KVM VM. */
+export interface SlotVm {
+  readonly linear: LinearMemory;
+  setUserMemoryRegion(region: KvmUserspaceMemoryRegion): void;
+}
+
+/** What lies over a guest frame: a page, or nothing at all. */
+type Overlay = Hva | "hole";
+
+/** Frames that may be overlaid: a guest cannot use up the slots, of which each may cost two. */
+const MAX_OVERLAYS = 200;
+
+const keyOf = (region: MemoryRegion): string => `${region.gpa}:${region.size}:${region.hva}`;
+
+export class GuestPhysmap {
+  readonly #vm: SlotVm;
+  readonly #ram: readonly MemoryRegion[];
+  readonly #overlays = new Map<number, Overlay>();
+  readonly #slots = new Map<string, { id: number; region: MemoryRegion }>();
+  readonly #freeSlots: number[] = [];
+  #nextSlot = 0;
+  /** The same memory for the VMM's own use. */
+  readonly memory: GuestMemory;
+
+  /** `ram`: what the guest has without overlays; regions do not touch in linear memory. */
+  constructor(vm: SlotVm, ram: readonly MemoryRegion[]) {
+    this.#vm = vm;
+    this.#ram = ram;
+    this.memory = new GuestMemory(vm.linear);
+    this.#commit();
+  }
+
+  /** Whether a frame is RAM or an overlay page. */
+  isBacked(gfn: number): boolean {
+    return this.memory.locate(gfn * PAGE_SIZE, PAGE_SIZE) !== undefined;
+  }
+
+  /** The frame at which a page is laid over, if it is. */
+  frameOf(page: Hva): number | undefined {
+    for (const [gfn, overlay] of this.#overlays) if (overlay === page) return gfn;
+    return undefined;
+  }
+
+  /**
+   * Lays a page over a frame, inside or outside RAM, instead of what was there. A page has one
+   * place: it leaves its former one, where RAM shows again.
+   * @returns false when there are too many overlays.
+   */
+  place(page: Hva, gfn: number): boolean {
+    const former = this.frameOf(page);
+    if (former === gfn) return true;
+    if (former === undefined && this.#overlays.size >= MAX_OVERLAYS) return false;
+    if (former !== undefined) this.#overlays.delete(former);
+    this.#overlays.set(gfn, page);
+    this.#commit();
+    return true;
+  }
+
+  /** Takes a page from its frame, where RAM shows again. Nothing happens when it has none. */
+  remove(page: Hva): void {
+    const gfn = this.frameOf(page);
+    if (gfn === undefined) return;
+    this.#overlays.delete(gfn);
+    this.#commit();
+  }
+
+  /** Makes a frame empty: an overlay page goes; RAM is hidden. False when nothing was there. */
+  clear(gfn: number): boolean {
+    if (!this.isBacked(gfn)) return false;
+    if (this.#overlays.has(gfn)) this.#overlays.delete(gfn);
+    else if (this.#overlays.size >= MAX_OVERLAYS) return false;
+    else this.#overlays.set(gfn, "hole");
+    this.#commit();
+    return true;
+  }
+
+  #commit(): void {
+    const wanted = this.#regions();
+    const keys = new Set(wanted.map(keyOf));
+    for (const [key, { id, region }] of this.#slots) {
+      if (keys.has(key)) continue;
+      this.#setSlot(id, region, 0);
+      this.#slots.delete(key);
+      this.#freeSlots.push(id);
+    }
+    for (const region of wanted) {
+      if (this.#slots.has(keyOf(region))) continue;
+      const id = this.#freeSlots.pop() ?? this.#nextSlot++;
+      this.#setSlot(id, region, region.size);
+      this.#slots.set(keyOf(region), { id, region });
+    }
+    this.memory.setRegions(wanted);
+  }
+
+  #setSlot(slot: number, region: MemoryRegion, memorySize: number): void {
+    this.#vm.setUserMemoryRegion({
+      slot,
+      flags: 0,
+      guestPhysAddr: region.gpa,
+      memorySize,
+      userspaceAddr: region.hva,
+    });
+  }
+
+  /** RAM without the overlaid frames, biggest first (it is searched most), then the pages. */
+  #regions(): MemoryRegion[] {
+    const frames = [...this.#overlays.keys()].sort((a, b) => a - b);
+    const regions = this.#ram.flatMap((region) => split(region, frames));
+    regions.sort((a, b) => b.size - a.size);
+    for (const [gfn, page] of this.#overlays) {
+      if (page !== "hole") regions.push({ gpa: gpa(gfn * PAGE_SIZE), size: PAGE_SIZE, hva: page });
+    }
+    return regions;
+  }
+}
+
+/** The parts of a region between the given frames, which are in ascending order. */
+function split(region: MemoryRegion, frames: readonly number[]): MemoryRegion[] {
+  assert(region.size % PAGE_SIZE === 0, "memory region is not whole pages");
+  const end = region.gpa + region.size;
+  const parts: MemoryRegion[] = [];
+  let start: number = region.gpa;
+  const cut = (upTo: number): void => {
+    if (upTo > start) {
+      const at = hva(region.hva + (start - region.gpa));
+      parts.push({ gpa: gpa(start), size: upTo - start, hva: at });
+    }
+  };
+  for (const gfn of frames) {
+    const at = gfn * PAGE_SIZE;
+    if (at < region.gpa || at >= end) continue;
+    cut(at);
+    start = at + PAGE_SIZE;
+  }
+  cut(end);
+  return parts;
+}

@@ -1,0 +1,146 @@
+/**
+ * Timers of a vCPU by Xen's hypercalls. One-shot timers are KVM's once the guest has bound
+ * VIRQ_TIMER; before that, and for periodic ones, they are kept here. Times are Xen system time,
+ * which is kvmclock, in nanoseconds.
+ */
+import { KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL } from "../../abi/kvm/index.js";
+import type { Clock, TimerHandle, Timers } from "../../ports/index.js";
+import { attempt, type XenVcpu, type XenVm } from "./kvm-objects.js";
+
+/** What set_timer_op takes for a bug of old kernels: more than 2^50 ns ahead, or negative. */
+const LINUX_WORKAROUND_NS = 1n << 50n;
+const WORKAROUND_DELAY_NS = 100_000_000n;
+
+export class VcpuTimers {
+  readonly #vm: Pick<XenVm, "getClock">;
+  readonly #vcpu: XenVcpu;
+  readonly #clock: Clock;
+  readonly #timers: Timers;
+  /** Raises VIRQ_TIMER of the vCPU, if it is bound. */
+  readonly #fire: () => void;
+  #oneShot: TimerHandle | undefined;
+  #periodic: TimerHandle | undefined;
+
+  constructor(
+    vm: Pick<XenVm, "getClock">,
+    vcpu: XenVcpu,
+    time: { readonly clock: Clock; readonly timers: Timers },
+    fire: () => void,
+  ) {
+    this.#vm = vm;
+    this.#vcpu = vcpu;
+    this.#clock = time.clock;
+    this.#timers = time.timers;
+    this.#fire = fire;
+  }
+
+  /** VCPUOP_set_singleshot_timer: a deadline that has passed fires at once. */
+  setOneShot(deadlineNs: bigint): number {
+    this.#oneShot?.cancel();
+    this.#oneShot = undefined;
+    const { port } = this.#vcpu.xen.getAttr("TIMER");
+    const priority = KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL;
+    if (port !== 0) {
+      // 0 would mean "not armed".
+      const expiresNs = deadlineNs === 0n ? 1n : deadlineNs;
+      return attempt(() => this.#vcpu.xen.setAttr({ type: "TIMER", port, priority, expiresNs }));
+    }
+    this.#oneShot = this.#arm(deadlineNs, () => {
+      this.#oneShot = undefined;
+      this.#fire();
+    });
+    return 0;
+  }
+
+  /** VCPUOP_stop_singleshot_timer. */
+  stopOneShot(): number {
+    this.#oneShot?.cancel();
+    this.#oneShot = undefined;
+    const { port } = this.#vcpu.xen.getAttr("TIMER");
+    const priority = KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL;
+    if (port === 0) return 0;
+    return attempt(() => this.#vcpu.xen.setAttr({ type: "TIMER", port, priority, expiresNs: 0n }));
+  }
+
+  /** set_timer_op: as the one-shot timer; 0 stops it. `deadlineNs` is a u64. */
+  setTimerOp(deadlineNs: bigint): number {
+    if (deadlineNs === 0n) return this.stopOneShot();
+    const now = this.#vm.getClock().clock;
+    const signed = BigInt.asIntN(64, deadlineNs);
+    const odd = signed < 0n || signed - now > LINUX_WORKAROUND_NS;
+    return this.setOneShot(odd ? now + WORKAROUND_DELAY_NS : deadlineNs);
+  }
+
+  /** VCPUOP_set_periodic_timer. The period has been checked. */
+  setPeriodic(periodNs: bigint): void {
+    this.stopPeriodic();
+    let next = this.#vm.getClock().clock + periodNs;
+    const tick = (): void => {
+      // Ticks that were missed are not made up for, as in Xen.
+      const now = this.#vm.getClock().clock;
+      while (next <= now) next += periodNs * ((now - next) / periodNs + 1n);
+      this.#periodic = this.#arm(next, tick);
+      this.#fire();
+    };
+    this.#periodic = this.#arm(next, tick);
+  }
+
+  /** VCPUOP_stop_periodic_timer. */
+  stopPeriodic(): void {
+    this.#periodic?.cancel();
+    this.#periodic = undefined;
+  }
+
+  /** Stops what is kept here; for the end of the domain. */
+  close(): void {
+    this.#oneShot?.cancel();
+    this.stopPeriodic();
+  }
+
+  #arm(systemTimeNs: bigint, callback: () => void): TimerHandle {
+    const delay = Number(systemTimeNs - this.#vm.getClock().clock);
+    return this.#timers.arm(this.#clock.monotonicNs() + Math.max(0, delay), callback);
+  }
+}
+
+/** The two watchdogs of a domain (SCHEDOP_watchdog). */
+export class Watchdogs {
+  readonly #clock: Clock;
+  readonly #timers: Timers;
+  readonly #expire: () => void;
+  readonly #armed: (TimerHandle | undefined)[] = [undefined, undefined];
+
+  constructor(time: { readonly clock: Clock; readonly timers: Timers }, expire: () => void) {
+    this.#clock = time.clock;
+    this.#timers = time.timers;
+    this.#expire = expire;
+  }
+
+  /** Starts a free one; answers its id, 1 or 2, or undefined when none is free. */
+  start(timeoutSeconds: number): number | undefined {
+    const slot = this.#armed.indexOf(undefined);
+    if (slot < 0) return undefined;
+    this.#arm(slot, timeoutSeconds);
+    return slot + 1;
+  }
+
+  /** Sets one anew, or stops it with 0. False when it does not run. */
+  set(id: number, timeoutSeconds: number): boolean {
+    const running = this.#armed[id - 1];
+    if (running === undefined) return false;
+    running.cancel();
+    this.#armed[id - 1] = undefined;
+    if (timeoutSeconds !== 0) this.#arm(id - 1, timeoutSeconds);
+    return true;
+  }
+
+  /** Stops both. */
+  close(): void {
+    for (const timer of this.#armed) timer?.cancel();
+  }
+
+  #arm(slot: number, seconds: number): void {
+    const deadline = this.#clock.monotonicNs() + seconds * 1e9;
+    this.#armed[slot] = this.#timers.arm(deadline, this.#expire);
+  }
+}

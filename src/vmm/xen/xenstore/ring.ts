@@ -1,0 +1,119 @@
+/** Carries a {@link Connection} over the shared xenstore page of a guest. */
+import {
+  XENSTORE_PAYLOAD_MAX,
+  XENSTORE_RING_SIZE,
+  XENSTORE_SERVER_FEATURE_ERROR,
+  XenstoreError,
+  XenstoreInterface,
+  XSD_SOCKMSG_SIZE,
+} from "../../../abi/xen/xs-wire.js";
+import type { Log } from "../../../ports/index.js";
+import { type ByteRingLayout, putBytes, takeBytes } from "../byte-ring.js";
+import type { SharedPage } from "../shared-page.js";
+import { Connection } from "./connection.js";
+import type { Store } from "./store.js";
+import { decodeHeader } from "./wire.js";
+
+const REQUESTS: ByteRingLayout = {
+  data: XenstoreInterface.req,
+  size: XENSTORE_RING_SIZE,
+  cons: XenstoreInterface.req_cons,
+  prod: XenstoreInterface.req_prod,
+};
+const RESPONSES: ByteRingLayout = {
+  data: XenstoreInterface.rsp,
+  size: XENSTORE_RING_SIZE,
+  cons: XenstoreInterface.rsp_cons,
+  prod: XenstoreInterface.rsp_prod,
+};
+
+export class XenstoreRing {
+  readonly #page: SharedPage;
+  readonly #notify: () => void;
+  readonly #log: Log;
+  readonly #connection: Connection;
+  /** The request that is being received: the header, then the payload. */
+  #input = new Uint8Array(XSD_SOCKMSG_SIZE + XENSTORE_PAYLOAD_MAX);
+  #received = 0;
+  /** What is being sent. */
+  #sending: Uint8Array = new Uint8Array(0);
+  #running = false;
+  #dead = false;
+
+  /** `notify` raises the guest's event channel. */
+  constructor(page: SharedPage, store: Store, domid: number, notify: () => void, log: Log) {
+    this.#page = page;
+    this.#notify = notify;
+    this.#log = log;
+    this.#connection = new Connection(store, domid, { ready: () => this.process() });
+    page.writeU32(XenstoreInterface.server_features, XENSTORE_SERVER_FEATURE_ERROR);
+  }
+
+  /**
+   * Moves all that can be moved; to be called when the guest raised the event channel. A request
+   * is taken only when everything was sent: a guest that does not read cannot make us store more.
+   */
+  process(): void {
+    if (this.#running || this.#dead) return;
+    this.#running = true;
+    let moved = false;
+    try {
+      while (this.#send() || this.#receive()) moved = true;
+    } finally {
+      this.#running = false;
+    }
+    if (moved || this.#dead) this.#notify();
+  }
+
+  /** Whether the guest broke the protocol; nothing is exchanged any more. */
+  get dead(): boolean {
+    return this.#dead;
+  }
+
+  #send(): boolean {
+    if (this.#dead) return false;
+    if (this.#sending.length === 0) {
+      const next = this.#connection.takeOutput();
+      if (next === undefined) return false;
+      this.#sending = next;
+    }
+    const count = putBytes(this.#page, RESPONSES, this.#sending);
+    if (count === undefined) return this.#fail(XenstoreError.RINGIDX, "response indices");
+    this.#sending = this.#sending.subarray(count);
+    return count > 0;
+  }
+
+  #receive(): boolean {
+    if (this.#dead || this.#sending.length > 0 || this.#connection.hasOutput) return false;
+    const wanted = this.#wanted();
+    if (wanted === undefined) return this.#fail(XenstoreError.PROTO, "payload too long");
+    const bytes = takeBytes(this.#page, REQUESTS, wanted - this.#received);
+    if (bytes === undefined) return this.#fail(XenstoreError.RINGIDX, "request indices");
+    this.#input.set(bytes, this.#received);
+    this.#received += bytes.length;
+    if (this.#received >= XSD_SOCKMSG_SIZE && this.#received === this.#wanted()) this.#complete();
+    return bytes.length > 0;
+  }
+
+  /** Bytes of the request as far as known; undefined when its payload is too long. */
+  #wanted(): number | undefined {
+    if (this.#received < XSD_SOCKMSG_SIZE) return XSD_SOCKMSG_SIZE;
+    const { length } = decodeHeader(this.#input);
+    return length > XENSTORE_PAYLOAD_MAX ? undefined : XSD_SOCKMSG_SIZE + length;
+  }
+
+  #complete(): void {
+    const { type, reqId, txId } = decodeHeader(this.#input);
+    const payload = this.#input.slice(XSD_SOCKMSG_SIZE, this.#received);
+    this.#received = 0;
+    this.#connection.handle({ type, reqId, txId, payload });
+  }
+
+  #fail(error: number, what: string): false {
+    this.#dead = true;
+    this.#connection.reset();
+    this.#page.writeU32(XenstoreInterface.error, error);
+    this.#log.warn(`xenstore: the guest broke the ring protocol (${what}); connection closed`);
+    return false;
+  }
+}

@@ -1,0 +1,84 @@
+import type { XsError } from "../../../abi/xen/xs-wire.js";
+import { permits, type StoreNode } from "./node.js";
+import { isWithin } from "./path.js";
+
+/** A client's wish to hear of changes at and below a path. */
+export interface Watch {
+  readonly domid: number;
+  /** Absolute path or special name. */
+  readonly path: string;
+  readonly token: string;
+  /** Called between operations with the absolute path that changed. */
+  readonly fire: (path: string) => void;
+}
+
+/** A change of the tree. */
+export interface Change {
+  readonly path: string;
+  /** Only watches of exactly this path: a node that went away with an ancestor. */
+  readonly exact: boolean;
+  /** Permissions that the node had before, if it was removed or they changed. */
+  readonly before?: StoreNode["permissions"];
+}
+
+/** All watches, in the order of their registration. */
+export class Watches {
+  readonly #watches: Watch[] = [];
+  readonly #queue: (() => void)[] = [];
+  #draining = false;
+
+  /** Registers a watch. EEXIST when the domain has one with the same path and token. */
+  add(watch: Watch, limit: number): XsError | undefined {
+    const own = this.#watches.filter((w) => w.domid === watch.domid);
+    if (own.some((w) => w.path === watch.path && w.token === watch.token)) return "EEXIST";
+    if (own.length >= limit) return "E2BIG";
+    this.#watches.push(watch);
+    return undefined;
+  }
+
+  /** Takes a watch back; ENOENT when there is none. */
+  remove(domid: number, path: string, token: string): XsError | undefined {
+    const index = this.#watches.findIndex(
+      (w) => w.domid === domid && w.path === path && w.token === token,
+    );
+    if (index < 0) return "ENOENT";
+    this.#watches.splice(index, 1);
+    return undefined;
+  }
+
+  /** Takes all watches of a domain back. */
+  removeAll(domid: number): void {
+    const kept = this.#watches.filter((w) => w.domid !== domid);
+    this.#watches.splice(0, this.#watches.length, ...kept);
+  }
+
+  /**
+   * Fires the watches that a change concerns, of domains that may read the node (`after`, or what
+   * it was before). A watch that fires may change the tree: its events come after these.
+   */
+  notify(change: Change, after: StoreNode | undefined): void {
+    for (const watch of this.#watches) {
+      const hit = change.exact ? watch.path === change.path : isWithin(change.path, watch.path);
+      if (!hit || !mayHear(watch.domid, change, after)) continue;
+      this.#queue.push(() => {
+        if (this.#watches.includes(watch)) watch.fire(change.path);
+      });
+    }
+    this.#drain();
+  }
+
+  #drain(): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    try {
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) next();
+    } finally {
+      this.#draining = false;
+    }
+  }
+}
+
+function mayHear(domid: number, change: Change, after: StoreNode | undefined): boolean {
+  if (after !== undefined && permits(domid, after.permissions, "r")) return true;
+  return change.before !== undefined && permits(domid, change.before, "r");
+}
