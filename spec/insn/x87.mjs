@@ -19,8 +19,14 @@ export default [
   ...withMemory("DA", "m32int", true),
   ...withMemory("DC", "m64fp", false),
   ...withMemory("DE", "m16int", true),
-  ...OPERATIONS.map((name, n) => `D8 /${n} reg | ${name} ST(0),ST(i) | fpu/x87-arith:${isCompare(n) ? name : "arith_0i"}`),
-  ...REVERSED.map((name, n) => `DC /${n} reg | ${name} ST(i),ST(0) | fpu/x87-arith:${isCompare(n) ? name : "arith_i0"}`),
+  ...OPERATIONS.map(
+    (name, n) =>
+      `D8 /${n} reg | ${name} ST(0),ST(i) | fpu/x87-arith:${isCompare(n) ? name : "arith_0i"}`,
+  ),
+  ...REVERSED.map(
+    (name, n) =>
+      `DC /${n} reg | ${name} ST(i),ST(0) | fpu/x87-arith:${isCompare(n) ? name : "arith_i0"}`,
+  ),
   ...REVERSED.filter((_, n) => !isCompare(n)).map(
     (name) => `DE /${REVERSED.indexOf(name)} reg | ${name}p ST(i),ST(0) | fpu/x87-arith:arith_i0p`,
   ),

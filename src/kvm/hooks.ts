@@ -1,12 +1,12 @@
 import type { KvmXenEvtchn } from "../abi/kvm/index.js";
 import type { PvclockTime } from "../abi/xen/pvclock.js";
+import type { EngineVcpu } from "../engine/bridge/port.js";
 import type { VmClock } from "./cpu/clock.js";
 import type { CpuidTable } from "./cpu/cpuid.js";
 import type { VcpuExitXen } from "./exits.js";
 import type { IrqchipMode } from "./irq/routing.js";
 import type { GuestAccess } from "./memory/guest-access.js";
 import type { MemorySlots } from "./memory/slots.js";
-import type { EngineVcpu } from "./run/engine-port.js";
 import type { VcpuXen, VmXen } from "./xen-api.js";
 
 /**

@@ -16,11 +16,11 @@ export class Kvm extends System {
 
 export * from "../abi/kvm/index.js";
 export type { CpuidEntry2 } from "../abi/x86/index.js";
+export type { EngineFactory } from "../engine/bridge/port.js";
 export { KvmError } from "./error.js";
 export { EventFd } from "./event-fd.js";
 export type { VcpuExit, VcpuExitIo, VcpuExitMmio, VcpuExitXen } from "./exits.js";
 export type { IoapicState } from "./irq/ioapic.js";
-export type { EngineFactory } from "./run/engine-port.js";
 export type { EventLoop } from "./run/event-loop.js";
 export type { KvmOptions } from "./system.js";
 export { Vcpu } from "./vcpu.js";

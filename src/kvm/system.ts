@@ -1,10 +1,10 @@
 import { KvmCap, KvmLimit } from "../abi/kvm/index.js";
 import { type CpuidEntry2, Msr } from "../abi/x86/index.js";
+import type { EngineFactory } from "../engine/bridge/port.js";
 import type { Clock, Timers } from "../ports/index.js";
 import { TSC_HZ } from "./cpu/clock.js";
 import { supportedCpuid } from "./cpu/cpuid-supported.js";
 import type { XenFactory } from "./hooks.js";
-import type { EngineFactory } from "./run/engine-port.js";
 import { defaultEventLoop, type EventLoop } from "./run/event-loop.js";
 import { Vm } from "./vm.js";
 import { VmState } from "./vm-state.js";

@@ -1,3 +1,4 @@
+import type { EngineVm } from "../engine/bridge/port.js";
 import type { VmClock } from "./cpu/clock.js";
 import type { XenVmHooks } from "./hooks.js";
 import type { ApicBus } from "./irq/apic-bus.js";
@@ -7,7 +8,6 @@ import type { Pit } from "./irq/pit.js";
 import type { IrqchipMode } from "./irq/routing.js";
 import type { GuestAccess } from "./memory/guest-access.js";
 import type { MemorySlots } from "./memory/slots.js";
-import type { EngineVm } from "./run/engine-port.js";
 import type { Scheduler } from "./run/scheduler.js";
 
 /** What a vCPU uses of its VM. */

@@ -1,5 +1,6 @@
 import { KvmMpState } from "../abi/kvm/index.js";
 import { ApicBase, Cr4, DeliveryMode, Rflags } from "../abi/x86/index.js";
+import type { EngineVcpu } from "../engine/bridge/port.js";
 import { CpuidTable } from "./cpu/cpuid.js";
 import { MsrFile } from "./cpu/msr.js";
 import { PvAreas } from "./cpu/pv-areas.js";
@@ -7,7 +8,6 @@ import { resetRegisters, startAt } from "./cpu/reset.js";
 import type { VcpuExit } from "./exits.js";
 import type { XenVcpuHooks, XenVcpuHost } from "./hooks.js";
 import { Lapic } from "./irq/lapic.js";
-import type { EngineVcpu } from "./run/engine-port.js";
 import type { Runner, Turn } from "./run/scheduler.js";
 import type { VcpuEnv } from "./vcpu-env.js";
 

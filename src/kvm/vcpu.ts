@@ -338,12 +338,12 @@ export class Vcpu {
     this.#state.raiseNmi();
   }
 
-  /** KVM_KVMCLOCK_CTRL is not offered; this is KVM_TRANSLATE: undefined when not mapped. */
+  /** KVM_TRANSLATE: the guest-physical address behind a virtual one, undefined when not mapped. */
   translate(address: Gva): Gpa | undefined {
     return this.#state.engine.translate(address, "read", 0);
   }
 
-  /** Interrupts are enabled by RFLAGS.IF. */
+  /** `kvm_run.if_flag`: RFLAGS.IF. */
   get interruptFlag(): boolean {
     return (this.#state.engine.rflags & Rflags.IF) !== 0n;
   }

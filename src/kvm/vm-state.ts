@@ -1,3 +1,4 @@
+import type { EngineVm } from "../engine/bridge/port.js";
 import type { Clock, Timers } from "../ports/index.js";
 import { VmClock } from "./cpu/clock.js";
 import type { XenFactory, XenVmHooks, XenVmHost } from "./hooks.js";
@@ -8,7 +9,6 @@ import { Pit } from "./irq/pit.js";
 import { GsiRouting, type IrqchipMode } from "./irq/routing.js";
 import { GuestAccess } from "./memory/guest-access.js";
 import { MemorySlots } from "./memory/slots.js";
-import type { EngineVm } from "./run/engine-port.js";
 import type { EventLoop } from "./run/event-loop.js";
 import { Scheduler } from "./run/scheduler.js";
 import type { VcpuEnv } from "./vcpu-env.js";

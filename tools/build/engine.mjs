@@ -35,7 +35,7 @@ function sources(folder) {
 }
 
 const staticAt = regions().list.find((region) => region.name === "STATIC").start;
-const flags = ["--runtime", "stub", "--importMemory", "--memoryBase", String(staticAt), "--enable", "simd,bulk-memory,sign-extension,nontrapping-f2i", "--noAssert", "--uncheckedBehavior", "always"];
+const flags = ["--runtime", "stub", "--importMemory", "--memoryBase", String(staticAt), "--enable", "simd,bulk-memory,sign-extension,nontrapping-f2i", "--noAssert", "--disableWarning", "112", "--uncheckedBehavior", "always"];
 flags.push(...(debug ? ["-O1", "--debug"] : ["-O3"]));
 
 let folder = core;

@@ -153,10 +153,11 @@ export function fastOps() {
     }
     for (const m of ["b", "x"]) op(`lea${n}_rm${m}_F`, `${wr(n, A, `<${T[n]}>(${EA[m]})`)} @NEXT`);
     const cnt = `<${T[n]}>load<u8>(p, 16)`;
-    // CF is the last bit out; OF as for a count of 1; AF clear.
+    // CF is the last bit out. OF is defined for a count of 1 only; the same formula for all counts is
+    // what the host's processor does. AF clear.
     const flags = {
-      shl: `((<u64>a >> (${bits} - <u64>c)) & 1) | ((((<u64>r >> ${bits - 1}) ^ (<u64>a >> (${bits} - <u64>c))) & 1) << 11)`,
-      shr: `((<u64>a >> (<u64>c - 1)) & 1) | (c == 1 ? ((<u64>a >> ${bits - 1}) & 1) << 11 : 0)`,
+      shl: `((<u64>a >> (${bits} - <u64>c)) & 1) | (((<u64>(a ^ (a << 1)) >> ${bits - 1}) & 1) << 11)`,
+      shr: `((<u64>a >> (<u64>c - 1)) & 1) | (((<u64>a >> ${bits - 1}) & 1) << 11)`,
       sar: `(<u64>(<${I[n]}>a >> (<${I[n]}>c - 1)) & 1)`,
     };
     const shifted = { shl: "a << c", shr: "a >> c", sar: `<${T[n]}>(<${I[n]}>a >> <${I[n]}>c)` };
@@ -196,11 +197,15 @@ export function fastOps() {
   const count = "budget -= load<i32>(p, 40);";
   const slow = (target, link) => `p = follow(p, ${target}, ${link}, budget); if (p == 0) return leaving(); continue;`;
   const go = (rel, link) => `{ const q = load<u32>(p, ${link}); if (budget >= load<i32>(q - 20)) { p = q; continue; } ${slow(`load<u64>(PAGE_BASE) + load<u64>(p, ${rel})`, link)} }`;
-  const far = (target, link) =>
-    `{ const t: u64 = ${target}; const e: u32 = tlb + ((<u32>t >> 7) & TLB_MASK); if (load<u64>(e, 24) == (t & PAGE_MASK)) { const q = load<u32>(p, ${link}); if (load<u64>(q - 32) == (<u64>(<u32>t + load<u32>(e, 16)) | KEY64) && budget >= load<i32>(q - 20)) { store<u64>(PAGE_BASE, t & PAGE_MASK); p = q; continue; } } ${slow("t", link)} }`;
+  // The target's page is compared before the link is used. `commit` changes registers: a target that
+  // is not canonical faults before that, in the complete handler.
+  const far = (target, link, commit = "", check = false) =>
+    `{ const t: u64 = ${target}; const e: u32 = tlb + ((<u32>t >> 7) & TLB_MASK); if (load<u64>(e, 24) == (t & PAGE_MASK)) { const q = load<u32>(p, ${link}); if (load<u64>(q - 32) == (<u64>(<u32>t + load<u32>(e, 16)) | KEY64) && budget >= load<i32>(q - 20)) { ${commit} store<u64>(PAGE_BASE, t & PAGE_MASK); p = q; continue; } } ${check ? "if (((<i64>t << 16) >> 16) != <i64>t) return retryAt(p, budget);" : ""} ${commit} ${slow("t", link)} }`;
   const TAKEN = { near: go(48, 32), far: far("load<u64>(PAGE_BASE) + load<u64>(p, 48)", 32) };
   const FALL = go(56, 36);
-  const pushReturn = `const ea = load<u64>(RSP) - 8; const v = load<u64>(PAGE_BASE) + load<u64>(p, 56); ${stm("v", 8)} store<u64>(RSP, ea);`;
+  const storeReturn = `const ea = load<u64>(RSP) - 8; const v = load<u64>(PAGE_BASE) + load<u64>(p, 56); ${stm("v", 8)}`;
+  const COMMIT = "store<u64>(RSP, ea);";
+  const pushReturn = `${storeReturn} ${COMMIT}`;
   op("end", `${count} ${FALL}`, true);
   for (const w of ["near", "far"]) {
     // The far ones and all that follow compare the target before they use the link: see follow().
@@ -208,12 +213,12 @@ export function fastOps() {
     op(`jcc_${w}`, `${count} if (cond(load<u8>(p, 21))) ${TAKEN[w]} else ${FALL}`, true);
     op(`call_${w}`, `${pushReturn} ${count} ${TAKEN[w]}`, true);
   }
-  op("ret", `const ea = load<u64>(RSP); ${ldm("v", 8)} store<u64>(RSP, ea + 8); ${count} ${far("v", 32)}`, true);
-  op("jmp_r", `const v = ${rd(8, B)}; ${count} ${far("v", 32)}`, true);
-  op("call_r", `const u = ${rd(8, B)}; ${pushReturn} ${count} ${far("u", 32)}`, true);
+  op("ret", `const ea = load<u64>(RSP); ${ldm("v", 8)} ${count} ${far("v", 32, "store<u64>(RSP, ea + 8);", true)}`, true);
+  op("jmp_r", `const v = ${rd(8, B)}; ${count} ${far("v", 32, "", true)}`, true);
+  op("call_r", `const u = ${rd(8, B)}; ${storeReturn} ${count} ${far("u", 32, COMMIT, true)}`, true);
   for (const m of ["b", "x"]) {
-    op(`jmp_m${m}`, `const ea = ${EA[m]}; ${ldm("v", 8)} ${count} ${far("v", 32)}`, true);
-    op(`call_m${m}`, `let u: u64; { const ea = ${EA[m]}; ${ldm("v", 8)} u = v; } ${pushReturn} ${count} ${far("u", 32)}`, true);
+    op(`jmp_m${m}`, `const ea = ${EA[m]}; ${ldm("v", 8)} ${count} ${far("v", 32, "", true)}`, true);
+    op(`call_m${m}`, `let u: u64; { const ea = ${EA[m]}; ${ldm("v", 8)} u = v; } ${storeReturn} ${count} ${far("u", 32, COMMIT, true)}`, true);
   }
 
   const CC = { 2: () => "a < b", 3: () => "a >= b", 4: () => "r == 0", 5: () => "r != 0", 6: () => "a <= b", 7: () => "a > b", 8: (n) => `<${I[n]}>r < 0`, 9: (n) => `<${I[n]}>r >= 0`, 12: (n) => `<${I[n]}>a < <${I[n]}>b`, 13: (n) => `<${I[n]}>a >= <${I[n]}>b`, 14: (n) => `<${I[n]}>a <= <${I[n]}>b`, 15: (n) => `<${I[n]}>a > <${I[n]}>b` };
@@ -250,7 +255,7 @@ import { PAGE_MASK, TLB_MASK } from "./mem";
 import { ldSlow, stSlow } from "./mmu/access";
 import { GENERIC_OPS, dispatch } from "./dispatch.gen";
 import { R_NEXT, R_JUMP } from "./fault";
-import { KEY64, enter, faultAt, follow, leaving, rmwSlow, setBudget } from "./blocks";
+import { KEY64, enter, faultAt, follow, leaving, retryAt, rmwSlow, setBudget } from "./blocks";
 
 const RSP: u32 = GPR + 32;
 

@@ -114,10 +114,11 @@ function infoBytes(row) {
   if (row.modrm) flags |= 16;
   if (row.plus) flags |= 32;
   const a = row.plus ? c.plus : c.a;
-  const byteImm = row.type === "b" ? 1 : 0;
+  const byteOnly = c.b === CLASS.gpr8 && (c.a === CLASS.none || c.a === CLASS.gpr8);
+  const byteSize = row.type === "b" || byteOnly ? 1 : 0;
   const sizeMode = row.type === "v" ? SIZE_MODE.v : row.type === "y" ? SIZE_MODE.y : SIZE_MODE.fixed;
   // ops of the three operand sizes (u16 each), classes, immediate, flags, fast kind, size mode
-  return [...row.ops, a | (c.b << 4) | (IMM[row.imm] << 8), flags | (byteImm << 6) | (sizeMode << 8), fastKind(row), 0, 0];
+  return [...row.ops, a | (c.b << 4) | (IMM[row.imm] << 8), flags | (byteSize << 6) | (sizeMode << 8), fastKind(row), 0, 0];
 }
 
 const slot = (table, key) => {

@@ -85,7 +85,11 @@ export const CpuidExt1Edx = {
 export const CpuidExt1Ecx = { LAHF_LM: 1 << 0 } as const;
 
 /** Leaf 0x80000008 EBX. */
-export const CpuidExt8Ebx = { AMD_SSB_NO: 1 << 26, BTC_NO: 1 << 29 } as const;
+export const CpuidExt8Ebx = {
+  XSAVEERPTR: 1 << 2,
+  AMD_SSB_NO: 1 << 26,
+  BTC_NO: 1 << 29,
+} as const;
 
 /** Leaf 0x80000021 EAX. */
 export const CpuidExt21Eax = {
@@ -93,6 +97,7 @@ export const CpuidExt21Eax = {
   LFENCE_RDTSC: 1 << 2,
   NULL_SEL_CLR_BASE: 1 << 6,
   AUTOIBRS: 1 << 8,
+  SRSO_NO: 1 << 29,
 } as const;
 
 /** Leaf 0x40000001 EAX of KVM's own leaves (`asm/kvm_para.h`). */

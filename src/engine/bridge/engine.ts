@@ -1,7 +1,7 @@
 import { assert, type Hva, hva } from "../../base/index.js";
-import type { EngineFactory, EngineSlot, EngineTsc, EngineVm } from "../../kvm/run/engine-port.js";
 import { LinearMemory } from "../../memory/index.js";
 import type { CoreExports } from "./core-exports.js";
+import type { EngineFactory, EngineSlot, EngineTsc, EngineVm } from "./port.js";
 import { CPU_BYTES, Cpu, Layout } from "./state.gen.js";
 import { WasmVcpu } from "./vcpu.js";
 

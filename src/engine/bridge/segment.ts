@@ -1,4 +1,4 @@
-import type { Segment } from "../../kvm/run/engine-port.js";
+import type { Segment } from "./port.js";
 
 /**
  * Attributes of a segment as the core keeps them (cpu/segments.ts): bits 40 to 47 and 52 to 55 of

@@ -1,13 +1,13 @@
 import { assert, type Gpa, type Gva, gpa, type Hva } from "../../base/index.js";
+import type { WasmVm } from "./engine.js";
+import { readFpuImage, writeFpuImage } from "./fpu-image.js";
 import type {
   DescriptorTable,
   EngineExitCode,
   EngineExitInfo,
   EngineVcpu,
   Segment,
-} from "../../kvm/run/engine-port.js";
-import type { WasmVm } from "./engine.js";
-import { readFpuImage, writeFpuImage } from "./fpu-image.js";
+} from "./port.js";
 import { packAttributes, unpackAttributes } from "./segment.js";
 import { Cpu } from "./state.gen.js";
 

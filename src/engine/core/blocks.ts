@@ -11,11 +11,11 @@
  * DEAD_BLOCK stands for none: its count exceeds every budget and its key matches nothing.
  */
 import {
-  ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, CODE_SIZE, IRQ_WINDOW, NMI_WINDOW, PAGE_BASE, PAGE_BLOCKS_AT,
+  ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, CODE_SIZE, FAULT, IRQ_WINDOW, NMI_WINDOW, PAGE_BASE, PAGE_BLOCKS_AT,
   PAGE_BLOCKS_SIZE, PAGE_CHUNKS_AT, PAGE_CHUNKS_SIZE, PAGE_FLAGS_AT, PAGE_FLAGS_SIZE, RIP, SCRATCH_AT, SEG, SHADOW, TLB,
 } from "./state.gen";
 import { MAX_LENGTH, ROW_END, decode, rowFlags } from "./decode";
-import { R_FAULT, R_JUMP, V_GP, faulted, raiseErr } from "./fault";
+import { F_HAS_ERR, F_PRESENT, F_RETRY, R_FAULT, R_JUMP, V_GP, faulted, raiseErr } from "./fault";
 import { stepping } from "./cpu/debug";
 import { PAGE_MASK, TLB_MASK, probeWrite } from "./mem";
 import { fetchPage, ldSlow } from "./mmu/access";
@@ -70,11 +70,21 @@ export function leaving(): u32 {
   return faulted() ? R_FAULT : R_JUMP;
 }
 
-/** A fault in the record `p`: sets RIP and the count. */
+/**
+ * A fault in the record `p`: sets RIP and the count. Fast operations do not know segments: whether an
+ * address that is not canonical means #GP or #SS is found by the complete handler.
+ */
 export function faultAt(p: u32, budget: i32): u32 {
+  if (load<u32>(FAULT) == (F_PRESENT | F_HAS_ERR | V_GP)) store<u32>(FAULT, F_RETRY);
   store<u64>(RIP, load<u64>(PAGE_BASE) + <u64>load<u16>(p, 14));
   budgetNow = budget - <i32>load<u8>(p, 3);
   return R_FAULT;
+}
+
+/** Leaves the last record `p` of a block, already counted, to the complete handler. */
+export function retryAt(p: u32, budget: i32): u32 {
+  store<u32>(FAULT, F_RETRY);
+  return faultAt(p, budget + load<i32>(p, 40));
 }
 
 /** The read of a read-change-write that missed the TLB: faults as a write. */

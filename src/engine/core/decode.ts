@@ -194,6 +194,7 @@ export function decode(q: u32, from: u32, code: u32, pageOff: u32): u32 {
     const prefix: u32 = (flags & RF_REPNE) != 0 ? 3 : (flags & RF_REP) != 0 ? 2 : (flags & RF_O16) != 0 ? 1 : 0;
     const cell = ((row & 0x7fff) << 6) | (prefix << 4) | (modrm >= 0xc0 ? 8 : 0) | ((modrm >> 3) & 7);
     row = load<u16>(<u32>OPCODES2 + (cell << 1));
+    if (row == 0) ip++; // the ModRM byte was needed to know that: it is part of the instruction
   }
   const info: u32 = <u32>ROWS + (row << 4);
   const rf: u32 = load<u16>(info, 8);

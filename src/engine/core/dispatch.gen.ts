@@ -40,11 +40,11 @@ import { rdfsbase as rdfsbase_501, rdgsbase as rdgsbase_502, wrfsbase as wrfsbas
 import { int3 as int3_509, int_I as int_I_510, into as into_511, int1 as int1_512 } from "./cpu/events";
 import { arith_mem as arith_mem_513, com_mem as com_mem_514, arith_0i as arith_0i_515, fcom as fcom_516, fcomp as fcomp_517, arith_i0 as arith_i0_518, arith_i0p as arith_i0p_519, fucom as fucom_520, fucomp as fucomp_521, fucomi as fucomi_522, fcomi as fcomi_523, fucomip as fucomip_524, fcomip as fcomip_525 } from "./fpu/x87-arith";
 import { group_DE_3 as group_DE_3_526, group_DA_5 as group_DA_5_527, group_D9_2 as group_D9_2_528, group_D9_4 as group_D9_4_529, group_D9_5 as group_D9_5_530, group_D9_6 as group_D9_6_531, group_D9_7 as group_D9_7_532, group_DB_4 as group_DB_4_533, group_DF_4 as group_DF_4_534 } from "./fpu/x87-group";
-import { fld_mem as fld_mem_535, fld_m80 as fld_m80_536, fld_st as fld_st_537, fild_m64 as fild_m64_538, fbld as fbld_539, fst_mem as fst_mem_540, fstp_m80 as fstp_m80_541, fist_mem as fist_mem_542, fistp_m64 as fistp_m64_543, fisttp_mem as fisttp_mem_544, fbstp as fbstp_545, fst_st as fst_st_546, fstp_st as fstp_st_547, fxch as fxch_548, ffreep as ffreep_549, ffree as ffree_550, fcmov as fcmov_551 } from "./fpu/x87-move";
-import { fwait as fwait_552, fldenv as fldenv_553, fldcw as fldcw_554, fnstenv as fnstenv_555, fnstcw as fnstcw_556, frstor as frstor_557, fnsave as fnsave_558, fnstsw_mem as fnstsw_mem_559 } from "./fpu/x87-control";
+import { fld_mem as fld_mem_535, fld_m80 as fld_m80_536, fld_st as fld_st_537, fild_m64 as fild_m64_538, fbld as fbld_539, fst_mem as fst_mem_540, fstp_m80 as fstp_m80_541, fist_mem as fist_mem_542, fistp_m64 as fistp_m64_543, fisttp_mem as fisttp_mem_544, fbstp as fbstp_545, fst_st as fst_st_546, fstp_st as fstp_st_547, fstpnce as fstpnce_548, fxch as fxch_549, ffreep as ffreep_550, ffree as ffree_551, fcmov as fcmov_552 } from "./fpu/x87-move";
+import { fwait as fwait_553, fldenv as fldenv_554, fldcw as fldcw_555, fnstenv as fnstenv_556, fnstcw as fnstcw_557, frstor as frstor_558, fnsave as fnsave_559, fnstsw_mem as fnstsw_mem_560 } from "./fpu/x87-control";
 
 /** How many operations have a handler of their own; fast operations are numbered from here. */
-export const GENERIC_OPS: u32 = 1019;
+export const GENERIC_OPS: u32 = 1020;
 
 /** Executes one decoded instruction by its complete handler. */
 export function dispatch(p: u32): u32 {
@@ -1049,25 +1049,26 @@ export function dispatch(p: u32): u32 {
     case 997: return fbstp_545(p);
     case 998: return fst_st_546(p);
     case 999: return fstp_st_547(p);
-    case 1000: return fxch_548(p);
-    case 1001: return ffreep_549(p);
-    case 1002: return ffree_550(p);
-    case 1003: return fcmov_551(p);
-    case 1004: return group_D9_2_528(p);
-    case 1005: return group_D9_4_529(p);
-    case 1006: return group_D9_5_530(p);
-    case 1007: return group_D9_6_531(p);
-    case 1008: return group_D9_7_532(p);
-    case 1009: return group_DB_4_533(p);
-    case 1010: return group_DF_4_534(p);
-    case 1011: return fwait_552(p);
-    case 1012: return fldenv_553(p);
-    case 1013: return fldcw_554(p);
-    case 1014: return fnstenv_555(p);
-    case 1015: return fnstcw_556(p);
-    case 1016: return frstor_557(p);
-    case 1017: return fnsave_558(p);
-    case 1018: return fnstsw_mem_559(p);
+    case 1000: return fstpnce_548(p);
+    case 1001: return fxch_549(p);
+    case 1002: return ffreep_550(p);
+    case 1003: return ffree_551(p);
+    case 1004: return fcmov_552(p);
+    case 1005: return group_D9_2_528(p);
+    case 1006: return group_D9_4_529(p);
+    case 1007: return group_D9_5_530(p);
+    case 1008: return group_D9_6_531(p);
+    case 1009: return group_D9_7_532(p);
+    case 1010: return group_DB_4_533(p);
+    case 1011: return group_DF_4_534(p);
+    case 1012: return fwait_553(p);
+    case 1013: return fldenv_554(p);
+    case 1014: return fldcw_555(p);
+    case 1015: return fnstenv_556(p);
+    case 1016: return fnstcw_557(p);
+    case 1017: return frstor_558(p);
+    case 1018: return fnsave_559(p);
+    case 1019: return fnstsw_mem_560(p);
     default: return raise(V_UD);
   }
 }

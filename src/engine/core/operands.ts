@@ -6,7 +6,7 @@
 import { FLAT, SEG, CODE_SIZE, GPR } from "./state.gen";
 import { Rec, RF_MEM, RF_ASIZE } from "./record";
 import { ld, st, ld128, st128, probeWrite } from "./mem";
-import { faulted } from "./fault";
+import { V_SS, faulted, raiseErr } from "./fault";
 import { segLinear } from "./cpu/segments";
 
 /** Effective address: the offset in its segment, wrapped to the address size. */
@@ -18,13 +18,21 @@ export function eaOffset(p: u32): u64 {
   return asize == 1 ? ea & 0xffffffff : ea & 0xffff;
 }
 
+/** Whether bits 48 to 63 repeat bit 47. */
+function canonical(va: u64): bool {
+  return ((<i64>va << 16) >> 16) == <i64>va;
+}
+
 /**
  * Linear address of `size` bytes at `offset` in segment `seg` (0 ES to 5 GS), with the segment's
  * checks. May raise #GP or #SS. In 64-bit code only FS and GS have a base, and the canonical
  * check happens at the access.
  */
 export function linear(seg: u32, offset: u64, size: u32, write: bool): u64 {
-  if (load<u32>(CODE_SIZE) == 2) return seg < 4 ? offset : offset + load<u64>(SEG + (seg << 4), 8);
+  if (load<u32>(CODE_SIZE) == 2) {
+    if (seg == 2 && !(canonical(offset) && canonical(offset + size - 1))) raiseErr(V_SS, 0);
+    return seg < 4 ? offset : offset + load<u64>(SEG + (seg << 4), 8);
+  }
   return segLinear(seg, offset, size, write);
 }
 

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { assert, gpa, type Hva } from "../../base/index.js";
-import type { EngineExitCode, EngineSlot, Segment } from "../../kvm/run/engine-port.js";
+import type { EngineExitCode, EngineSlot, Segment } from "../bridge/port.js";
 import { Engine, type WasmVcpu, type WasmVm } from "../bridge/index.js";
 
 /**

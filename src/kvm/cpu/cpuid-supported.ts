@@ -61,6 +61,9 @@ const FEATURES_1_ECX =
 /** Bits of 0x80000001 EDX that repeat leaf 1. */
 const REPEATED_EDX = FEATURES_1_EDX & 0x0183f3ff;
 
+/** FXSAVE and XSAVE always store the x87 error pointers. */
+const EXT8_EBX = CpuidExt8Ebx.XSAVEERPTR | CpuidExt8Ebx.AMD_SSB_NO | CpuidExt8Ebx.BTC_NO;
+
 const B7 = Cpuid7Ebx;
 
 function leaf(
@@ -141,13 +144,14 @@ export function supportedCpuid(): CpuidEntry2[] {
     // Invariant TSC
     leaf(0x80000007, 0, 0, 0, 1 << 8),
     // 48 bits physical and linear
-    leaf(0x80000008, 0x3030, CpuidExt8Ebx.AMD_SSB_NO | CpuidExt8Ebx.BTC_NO, 0, 0),
+    leaf(0x80000008, 0x3030, EXT8_EBX, 0, 0),
     leaf(
       0x80000021,
       CpuidExt21Eax.NO_NESTED_DATA_BP |
         CpuidExt21Eax.LFENCE_RDTSC |
         CpuidExt21Eax.NULL_SEL_CLR_BASE |
-        CpuidExt21Eax.AUTOIBRS,
+        CpuidExt21Eax.AUTOIBRS |
+        CpuidExt21Eax.SRSO_NO,
       0,
       0,
       0,

@@ -48,6 +48,7 @@ const CONSTANT = new Map<number, bigint>([
   [Msr.VM_CR, 0n],
   [Msr.AMD64_BU_CFG2, 0n],
   [Msr.AMD64_DC_CFG, 0n],
+  [Msr.AMD64_TW_CFG, 0n],
 ]);
 
 /** Registers that keep what is written, with the bits that may be set and the first value. */
@@ -194,7 +195,11 @@ export class MsrFile {
       case Msr.K7_HWCR:
         return this.#writeHwcr(value);
       case Msr.AMD64_PATCH_LOADER:
-        return true;
+      case Msr.AMD64_NB_CFG:
+      case Msr.AMD64_DC_CFG:
+      case Msr.AMD64_TW_CFG:
+      case Msr.AMD64_BU_CFG2:
+        return true; // accepted and forgotten, whatever the value
       case Msr.IA32_FEATURE_CONTROL:
       case Msr.PLATFORM_INFO:
         return fromHost;

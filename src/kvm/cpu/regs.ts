@@ -1,6 +1,6 @@
 import type { KvmRegs, KvmSegment, KvmSregs } from "../../abi/kvm/index.js";
 import { Cr0, Cr4, Efer, Rflags } from "../../abi/x86/index.js";
-import { type EngineVcpu, SegmentIndex } from "../run/engine-port.js";
+import { type EngineVcpu, SegmentIndex } from "../../engine/bridge/port.js";
 
 const GPR_NAMES = [
   "rax",

@@ -1,5 +1,5 @@
-import { Gpr, Rflags } from "../../abi/x86/index.js";
-import { type EngineVcpu, type Segment, SegmentIndex } from "../run/engine-port.js";
+import { Gpr, Msr, Rflags } from "../../abi/x86/index.js";
+import { type EngineVcpu, type Segment, SegmentIndex } from "../../engine/bridge/port.js";
 
 const segment = (fields: Partial<Segment>): Segment => ({
   selector: 0,
@@ -16,6 +16,9 @@ const segment = (fields: Partial<Segment>): Segment => ({
   unusable: false,
   ...fields,
 });
+
+/** IA32_PAT after power-up: WB WT UC- UC, twice (Intel SDM volume 3, 12.12.4). */
+const PAT_RESET = 0x0007040600070406n;
 
 /** FXSAVE image after power-up: FCW 0x37f (FNINIT's, as KVM shows it), MXCSR 0x1f80, all else zero. */
 function initialFpu(): Uint8Array {
@@ -67,6 +70,7 @@ export function resetRegisters(engine: EngineVcpu, init: boolean, rdx: bigint): 
   if (!init) {
     engine.setFpu(initialFpu());
     engine.xcr0 = 1n;
+    engine.writeMsr(Msr.IA32_PAT, PAT_RESET);
   }
   engine.syncSregs();
 }

@@ -1,5 +1,4 @@
 import { ApicBits, DeliveryMode } from "../../abi/x86/index.js";
-import type { Lapic } from "./lapic.js";
 
 /** An interrupt message: from an ICR, an IOAPIC pin or an MSI. */
 export interface ApicMessage {
@@ -15,25 +14,45 @@ export interface ApicMessage {
   readonly destination: number;
 }
 
+/** A local APIC as the bus sees it. */
+export interface ApicTarget {
+  /** KVM vcpu_id, the x2APIC id. */
+  readonly id: number;
+  readonly xapicId: number;
+  readonly x2apic: boolean;
+  /** Enabled in IA32_APIC_BASE. */
+  readonly present: boolean;
+  /** Present and enabled by software. */
+  readonly enabled: boolean;
+  /** LDR. */
+  readonly logicalDestination: number;
+  /** DFR. */
+  readonly destinationFormat: number;
+  /** Who took fewer lowest-priority messages is next. */
+  readonly arbitration: number;
+  /** Takes a message; false when it had no effect. */
+  accept(message: ApicMessage): boolean;
+}
+
 const XAPIC_BROADCAST = 0xff;
 const X2APIC_BROADCAST = 0xffffffff;
 
 /** Connects the local APICs of a VM: decides who gets a message. */
 export class ApicBus {
-  readonly #lapics: Lapic[] = [];
+  readonly #lapics: ApicTarget[] = [];
 
   /** All local APICs, in order of creation. */
-  get lapics(): readonly Lapic[] {
+  get lapics(): readonly ApicTarget[] {
     return this.#lapics;
   }
 
   /** Adds the local APIC of a new vCPU. */
-  add(lapic: Lapic): void {
+  add(lapic: ApicTarget): void {
     this.#lapics.push(lapic);
   }
 
   /** Sends what a vCPU wrote to its ICR; `destination` is ICR bits 63:32 or 63:56. */
-  sendIpi(source: Lapic, icr: number, destination: number): void {
+  sendIpi(source: ApicTarget, icr: number, destination: number): void {
     const message: ApicMessage = {
       vector: icr & 0xff,
       deliveryMode: (icr >> 8) & 7,
@@ -62,16 +81,16 @@ export class ApicBus {
     return this.#deliver(message, undefined);
   }
 
-  #deliver(message: ApicMessage, source: Lapic | undefined): number {
+  #deliver(message: ApicMessage, source: ApicTarget | undefined): number {
     return this.#deliverTo(
       this.#lapics.filter((lapic) => lapic.present && matches(lapic, message, source)),
       message,
     );
   }
 
-  #deliverTo(targets: readonly Lapic[], message: ApicMessage): number {
+  #deliverTo(targets: readonly ApicTarget[], message: ApicMessage): number {
     if (message.deliveryMode === DeliveryMode.LOWEST_PRIORITY) {
-      let lowest: Lapic | undefined;
+      let lowest: ApicTarget | undefined;
       for (const lapic of targets) {
         if (!lapic.enabled) continue;
         if (lowest === undefined || lapic.arbitration < lowest.arbitration) lowest = lapic;
@@ -87,7 +106,7 @@ export class ApicBus {
 }
 
 /** Whether a message addresses a local APIC, as the mode of that APIC reads the destination. */
-function matches(lapic: Lapic, message: ApicMessage, source: Lapic | undefined): boolean {
+function matches(lapic: ApicTarget, message: ApicMessage, source: ApicTarget | undefined): boolean {
   let dest = message.destination;
   if (lapic.x2apic) {
     // Messages from the IOAPIC and MSIs have 8-bit broadcasts.

@@ -1,5 +1,5 @@
 import { ApicBase, ApicBits, ApicReg, DeliveryMode } from "../../abi/x86/index.js";
-import type { ApicBus, ApicMessage } from "./apic-bus.js";
+import type { ApicBus, ApicMessage, ApicTarget } from "./apic-bus.js";
 import { type LapicTime, LapicTimer } from "./lapic-timer.js";
 import { clearVector, highestVector, setVector, testVector } from "./vector-set.js";
 
@@ -42,7 +42,7 @@ const VERSION = 0x50014;
  * Interrupt Controller"), with what KVM leaves out left out: no error is ever reported in ESR, SMI
  * is ignored.
  */
-export class Lapic {
+export class Lapic implements ApicTarget {
   /** KVM vcpu_id, which is the initial and the x2APIC id. */
   readonly id: number;
   readonly #host: LapicHost;

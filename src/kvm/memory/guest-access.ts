@@ -1,6 +1,6 @@
 import { KvmMem } from "../../abi/kvm/index.js";
 import { type Gva, gva, hva, PAGE_SIZE } from "../../base/index.js";
-import type { EngineVcpu } from "../run/engine-port.js";
+import type { EngineVcpu } from "../../engine/bridge/port.js";
 import type { MemorySlots } from "./slots.js";
 
 /**

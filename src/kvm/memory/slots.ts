@@ -1,8 +1,8 @@
 import { KvmLimit, KvmMem, type KvmUserspaceMemoryRegion } from "../../abi/kvm/index.js";
 import { gpa, type Hva, hva, PAGE_SIZE } from "../../base/index.js";
+import type { EngineSlot, EngineVm } from "../../engine/bridge/port.js";
 import type { LinearMemory } from "../../memory/index.js";
 import { refuse } from "../error.js";
-import type { EngineSlot, EngineVm } from "../run/engine-port.js";
 
 /** A memory slot as it is in use. */
 export interface MemorySlot {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { Errno, InvariantError } from "../../base/index.js";
+import { EngineExit as X } from "../../engine/bridge/port.js";
 import type { VcpuExitIo, VcpuExitMmio } from "../index.js";
 import { errnoOf, machine } from "../tests/machine.fixture.js";
-import { EngineExit as X } from "./engine-port.js";
 
 const OUT = { code: X.IO, write: true, address: 0x10, size: 1, data: 0x41n } as const;
 const eoi = { code: X.MMIO, write: true, address: 0xfee000b0, size: 4, data: 0n } as const;
@@ -252,7 +252,8 @@ describe("several vCPUs", () => {
   });
 
   it("count the wait for the thread as steal time", async () => {
-    const { vm, vcpus, cpu } = await machine({ vcpus: 2 });
+    const { vm, vcpus, cpu, pass } = await machine({ vcpus: 2 });
+    pass(1000);
     vm.xen.hvmConfig({ flags: 2, msr: 0x40000000 });
     vcpus[1]?.setMpState(0);
     cpu(0).script.push({ retire: 300_000, ...OUT });

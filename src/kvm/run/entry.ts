@@ -1,8 +1,8 @@
 import { KvmMpState } from "../../abi/kvm/index.js";
+import { EngineExit } from "../../engine/bridge/port.js";
 import { instructionsUntilTimer } from "../cpu/clock.js";
 import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
-import { EngineExit } from "./engine-port.js";
 import { completeExit, handleExit } from "./exits.js";
 import type { Turn } from "./scheduler.js";
 

@@ -1,12 +1,12 @@
 import { KvmInternalError, KvmMpState } from "../../abi/kvm/index.js";
 import { Exception, Gpr, Ioapic as IoapicBits } from "../../abi/x86/index.js";
 import { type Gpa, PAGE_SIZE } from "../../base/index.js";
+import { EngineExit, type EngineExitCode, SegmentIndex } from "../../engine/bridge/port.js";
 import type { VcpuExit, VcpuExitIo, VcpuExitMmio } from "../exits.js";
 import { Ioapic } from "../irq/ioapic.js";
 import { PicPair } from "../irq/pic.js";
 import { Pit } from "../irq/pit.js";
 import type { VcpuState } from "../vcpu-state.js";
-import { EngineExit, type EngineExitCode, SegmentIndex } from "./engine-port.js";
 
 /** What follows an engine exit: go on, let others go first, or leave run(). */
 export type AfterExit = "continue" | "yield" | VcpuExit;

@@ -1,5 +1,4 @@
 import type { Gpa, Gva, Hva } from "../../base/index.js";
-import { LinearMemory } from "../../memory/index.js";
 import {
   type DescriptorTable,
   EngineExit,
@@ -9,7 +8,8 @@ import {
   type EngineVcpu,
   type EngineVm,
   type Segment,
-} from "../run/engine-port.js";
+} from "../../engine/bridge/port.js";
+import { LinearMemory } from "../../memory/index.js";
 
 /** What a scripted vCPU does in one run: retires instructions and exits. */
 export interface Step {

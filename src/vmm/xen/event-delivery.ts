@@ -18,6 +18,7 @@ export class EventDelivery implements EvtchnEffects {
   readonly #shortcuts = new Set<number>();
   /** Events before the guest had a shared_info: port and vCPU. */
   readonly #early = new Map<number, number>();
+  #complained = false;
 
   /** `vcpus` by Xen vCPU id. */
   constructor(vm: XenVm, vcpus: ReadonlyMap<number, XenVcpu>, sharedInfo: SharedInfo, log: Log) {
@@ -44,7 +45,10 @@ export class EventDelivery implements EvtchnEffects {
     }
     const event = { port, vcpu: target.id, priority: PRIORITY };
     const error = attempt(() => this.#vm.xen.evtchnSend(event));
-    if (error !== 0) this.#log.warn(`event channel ${port}: KVM refused the event (${error})`);
+    // The guest can bring this about as often as it likes, by changing its mode.
+    if (error === 0 || this.#complained) return;
+    this.#complained = true;
+    this.#log.warn(`event channel ${port}: KVM refused the event (${error})`);
   }
 
   /** Raises what could not be raised before shared_info was there. */

@@ -11,6 +11,12 @@ import { attempt, type XenVcpu, type XenVm } from "./kvm-objects.js";
 const LINUX_WORKAROUND_NS = 1n << 50n;
 const WORKAROUND_DELAY_NS = 100_000_000n;
 
+/** Where the time comes from. */
+export interface TimeSource {
+  readonly clock: Clock;
+  readonly timers: Timers;
+}
+
 export class VcpuTimers {
   readonly #vm: Pick<XenVm, "getClock">;
   readonly #vcpu: XenVcpu;
@@ -21,12 +27,7 @@ export class VcpuTimers {
   #oneShot: TimerHandle | undefined;
   #periodic: TimerHandle | undefined;
 
-  constructor(
-    vm: Pick<XenVm, "getClock">,
-    vcpu: XenVcpu,
-    time: { readonly clock: Clock; readonly timers: Timers },
-    fire: () => void,
-  ) {
+  constructor(vm: Pick<XenVm, "getClock">, vcpu: XenVcpu, time: TimeSource, fire: () => void) {
     this.#vm = vm;
     this.#vcpu = vcpu;
     this.#clock = time.clock;
@@ -110,7 +111,7 @@ export class Watchdogs {
   readonly #expire: () => void;
   readonly #armed: (TimerHandle | undefined)[] = [undefined, undefined];
 
-  constructor(time: { readonly clock: Clock; readonly timers: Timers }, expire: () => void) {
+  constructor(time: TimeSource, expire: () => void) {
     this.#clock = time.clock;
     this.#timers = time.timers;
     this.#expire = expire;

@@ -11,6 +11,9 @@ import { flushAll } from "../mmu/tlb";
 import { leaveTo } from "./ip";
 import { CR0_PG, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE } from "./mode";
 
+/** Automatic IBRS: kept, without effect, since nothing here speculates. */
+const EFER_AIBRSE: u32 = 0x200000;
+
 const RAX: u32 = GPR;
 const RCX: u32 = GPR + 8;
 const RDX: u32 = GPR + 16;
@@ -63,7 +66,7 @@ function goodPat(value: u64): bool {
 /** Writes EFER; LMA stays. False when the value is not allowed. */
 function writeEfer(value: u64, fromGuest: bool): bool {
   const old = load<u64>(EFER);
-  if ((value & ~(<u64>(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE))) != 0) return false;
+  if ((value & ~(<u64>(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE | EFER_AIBRSE))) != 0) return false;
   if (fromGuest && ((old ^ value) & EFER_LME) != 0 && (load<u32>(CR0) & CR0_PG) != 0) return false;
   const next = fromGuest ? (value & ~(<u64>EFER_LMA)) | (old & EFER_LMA) : value;
   store<u64>(EFER, next);

@@ -28,8 +28,8 @@ let stackAttr: u32 = 0;
 let stackLimit: u32 = 0;
 let stackBase: u32 = 0;
 
-/** Checks the code segment and the instruction pointer that a return pops. */
-function checkCode(selector: u32, ip: u64): bool {
+/** Checks the code segment that a return pops. */
+function checkCode(selector: u32): bool {
   if ((selector & 0xfffc) == 0) {
     raiseErr(V_GP, 0);
     return false;
@@ -49,16 +49,19 @@ function checkCode(selector: u32, ip: u64): bool {
     raiseErr(V_NP, selector & 0xfffc);
     return false;
   }
-  if (to64 ? !isCanonical(ip) : ip > descLimit()) {
-    raiseErr(V_GP, 0);
-    return false;
-  }
   codeSelector = selector;
   codeLimit = descLimit();
   codeBase = descBase();
   if (!markAccessed()) return false;
   codeAttr = descAttr();
   return true;
+}
+
+/** Checks the instruction pointer that a return pops: last, after the stack on the way to an outer level. */
+function checkTarget(ip: u64): bool {
+  if (to64 ? isCanonical(ip) : ip <= codeLimit) return true;
+  raiseErr(V_GP, 0);
+  return false;
 }
 
 /** Checks the stack segment that a return pops, after checkCode(). */
@@ -131,16 +134,17 @@ function returnFar<T>(extra: u32): u32 {
   const ip = <u64>peek<T>(0);
   if (faulted()) return R_FAULT;
   const selector = <u32>peek<T>(sizeof<T>()) & 0xffff;
-  if (faulted() || !checkCode(selector, ip)) return R_FAULT;
+  if (faulted() || !checkCode(selector)) return R_FAULT;
   const outer = (selector & 3) != load<u32>(CPL);
   if (!outer) {
+    if (!checkTarget(ip)) return R_FAULT;
     moveStack(2 * sizeof<T>() + extra);
     commitCode(ip);
   } else {
     const sp = <u64>peek<T>(2 * <u32>sizeof<T>() + extra);
     if (faulted()) return R_FAULT;
     const ss = <u32>peek<T>(3 * <u32>sizeof<T>() + extra) & 0xffff;
-    if (faulted() || !checkStack(ss)) return R_FAULT;
+    if (faulted() || !checkStack(ss) || !checkTarget(ip)) return R_FAULT;
     commitCode(ip);
     commitStack(sp + extra);
     commitOuter();
@@ -224,7 +228,7 @@ function iretProtected<T>(): u32 {
   if (faulted()) return R_FAULT;
   const cpl = load<u32>(CPL);
   if (sizeof<T>() == 4 && (flags & VM) != 0 && cpl == 0 && !isLong()) return iretToVm86(<u32>ip, selector, <u32>flags);
-  if (!checkCode(selector, ip)) return R_FAULT;
+  if (!checkCode(selector)) return R_FAULT;
   const outer = (selector & 3) != cpl;
   // 64-bit code always pops a stack; others only on the way to an outer level.
   const withStack = outer || load<u32>(CODE_SIZE) == 2;
@@ -233,8 +237,11 @@ function iretProtected<T>(): u32 {
     sp = <u64>peek<T>(3 * size);
     if (faulted()) return R_FAULT;
     const ss = <u32>peek<T>(4 * size) & 0xffff;
-    if (faulted() || !checkStack(ss)) return R_FAULT;
-  } else moveStack(3 * size);
+    if (faulted() || !checkStack(ss) || !checkTarget(ip)) return R_FAULT;
+  } else {
+    if (!checkTarget(ip)) return R_FAULT;
+    moveStack(3 * size);
+  }
   popFlags<T>(flags);
   commitCode(ip);
   if (withStack) commitStack(sp);

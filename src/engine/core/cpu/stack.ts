@@ -25,15 +25,10 @@ export function stackAt(delta: i64): u64 {
 
 /** Sets SP, ESP (clearing the upper half) or RSP. */
 export function setStackPtr(value: u64): void {
-  setByStackSize(RSP, value);
-}
-
-/** Writes register `at` (RSP or RBP) at the width of the stack pointer. */
-export function setByStackSize(at: u32, value: u64): void {
   const size = load<u32>(STACK_SIZE);
-  if (size == 2) store<u64>(at, value);
-  else if (size == 1) store<u64>(at, value & 0xffffffff);
-  else store<u16>(at, <u16>value);
+  if (size == 2) store<u64>(RSP, value);
+  else if (size == 1) store<u64>(RSP, value & 0xffffffff);
+  else store<u16>(RSP, <u16>value);
 }
 
 /** Moves the stack pointer by `delta` bytes. */

@@ -3,14 +3,14 @@
  * decimal format. Conventions as in f80.ts.
  */
 import {
-  setZ, normalizeZ, aClass, aSign, aExp, aSig, bClass, bSign, bExp, bSig, zExp, zHi, zUp, zSign, zLo,
-  C_ZERO, C_NORMAL, C_DENORMAL, C_INF, C_QNAN, IE, DE, ZE, PE, TOP_BIT, CHOP, NEAR, DOWN, UP,
+  setZ, normalizeZ, aClass, aSign, aExp, aSig, bClass, bSign, bExp, bSig, zHi, zUp, C_ZERO, C_DENORMAL, C_INF,
+  C_QNAN, IE, DE, ZE, PE, TOP_BIT,
 } from "./unpacked";
 import { sfFlags, sfRounding } from "./softfloat";
 import {
-  setR, setZero, setInf, setFromA, setDefaultNan, xInvalid, nanOne, nanTwo, stopped, finish80, integerZ, rSig, rSe, xUp,
+  setR, setZero, setInf, setFromA, xInvalid, nanOne, nanTwo, stopped, finish80, integerZ, rSig, rSe, xUp,
 } from "./f80";
-import { div128, mul64, wRem, wHi, wLo } from "./wide";
+import { div128, wRem } from "./wide";
 
 /** FRNDINT: a rounded to an integral value. */
 export function roundInt80(): bool {

@@ -8,13 +8,13 @@
  */
 import { FCW } from "../state.gen";
 import {
-  unpack32, unpack64, unpack80, roundRange, roundZ, setZ, shiftZ, sqrtFinite,
-  aClass, aSign, aExp, aSig, bClass, bSign, bExp, bSig, zSign, zExp, zHi, zUp,
-  C_ZERO, C_NORMAL, C_DENORMAL, C_INF, C_QNAN, C_SNAN, C_UNSUPPORTED, IE, DE, ZE, OE, UE, PE, TOP_BIT, CHOP,
+  roundRange, roundZ, setZ, shiftZ, sqrtFinite, aClass, aSign, aExp, aSig, bClass, bSign, bSig, zSign, zExp,
+  zHi, zUp, C_ZERO, C_NORMAL, C_DENORMAL, C_INF, C_QNAN, C_SNAN, C_UNSUPPORTED, IE, DE, ZE, OE, UE, PE,
+  TOP_BIT, CHOP,
 } from "./unpacked";
 import {
-  sfFlags, sfRounding, sfMasks, sfDaz, sfFtz, special, compute, order, finish32, finish64,
-  S_COMPUTE, S_DEFAULT, S_ZERO, UNORDERED,
+  sfFlags, sfRounding, sfMasks, sfDaz, sfFtz, special, compute, order, finish32, finish64, S_COMPUTE,
+  S_DEFAULT, S_ZERO, UNORDERED,
 } from "./softfloat";
 
 /** Significand of the result. */

@@ -50,6 +50,9 @@ export function subFixed(hi: u64, lo: u64): void {
   fHi -= hi + borrow;
 }
 
+/** Whether the last divFixed() had a remainder. */
+export let fRest: bool = false;
+
 /** f = a / b with a < b, bit by bit. */
 export function divFixed(ah: u64, al: u64, bh: u64, bl: u64): void {
   let qh: u64 = 0, ql: u64 = 0;
@@ -65,6 +68,7 @@ export function divFixed(ah: u64, al: u64, bh: u64, bl: u64): void {
       ql |= 1;
     }
   }
+  fRest = (ah | al) != 0;
   fHi = qh;
   fLo = ql;
 }

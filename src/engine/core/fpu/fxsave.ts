@@ -3,7 +3,9 @@
  * volume 2). XSAVEOPT leaves out what is in its initial state, and nothing else. The compacted format
  * (XSAVEC, XSAVES) does not exist.
  */
-import { CODE_SIZE, CR0, CR4, FCS, FCW, FDP, FDS, FIP, FOP, FPR, FSW, FTW, GPR, MXCSR, XCR0, XMM } from "../state.gen";
+import {
+  CODE_SIZE, CR0, CR4, FCS, FCW, FDP, FDS, FIP, FOP, FPR, FSW, FTW, GPR, MXCSR, XCR0, XMM,
+} from "../state.gen";
 import { R_FAULT, R_NEXT, V_GP, V_NM, V_UD, faulted, raise, raiseErr } from "../fault";
 import { Rec, RF_W } from "../record";
 import { eaLinear } from "../operands";
@@ -17,7 +19,6 @@ const CR4_OSFXSR: u64 = 0x200;
 const CR4_OSXSAVE: u64 = 0x40000;
 /** Bits of MXCSR that may be set. */
 export const MXCSR_MASK: u32 = 0xffff;
-const MXCSR_INIT: u32 = 0x1f80;
 const X87: u64 = 1;
 const SSE: u64 = 2;
 
@@ -26,54 +27,83 @@ function xmmCount(): u32 {
   return load<u32>(CODE_SIZE) == 2 ? 16 : 8;
 }
 
+/** Stores, unless a store before has left run() for device memory: those must be repeated one by one. */
+function put64(va: u64, value: u64): void {
+  if (!faulted()) stMem<u64>(va, value);
+}
+
+/** As put64(), 16 bytes. */
+function put128(va: u64, value: v128): void {
+  if (!faulted()) st128(va, value);
+}
+
+/** As put64(), a load. */
+function get64(va: u64): u64 {
+  return faulted() ? 0 : ld<u64>(va);
+}
+
 /** Stores control words, pointers and the x87 registers. */
 function putX87(va: u64, wide: bool): void {
-  stMem<u64>(va, <u64>load<u32>(FCW) | (<u64>load<u32>(FSW) << 16) | (<u64>load<u32>(FTW) << 32) | (<u64>load<u32>(FOP) << 48));
+  const words: u64 = <u64>load<u32>(FCW) | (<u64>load<u32>(FSW) << 16);
+  put64(va, words | (<u64>load<u32>(FTW) << 32) | (<u64>load<u32>(FOP) << 48));
   if (wide) {
-    stMem<u64>(va + 8, load<u64>(FIP));
-    stMem<u64>(va + 16, load<u64>(FDP));
+    put64(va + 8, load<u64>(FIP));
+    put64(va + 16, load<u64>(FDP));
   } else {
-    stMem<u64>(va + 8, <u64>load<u32>(FIP) | (<u64>load<u32>(FCS) << 32));
-    stMem<u64>(va + 16, <u64>load<u32>(FDP) | (<u64>load<u32>(FDS) << 32));
+    put64(va + 8, <u64>load<u32>(FIP) | (<u64>load<u32>(FCS) << 32));
+    put64(va + 16, <u64>load<u32>(FDP) | (<u64>load<u32>(FDS) << 32));
   }
-  for (let i: u32 = 0; i < 8; i++) st128(va + 32 + i * 16, v128.load(st(i)));
+  for (let i: u32 = 0; i < 8; i++) put128(va + 32 + i * 16, v128.load(st(i)));
 }
 
 function putMxcsr(va: u64): void {
-  stMem<u64>(va + 24, <u64>load<u32>(MXCSR) | (<u64>MXCSR_MASK << 32));
+  put64(va + 24, <u64>load<u32>(MXCSR) | (<u64>MXCSR_MASK << 32));
 }
 
 function putXmm(va: u64): void {
   const count = xmmCount();
-  for (let i: u32 = 0; i < count; i++) st128(va + 160 + i * 16, v128.load(XMM + (i << 4)));
+  for (let i: u32 = 0; i < count; i++) put128(va + 160 + i * 16, v128.load(XMM + (i << 4)));
+}
+
+/** FIP as the FPU keeps it: 57 bits, sign-extended, as processors with 5-level paging do. */
+function extend57(va: u64): u64 {
+  return <u64>((<i64>va << 7) >> 7);
 }
 
 /** Loads what putX87() stores. */
 function getX87(va: u64, wide: bool): void {
-  const head = ld<u64>(va);
+  const head = get64(va);
   store<u32>(FCW, (<u32>head & 0x1f3f) | 0x40);
   setStatus(<u32>head >> 16);
   store<u32>(FTW, <u32>(head >> 32) & 0xff);
   store<u32>(FOP, <u32>(head >> 48) & 0x7ff);
-  const ip = ld<u64>(va + 8), dp = ld<u64>(va + 16);
-  store<u64>(FIP, wide ? ip : ip & 0xffffffff);
+  const ip = get64(va + 8), dp = get64(va + 16);
+  store<u64>(FIP, wide ? extend57(ip) : ip & 0xffffffff);
   store<u64>(FDP, wide ? dp : dp & 0xffffffff);
   for (let i: u32 = 0; i < 8; i++) {
-    store<u64>(st(i), ld<u64>(va + 32 + i * 16));
-    store<u64>(st(i), ld<u64>(va + 40 + i * 16) & 0xffff, 8);
+    store<u64>(st(i), get64(va + 32 + i * 16));
+    store<u64>(st(i), get64(va + 40 + i * 16) & 0xffff, 8);
   }
 }
 
 function getXmm(va: u64): void {
   const count = xmmCount();
-  for (let i: u32 = 0; i < count; i++) v128.store(XMM + (i << 4), ld128(va + 160 + i * 16));
+  for (let i: u32 = 0; i < count; i++) {
+    if (faulted()) return;
+    v128.store(XMM + (i << 4), ld128(va + 160 + i * 16));
+  }
+}
+
+/** Makes the write of `size` bytes fault before anything has changed; like hardware at the end first. */
+function probeBoth(va: u64, size: u32): void {
+  probeWrite(va + size - 1, 1);
+  if (!faulted()) probeWrite(va, 1);
 }
 
 /** Makes the read of `size` bytes fault before anything has changed. */
-function probeRead(va: u64, size: u32): bool {
-  ld<u8>(va);
-  if (!faulted()) ld<u8>(va + size - 1);
-  return !faulted();
+function probeRead(va: u64, size: u32): void {
+  ld<u8>(va + size - 1);
+  if (!faulted()) ld<u8>(va);
 }
 
 /** The area's address after the checks that FXSAVE and FXRSTOR share; check faulted(). */
@@ -81,7 +111,7 @@ function area(p: u32, size: u32, align: u64, write: bool): u64 {
   const va = eaLinear(p, size, write);
   if (faulted()) return 0;
   if (va & (align - 1)) raiseErr(V_GP, 0);
-  else if (write) probeWrite(va, size);
+  else if (write) probeBoth(va, size);
   else probeRead(va, size);
   return va;
 }
@@ -151,7 +181,7 @@ function save(p: u32, optimise: bool): u32 {
   if (write & X87) putX87(va, (Rec.flags(p) & RF_W) != 0);
   if (write & SSE) putXmm(va);
   if (asked & SSE) putMxcsr(va);
-  stMem<u64>(va + 512, (before & ~asked) | (asked & used));
+  put64(va + 512, (before & ~asked) | (asked & used));
   return faulted() ? R_FAULT : R_NEXT;
 }
 
@@ -171,8 +201,8 @@ export function xrstor(p: u32): u32 {
   const va = area(p, 576, 64, false);
   if (faulted()) return R_FAULT;
   const present = ld<u64>(va + 512);
-  const rest = ld<u64>(va + 520) | ld<u64>(va + 528);
-  const mxcsr = ld<u32>(va + 24);
+  const rest = get64(va + 520) | get64(va + 528);
+  const mxcsr: u32 = faulted() ? 0 : ld<u32>(va + 24);
   if (faulted()) return R_FAULT;
   const asked = requested();
   if (rest || present & ~load<u64>(XCR0) || (asked & SSE && mxcsr & ~MXCSR_MASK)) return raiseErr(V_GP, 0);

@@ -6,8 +6,8 @@ import { FTW, GPR } from "../state.gen";
 import { R_FAULT, R_NEXT, faulted } from "../fault";
 import { Rec } from "../record";
 import { eaLinear, rdE, wrE, wrReg, linear } from "../operands";
-import { ld, st, probeWrite } from "../mem";
-import { beginPQ, endP, endP64, mm, mmxAvailable, mmxTouch, rdQ, setMm, valQ, vecP, vecQ } from "./mmx";
+import { st, probeWrite } from "../mem";
+import { beginPQ, endP, endP64, mm, mmxAvailable, mmxTouch, setMm, valQ, vecP, vecQ } from "./mmx";
 
 /** EMMS: all registers empty, TOP = 0. */
 export function emms(p: u32): u32 {

@@ -42,361 +42,364 @@ function maddPairs(p: u32): v128 {
   return i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_u(vecP(p)), i16x8.extend_low_i8x16_s(vecQ()));
 }
 
-/** PADDB. */
+/** PADDB: bytes added. */
 export function paddb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.add(vecP(p), vecQ()));
 }
 
-/** PADDW. */
+/** PADDW: words added. */
 export function paddw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.add(vecP(p), vecQ()));
 }
 
-/** PADDD. */
+/** PADDD: dwords added. */
 export function paddd(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i32x4.add(vecP(p), vecQ()));
 }
 
-/** PADDQ. */
+/** PADDQ: 64 bits added. */
 export function paddq(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i64x2.add(vecP(p), vecQ()));
 }
 
-/** PSUBB. */
+/** PSUBB: bytes subtracted. */
 export function psubb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.sub(vecP(p), vecQ()));
 }
 
-/** PSUBW. */
+/** PSUBW: words subtracted. */
 export function psubw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.sub(vecP(p), vecQ()));
 }
 
-/** PSUBD. */
+/** PSUBD: dwords subtracted. */
 export function psubd(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i32x4.sub(vecP(p), vecQ()));
 }
 
-/** PSUBQ. */
+/** PSUBQ: 64 bits subtracted. */
 export function psubq(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i64x2.sub(vecP(p), vecQ()));
 }
 
-/** PADDSB. */
+/** PADDSB: signed bytes added, saturated. */
 export function paddsb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.add_sat_s(vecP(p), vecQ()));
 }
 
-/** PADDSW. */
+/** PADDSW: signed words added, saturated. */
 export function paddsw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.add_sat_s(vecP(p), vecQ()));
 }
 
-/** PADDUSB. */
+/** PADDUSB: unsigned bytes added, saturated. */
 export function paddusb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.add_sat_u(vecP(p), vecQ()));
 }
 
-/** PADDUSW. */
+/** PADDUSW: unsigned words added, saturated. */
 export function paddusw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.add_sat_u(vecP(p), vecQ()));
 }
 
-/** PSUBSB. */
+/** PSUBSB: signed bytes subtracted, saturated. */
 export function psubsb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.sub_sat_s(vecP(p), vecQ()));
 }
 
-/** PSUBSW. */
+/** PSUBSW: signed words subtracted, saturated. */
 export function psubsw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.sub_sat_s(vecP(p), vecQ()));
 }
 
-/** PSUBUSB. */
+/** PSUBUSB: unsigned bytes subtracted, saturated. */
 export function psubusb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.sub_sat_u(vecP(p), vecQ()));
 }
 
-/** PSUBUSW. */
+/** PSUBUSW: unsigned words subtracted, saturated. */
 export function psubusw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.sub_sat_u(vecP(p), vecQ()));
 }
 
-/** PMULLW. */
+/** PMULLW: lower halves of the products of words. */
 export function pmullw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.mul(vecP(p), vecQ()));
 }
 
-/** PCMPEQB. */
+/** PCMPEQB: all ones where bytes are equal. */
 export function pcmpeqb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.eq(vecP(p), vecQ()));
 }
 
-/** PCMPEQW. */
+/** PCMPEQW: all ones where words are equal. */
 export function pcmpeqw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.eq(vecP(p), vecQ()));
 }
 
-/** PCMPEQD. */
+/** PCMPEQD: all ones where dwords are equal. */
 export function pcmpeqd(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i32x4.eq(vecP(p), vecQ()));
 }
 
-/** PCMPGTB. */
+/** PCMPGTB: all ones where signed bytes are greater. */
 export function pcmpgtb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.gt_s(vecP(p), vecQ()));
 }
 
-/** PCMPGTW. */
+/** PCMPGTW: all ones where signed words are greater. */
 export function pcmpgtw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.gt_s(vecP(p), vecQ()));
 }
 
-/** PCMPGTD. */
+/** PCMPGTD: all ones where signed dwords are greater. */
 export function pcmpgtd(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i32x4.gt_s(vecP(p), vecQ()));
 }
 
-/** PAND. */
+/** PAND: bitwise and. */
 export function pand(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, v128.and(vecP(p), vecQ()));
 }
 
-/** POR. */
+/** POR: bitwise or. */
 export function por(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, v128.or(vecP(p), vecQ()));
 }
 
-/** PXOR. */
+/** PXOR: bitwise exclusive or. */
 export function pxor(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, v128.xor(vecP(p), vecQ()));
 }
 
-/** PAVGB. */
+/** PAVGB: averages of bytes, rounded up. */
 export function pavgb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.avgr_u(vecP(p), vecQ()));
 }
 
-/** PAVGW. */
+/** PAVGW: averages of words, rounded up. */
 export function pavgw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.avgr_u(vecP(p), vecQ()));
 }
 
-/** PMINUB. */
+/** PMINUB: lesser unsigned bytes. */
 export function pminub(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.min_u(vecP(p), vecQ()));
 }
 
-/** PMAXUB. */
+/** PMAXUB: greater unsigned bytes. */
 export function pmaxub(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.max_u(vecP(p), vecQ()));
 }
 
-/** PMINSW. */
+/** PMINSW: lesser signed words. */
 export function pminsw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.min_s(vecP(p), vecQ()));
 }
 
-/** PMAXSW. */
+/** PMAXSW: greater signed words. */
 export function pmaxsw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.max_s(vecP(p), vecQ()));
 }
 
-/** PANDN. */
+/** PANDN: Q and not P. */
 export function pandn(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, v128.andnot(vecQ(), vecP(p)));
 }
 
-/** PMADDWD. */
+/** PMADDWD: sums of two products of signed words. */
 export function pmaddwd(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i32x4.dot_i16x8_s(vecP(p), vecQ()));
 }
 
-/** PMULHW. */
+/** PMULHW: upper halves of signed products of words. */
 export function pmulhw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, highWords(i32x4.extmul_low_i16x8_s(vecP(p), vecQ())));
 }
 
-/** PMULHUW. */
+/** PMULHUW: upper halves of unsigned products of words. */
 export function pmulhuw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, highWords(i32x4.extmul_low_i16x8_u(vecP(p), vecQ())));
 }
 
-/** PUNPCKLBW. */
+/** PUNPCKLBW: lower bytes of P and Q in turn. */
 export function punpcklbw(p: u32): u32 {
   if (!beginPQ32(p)) return R_FAULT;
   return endP(p, i8x16.shuffle(vecP(p), vecQ(), 0, 16, 1, 17, 2, 18, 3, 19, 0, 0, 0, 0, 0, 0, 0, 0));
 }
 
-/** PUNPCKLWD. */
+/** PUNPCKLWD: lower words in turn. */
 export function punpcklwd(p: u32): u32 {
   if (!beginPQ32(p)) return R_FAULT;
   return endP(p, i8x16.shuffle(vecP(p), vecQ(), 0, 1, 16, 17, 2, 3, 18, 19, 0, 0, 0, 0, 0, 0, 0, 0));
 }
 
-/** PUNPCKLDQ. */
+/** PUNPCKLDQ: lower dwords in turn. */
 export function punpckldq(p: u32): u32 {
   if (!beginPQ32(p)) return R_FAULT;
   return endP(p, i8x16.shuffle(vecP(p), vecQ(), 0, 1, 2, 3, 16, 17, 18, 19, 0, 0, 0, 0, 0, 0, 0, 0));
 }
 
-/** PUNPCKHBW. */
+/** PUNPCKHBW: upper bytes of P and Q in turn. */
 export function punpckhbw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.shuffle(vecP(p), vecQ(), 4, 20, 5, 21, 6, 22, 7, 23, 0, 0, 0, 0, 0, 0, 0, 0));
 }
 
-/** PUNPCKHWD. */
+/** PUNPCKHWD: upper words in turn. */
 export function punpckhwd(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.shuffle(vecP(p), vecQ(), 4, 5, 20, 21, 6, 7, 22, 23, 0, 0, 0, 0, 0, 0, 0, 0));
 }
 
-/** PUNPCKHDQ. */
+/** PUNPCKHDQ: upper dwords in turn. */
 export function punpckhdq(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.shuffle(vecP(p), vecQ(), 4, 5, 6, 7, 20, 21, 22, 23, 0, 0, 0, 0, 0, 0, 0, 0));
 }
 
-/** PACKSSWB. */
+/** PACKSSWB: words to bytes, signed saturation. */
 export function packsswb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.narrow_i16x8_s(joined(p), joined(p)));
 }
 
-/** PACKUSWB. */
+/** PACKUSWB: words to bytes, unsigned saturation. */
 export function packuswb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.narrow_i16x8_u(joined(p), joined(p)));
 }
 
-/** PACKSSDW. */
+/** PACKSSDW: dwords to words, signed saturation. */
 export function packssdw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.narrow_i32x4_s(joined(p), joined(p)));
 }
 
-/** PHADDW. */
+/** PHADDW: sums of neighbouring words. */
 export function phaddw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.add(evenWords(joined(p)), oddWords(joined(p))));
 }
 
-/** PHADDD. */
+/** PHADDD: sums of neighbouring dwords. */
 export function phaddd(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i32x4.add(evenDwords(joined(p)), oddDwords(joined(p))));
 }
 
-/** PHADDSW. */
+/** PHADDSW: saturated sums of neighbouring words. */
 export function phaddsw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.add_sat_s(evenWords(joined(p)), oddWords(joined(p))));
 }
 
-/** PHSUBW. */
+/** PHSUBW: differences of neighbouring words. */
 export function phsubw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.sub(evenWords(joined(p)), oddWords(joined(p))));
 }
 
-/** PHSUBD. */
+/** PHSUBD: differences of neighbouring dwords. */
 export function phsubd(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i32x4.sub(evenDwords(joined(p)), oddDwords(joined(p))));
 }
 
-/** PHSUBSW. */
+/** PHSUBSW: saturated differences of neighbouring words. */
 export function phsubsw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.sub_sat_s(evenWords(joined(p)), oddWords(joined(p))));
 }
 
-/** PABSB. */
+/** PABSB: magnitudes of bytes. */
 export function pabsb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.abs(vecQ()));
 }
 
-/** PABSW. */
+/** PABSW: magnitudes of words. */
 export function pabsw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.abs(vecQ()));
 }
 
-/** PABSD. */
+/** PABSD: magnitudes of dwords. */
 export function pabsd(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i32x4.abs(vecQ()));
 }
 
-/** PSIGNB. */
+/** PSIGNB: bytes of P with the signs of Q's multiplied in, 0 where Q is 0. */
 export function psignb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
-  return endP(p, v128.and(i8x16.sub(v128.xor(vecP(p), i8x16.shr_s(vecQ(), 7)), i8x16.shr_s(vecQ(), 7)), i8x16.ne(vecQ(), i64x2.splat(0))));
+  const sign = i8x16.shr_s(vecQ(), 7);
+  return endP(p, v128.and(i8x16.sub(v128.xor(vecP(p), sign), sign), i8x16.ne(vecQ(), i64x2.splat(0))));
 }
 
-/** PSIGNW. */
+/** PSIGNW: as PSIGNB, words. */
 export function psignw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
-  return endP(p, v128.and(i16x8.sub(v128.xor(vecP(p), i16x8.shr_s(vecQ(), 15)), i16x8.shr_s(vecQ(), 15)), i16x8.ne(vecQ(), i64x2.splat(0))));
+  const sign = i16x8.shr_s(vecQ(), 15);
+  return endP(p, v128.and(i16x8.sub(v128.xor(vecP(p), sign), sign), i16x8.ne(vecQ(), i64x2.splat(0))));
 }
 
-/** PSIGND. */
+/** PSIGND: as PSIGNB, dwords. */
 export function psignd(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
-  return endP(p, v128.and(i32x4.sub(v128.xor(vecP(p), i32x4.shr_s(vecQ(), 31)), i32x4.shr_s(vecQ(), 31)), i32x4.ne(vecQ(), i64x2.splat(0))));
+  const sign = i32x4.shr_s(vecQ(), 31);
+  return endP(p, v128.and(i32x4.sub(v128.xor(vecP(p), sign), sign), i32x4.ne(vecQ(), i64x2.splat(0))));
 }
 
-/** PSHUFB. */
+/** PSHUFB: bytes of P chosen by Q, 0 where its bit 7 is set. */
 export function pshufb(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i8x16.swizzle(vecP(p), v128.and(vecQ(), i8x16.splat(-121))));
 }
 
-/** PMADDUBSW. */
+/** PMADDUBSW: saturated sums of two products of unsigned bytes of P and signed ones of Q. */
 export function pmaddubsw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, i16x8.narrow_i32x4_s(maddPairs(p), maddPairs(p)));
 }
 
-/** PMULHRSW. */
+/** PMULHRSW: products of signed words, rounded, as fractions. */
 export function pmulhrsw(p: u32): u32 {
   if (!beginPQ(p)) return R_FAULT;
   return endP(p, roundedWords(i32x4.extmul_low_i16x8_s(vecP(p), vecQ())));

@@ -3,7 +3,7 @@
  * significand of the physical x87 register n (Intel SDM volume 1, 9.5; volume 3, 13.2).
  */
 import { CR0, FPR, FSW, FTW } from "../state.gen";
-import { R_FAULT, R_NEXT, V_MF, V_NM, V_UD, faulted, raise } from "../fault";
+import { R_NEXT, V_MF, V_NM, V_UD, faulted, raise } from "../fault";
 import { Rec, RF_MEM } from "../record";
 import { eaLinear } from "../operands";
 import { ld } from "../mem";

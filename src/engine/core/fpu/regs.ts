@@ -9,7 +9,7 @@
  * no FERR# line, as in a VMX guest.
  */
 import { CR0, FPR, FSW, FTW, FIP, FDP, FOP, RIP } from "../state.gen";
-import { R_FAULT, R_NEXT, V_MF, V_NM, raise, faulted } from "../fault";
+import { R_NEXT, V_MF, V_NM, raise, faulted } from "../fault";
 import { Rec } from "../record";
 import { eaLinear, eaOffset, linear } from "../operands";
 import { ld } from "../mem";

@@ -3,9 +3,8 @@
  * globals of softfloat.ts.
  */
 import {
-  unpack32, unpack64, roundZ, shiftZ, setZ, normalizeZ,
-  aClass, aSign, aExp, aSig, zHi, zExp,
-  C_ZERO, C_DENORMAL, C_INF, C_QNAN, C_SNAN, IE, DE, PE, CHOP, TOP_BIT,
+  unpack32, unpack64, roundZ, shiftZ, setZ, normalizeZ, aClass, aSign, aExp, aSig, zHi, zExp, C_ZERO,
+  C_DENORMAL, C_INF, C_QNAN, C_SNAN, IE, DE, PE, CHOP, TOP_BIT,
 } from "./unpacked";
 import { sfRounding, sfDaz, sfFlags, finish32, finish64 } from "./softfloat";
 

@@ -7,14 +7,14 @@
  * stops before the calculation: the caller drops OE, UE, PE of all elements (flags &= 7).
  */
 import {
-  aToB, unpack32, unpack64, addFinite, mulFinite, divFinite, sqrtFinite, roundRange, setZ,
-  aClass, aSign, aExp, aSig, bClass, bSign, bExp, bSig, zSign, zExp, zHi, zTiny,
-  C_ZERO, C_DENORMAL, C_INF, C_QNAN, C_SNAN, IE, DE, ZE, UE, PE, DOWN,
+  aToB, unpack32, unpack64, addFinite, mulFinite, divFinite, sqrtFinite, roundRange, setZ, aClass, aSign,
+  aExp, aSig, bClass, bSign, bExp, bSig, zSign, zExp, zHi, zTiny, C_ZERO, C_DENORMAL, C_INF, C_QNAN, C_SNAN,
+  IE, DE, ZE, UE, PE, DOWN,
 } from "./unpacked";
 
 export {
-  f32_to_f64, f64_to_f32, f64_to_i32, f64_to_i64, f32_to_i32, f32_to_i64,
-  i32_to_f32, i32_to_f64, i64_to_f32, i64_to_f64, f32_round, f64_round,
+  f32_to_f64, f64_to_f32, f64_to_i32, f64_to_i64, f32_to_i32, f32_to_i64, i32_to_f32, i32_to_f64, i64_to_f32,
+  i64_to_f64, f32_round, f64_round,
 } from "./softfloat-convert";
 
 /** Rounding as MXCSR.RC: 0 nearest, 1 down, 2 up, 3 truncate. */

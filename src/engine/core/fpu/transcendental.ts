@@ -3,8 +3,8 @@
  * others in Intel SDM volume 2), on unpacked operands; conventions as in f80.ts. a is ST(0), b is ST(1).
  */
 import {
-  setZ, zTiny, aClass, aSign, aExp, aSig, bClass, bSign, swapAB,
-  C_ZERO, C_DENORMAL, C_INF, C_QNAN, DE, PE, UE, ZE, TOP_BIT,
+  setZ, zTiny, aClass, aSign, aExp, aSig, bClass, bSign, swapAB, C_ZERO, C_DENORMAL, C_INF, C_QNAN, DE, PE,
+  UE, ZE, TOP_BIT,
 } from "./unpacked";
 import { sfFlags } from "./softfloat";
 import { finish80, nanOne, nanTwo, setFromA, setInf, setR, setZero, stopped, xInvalid } from "./f80";
@@ -17,6 +17,13 @@ export let tooLarge: bool = false;
 const SIN: u32 = 0;
 const COS: u32 = 1;
 const TAN: u32 = 2;
+
+/** finish80() of a result that counts as inexact even when it happens not to be, as in the hardware. */
+function inexact80(): bool {
+  if (!finish80(64)) return false;
+  sfFlags |= zTiny ? PE | UE : PE;
+  return true;
+}
 
 function trig(which: u32): bool {
   tooLarge = false;
@@ -33,6 +40,11 @@ function trig(which: u32): bool {
   }
   if (aClass == C_DENORMAL) sfFlags |= DE;
   if (stopped()) return false;
+  if (which != COS && aExp < -68) {
+    // The hardware gives the argument itself, and calls it inexact.
+    setZ(aSign, aExp, aSig, 0);
+    return inexact80();
+  }
   if (which == SIN) sinZ();
   else if (which == COS) cosZ();
   else tanZ();
@@ -94,7 +106,7 @@ export function atan80(): bool {
   // atan2Z() wants the y coordinate in a.
   swapAB();
   atan2Z();
-  return finish80(64);
+  return inexact80();
 }
 
 /** b times an infinite logarithm with sign `sign`. */
@@ -124,11 +136,8 @@ export function ylog2x(): bool {
   else if (one) setZero(bSign);
   else if (bClass == C_ZERO) setZero(bSign ^ <u32>(aExp < 0));
   else {
-    // Powers of two have exact logarithms; the hardware reports PE all the same.
     ylog2xZ();
-    if (!finish80(64)) return false;
-    sfFlags |= zTiny ? PE | UE : PE;
-    return true;
+    return inexact80();
   }
   return true;
 }
@@ -150,8 +159,7 @@ export function ylog2xp1(): bool {
     sfFlags |= PE;
   } else {
     ylog2xp1Z();
-    if (!finish80(64)) return false;
-    sfFlags |= zTiny ? PE | UE : PE;
+    return inexact80();
   }
   return true;
 }

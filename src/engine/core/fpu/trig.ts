@@ -5,7 +5,7 @@
  */
 import { setZ, normalizeZ, aExp, aSig, aSign, bExp, bSig, bSign, zExp, zHi, zLo, zSign } from "./unpacked";
 import {
-  mulFixed, divSmall, complement, addFixed, subFixed, divFixed, setShifted, oddSeries, fHi, fLo,
+  mulFixed, divSmall, complement, addFixed, subFixed, divFixed, setShifted, oddSeries, fHi, fLo, fRest,
 } from "./fixed";
 
 /** pi / 2 to 66 bits is (2^64 * PI_TOP + PI_LOW) / 2^65. */
@@ -115,8 +115,13 @@ export function tanZ(): void {
   if (quadrant & 1) divideZ(ch, cl, ce, zHi, zLo, zExp);
   else divideZ(zHi, zLo, zExp, ch, cl, ce);
   zSign = sign;
-  // The tangent of a tiny argument is just above it, where sine and cosine are just below theirs.
-  if (!(quadrant & 1) && rExp < -58) setZ(sign, rExp, rHi, rLo | 1);
+  // The tangent of a tiny argument is just above it, but the hardware has it just below, like the sine.
+  if (!(quadrant & 1) && rExp < -33) {
+    const borrow = <u64>(rLo == 0);
+    setZ(sign, rExp, rHi - borrow, rLo - 1);
+    normalizeZ();
+    zLo |= 1;
+  }
 }
 
 /** z = a / b for normalised 128-bit significands with their exponents. */
@@ -127,7 +132,7 @@ export function divideZ(ah: u64, al: u64, ae: i32, bh: u64, bl: u64, be: i32): v
   else divFixed(ah, al, bh, bl);
   setZ(0, ae - be - <i32>!big, fHi, fLo);
   normalizeZ();
-  zLo |= 1;
+  if (fRest) zLo |= 1;
 }
 
 /** atan(k / 16) for k from 1, each as two halves. */
@@ -190,6 +195,20 @@ function atanFixed(): void {
   } else addFixed(hi, lo);
 }
 
+/** z = atan(z) for z < 2^-5; as in the hardware z itself below 2^-40. */
+function smallAtanZ(): void {
+  const h = zHi, l = zLo, e = zExp;
+  if (e < -40) return;
+  // z * (1 - z^2 / 3 + ...)
+  mulFixed(h, l, h, l);
+  setShifted(fHi, fLo, <u32>(-2 * (e + 1)));
+  oddSeries(fHi, fLo, 14, false);
+  mulFixed(fHi, fLo, h, l);
+  setZ(0, e, fHi, fLo);
+  normalizeZ();
+  zLo |= 1;
+}
+
 /** z = the angle of the point (b, a), between -pi and pi: FPATAN. a and b are finite and not zero. */
 export function atan2Z(): void {
   const swap = aExp > bExp || (aExp == bExp && aSig > bSig);
@@ -197,15 +216,8 @@ export function atan2Z(): void {
   if (swap) divideZ(bSig, 0, bExp, aSig, 0, aExp);
   else if (!equal) divideZ(aSig, 0, aExp, bSig, 0, bExp);
   if (!equal && zExp < -5) {
-    // No table: z * (1 - z^2 / 3 + ...)
-    const h = zHi, l = zLo, e = zExp;
-    mulFixed(h, l, h, l);
-    setShifted(fHi, fLo, <u32>(-2 * (e + 1)));
-    oddSeries(fHi, fLo, 14, false);
-    mulFixed(fHi, fLo, h, l);
-    setZ(aSign, e, fHi, fLo);
-    normalizeZ();
-    zLo |= 1;
+    smallAtanZ();
+    zSign = aSign;
     if (!swap && !bSign) return;
     // In units of 2^-126: the number is zHi:zLo * 2^(zExp + 1) / 2^128.
     setShifted(zHi, zLo, <u32>(1 - zExp));

@@ -5,15 +5,13 @@
 import { R_FAULT } from "../fault";
 import { Rec } from "../record";
 import { CF, PF, ZF, setCcExplicit } from "../flags";
-import {
-  aToB, swapAB, aClass, bClass, C_ZERO, C_INF, C_NORMAL, C_DENORMAL, C_UNSUPPORTED,
-} from "./unpacked";
-import { sfFlags, sfMasks, UNORDERED, OP_ADD, OP_SUB, OP_MUL, OP_DIV } from "./softfloat";
-import { arith80, compare80, sqrt80, stopped, setR, xUp } from "./f80";
+import { aToB, swapAB, aClass, bClass, C_ZERO, C_INF, C_NORMAL, C_DENORMAL, C_UNSUPPORTED } from "./unpacked";
+import { UNORDERED, OP_ADD, OP_SUB, OP_MUL, OP_DIV } from "./softfloat";
+import { arith80, compare80, sqrt80, stopped, xUp } from "./f80";
 import { roundInt80, scale80, extract80, remainder80, eSig, eSe, qLow, qPartial, qValid } from "./f80-more";
 import {
-  begin, end, isEmpty, loadA, loadB, loadOperand, storeR, setSt, pop, rotate, underflow, overflow, setCodes, st, keepC1, clearC2,
-  SW_C0, SW_C2, SW_C3,
+  begin, end, isEmpty, loadA, loadB, loadOperand, storeR, setSt, pop, rotate, underflow, overflow, setCodes,
+  st, keepC1, clearC2, SW_C0, SW_C2, SW_C3,
 } from "./regs";
 
 /** The operation of ModRM.reg on a = ST(0) and b: 0 add, 1 multiply, 4 subtract, 6 divide, odd reversed. */

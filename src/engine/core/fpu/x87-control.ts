@@ -135,12 +135,12 @@ function realFormat(): bool {
 
 /** Stores one field of the environment: `size` bytes, upper half of a long field all ones. */
 function putWord(va: u64, index: u32, size: u32, word: u32): void {
-  if (size == 2) stMem<u16>(va + index * 2, <u16>word);
-  else stMem<u32>(va + index * 4, word | 0xffff0000);
+  if (size != 2) putLong(va, index, word | 0xffff0000);
+  else if (!faulted()) stMem<u16>(va + index * 2, <u16>word);
 }
 
 function putLong(va: u64, index: u32, value: u32): void {
-  stMem<u32>(va + index * 4, value);
+  if (!faulted()) stMem<u32>(va + index * 4, value);
 }
 
 /** Makes sure that an area can be written; it touches at most two pages. */
@@ -243,13 +243,16 @@ export function fnsave(p: u32): u32 {
   putEnvironment(va, size);
   for (let i: u32 = 0; i < 8; i++) {
     const at = va + size * 7 + i * 10;
-    stMem<u64>(at, load<u64>(st(i)));
-    stMem<u16>(at + 8, load<u16>(st(i), 8));
+    if (!faulted()) stMem<u64>(at, load<u64>(st(i)));
+    if (!faulted()) stMem<u16>(at + 8, load<u16>(st(i), 8));
   }
   if (faulted()) return R_FAULT;
   initFpu();
   return R_NEXT;
 }
+
+/** The registers of an FRSTOR, as they lie in memory. */
+const BUFFER: u32 = <u32>memory.data(80);
 
 /** FRSTOR. */
 export function frstor(p: u32): u32 {
@@ -257,16 +260,17 @@ export function frstor(p: u32): u32 {
   const size: u32 = short(p) ? 2 : 4;
   const va = eaLinear(p, size * 7 + 80, false);
   if (faulted()) return R_FAULT;
-  // Read everything once before changing anything: the end may fault.
+  // Everything is read before anything changes: the end may fault.
   const base = va + size * 7;
-  for (let i: u32 = 0; i < 80 && !faulted(); i += 8) ld<u64>(base + i);
-  if (faulted()) return R_FAULT;
+  for (let i: u32 = 0; i < 80; i += 8) {
+    store<u64>(BUFFER + i, ld<u64>(base + i));
+    if (faulted()) return R_FAULT;
+  }
   getEnvironment(va, size);
   if (faulted()) return R_FAULT;
   for (let i: u32 = 0; i < 8; i++) {
-    const at = base + i * 10;
-    store<u64>(st(i), ld<u64>(at));
-    store<u64>(st(i), <u64>ld<u16>(at + 8), 8);
+    store<u64>(st(i), load<u64>(BUFFER + i * 10));
+    store<u64>(st(i), <u64>load<u16>(BUFFER + i * 10, 8), 8);
   }
   return R_NEXT;
 }

@@ -9,10 +9,11 @@ import { eaLinear } from "../operands";
 import { ld, st as stMem } from "../mem";
 import { NEAR, UP } from "./unpacked";
 import { sfFlags, sfRounding } from "./softfloat";
-import { load80, store32, store64, storeInt, setFromA, setR, setZero, integerToA, rSig, rSe, xUp } from "./f80";
+import { load80, store32, store64, storeInt, setFromA, setR, setZero, integerToA, rSig, rSe } from "./f80";
 import { fromBcd, toBcd80 } from "./f80-more";
 import {
-  begin, end, endPlain, isEmpty, loadA, loadOperand, storeR, setSt, pushR, pop, rotate, free, underflow, overflow, st, keepC1, eaTail,
+  begin, end, endPlain, isEmpty, loadA, loadOperand, storeR, setSt, pushR, pop, rotate, free, underflow,
+  overflow, st, keepC1, eaTail,
 } from "./regs";
 
 /** Pushes the result if `go`, or the masked answer when the register is in use. */

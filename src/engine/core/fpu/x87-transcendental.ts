@@ -6,7 +6,9 @@ import { FSW } from "../state.gen";
 import { TOP_BIT } from "./unpacked";
 import { rSig, rSe, setR } from "./f80";
 import { atan80, cos80, exp2m1, sin80, tan80, tooLarge, ylog2x, ylog2xp1 } from "./transcendental";
-import { begin, clearC2, end, isEmpty, loadA, loadB, overflow, pop, rotate, setSt, storeR, underflow, SW_C2 } from "./regs";
+import {
+  begin, clearC2, end, isEmpty, loadA, loadB, overflow, pop, rotate, setSt, storeR, underflow, SW_C2,
+} from "./regs";
 
 /** Says that the argument was too large. */
 function setC2(): void {

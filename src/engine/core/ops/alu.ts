@@ -5,7 +5,7 @@
 import { R_FAULT, R_NEXT, faulted } from "../fault";
 import { beginRmw, endRmw, imm, rdE, rdG, wrG, wrReg } from "../operands";
 import { AF, K_ADD, K_SUB, getCf, setCc, setCcResult } from "../flags";
-import { RAX, bits, msb } from "./regs";
+import { RAX, bits } from "./regs";
 
 /** Flags of a + b + carry = r: as ADD's, the carry out following from the three sign bits. */
 function adcFlags<T>(a: T, b: T, r: T): void {

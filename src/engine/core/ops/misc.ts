@@ -15,15 +15,16 @@ export function ud(p: u32): u32 {
   return raise(V_UD);
 }
 
-/** BOUND: #BR unless lower <= index <= upper, signed. */
+/** BOUND: #BR unless lower <= index <= upper, signed. The upper bound is read only if needed. */
 export function bound<T>(p: u32): u32 {
   const lower = rdE<T>(p);
   if (faulted()) return R_FAULT;
+  const index = signed<T>(rdG<T>(p));
+  if (index < signed<T>(lower)) return raise(V_BR);
   const second = (eaOffset(p) + sizeof<T>()) & addressMask(Rec.asize(p));
   const va = linear(Rec.seg(p), second, sizeof<T>(), false);
   if (faulted()) return R_FAULT;
   const upper = ld<T>(va);
   if (faulted()) return R_FAULT;
-  const index = signed<T>(rdG<T>(p));
-  return index < signed<T>(lower) || index > signed<T>(upper) ? raise(V_BR) : R_NEXT;
+  return index > signed<T>(upper) ? raise(V_BR) : R_NEXT;
 }

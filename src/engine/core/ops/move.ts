@@ -5,7 +5,9 @@
 import { SEG } from "../state.gen";
 import { Rec } from "../record";
 import { R_FAULT, R_NEXT, V_UD, faulted, raise } from "../fault";
-import { beginRmw, eaLinear, eaOffset, endRmw, imm, linear, rdE, rdG, wrE, wrG, wrReg } from "../operands";
+import {
+  beginRmw, eaLinear, eaOffset, endRmw, imm, linear, rdE, rdG, wrE, wrG, wrReg,
+} from "../operands";
 import { ld, st } from "../mem";
 import { cond } from "../flags";
 import { RAX, RBX, RDX, addressMask, bits, signed } from "./regs";

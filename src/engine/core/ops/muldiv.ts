@@ -52,7 +52,8 @@ export function imul_E<T>(p: u32): u32 {
 /** G = a * b, the two- and three-operand forms. */
 function multiplyTo<T>(p: u32, a: i64, b: i64): u32 {
   const low = <T>(a * b);
-  const large = sizeof<T>() == 8 ? mulHighSigned(a, b) != signed<T>(low) >> 63 : a * b != signed<T>(low);
+  const fill = signed<T>(low) >> 63;
+  const large = sizeof<T>() == 8 ? mulHighSigned(a, b) != fill : a * b != signed<T>(low);
   wrG<T>(p, low);
   productFlags<T>(low, large);
   return R_NEXT;

@@ -1,10 +1,11 @@
 /**
- * ROL ROR RCL RCR (SDM vol. 2: RCL/RCR/ROL/ROR). Only CF and OF change. The count is taken modulo 32
- * (64 for 64-bit operands), then modulo the width, or width + 1 through the carry. OF, undefined for
- * counts above one, is as after the first of single-bit rotations; ROL and ROR by an immediate above
- * one leave it, as processors do.
+ * ROL ROR RCL RCR (SDM vol. 2: RCL/RCR/ROL/ROR). Only CF and OF change. The count is taken modulo
+ * 32 (64 for 64-bit operands), then modulo the width, or width + 1 through the carry. OF, undefined
+ * for counts above one, is as after the first of single-bit rotations; ROL and ROR of a register by
+ * an immediate above one leave it, as processors do.
  * Forms: _1 by one, _C by CL, _I by the immediate.
  */
+import { Rec } from "../record";
 import { R_FAULT, R_NEXT, faulted } from "../fault";
 import { beginRmw, endRmw, imm } from "../operands";
 import { CF, OF, arithFlags, getCf, getOf, setCcExplicit } from "../flags";
@@ -80,7 +81,7 @@ export function rol_C<T>(p: u32): u32 {
 /** ROL r/m,imm. */
 export function rol_I<T>(p: u32): u32 {
   const count = masked<T>(imm<u32>(p));
-  return rol<T>(p, count, count != 1);
+  return rol<T>(p, count, count != 1 && !Rec.isMem(p));
 }
 
 /** ROR r/m,1. */
@@ -96,7 +97,7 @@ export function ror_C<T>(p: u32): u32 {
 /** ROR r/m,imm. */
 export function ror_I<T>(p: u32): u32 {
   const count = masked<T>(imm<u32>(p));
-  return ror<T>(p, count, count != 1);
+  return ror<T>(p, count, count != 1 && !Rec.isMem(p));
 }
 
 /** RCL r/m,1. */

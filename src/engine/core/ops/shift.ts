@@ -1,7 +1,7 @@
 /**
- * SHL SHR SAR, SHLD SHRD (SDM vol. 2: SAL/SAR/SHL/SHR, SHLD, SHRD). The count is taken modulo 32, or
- * 64 for 64-bit operands; a count of zero leaves the flags. Undefined flags are as processors leave
- * them: OF as after the first of single-bit shifts, AF clear.
+ * SHL SHR SAR, SHLD SHRD (SDM vol. 2: SAL/SAR/SHL/SHR, SHLD, SHRD). The count is taken modulo 32,
+ * or 64 for 64-bit operands; a count of zero leaves the flags. Undefined flags are as processors
+ * leave them: OF as after the first of single-bit shifts, AF clear.
  * Forms: _1 by one, _C by CL, _I by the immediate.
  */
 import { R_FAULT, R_NEXT, faulted } from "../fault";
@@ -21,7 +21,7 @@ function shl<T>(p: u32, count: u32): u32 {
   endRmw<T>(p, r);
   if (faulted()) return R_FAULT;
   if (count == 0) return R_NEXT;
-  // The carry is the last bit out: none when narrow operands are shifted further than they are long.
+  // The last bit out: none when a narrow operand is shifted further than it is long.
   const carry: u64 = count > bits<T>() ? 0 : (<u64>a >> (bits<T>() - count)) & 1;
   setCcResult<T>(r, carry | ((msb<T>(a) ^ msb2<T>(a)) << 11));
   return R_NEXT;

@@ -10,7 +10,7 @@ import { AC, ARITH, DF, ID, IF, IOPL, NT, RF, TF, VM, getFlags, setFlags } from 
 import { leaveTo } from "../cpu/ip";
 import { updateMode } from "../cpu/mode";
 import {
-  moveStack, peek, pop, push, setByStackSize, setStackPtr, stackAt, stackMask, stackProbe, stackRead, stackWrite,
+  moveStack, peek, pop, push, setStackPtr, stackAt, stackMask, stackProbe, stackRead, stackWrite,
 } from "../cpu/stack";
 import { RBP, RSP } from "./regs";
 
@@ -78,15 +78,12 @@ export function pusha<T>(p: u32): u32 {
   return R_NEXT;
 }
 
-/** POPA: the saved stack pointer is read past. */
+/** POPA: the saved stack pointer is only read. Registers popped before a fault stay changed. */
 export function popa<T>(p: u32): u32 {
   for (let n: u32 = 0; n < 8; n++) {
-    peek<T>(n * <u32>sizeof<T>());
+    const v = peek<T>(n * <u32>sizeof<T>());
     if (faulted()) return R_FAULT;
-  }
-  for (let n: u32 = 0; n < 8; n++) {
-    if (n == 3) continue;
-    wrReg<T>(gpr(7 - n), peek<T>(n * <u32>sizeof<T>()));
+    if (n != 3) wrReg<T>(gpr(7 - n), v);
   }
   moveStack(8 * sizeof<T>());
   return R_NEXT;
@@ -101,13 +98,14 @@ export function enter<T>(p: u32): u32 {
   const bytes: u64 = imm<u32>(p) & 0xffff;
   const level = (imm<u32>(p) >> 16) & 31;
   const size = <i64>sizeof<T>();
-  const frame = stackAt(-size);
-  let top = frame;
+  let top = stackAt(-size);
+  // As wide as the operand, whatever the stack pointer's width.
+  const frame = <T>((load<u64>(RSP) & ~stackMask()) | top);
   stackWrite<T>(top, load<T>(RBP));
   if (faulted()) return R_FAULT;
   for (let i: u32 = 1; i <= level; i++) {
     const above = (load<u64>(RBP) - <u64>size * i) & stackMask();
-    const v = i == level ? <T>frame : stackRead<T>(above);
+    const v = i == level ? frame : stackRead<T>(above);
     top = (top - size) & stackMask();
     if (!faulted()) stackWrite<T>(top, v);
     if (faulted()) return R_FAULT;
@@ -115,7 +113,7 @@ export function enter<T>(p: u32): u32 {
   const end = (top - bytes) & stackMask();
   stackProbe(end, sizeof<T>());
   if (faulted()) return R_FAULT;
-  setByStackSize(RBP, frame);
+  wrReg<T>(RBP, frame);
   setStackPtr(end);
   return R_NEXT;
 }

@@ -8,7 +8,9 @@ import { R_FAULT, R_JUMP, R_NEXT, faulted } from "../fault";
 import { linear } from "../operands";
 import { ld } from "../mem";
 import { K_SUB, setCc } from "../flags";
-import { advance, countDone, elementDone, offsetIn, quantum, remaining, repeats, span, spanHost, stepOf } from "./repeat";
+import {
+  advance, countDone, elementDone, offsetIn, quantum, remaining, repeats, span, spanHost, stepOf,
+} from "./repeat";
 import { source } from "./string";
 import { RAX, RDI, RSI } from "./regs";
 

@@ -1,12 +1,14 @@
 /**
- * MOVS STOS LODS, alone and repeated (SDM vol. 2, under these names). Upwards, what lies in one page
- * of ordinary memory is moved at once, as soon as its first element has filled the TLB.
+ * MOVS STOS LODS, alone and repeated (SDM vol. 2, under these names). Upwards, what lies in one
+ * page of ordinary memory is moved at once, as soon as its first element has filled the TLB.
  */
 import { Rec } from "../record";
 import { R_FAULT, R_JUMP, R_NEXT, faulted } from "../fault";
 import { linear, wrReg } from "../operands";
 import { ld, st } from "../mem";
-import { advance, countDone, elementDone, offsetIn, quantum, remaining, repeats, span, spanHost, stepOf } from "./repeat";
+import {
+  advance, countDone, elementDone, offsetIn, quantum, remaining, repeats, span, spanHost, stepOf,
+} from "./repeat";
 import { RAX, RDI, RSI, bits } from "./regs";
 
 /** The element at rSI. May raise. */
@@ -23,8 +25,8 @@ function destination<T>(p: u32, value: T): void {
 }
 
 /**
- * With 32-bit addresses in 64-bit code the registers lose their upper halves even when no element is
- * done; processors do the same.
+ * With 32-bit addresses in 64-bit code the registers lose their upper halves even when no element
+ * is done; processors do the same.
  */
 function cutRegisters(p: u32): void {
   countDone(p, 0);
@@ -58,7 +60,7 @@ function moveOne<T>(p: u32): bool {
   return true;
 }
 
-/** Moves up to `count` elements inside one page of source and destination; returns the work done. */
+/** Moves up to `count` elements inside one page of either side; returns the work done. */
 function moveSpan<T>(p: u32, count: u64): i32 {
   if (count == 0 || stepOf<T>() < 0) return 0;
   let n = span(p, Rec.seg(p), offsetIn(p, RSI), count, sizeof<T>(), false);
@@ -82,7 +84,9 @@ function copyUpwards<T>(to: u32, from: u32, bytes: u32): void {
     for (let i: u32 = 0; i < bytes; i += <u32>sizeof<T>()) store<T>(to + i, load<T>(from + i));
   } else {
     // The source repeats itself with this distance; each piece reads only what is final.
-    for (let i: u32 = 0; i < bytes; i += distance) memory.copy(to + i, from + i, min(distance, bytes - i));
+    for (let i: u32 = 0; i < bytes; i += distance) {
+      memory.copy(to + i, from + i, min(distance, bytes - i));
+    }
   }
 }
 

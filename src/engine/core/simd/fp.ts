@@ -1,6 +1,6 @@
 /**
  * Floating point of SSE, one element at a time: wasm arithmetic where it gives the processor's result
- * and the flags can be told cheaply, E3's soft float (fpu/softfloat.ts) for everything else.
+ * and the flags can be told cheaply, the soft float (fpu/softfloat.ts) for everything else.
  *
  * "Plain" numbers are zero or finite with an exponent field of at least 2: no NaN, no infinity, no
  * denormal, and not so small that underflow is in doubt. From plain operands to a plain result, with

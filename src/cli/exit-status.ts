@@ -1,0 +1,50 @@
+import { HostError } from "../base/index.js";
+
+/** Exit statuses of the command. A process ended by a signal exits with 128 + its number. */
+export const ExitStatus = {
+  /** The guest powered off, or the person left. */
+  OK: 0,
+  /** The guest crashed, the command line makes no sense, or this program has a defect. */
+  FAILED: 1,
+  /** A file cannot be used: missing, not a kernel, too large for the memory. */
+  FILE: 2,
+  /** `--timeout` is over. */
+  TIMEOUT: 124,
+} as const;
+
+const usageCodes = new Set([
+  "USAGE",
+  "MEMORY_TOO_LARGE",
+  "MEMORY_NOT_ALIGNED",
+  "COMMAND_LINE_TOO_LONG",
+  "CPU_COUNT",
+]);
+
+/** The option that helps against a refusal, for the codes where one does. */
+const optionFor: Record<string, string> = {
+  INITRD_TOO_LARGE: "--memory",
+  MEMORY_TOO_SMALL: "--memory",
+  MEMORY_TOO_LARGE: "--memory",
+  MEMORY_NOT_ALIGNED: "--memory",
+  COMMAND_LINE_TOO_LONG: "--append",
+  CPU_COUNT: "--cpus",
+};
+
+/** The exit status for something that was refused. */
+export function statusOfRefusal(refusal: HostError): number {
+  return usageCodes.has(refusal.code) ? ExitStatus.FAILED : ExitStatus.FILE;
+}
+
+/**
+ * What to print for an error that ends the command, and with which status: one line for a refusal;
+ * everything for a defect, since only that helps whoever looks for it.
+ */
+export function describeFailure(error: unknown): { text: string; status: number } {
+  if (error instanceof HostError) {
+    const line = error.message.replaceAll(/\s*\n\s*/g, " ");
+    const option = optionFor[error.code];
+    return { text: option ? `${line} (${option})` : line, status: statusOfRefusal(error) };
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { text: `this is a defect of kvm-xen, please report it: ${text}`, status: 1 };
+}

@@ -1,0 +1,130 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { type GuestRequest, runGuest } from "./guest-run.js";
+import { FakeHost, type FakeMachine } from "./host.fixture.js";
+
+const request: GuestRequest = {
+  config: {
+    kernel: new Uint8Array(0),
+    commandLine: "",
+    memoryBytes: 1 << 20,
+    cpus: 1,
+    console: "hvc0",
+  },
+  clock: "real",
+  stats: false,
+  verbose: false,
+};
+
+let host: FakeHost;
+beforeEach(() => {
+  host = new FakeHost();
+});
+
+/** Runs the guest; `script` plays it once it runs. Returns the exit status. */
+function run(script: (machine: FakeMachine) => void, more: Partial<GuestRequest> = {}) {
+  host.onMachine = script;
+  return runGuest({ ...request, ...more }, host);
+}
+
+describe("runGuest", () => {
+  it("connects the guest with the terminal, raw while it runs", async () => {
+    const status = await run((machine) => {
+      expect(host.input.raw).toBe(true);
+      machine.console.write(Buffer.from("login: "));
+      host.input.type("root\r\x03");
+      expect(machine.typed).toEqual(["root\r\x03"]);
+      machine.end({ kind: "poweroff" });
+    });
+    expect(status).toBe(0);
+    expect(host.printed).toBe("login: ");
+    expect(host.input.raw).toBe(false);
+    expect(host.complaints).toBe("kvm-xen: Ctrl-] then q leaves\n");
+  });
+
+  it("says nothing about keys when no terminal is there", async () => {
+    host.input.isTTY = false;
+    expect(await run((machine) => machine.end({ kind: "poweroff" }))).toBe(0);
+    expect(host.complaints).toBe("");
+  });
+
+  it("exits 1 and gives the reason when the guest crashes", async () => {
+    const status = await run((machine) => machine.end({ kind: "crash", reason: "triple fault" }));
+    expect(status).toBe(1);
+    expect(host.complaints).toContain("kvm-xen: the guest crashed: triple fault\n");
+  });
+
+  it("exits 0 when the person leaves", async () => {
+    expect(await run(() => host.input.type("\x1dq"))).toBe(0);
+    expect(host.input.raw).toBe(false);
+  });
+
+  it("exits 124 after the timeout", async () => {
+    expect(await run(() => undefined, { timeoutSeconds: 0.02 })).toBe(124);
+    expect(host.complaints).toContain("0.02 s of --timeout");
+  });
+
+  it("a guest that ends by itself wins over a stop that comes with it", async () => {
+    const status = await run((machine) => {
+      machine.end({ kind: "poweroff" });
+      host.input.type("\x1dq");
+    });
+    expect(status).toBe(0);
+  });
+
+  it.each([
+    ["SIGTERM", 143],
+    ["SIGINT", 130],
+    ["SIGHUP", 129],
+  ])("ends the guest cleanly at %s", async (signal, status) => {
+    expect(await run(() => host.signals?.onTerminate(signal, status))).toBe(status);
+    expect(host.input.raw).toBe(false);
+    expect(host.signals).toBeUndefined();
+  });
+
+  it("leaves at once at a second signal", async () => {
+    await run((machine) => {
+      host.signals?.onImpatient(143);
+      machine.end({ kind: "poweroff" });
+    });
+    expect(host.exits).toEqual([143]);
+  });
+
+  it("is raw again after job control let it go on", async () => {
+    await run((machine) => {
+      host.input.raw = false;
+      host.signals?.onContinue();
+      expect(host.input.raw).toBe(true);
+      machine.end({ kind: "poweroff" });
+    });
+  });
+
+  it("restores the terminal when the machine fails", async () => {
+    const failing = new FakeHost();
+    failing.createMachine = async () => ({
+      instructions: 0,
+      stop: () => undefined,
+      run: () => Promise.reject(new Error("defect")),
+    });
+    await expect(runGuest(request, failing)).rejects.toThrow("defect");
+    expect(failing.input.raw).toBe(false);
+  });
+
+  it("restores the terminal when the process exits on another way", async () => {
+    await run((machine) => {
+      for (const callback of host.exitCallbacks) callback();
+      expect(host.input.raw).toBe(false);
+      machine.end({ kind: "poweroff" });
+    });
+  });
+
+  it("stops when nobody reads the output any more", async () => {
+    const status = await run(() => host.output.emit("error", new Error("EPIPE")));
+    expect(status).toBe(1);
+    expect(host.complaints).toContain("nobody reads the output");
+  });
+
+  it("prints statistics when asked", async () => {
+    await run((machine) => machine.end({ kind: "poweroff" }), { stats: true });
+    expect(host.complaints).toMatch(/kvm-xen: 3000000 instructions in [\d.]+ s, \d+ MIPS\n/);
+  });
+});

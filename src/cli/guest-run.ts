@@ -1,0 +1,118 @@
+import type { ConsoleInput, ConsoleOutput } from "../hosts/node/console.js";
+import { StandardConsole } from "../hosts/node/console.js";
+import { type LogOutput, StandardErrorLog } from "../hosts/node/log.js";
+import type { SignalHandlers } from "../hosts/node/signals.js";
+import type { ByteStream, Log } from "../ports/index.js";
+import type { MachineConfig, MachineEnd } from "../vmm/machine/index.js";
+import { ExitStatus } from "./exit-status.js";
+
+/** Which clock the guest sees. */
+export type ClockChoice = "real" | "virtual";
+
+/** A guest to run, and how. */
+export interface GuestRequest {
+  readonly config: MachineConfig;
+  readonly clock: ClockChoice;
+  /** Seconds of real time after which the guest is stopped. */
+  readonly timeoutSeconds?: number;
+  /** Print what it took when the guest has ended. */
+  readonly stats: boolean;
+  /** Print details about the running machine. */
+  readonly verbose: boolean;
+}
+
+/** As much of a machine as running it needs. */
+export interface RunnableMachine {
+  run(): Promise<MachineEnd>;
+  stop(): unknown;
+  /** Instructions that all CPUs have executed. */
+  readonly instructions: number;
+}
+
+/** This process and its surroundings; tests give their own. */
+export interface Surroundings {
+  readonly input: ConsoleInput;
+  readonly output: ConsoleOutput;
+  readonly error: LogOutput;
+  createMachine(
+    request: GuestRequest,
+    streams: { console: ByteStream; log: Log },
+  ): Promise<RunnableMachine>;
+  listenForSignals(handlers: SignalHandlers): () => void;
+  /** Leaves the process at once; what it has registered for its exit still runs. */
+  exit(status: number): void;
+  /** Calls back when the process exits, on whatever way. */
+  onExit(callback: () => void): void;
+}
+
+interface Stop {
+  readonly status: number;
+  readonly message?: string;
+}
+
+/**
+ * Runs a guest on this process's terminal until it ends, is left, times out, or a signal comes.
+ * @returns the exit status.
+ * @throws HostError when the machine cannot be made of what was asked for.
+ */
+export async function runGuest(request: GuestRequest, around: Surroundings): Promise<number> {
+  const log = new StandardErrorLog(around.error, request.verbose);
+  let stopped: Stop | undefined;
+  let machine: RunnableMachine | undefined;
+  const stop = (reason: Stop) => {
+    stopped ??= reason;
+    machine?.stop();
+  };
+  const console = new StandardConsole(around.input, around.output, {
+    onLeave: () => stop({ status: ExitStatus.OK }),
+    onOutputClosed: () => stop({ status: ExitStatus.FAILED, message: "nobody reads the output" }),
+  });
+  machine = await around.createMachine(request, { console, log });
+  if (console.hasLeaveKey) log.warn("Ctrl-] then q leaves");
+
+  around.onExit(() => console.close());
+  const stopListening = around.listenForSignals({
+    onTerminate: (signal, status) => stop({ status, message: `stopped by ${signal}` }),
+    onImpatient: (status) => around.exit(status),
+    onContinue: () => console.reclaim(),
+  });
+  const timer = startTimeout(request.timeoutSeconds, stop);
+  const started = performance.now();
+  console.open();
+  let end: MachineEnd;
+  try {
+    end = await machine.run();
+  } finally {
+    console.close();
+    clearTimeout(timer);
+    stopListening();
+  }
+  if (request.stats) log.warn(statistics(machine.instructions, performance.now() - started));
+  return report(end, stopped, log);
+}
+
+function startTimeout(seconds: number | undefined, stop: (reason: Stop) => void) {
+  if (seconds === undefined) return undefined;
+  const message = `stopped: the ${seconds} s of --timeout are over`;
+  return setTimeout(() => stop({ status: ExitStatus.TIMEOUT, message }), seconds * 1000);
+}
+
+function report(end: MachineEnd, stopped: Stop | undefined, log: Log): number {
+  switch (end.kind) {
+    case "poweroff":
+      return ExitStatus.OK;
+    case "crash":
+      log.warn(`the guest crashed: ${end.reason}`);
+      return ExitStatus.FAILED;
+    case "timeout":
+    case "stopped":
+      if (stopped?.message !== undefined) log.warn(stopped.message);
+      return stopped?.status ?? ExitStatus.FAILED;
+  }
+}
+
+function statistics(instructions: number, milliseconds: number): string {
+  const seconds = (milliseconds / 1000).toFixed(2);
+  const speed = (instructions / milliseconds / 1000).toFixed(0);
+  return `${instructions} instructions in ${seconds} s, ${speed} MIPS`;
+}

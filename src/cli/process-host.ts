@@ -1,0 +1,54 @@
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { HostError } from "../base/index.js";
+import { Engine } from "../engine/bridge/index.js";
+import { NodeClock } from "../hosts/node/clock.js";
+import { nodeDecompressors } from "../hosts/node/decompress.js";
+import { nodeEntropy } from "../hosts/node/entropy.js";
+import { listenForSignals } from "../hosts/node/signals.js";
+import { NodeTimers } from "../hosts/node/timers.js";
+import { SeededEntropy } from "../hosts/sim/entropy.js";
+import { HeapTimers, VirtualClock } from "../hosts/sim/index.js";
+import { Machine, type MachinePorts } from "../vmm/machine/index.js";
+import type { ClockChoice } from "./guest-run.js";
+import type { ProgramHost } from "./program.js";
+
+/** A file of this package, by its path from the package's root. */
+const ownFile = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+/** This process, with its terminal, files and clocks, as the commands see it. */
+export async function processHost(): Promise<ProgramHost> {
+  const manifest = JSON.parse(await readFile(ownFile("package.json"), "utf8"));
+  return {
+    version: (manifest as { version: string }).version,
+    input: process.stdin,
+    output: process.stdout,
+    error: process.stderr,
+    listenForSignals,
+    exit: (status) => process.exit(status),
+    onExit: (callback) => process.once("exit", callback),
+    async createMachine(request, streams) {
+      const engine = await loadEngine();
+      const decompressors = nodeDecompressors;
+      const ports = { engine, decompressors, ...timePorts(request.clock), ...streams };
+      return Machine.create(request.config, ports);
+    },
+  };
+}
+
+async function loadEngine(): Promise<Engine> {
+  const path = ownFile("dist/engine/core.wasm");
+  const bytes = await readFile(path).catch((cause: unknown) => {
+    throw new HostError("NOT_BUILT", `${path} is missing: run 'npm run build'`, { cause });
+  });
+  return Engine.compile(bytes);
+}
+
+function timePorts(choice: ClockChoice): Pick<MachinePorts, "clock" | "timers" | "entropy"> {
+  if (choice === "virtual") {
+    const clock = new VirtualClock();
+    return { clock, timers: new HeapTimers(clock), entropy: new SeededEntropy() };
+  }
+  const clock = new NodeClock();
+  return { clock, timers: new NodeTimers(clock), entropy: nodeEntropy };
+}

@@ -1,0 +1,127 @@
+import { Command, CommanderError, Option } from "commander";
+import { describeFailure } from "./exit-status.js";
+import { type GuestRequest, runGuest, type Surroundings } from "./guest-run.js";
+import { type RunOptions, requestFrom } from "./run-command.js";
+import { requestForStart, type StartOptions, type StartTerminal } from "./start-command.js";
+import { parseCpus, parseMemory, parseSeconds } from "./values.js";
+
+/** What the commands run with. */
+export interface ProgramHost extends Surroundings {
+  readonly version: string;
+  readonly output: Surroundings["output"] & StartTerminal;
+  readonly error: Surroundings["error"] & StartTerminal;
+}
+
+const RUN_HELP = `
+Example:
+  $ kvm-xen run --kernel vmlinuz --initrd initrd.img --append "root=/dev/ram0" --memory 512M
+
+The kernel is an ELF image with a Xen PVH note, or a bzImage that holds one. The guest's console is
+standard input and output; on a terminal, Ctrl-] then q leaves.
+Exit status: 0 after power-off, 1 if the guest crashed or the options make no sense, 2 if a file
+cannot be used, 124 after the timeout.`;
+
+const START_HELP = `
+Example:
+  $ kvm-xen start --cpus 2
+
+The kernel and busybox come from Debian's packages through apt-get, without root, and are kept in
+$XDG_CACHE_HOME/kvm-xen or ~/.cache/kvm-xen. Without apt-get a small embedded guest is booted.`;
+
+/**
+ * Runs the command line `args` (without the program's name) and returns the exit status. Everything
+ * that is refused is one line on the standard error output.
+ */
+export async function runProgram(args: readonly string[], host: ProgramHost): Promise<number> {
+  let status = 0;
+  const run = async (request: Promise<GuestRequest>) => {
+    status = await runGuest(await request, host);
+  };
+  const program = makeProgram(host, run);
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return status;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode;
+    const failure = describeFailure(error);
+    host.error.write(`kvm-xen: ${failure.text}\n`);
+    return failure.status;
+  }
+}
+
+function makeProgram(host: ProgramHost, run: (request: Promise<GuestRequest>) => Promise<void>) {
+  const program = new Command("kvm-xen")
+    .description("Boots Xen guests in plain Node: Linux KVM's Xen support on an x86-64 engine.")
+    .version(host.version, "--version", "print the version")
+    .helpOption("--help", "print this help")
+    .helpCommand(false)
+    .addHelpText(
+      "after",
+      "\nkvm-xen run --help and kvm-xen start --help explain each with an example.",
+    )
+    .showSuggestionAfterError(false)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => host.output.write(Buffer.from(text)),
+      writeErr: (text) => host.error.write(text),
+      outputError: (text, write) => write(`kvm-xen: ${oneLine(text)}; see kvm-xen --help\n`),
+    });
+  addRun(program).action((options: RunOptions) => run(requestFrom(options)));
+  addStart(program).action((options: StartOptions) =>
+    run(requestForStart(options, host.output, host.error)),
+  );
+  return program;
+}
+
+function addRun(program: Command): Command {
+  const command = program
+    .command("run")
+    .description("boot a kernel")
+    .requiredOption("--kernel <file>", "the kernel: ELF with a Xen PVH note, or a bzImage")
+    .option("--initrd <file>", "the initial RAM disk")
+    .option("--append <text>", "the kernel's command line; console= is added if it has none", "")
+    .addOption(
+      new Option("--console <device>", "the guest's console")
+        .choices(["hvc0", "ttyS0", "none"])
+        .default("hvc0"),
+    )
+    .addOption(
+      new Option("--clock <clock>", "virtual: time is executed instructions, runs repeat exactly")
+        .choices(["real", "virtual"])
+        .default("real"),
+    )
+    .addHelpText("after", RUN_HELP);
+  return addCommon(command);
+}
+
+function addStart(program: Command): Command {
+  const command = program
+    .command("start")
+    .description("boot Debian's newest cloud kernel to a shell, fetching it first")
+    .option("--embedded", "boot the small guest that comes with this program")
+    .option("--update", "fetch the newest kernel even if there is one already")
+    .addHelpText("after", START_HELP);
+  return addCommon(command);
+}
+
+function addCommon(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--memory <amount>", "the guest's memory, with its unit")
+        .argParser(parseMemory)
+        .default(parseMemory("256M"), "256M"),
+    )
+    .addOption(new Option("--cpus <n>", "its CPUs").argParser(parseCpus).default(1))
+    .addOption(
+      new Option("--timeout <seconds>", "stop it after this real time").argParser(parseSeconds),
+    )
+    .option("--stats", "at the end print instructions executed, time and speed")
+    .option("--verbose", "print details about the running machine")
+    .allowExcessArguments(false);
+}
+
+/** Commander's message without its prefix and line breaks, and without a final full stop. */
+function oneLine(text: string): string {
+  const line = text.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " ");
+  return line.trim().replace(/\.$/, "");
+}

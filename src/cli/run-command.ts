@@ -1,0 +1,51 @@
+import { readUserFile } from "../hosts/node/files.js";
+import type { MachineConfig } from "../vmm/machine/index.js";
+import type { ClockChoice, GuestRequest } from "./guest-run.js";
+
+/** The options of `kvm-xen run`, as the command line gives them. */
+export interface RunOptions {
+  readonly kernel: string;
+  readonly initrd?: string;
+  readonly append: string;
+  readonly memory: number;
+  readonly cpus: number;
+  readonly console: MachineConfig["console"];
+  readonly clock: ClockChoice;
+  readonly timeout?: number;
+  readonly stats?: boolean;
+  readonly verbose?: boolean;
+}
+
+/**
+ * Turns options into a guest to run: reads the files and completes the kernel's command line.
+ * @throws HostError when a file cannot be read.
+ */
+export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
+  const kernel = await readUserFile(options.kernel, "kernel");
+  const initrd = options.initrd ? await readUserFile(options.initrd, "initrd") : undefined;
+  const config: MachineConfig = {
+    kernel,
+    ...(initrd ? { initrd } : {}),
+    commandLine: commandLine(options.append, options.console),
+    memoryBytes: options.memory,
+    cpus: options.cpus,
+    console: options.console,
+  };
+  return {
+    config,
+    clock: options.clock,
+    ...(options.timeout === undefined ? {} : { timeoutSeconds: options.timeout }),
+    stats: options.stats ?? false,
+    verbose: options.verbose ?? false,
+  };
+}
+
+/**
+ * The kernel's command line. A Xen HVM guest does not find its console by itself, so it is named
+ * unless the user has named one.
+ */
+export function commandLine(append: string, console: MachineConfig["console"]): string {
+  const namesConsole = /(^|\s)console=/.test(append);
+  if (namesConsole || console === "none") return append;
+  return `console=${console} ${append}`.trim();
+}

@@ -1,0 +1,84 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { HostError } from "../base/index.js";
+import type { DebianGuest } from "../hosts/node/debian-guest.js";
+import { requestForStart } from "./start-command.js";
+
+const options = { memory: 256 << 20, cpus: 2 };
+let folder: string;
+let guest: DebianGuest;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "kvm-xen-start-"));
+  guest = {
+    kernelPath: join(folder, "vmlinuz"),
+    busyboxPath: join(folder, "busybox"),
+    description: "linux-image-1 1.0",
+  };
+  writeFileSync(guest.kernelPath, "kernel");
+  writeFileSync(guest.busyboxPath, "busybox");
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function terminal(isTTY: boolean) {
+  const written: string[] = [];
+  return { isTTY, rows: 24, columns: 80, written, write: (text: string) => written.push(text) };
+}
+
+describe("requestForStart", () => {
+  it("boots Debian's kernel with busybox and our first process", async () => {
+    const error = terminal(false);
+    const request = await requestForStart(options, terminal(true), error, async () => guest, true);
+    const { config } = request;
+    expect(Buffer.from(config.kernel).toString()).toBe("kernel");
+    expect(Buffer.from(config.initrd ?? []).toString("latin1")).toContain("setsid cttyhack");
+    expect(config.commandLine).toMatch(/^console=hvc0 .*KX_ROWS=24 KX_COLUMNS=80$/);
+    expect(config).toMatchObject({ memoryBytes: 256 << 20, cpus: 2 });
+    expect(error.written).toEqual([]);
+  });
+
+  it("shows progress on a terminal", async () => {
+    const error = terminal(true);
+    const obtain = async (progress: { step(text: string): void; end(): void }) => {
+      progress.step("downloading");
+      progress.end();
+      return guest;
+    };
+    await requestForStart(options, terminal(true), error, obtain, true);
+    expect(error.written.join("")).toContain("downloading");
+    expect(error.written.at(-1)).toBe("kvm-xen: booting linux-image-1 1.0\n");
+  });
+
+  it.each([
+    ["there is no apt", false, async () => guest],
+    [
+      "apt has no Debian kernels",
+      true,
+      async () => Promise.reject(new HostError("NO_PACKAGE", "apt knows no package x")),
+    ],
+  ])("boots the embedded guest and says so when %s", async (_name, hasApt, obtain) => {
+    const error = terminal(false);
+    const request = await requestForStart(options, terminal(false), error, obtain, hasApt);
+    expect([...request.config.kernel.subarray(0, 4)]).toEqual([0x7f, 0x45, 0x4c, 0x46]);
+    expect(request.config.initrd).toBeUndefined();
+    expect(error.written.join("")).toMatch(/^kvm-xen: [^\n]*embedded guest[^\n]*\n$/);
+  });
+
+  it("boots the embedded guest when asked, silently", async () => {
+    const error = terminal(false);
+    const asked = { ...options, embedded: true };
+    const request = await requestForStart(asked, terminal(false), error, async () => guest, true);
+    expect(request.config.commandLine).toBe("");
+    expect(error.written).toEqual([]);
+  });
+
+  it("refuses when the download fails, and names the way out", async () => {
+    const obtain = async () => Promise.reject(new HostError("GUEST_UNAVAILABLE", "no network"));
+    const refused = requestForStart(options, terminal(false), terminal(false), obtain, true);
+    await expect(refused).rejects.toMatchObject({
+      code: "GUEST_UNAVAILABLE",
+      message: expect.stringMatching(/^no network; .*--embedded/),
+    });
+  });
+});

@@ -1,0 +1,116 @@
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { HostError } from "../base/index.js";
+import { Apt } from "../hosts/node/apt.js";
+import { cacheRoot } from "../hosts/node/cache.js";
+import { type DebianGuest, obtainDebianGuest, type Progress } from "../hosts/node/debian-guest.js";
+import { busyboxInitramfs } from "../hosts/node/initramfs.js";
+import { ProgressLine } from "../hosts/node/progress-line.js";
+import type { GuestRequest } from "./guest-run.js";
+
+/** The options of `kvm-xen start`. */
+export interface StartOptions {
+  readonly memory: number;
+  readonly cpus: number;
+  readonly timeout?: number;
+  readonly stats?: boolean;
+  readonly verbose?: boolean;
+  /** Boot the guest that comes with this program. */
+  readonly embedded?: boolean;
+  /** Fetch the newest kernel again. */
+  readonly update?: boolean;
+}
+
+/** The terminal that a guest is started from. */
+export interface StartTerminal {
+  readonly isTTY?: boolean;
+  readonly rows?: number;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+/** How a Debian guest is obtained: the real way, or a test's. */
+export type ObtainGuest = (progress: Progress, update: boolean) => Promise<DebianGuest>;
+
+const realObtain: ObtainGuest = (progress, update) =>
+  obtainDebianGuest({ cacheRoot: cacheRoot(), progress, update });
+
+/** A file that comes with this package, by its path from the package's root. */
+const ownFile = (path: string) =>
+  readFile(fileURLToPath(new URL(`../../${path}`, import.meta.url)));
+
+/**
+ * Gets the guest of `npm start`: Debian's, or the embedded one where there is no Debian to get it
+ * from. Says on `error` what is booted.
+ * @throws HostError when there should be a Debian guest but it cannot be fetched.
+ */
+export async function requestForStart(
+  options: StartOptions,
+  output: StartTerminal,
+  error: StartTerminal,
+  obtain: ObtainGuest = realObtain,
+  hasApt: boolean = Apt.isPresent(),
+): Promise<GuestRequest> {
+  if (options.embedded) return embeddedRequest(options);
+  if (!hasApt) return instead(options, error, "this system has no apt-get and dpkg-deb");
+  try {
+    const guest = await obtain(new ProgressLine(error), options.update ?? false);
+    if (error.isTTY) error.write(`kvm-xen: booting ${guest.description}\n`);
+    return await debianRequest(options, output, guest);
+  } catch (refusal) {
+    if (!(refusal instanceof HostError)) throw refusal;
+    if (refusal.code === "NO_PACKAGE") return instead(options, error, refusal.message);
+    const hint = "'npm start -- --embedded' boots a small guest that needs no download";
+    throw new HostError(refusal.code, `${refusal.message}; ${hint}`, { cause: refusal });
+  }
+}
+
+function instead(options: StartOptions, error: StartTerminal, why: string): Promise<GuestRequest> {
+  error.write(`kvm-xen: ${why}: booting the embedded guest instead of Debian's kernel\n`);
+  return embeddedRequest(options);
+}
+
+async function embeddedRequest(options: StartOptions): Promise<GuestRequest> {
+  return request(options, await ownFile("guest/embedded/image.elf"), undefined, "");
+}
+
+async function debianRequest(
+  options: StartOptions,
+  output: StartTerminal,
+  guest: DebianGuest,
+): Promise<GuestRequest> {
+  const [kernel, busybox, init] = await Promise.all([
+    readFile(guest.kernelPath),
+    readFile(guest.busyboxPath),
+    ownFile("guest/debian/init.sh"),
+  ]);
+  // Words that the kernel does not know become the environment of its first process. The self-tests
+  // of the kernel's cryptography would be two thirds of the whole boot.
+  const words = ["console=hvc0", "cryptomgr.notests", `TERM=${process.env["TERM"] ?? "vt100"}`];
+  if (output.rows && output.columns) {
+    words.push(`KX_ROWS=${output.rows}`, `KX_COLUMNS=${output.columns}`);
+  }
+  return request(options, kernel, busyboxInitramfs(busybox, init), words.join(" "));
+}
+
+function request(
+  options: StartOptions,
+  kernel: Uint8Array,
+  initrd: Uint8Array | undefined,
+  commandLine: string,
+): GuestRequest {
+  return {
+    config: {
+      kernel,
+      ...(initrd ? { initrd } : {}),
+      commandLine,
+      memoryBytes: options.memory,
+      cpus: options.cpus,
+      console: "hvc0",
+    },
+    clock: "real",
+    ...(options.timeout === undefined ? {} : { timeoutSeconds: options.timeout }),
+    stats: options.stats ?? false,
+    verbose: options.verbose ?? false,
+  };
+}

@@ -1,0 +1,87 @@
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { HostError } from "../../base/index.js";
+
+/**
+ * The user's cache folder. What is in it is whole: a folder is filled under a name of its own and
+ * gets its final name in one step, so a process that is killed leaves nothing that looks ready.
+ */
+
+const UNFINISHED = ".unfinished-";
+
+/** `$XDG_CACHE_HOME/kvm-xen`, or `~/.cache/kvm-xen`. */
+export function cacheRoot(env: NodeJS.ProcessEnv = process.env): string {
+  const base = env["XDG_CACHE_HOME"];
+  // The XDG base directory specification tells to ignore a relative path.
+  return join(base?.startsWith("/") ? base : join(homedir(), ".cache"), "kvm-xen");
+}
+
+/** The folder `name` in the cache, or undefined when it is not there. */
+export function cachedFolder(root: string, name: string): string | undefined {
+  const path = join(root, name);
+  return existsSync(path) ? path : undefined;
+}
+
+/**
+ * Makes the folder `name` in the cache, replacing one that is there: `fill` is given an empty
+ * folder, which gets its name when `fill` is done.
+ * @returns the path of the finished folder.
+ * @throws HostError `CACHE_UNUSABLE` when the cache cannot be written; whatever `fill` throws.
+ */
+export async function fillFolder(
+  root: string,
+  name: string,
+  fill: (folder: string) => Promise<void>,
+): Promise<string> {
+  const path = join(root, name);
+  let unfinished: string;
+  try {
+    await mkdir(root, { recursive: true });
+    await removeAbandoned(root);
+    unfinished = await mkdtemp(join(root, `${UNFINISHED}${process.pid}-`));
+  } catch (cause) {
+    const message = `cannot write the cache folder ${root}: set XDG_CACHE_HOME to one that you own`;
+    throw new HostError("CACHE_UNUSABLE", message, { cause });
+  }
+  try {
+    await fill(unfinished);
+    await replace(unfinished, path);
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true });
+    throw error;
+  }
+  return path;
+}
+
+async function replace(from: string, to: string): Promise<void> {
+  const old = `${from}.old`;
+  if (existsSync(to)) await rename(to, old);
+  try {
+    await rename(from, to);
+  } catch (error) {
+    // Another process may have finished the same folder in between: its work is as good.
+    if (!existsSync(to)) throw error;
+    await rm(from, { recursive: true, force: true });
+  }
+  await rm(old, { recursive: true, force: true });
+}
+
+/** Removes what processes that no longer run have left half-made. */
+async function removeAbandoned(root: string): Promise<void> {
+  for (const name of await readdir(root)) {
+    if (!name.startsWith(UNFINISHED)) continue;
+    const pid = Number.parseInt(name.slice(UNFINISHED.length), 10);
+    if (!isRunning(pid)) await rm(join(root, name), { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}

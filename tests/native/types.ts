@@ -1,0 +1,91 @@
+/** Shapes that the parts of the comparison hand each other. */
+import type { Setup } from "./setup.mjs";
+
+/** Code size of a case. */
+export type Mode = 16 | 32 | 64;
+
+/** What an instruction does to flags: bits as BITS of effects.mjs. */
+export interface Effects {
+  readonly reads: number;
+  readonly writes: number;
+  readonly undef: number;
+}
+
+/** An instruction row of spec/insn, described (rows.mjs). */
+export interface Row {
+  readonly text: string;
+  readonly asm: string;
+  readonly mnemonic: string;
+  readonly family: string;
+  readonly flags: ReadonlySet<string>;
+  readonly effects: Effects;
+  /** Why it is not compared. */
+  readonly why: string | undefined;
+}
+
+/** One encoded instruction. */
+export interface Insn {
+  readonly row: Row;
+  readonly bytes: number[];
+  readonly effects: Effects;
+  /** Nothing may follow it in a sequence. */
+  readonly last: boolean;
+  address: number;
+}
+
+/** A test case: (seed, family, index) says all about it. */
+export interface TestCase {
+  readonly seed: string;
+  readonly family: string;
+  readonly index: number;
+  readonly mode: Mode;
+  /** Made as a lone instruction. */
+  readonly single: boolean;
+  readonly setup: Setup;
+  readonly insns: Insn[];
+  /** Linear address of the first instruction. */
+  codeAt: number;
+  /** The instruction pointer to start with: an offset in 16-bit code. */
+  rip: number;
+  code: Uint8Array;
+  /** Undefined flags at each instruction's start, and behind the last. */
+  undef: number[];
+  undefAtEnd: number;
+}
+
+/** How a case ended and what it left: what host and engine have in common. */
+export interface Answer {
+  vector: number;
+  error: number;
+  /** Undefined where the engine could not tell. */
+  cr2: bigint | undefined;
+  rip: bigint;
+  rflags: number;
+  gpr: BigUint64Array;
+  /** Selectors of ES CS SS DS FS GS. */
+  seg: number[];
+  /** FXSAVE image. */
+  fx: Uint8Array;
+}
+
+/** The host's answer: memory as changes to what the case started with. */
+export interface HostAnswer extends Answer {
+  cr2: bigint;
+  index: number;
+  chunks: { offset: number; bytes: Uint8Array }[];
+}
+
+/** The engine's answer, with all of memory; or why there is none. */
+export interface EngineAnswer extends Answer {
+  image: Uint8Array;
+  crash?: string;
+}
+
+/** A field that differs: its name, the host's value, the engine's. */
+export type Difference = [field: string, expected: string, got: string];
+
+/** A case on whose end host and engine do not agree. */
+export interface Failure {
+  readonly testCase: TestCase;
+  readonly failures: { readonly path: string; readonly diffs: Difference[] }[];
+}

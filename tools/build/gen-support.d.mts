@@ -1,2 +1,0 @@
-/** The support page as Markdown. */
-export declare function supportPage(rows: any): string;
