@@ -55,8 +55,18 @@ export const CPU_BLOCK = [
   ["TLB", "u32", 1, "address of the TLB half in use (mode and privilege), see mmu/tlb.ts"],
   ["TLB_ALL", "u32", 1, "address of this vCPU's TLB area"],
   ["FLAT", "u32", 1, "1 when data segments need no checks (64-bit, or flat 4 GiB)"],
-  ["MMU_HALF", "u32", 1, "which TLB half mode and privilege ask for: 0 user, 1 SMAP in force, 2 supervisor"],
-  ["ACCESS_CHECKS", "u32", 1, "why TLB is EMPTY_TLB: bit 0 alignment checks, bit 1 data breakpoints"],
+  [
+    "MMU_HALF",
+    "u32",
+    1,
+    "which TLB half mode and privilege ask for: 0 user, 1 SMAP in force, 2 supervisor",
+  ],
+  [
+    "ACCESS_CHECKS",
+    "u32",
+    1,
+    "why TLB is EMPTY_TLB: bit 0 alignment checks, bit 1 data breakpoints",
+  ],
   // Interrupts and the way out.
   ["SHADOW", "u32", 1, "interrupt shadow for the next instruction: 1 by STI, 2 by MOV/POP SS"],
   ["NMI_MASKED", "u32", 1, "1 between NMI delivery and IRET"],
@@ -81,7 +91,12 @@ export const CPU_BLOCK = [
   ["ICOUNT", "u64", 1, "retired instructions, exact outside run()"],
   ["TSC_OFFSET", "u64", 1, "added to the clock to give the time stamp counter"],
   ["TIME_BASE", "u64", 1, "virtual time: nanoseconds at the start of run()"],
-  ["VIRTUAL_TIME", "u32", 1, "1: the clock is TIME_BASE + retired instructions; 0: the host is asked"],
+  [
+    "VIRTUAL_TIME",
+    "u32",
+    1,
+    "1: the clock is TIME_BASE + retired instructions; 0: the host is asked",
+  ],
   ["CPU_INDEX", "u32", 1, "which vCPU this is"],
   // x87, MMX (in the x87 registers), SSE.
   ["FPR", "x80", 8, "physical x87 registers R0..R7: significand u64, sign and exponent u16"],

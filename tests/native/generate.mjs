@@ -50,7 +50,10 @@ function chooseFloats(setup, rows) {
         ? "mmx"
         : "x87"
       : "none";
-  setup.chooseFloats(lanes, stack, usesX87 || usesMmx || rows.some((r) => r.simd));
+  const control = usesX87 || usesMmx || rows.some((r) => r.simd);
+  // Where one unit decides whether there is underflow, it must not trap.
+  const masked = rows.some((r) => r.x87 && isApproximate(r.mnemonic)) ? 0x10 : 0;
+  setup.chooseFloats({ lanes, stack, control, masked });
 }
 
 /** Where a relative branch of a lone instruction goes: an address, or an offset in 16-bit code. */
@@ -171,7 +174,13 @@ function closeLoop(setup, rows, list) {
   const dec = rows.find((row) => row.asm === "dec Ev");
   const jcc = rows.find((row) => row.asm === "jcc Jz" && row.opcode === 0x85);
   const undef = everUndefined(list);
-  if (!dec || !jcc || list.some((insn) => (insn.effects.reads & undef) !== 0)) return;
+  if (
+    setup.pinned[setup.counter] ||
+    !dec ||
+    !jcc ||
+    list.some((insn) => (insn.effects.reads & undef) !== 0)
+  )
+    return;
   // An environment store would save the address of an x87 instruction of the round before.
   if (list.some((insn) => environmentStore(insn.row))) return;
   // No branch may go past DEC.

@@ -191,10 +191,13 @@ export class Setup {
     this.rflags = 0x202 | (rng.u32() & 0x8d5) | (rng.chance(15) ? 0x400 : 0);
   }
 
-  /** x87, MMX and SSE state. `lanes`: kinds of XMM contents; `stack`: what ST registers hold. */
-  chooseFloats(lanes, stack, control) {
+  /**
+   * x87, MMX and SSE state. `lanes`: kinds of XMM contents; `stack`: what ST registers hold; `control`:
+   * whether control words matter; `masked`: x87 exceptions that stay masked.
+   */
+  chooseFloats({ lanes, stack, control, masked }) {
     const { rng, fxView } = this;
-    const masks = control && rng.chance(20) ? rng.below(64) : 0x3f;
+    const masks = control && rng.chance(20) ? rng.below(64) | masked : 0x3f;
     let fcw = 0x340 | masks;
     if (control && rng.chance(50))
       fcw = (fcw & ~0xf00) | (rng.below(4) << 10) | (rng.pick([0, 2, 3, 3]) << 8);

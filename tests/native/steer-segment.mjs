@@ -59,6 +59,7 @@ function farPointerPlan(setup, insn, seg) {
   const bytes = insn.osize + 2;
   return {
     memBytes: bytes,
+    anyMemoryFault: true,
     memory: (at) => {
       setup.patchInt(at, setup.rng.u64(), insn.osize);
       setup.patchInt(at + insn.osize, selector(setup, seg), 2);

@@ -65,9 +65,10 @@ function remainderCodes(e) {
   return nan || e.getUint16(2, true) & NO_QUOTIENT ? 15 : 0;
 }
 
-/** Underflow, where one unit decides whether there is any. */
+/** Underflow of ST(0) or, by FSINCOS, ST(1), where one unit decides whether there is any. */
 function tinyStatus(e) {
-  return (e.getUint16(40, true) & 0x7fff) <= 1 ? UNDERFLOW : 0;
+  const tiny = [40, 56].some((at) => (e.getUint16(at, true) & 0x7fff) <= 1);
+  return tiny ? UNDERFLOW : 0;
 }
 
 /**

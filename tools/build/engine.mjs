@@ -9,7 +9,16 @@
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -35,7 +44,20 @@ function sources(folder) {
 }
 
 const staticAt = regions().list.find((region) => region.name === "STATIC").start;
-const flags = ["--runtime", "stub", "--importMemory", "--memoryBase", String(staticAt), "--enable", "simd,bulk-memory,sign-extension,nontrapping-f2i", "--noAssert", "--disableWarning", "112", "--uncheckedBehavior", "always"];
+const flags = [
+  "--runtime",
+  "stub",
+  "--importMemory",
+  "--memoryBase",
+  String(staticAt),
+  "--enable",
+  "simd,bulk-memory,sign-extension,nontrapping-f2i",
+  "--noAssert",
+  "--disableWarning",
+  "112",
+  "--uncheckedBehavior",
+  "always",
+];
 flags.push(...(debug ? ["-O1", "--debug"] : ["-O3"]));
 
 let folder = core;
@@ -48,10 +70,15 @@ if (families) {
   writeFileSync(join(folder, "dispatch.gen.ts"), dispatchFile(rows));
   writeFileSync(join(folder, "fast.gen.ts"), fastTablesFile(countOps(rows)));
 }
-const out = option("out") ?? (families ? join(root, "build", `${families.join("+")}.wasm`) : join(root, "dist/engine/core.wasm"));
+const out =
+  option("out") ??
+  (families
+    ? join(root, "build", `${families.join("+")}.wasm`)
+    : join(root, "dist/engine/core.wasm"));
 
 const hash = createHash("sha256").update(flags.join(" "));
-for (const file of sources(folder)) hash.update(file.slice(folder.length)).update(readFileSync(file));
+for (const file of sources(folder))
+  hash.update(file.slice(folder.length)).update(readFileSync(file));
 hash.update(readFileSync(join(root, "node_modules/assemblyscript/package.json")));
 const cached = join(root, "build/cache", `core-${hash.digest("hex").slice(0, 24)}.wasm`);
 
@@ -62,7 +89,11 @@ if (!existsSync(cached)) {
   const asc = join(root, "node_modules/assemblyscript/bin/asc.js");
   const temporary = `${cached}.${process.pid}`;
   try {
-    const run = promisify(execFile)(process.execPath, [asc, join(folder, "index.ts"), "-o", temporary, ...flags], { maxBuffer: 1 << 26 });
+    const run = promisify(execFile)(
+      process.execPath,
+      [asc, join(folder, "index.ts"), "-o", temporary, ...flags],
+      { maxBuffer: 1 << 26 },
+    );
     const { stderr } = await run;
     if (stderr) process.stderr.write(stderr);
   } catch (error) {
@@ -70,7 +101,8 @@ if (!existsSync(cached)) {
     process.exit(1);
   }
   renameSync(temporary, cached);
-  if (process.stderr.isTTY) process.stderr.write(` ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
+  if (process.stderr.isTTY)
+    process.stderr.write(` ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
 }
 mkdirSync(dirname(out), { recursive: true });
 cpSync(cached, `${out}.${process.pid}`);

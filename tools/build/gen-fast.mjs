@@ -16,32 +16,92 @@ export const FORMS = ["rr", "ri", "rmb", "rmx", "mrb", "mrx", "mib", "mix"];
 
 /** How the decoder fills a fast record from a generic one; numbers are used in specialise.ts. */
 export const PATTERN = {
-  none: 0, EG: 1, GE: 2, EI: 3, AI: 4, ZI: 5, E: 6, Z: 7, GM: 8, SHI: 9, SH1: 10, JCC: 11, JMP: 12,
-  CALL: 13, RET: 14, JMPE: 15, CALLE: 16, CMOV: 17, SET: 18, GEI: 19, NOP: 20, BSWAP: 21, XCHGA: 22,
+  none: 0,
+  EG: 1,
+  GE: 2,
+  EI: 3,
+  AI: 4,
+  ZI: 5,
+  E: 6,
+  Z: 7,
+  GM: 8,
+  SHI: 9,
+  SH1: 10,
+  JCC: 11,
+  JMP: 12,
+  CALL: 13,
+  RET: 14,
+  JMPE: 15,
+  CALLE: 16,
+  CMOV: 17,
+  SET: 18,
+  GEI: 19,
+  NOP: 20,
+  BSWAP: 21,
+  XCHGA: 22,
 };
 
 /** Families: a row of operations by size and form. The order gives each its number. */
 export const FAMILIES = [
-  "add", "or", "and", "sub", "xor", "cmp", "test", "mov", "movzx1", "movzx2", "movsx1", "movsx2", "movsx4", "inc", "dec",
-  "neg", "not", "lea", "shl", "shr", "sar", "rol", "ror", "imul", "push", "pop", "cmov", "set", "jump", "bswap", "adc", "sbb",
+  "add",
+  "or",
+  "and",
+  "sub",
+  "xor",
+  "cmp",
+  "test",
+  "mov",
+  "movzx1",
+  "movzx2",
+  "movsx1",
+  "movsx2",
+  "movsx4",
+  "inc",
+  "dec",
+  "neg",
+  "not",
+  "lea",
+  "shl",
+  "shr",
+  "sar",
+  "rol",
+  "ror",
+  "imul",
+  "push",
+  "pop",
+  "cmov",
+  "set",
+  "jump",
+  "bswap",
+  "adc",
+  "sbb",
 ];
 
 const ALU = ["add", "or", "adc", "sbb", "and", "sub", "xor", "cmp"];
 
 function kinds() {
   const map = new Map();
-  const put = (asm, pattern, family) => map.set(asm, PATTERN[pattern] | (FAMILIES.indexOf(family) << 5));
+  const put = (asm, pattern, family) =>
+    map.set(asm, PATTERN[pattern] | (FAMILIES.indexOf(family) << 5));
   for (const op of [...ALU, "test", "mov"]) {
     for (const s of ["b", "v"]) {
       put(`${op} e${s},g${s}`, "EG", op);
       put(`${op} g${s},e${s}`, "GE", op);
       for (const i of ["ib", "iz", "ibs"]) put(`${op} e${s},${i}`, "EI", op);
     }
-    for (const acc of ["al,ib", "rax,iz", "eax,iz", "ax,iz"]) if (op !== "mov") put(`${op} ${acc}`, "AI", op);
+    for (const acc of ["al,ib", "rax,iz", "eax,iz", "ax,iz"])
+      if (op !== "mov") put(`${op} ${acc}`, "AI", op);
   }
   put("mov zb,ib", "ZI", "mov");
   put("mov zv,iv", "ZI", "mov");
-  for (const [asm, family] of [["movzx gv,eb", "movzx1"], ["movzx gv,ew", "movzx2"], ["movsx gv,eb", "movsx1"], ["movsx gv,ew", "movsx2"], ["movsxd gv,ed", "movsx4"]]) put(asm, "GE", family);
+  for (const [asm, family] of [
+    ["movzx gv,eb", "movzx1"],
+    ["movzx gv,ew", "movzx2"],
+    ["movsx gv,eb", "movsx1"],
+    ["movsx gv,ew", "movsx2"],
+    ["movsxd gv,ed", "movsx4"],
+  ])
+    put(asm, "GE", family);
   for (const op of ["inc", "dec", "neg", "not"]) put(`${op} ev`, "E", op);
   put("lea gv,m", "GM", "lea");
   for (const op of ["shl", "shr", "sar", "rol", "ror"]) {
@@ -86,7 +146,8 @@ const EA = {
   x: "load<u64>(<u32>load<u16>(p, 8)) + (load<u64>(<u32>load<u16>(p, 10)) << load<u8>(p, 12)) + load<u64>(p, 24)",
 };
 const rd = (n, at) => `load<${T[n]}>(${at})`;
-const wr = (n, at, v) => (n === 4 ? `store<u64>(${at}, <u64>${v});` : `store<${T[n]}>(${at}, ${v});`);
+const wr = (n, at, v) =>
+  n === 4 ? `store<u64>(${at}, <u64>${v});` : `store<${T[n]}>(${at}, ${v});`;
 const last = (n) => (n === 1 ? "ea" : `(ea + ${n - 1})`);
 const FAULT = "if (load<u32>(FAULT) != 0) return faultAt(p, budget);";
 const entry = "const e: u32 = tlb + ((<u32>ea >> 7) & TLB_MASK);";
@@ -101,7 +162,15 @@ const cc = (kind, n, dst, src) =>
   `store<u32>(CC_OP, ${kind} | ${LG[n]}); store<u64>(CC_DST, <u64>${dst}); store<u64>(CC_SRC, <u64>${src});`;
 
 const OPERATOR = { add: "+", or: "|", and: "&", sub: "-", xor: "^", cmp: "-", test: "&" };
-const KIND = { add: "K_ADD", or: "K_LOGIC", and: "K_LOGIC", sub: "K_SUB", xor: "K_LOGIC", cmp: "K_SUB", test: "K_LOGIC" };
+const KIND = {
+  add: "K_ADD",
+  or: "K_LOGIC",
+  and: "K_LOGIC",
+  sub: "K_SUB",
+  xor: "K_LOGIC",
+  cmp: "K_SUB",
+  test: "K_LOGIC",
+};
 
 /** All fast operations: [{ name, body, end }], in the order of their numbers. */
 export function fastOps() {
@@ -116,25 +185,46 @@ export function fastOps() {
         const fl = f === "F" ? cc(KIND[nm], n, "r", KIND[nm] === "K_LOGIC" ? "0" : "b") : "";
         const put = quiet ? "" : wr(n, A, "r");
         op(`${nm}${n}_rr_${f}`, `const b = ${rd(n, B)}; ${calc(rd(n, A), "b")} ${put} ${fl} @NEXT`);
-        op(`${nm}${n}_ri_${f}`, `const b = <${T[n]}>load<i32>(p, 16); ${calc(rd(n, A), "b")} ${put} ${fl} @NEXT`);
+        op(
+          `${nm}${n}_ri_${f}`,
+          `const b = <${T[n]}>load<i32>(p, 16); ${calc(rd(n, A), "b")} ${put} ${fl} @NEXT`,
+        );
         for (const m of ["b", "x"]) {
           const ea = `const ea = ${EA[m]};`;
-          if (nm !== "test") op(`${nm}${n}_rm${m}_${f}`, `${ea} ${ldm("b", n)} ${calc(rd(n, A), "b")} ${put} ${fl} @NEXT`);
+          if (nm !== "test")
+            op(
+              `${nm}${n}_rm${m}_${f}`,
+              `${ea} ${ldm("b", n)} ${calc(rd(n, A), "b")} ${put} ${fl} @NEXT`,
+            );
           const src = { mr: rd(n, B), mi: `<${T[n]}>load<i32>(p, 16)` };
           for (const form of ["mr", "mi"]) {
             const b = `const b = ${src[form]};`;
-            if (quiet) op(`${nm}${n}_${form}${m}_${f}`, `${ea} ${ldm("a", n)} ${b} ${calc("a", "b")} ${fl} @NEXT`);
-            else op(`${nm}${n}_${form}${m}_${f}`, `${ea} ${b} ${rmw(n, calc("a", "b"), "r")} ${fl} @NEXT`);
+            if (quiet)
+              op(
+                `${nm}${n}_${form}${m}_${f}`,
+                `${ea} ${ldm("a", n)} ${b} ${calc("a", "b")} ${fl} @NEXT`,
+              );
+            else
+              op(
+                `${nm}${n}_${form}${m}_${f}`,
+                `${ea} ${b} ${rmw(n, calc("a", "b"), "r")} ${fl} @NEXT`,
+              );
           }
         }
       }
     }
     op(`mov${n}_rr_F`, `${wr(n, A, rd(n, B))} @NEXT`);
-    op(`mov${n}_ri_F`, `${n === 4 ? `store<u64>(${A}, <u64>load<u32>(p, 16));` : wr(n, A, `<${T[n]}>load<i32>(p, 16)`)} @NEXT`);
+    op(
+      `mov${n}_ri_F`,
+      `${n === 4 ? `store<u64>(${A}, <u64>load<u32>(p, 16));` : wr(n, A, `<${T[n]}>load<i32>(p, 16)`)} @NEXT`,
+    );
     for (const m of ["b", "x"]) {
       op(`mov${n}_rm${m}_F`, `const ea = ${EA[m]}; ${ldm("v", n)} ${wr(n, A, "v")} @NEXT`);
       op(`mov${n}_mr${m}_F`, `const ea = ${EA[m]}; const v = ${rd(n, B)}; ${stm("v", n)} @NEXT`);
-      op(`mov${n}_mi${m}_F`, `const ea = ${EA[m]}; const v = <${T[n]}>load<i32>(p, 16); ${stm("v", n)} @NEXT`);
+      op(
+        `mov${n}_mi${m}_F`,
+        `const ea = ${EA[m]}; const v = <${T[n]}>load<i32>(p, 16); ${stm("v", n)} @NEXT`,
+      );
     }
   }
   op("movabs", `store<u64>(${A}, load<u64>(p, 24)); @NEXT`);
@@ -147,9 +237,19 @@ export function fastOps() {
       const over = add ? "(a ^ b ^ -1) & (a ^ r)" : "(a ^ b) & (a ^ r)";
       const calc = `const c = <${T[n]}>getCf(); const r = <${T[n]}>(a ${add ? "+" : "-"} b ${add ? "+" : "-"} c);`;
       const fl = `setCcResult<${T[n]}>(r, <u64>(${carry}) | (<u64>((a ^ b ^ r) & 0x10)) | (((<u64>(${over}) >> ${bits - 1}) & 1) << 11));`;
-      op(`${nm}${n}_rr_F`, `const a = ${rd(n, A)}; const b = ${rd(n, B)}; ${calc} ${wr(n, A, "r")} ${fl} @NEXT`);
-      op(`${nm}${n}_ri_F`, `const a = ${rd(n, A)}; const b = <${T[n]}>load<i32>(p, 16); ${calc} ${wr(n, A, "r")} ${fl} @NEXT`);
-      for (const m of ["b", "x"]) op(`${nm}${n}_rm${m}_F`, `const ea = ${EA[m]}; ${ldm("b", n)} const a = ${rd(n, A)}; ${calc} ${wr(n, A, "r")} ${fl} @NEXT`);
+      op(
+        `${nm}${n}_rr_F`,
+        `const a = ${rd(n, A)}; const b = ${rd(n, B)}; ${calc} ${wr(n, A, "r")} ${fl} @NEXT`,
+      );
+      op(
+        `${nm}${n}_ri_F`,
+        `const a = ${rd(n, A)}; const b = <${T[n]}>load<i32>(p, 16); ${calc} ${wr(n, A, "r")} ${fl} @NEXT`,
+      );
+      for (const m of ["b", "x"])
+        op(
+          `${nm}${n}_rm${m}_F`,
+          `const ea = ${EA[m]}; ${ldm("b", n)} const a = ${rd(n, A)}; ${calc} ${wr(n, A, "r")} ${fl} @NEXT`,
+        );
     }
     for (const m of ["b", "x"]) op(`lea${n}_rm${m}_F`, `${wr(n, A, `<${T[n]}>(${EA[m]})`)} @NEXT`);
     const cnt = `<${T[n]}>load<u8>(p, 16)`;
@@ -163,40 +263,87 @@ export function fastOps() {
     const shifted = { shl: "a << c", shr: "a >> c", sar: `<${T[n]}>(<${I[n]}>a >> <${I[n]}>c)` };
     for (const s of ["shl", "shr", "sar"])
       for (const f of ["F", "N"])
-        op(`${s}${n}_ri_${f}`, `const a = ${rd(n, A)}; const c = ${cnt}; const r = <${T[n]}>(${shifted[s]}); ${wr(n, A, "r")} ${f === "F" ? `setCcResult<${T[n]}>(r, ${flags[s]});` : ""} @NEXT`);
+        op(
+          `${s}${n}_ri_${f}`,
+          `const a = ${rd(n, A)}; const c = ${cnt}; const r = <${T[n]}>(${shifted[s]}); ${wr(n, A, "r")} ${f === "F" ? `setCcResult<${T[n]}>(r, ${flags[s]});` : ""} @NEXT`,
+        );
     op(`rol${n}_ri_N`, `${wr(n, A, `rotl<${T[n]}>(${rd(n, A)}, ${cnt})`)} @NEXT`);
     op(`ror${n}_ri_N`, `${wr(n, A, `rotr<${T[n]}>(${rd(n, A)}, ${cnt})`)} @NEXT`);
     // IMUL's flags need the high half when someone reads them: only the quiet form is fast.
-    for (const m of ["b", "x"]) op(`imul${n}_rm${m}_N`, `const ea = ${EA[m]}; ${ldm("b", n)} const r = <${T[n]}>(${rd(n, A)} * b); ${wr(n, A, "r")} @NEXT`);
+    for (const m of ["b", "x"])
+      op(
+        `imul${n}_rm${m}_N`,
+        `const ea = ${EA[m]}; ${ldm("b", n)} const r = <${T[n]}>(${rd(n, A)} * b); ${wr(n, A, "r")} @NEXT`,
+      );
     op(`imul${n}_rr_N`, `const r = <${T[n]}>(${rd(n, A)} * ${rd(n, B)}); ${wr(n, A, "r")} @NEXT`);
-    op(`imul${n}_ri_N`, `const r = <${T[n]}>(${rd(n, B)} * <${T[n]}>load<i32>(p, 16)); ${wr(n, A, "r")} @NEXT`);
+    op(
+      `imul${n}_ri_N`,
+      `const r = <${T[n]}>(${rd(n, B)} * <${T[n]}>load<i32>(p, 16)); ${wr(n, A, "r")} @NEXT`,
+    );
     op(`not${n}_rr_N`, `${wr(n, A, `<${T[n]}>(~${rd(n, A)})`)} @NEXT`);
-    op(`neg${n}_rr_F`, `const b = ${rd(n, A)}; const r = <${T[n]}>(0 - b); ${wr(n, A, "r")} ${cc("K_SUB", n, "r", "b")} @NEXT`);
+    op(
+      `neg${n}_rr_F`,
+      `const b = ${rd(n, A)}; const r = <${T[n]}>(0 - b); ${wr(n, A, "r")} ${cc("K_SUB", n, "r", "b")} @NEXT`,
+    );
     op(`neg${n}_rr_N`, `${wr(n, A, `<${T[n]}>(0 - ${rd(n, A)})`)} @NEXT`);
-    for (const [nm, sign, edge] of [["inc", "+", `<${T[n]}>1 << ${bits - 1}`], ["dec", "-", `(<${T[n]}>1 << ${bits - 1}) - 1`]]) {
-      op(`${nm}${n}_rr_F`, `const a = ${rd(n, A)}; const r = <${T[n]}>(a ${sign} 1); const c = <u64>getCf(); ${wr(n, A, "r")} setCcResult<${T[n]}>(r, c | <u64>((a ^ 1 ^ r) & 0x10) | (<u64>(r == ${edge}) << 11)); @NEXT`);
+    for (const [nm, sign, edge] of [
+      ["inc", "+", `<${T[n]}>1 << ${bits - 1}`],
+      ["dec", "-", `(<${T[n]}>1 << ${bits - 1}) - 1`],
+    ]) {
+      op(
+        `${nm}${n}_rr_F`,
+        `const a = ${rd(n, A)}; const r = <${T[n]}>(a ${sign} 1); const c = <u64>getCf(); ${wr(n, A, "r")} setCcResult<${T[n]}>(r, c | <u64>((a ^ 1 ^ r) & 0x10) | (<u64>(r == ${edge}) << 11)); @NEXT`,
+      );
       op(`${nm}${n}_rr_N`, `${wr(n, A, `<${T[n]}>(${rd(n, A)} ${sign} 1)`)} @NEXT`);
     }
-    op(`cmov${n}_rr_F`, n === 8 ? `if (cond(load<u8>(p, 21))) store<u64>(${A}, ${rd(8, B)}); @NEXT` : `const v = cond(load<u8>(p, 21)) ? ${rd(4, B)} : ${rd(4, A)}; ${wr(4, A, "v")} @NEXT`);
-    for (const m of ["b", "x"]) op(`cmov${n}_rm${m}_F`, `const ea = ${EA[m]}; ${ldm("b", n)} const v = cond(load<u8>(p, 21)) ? b : ${rd(n, A)}; ${wr(n, A, "v")} @NEXT`);
+    op(
+      `cmov${n}_rr_F`,
+      n === 8
+        ? `if (cond(load<u8>(p, 21))) store<u64>(${A}, ${rd(8, B)}); @NEXT`
+        : `const v = cond(load<u8>(p, 21)) ? ${rd(4, B)} : ${rd(4, A)}; ${wr(4, A, "v")} @NEXT`,
+    );
+    for (const m of ["b", "x"])
+      op(
+        `cmov${n}_rm${m}_F`,
+        `const ea = ${EA[m]}; ${ldm("b", n)} const v = cond(load<u8>(p, 21)) ? b : ${rd(n, A)}; ${wr(n, A, "v")} @NEXT`,
+      );
     op(`bswap${n}_rr_N`, `${wr(n, A, `bswap<${T[n]}>(${rd(n, A)})`)} @NEXT`);
   }
-  for (const [family, from, sizes] of [["movzx1", 1, [4]], ["movzx2", 2, [4]], ["movsx1", 1, [4, 8]], ["movsx2", 2, [4, 8]], ["movsx4", 4, [8]]]) {
+  for (const [family, from, sizes] of [
+    ["movzx1", 1, [4]],
+    ["movzx2", 2, [4]],
+    ["movsx1", 1, [4, 8]],
+    ["movsx2", 2, [4, 8]],
+    ["movsx4", 4, [8]],
+  ]) {
     for (const n of sizes) {
-      const ext = (v) => (family.startsWith("movzx") ? `<${T[n]}>${v}` : `<${T[n]}><${I[n]}><${I[from]}>${v}`);
+      const ext = (v) =>
+        family.startsWith("movzx") ? `<${T[n]}>${v}` : `<${T[n]}><${I[n]}><${I[from]}>${v}`;
       op(`${family}${n}_rr_F`, `const v = ${rd(from, B)}; ${wr(n, A, ext("v"))} @NEXT`);
-      for (const m of ["b", "x"]) op(`${family}${n}_rm${m}_F`, `const ea = ${EA[m]}; ${ldm("v", from)} ${wr(n, A, ext("v"))} @NEXT`);
+      for (const m of ["b", "x"])
+        op(
+          `${family}${n}_rm${m}_F`,
+          `const ea = ${EA[m]}; ${ldm("v", from)} ${wr(n, A, ext("v"))} @NEXT`,
+        );
     }
   }
   op("set1_rr_F", `store<u8>(${A}, <u8>cond(load<u8>(p, 21))); @NEXT`);
-  op("push8_rr_F", `const ea = load<u64>(RSP) - 8; const v = ${rd(8, A)}; ${stm("v", 8)} store<u64>(RSP, ea); @NEXT`);
-  op("pop8_rr_F", `const ea = load<u64>(RSP); ${ldm("v", 8)} store<u64>(RSP, ea + 8); store<u64>(${A}, v); @NEXT`);
+  op(
+    "push8_rr_F",
+    `const ea = load<u64>(RSP) - 8; const v = ${rd(8, A)}; ${stm("v", 8)} store<u64>(RSP, ea); @NEXT`,
+  );
+  op(
+    "pop8_rr_F",
+    `const ea = load<u64>(RSP); ${ldm("v", 8)} store<u64>(RSP, ea + 8); store<u64>(${A}, v); @NEXT`,
+  );
 
   // Ends of blocks. +32 link taken, +36 link fall, +40 instructions, +48 target and +56 fall-through,
   // both relative to PAGE_BASE.
   const count = "budget -= load<i32>(p, 40);";
-  const slow = (target, link) => `p = follow(p, ${target}, ${link}, budget); if (p == 0) return leaving(); continue;`;
-  const go = (rel, link) => `{ const q = load<u32>(p, ${link}); if (budget >= load<i32>(q - 20)) { p = q; continue; } ${slow(`load<u64>(PAGE_BASE) + load<u64>(p, ${rel})`, link)} }`;
+  const slow = (target, link) =>
+    `p = follow(p, ${target}, ${link}, budget); if (p == 0) return leaving(); continue;`;
+  const go = (rel, link) =>
+    `{ const q = load<u32>(p, ${link}); if (budget >= load<i32>(q - 20)) { p = q; continue; } ${slow(`load<u64>(PAGE_BASE) + load<u64>(p, ${rel})`, link)} }`;
   // The target's page is compared before the link is used. `commit` changes registers: a target that
   // is not canonical faults before that, in the complete handler.
   const far = (target, link, commit = "", check = false) =>
@@ -213,32 +360,89 @@ export function fastOps() {
     op(`jcc_${w}`, `${count} if (cond(load<u8>(p, 21))) ${TAKEN[w]} else ${FALL}`, true);
     op(`call_${w}`, `${pushReturn} ${count} ${TAKEN[w]}`, true);
   }
-  op("ret", `const ea = load<u64>(RSP); ${ldm("v", 8)} ${count} ${far("v", 32, "store<u64>(RSP, ea + 8);", true)}`, true);
+  op(
+    "ret",
+    `const ea = load<u64>(RSP); ${ldm("v", 8)} ${count} ${far("v", 32, "store<u64>(RSP, ea + 8);", true)}`,
+    true,
+  );
   op("jmp_r", `const v = ${rd(8, B)}; ${count} ${far("v", 32, "", true)}`, true);
-  op("call_r", `const u = ${rd(8, B)}; ${storeReturn} ${count} ${far("u", 32, COMMIT, true)}`, true);
+  op(
+    "call_r",
+    `const u = ${rd(8, B)}; ${storeReturn} ${count} ${far("u", 32, COMMIT, true)}`,
+    true,
+  );
   for (const m of ["b", "x"]) {
     op(`jmp_m${m}`, `const ea = ${EA[m]}; ${ldm("v", 8)} ${count} ${far("v", 32, "", true)}`, true);
-    op(`call_m${m}`, `let u: u64; { const ea = ${EA[m]}; ${ldm("v", 8)} u = v; } ${storeReturn} ${count} ${far("u", 32, COMMIT, true)}`, true);
+    op(
+      `call_m${m}`,
+      `let u: u64; { const ea = ${EA[m]}; ${ldm("v", 8)} u = v; } ${storeReturn} ${count} ${far("u", 32, COMMIT, true)}`,
+      true,
+    );
   }
 
-  const CC = { 2: () => "a < b", 3: () => "a >= b", 4: () => "r == 0", 5: () => "r != 0", 6: () => "a <= b", 7: () => "a > b", 8: (n) => `<${I[n]}>r < 0`, 9: (n) => `<${I[n]}>r >= 0`, 12: (n) => `<${I[n]}>a < <${I[n]}>b`, 13: (n) => `<${I[n]}>a >= <${I[n]}>b`, 14: (n) => `<${I[n]}>a <= <${I[n]}>b`, 15: (n) => `<${I[n]}>a > <${I[n]}>b` };
-  const TT = { 4: () => "r == 0", 5: () => "r != 0", 8: (n) => `<${I[n]}>r < 0`, 9: (n) => `<${I[n]}>r >= 0`, 14: (n) => `<${I[n]}>r <= 0`, 15: (n) => `<${I[n]}>r > 0` };
+  const CC = {
+    2: () => "a < b",
+    3: () => "a >= b",
+    4: () => "r == 0",
+    5: () => "r != 0",
+    6: () => "a <= b",
+    7: () => "a > b",
+    8: (n) => `<${I[n]}>r < 0`,
+    9: (n) => `<${I[n]}>r >= 0`,
+    12: (n) => `<${I[n]}>a < <${I[n]}>b`,
+    13: (n) => `<${I[n]}>a >= <${I[n]}>b`,
+    14: (n) => `<${I[n]}>a <= <${I[n]}>b`,
+    15: (n) => `<${I[n]}>a > <${I[n]}>b`,
+  };
+  const TT = {
+    4: () => "r == 0",
+    5: () => "r != 0",
+    8: (n) => `<${I[n]}>r < 0`,
+    9: (n) => `<${I[n]}>r >= 0`,
+    14: (n) => `<${I[n]}>r <= 0`,
+    15: (n) => `<${I[n]}>r > 0`,
+  };
   for (const n of [1, 2, 4, 8]) {
     for (const [code, test] of Object.entries(CC)) {
       const tail = `const r = <${T[n]}>(a - b); ${cc("K_SUB", n, "r", "b")} ${count} if (${test(n)}) ${TAKEN.near} else ${FALL}`;
       op(`cmpj${n}_rr_${code}`, `const a = ${rd(n, A)}; const b = ${rd(n, B)}; ${tail}`, true);
-      op(`cmpj${n}_ri_${code}`, `const a = ${rd(n, A)}; const b = <${T[n]}>load<i32>(p, 16); ${tail}`, true);
+      op(
+        `cmpj${n}_ri_${code}`,
+        `const a = ${rd(n, A)}; const b = <${T[n]}>load<i32>(p, 16); ${tail}`,
+        true,
+      );
       if (n !== 2) {
-        op(`cmpj${n}_rmb_${code}`, `const ea = ${EA.b}; ${ldm("b", n)} const a = ${rd(n, A)}; ${tail}`, true);
-        op(`cmpj${n}_mib_${code}`, `const ea = ${EA.b}; ${ldm("a", n)} const b = <${T[n]}>load<i32>(p, 16); ${tail}`, true);
-        op(`cmpj${n}_mrb_${code}`, `const ea = ${EA.b}; ${ldm("a", n)} const b = ${rd(n, B)}; ${tail}`, true);
+        op(
+          `cmpj${n}_rmb_${code}`,
+          `const ea = ${EA.b}; ${ldm("b", n)} const a = ${rd(n, A)}; ${tail}`,
+          true,
+        );
+        op(
+          `cmpj${n}_mib_${code}`,
+          `const ea = ${EA.b}; ${ldm("a", n)} const b = <${T[n]}>load<i32>(p, 16); ${tail}`,
+          true,
+        );
+        op(
+          `cmpj${n}_mrb_${code}`,
+          `const ea = ${EA.b}; ${ldm("a", n)} const b = ${rd(n, B)}; ${tail}`,
+          true,
+        );
       }
     }
     for (const [code, test] of Object.entries(TT)) {
       const tail = `const r = <${T[n]}>(a & b); ${cc("K_LOGIC", n, "r", "0")} ${count} if (${test(n)}) ${TAKEN.near} else ${FALL}`;
       op(`testj${n}_rr_${code}`, `const a = ${rd(n, A)}; const b = ${rd(n, B)}; ${tail}`, true);
-      op(`testj${n}_ri_${code}`, `const a = ${rd(n, A)}; const b = <${T[n]}>load<i32>(p, 16); ${tail}`, true);
-      if (n === 1 || n === 4) op(`testj${n}_mib_${code}`, `const ea = ${EA.b}; ${ldm("a", n)} const b = <${T[n]}>load<i32>(p, 16); ${tail}`, true);
+      op(
+        `testj${n}_ri_${code}`,
+        `const a = ${rd(n, A)}; const b = <${T[n]}>load<i32>(p, 16); ${tail}`,
+        true,
+      );
+      if (n === 1 || n === 4)
+        op(
+          `testj${n}_mib_${code}`,
+          `const ea = ${EA.b}; ${ldm("a", n)} const b = <${T[n]}>load<i32>(p, 16); ${tail}`,
+          true,
+        );
     }
   }
   return ops;
@@ -295,14 +499,53 @@ export function fastTablesFile(generic) {
   for (const family of FAMILIES)
     for (const n of SIZES)
       for (const form of FORMS)
-        for (const f of ["F", "N"]) byFamily.push(id.get(`${family}${family.startsWith("movzx") && n === 8 ? 4 : n}_${form}_${f}`) ?? 0);
-  const fused = (nm, forms, size) => SIZES.flatMap((n) => forms.flatMap((form) => Array.from({ length: 16 }, (_, c) => id.get(`${nm}${n}_${form}_${c}`) ?? 0)), size);
+        for (const f of ["F", "N"])
+          byFamily.push(
+            id.get(`${family}${family.startsWith("movzx") && n === 8 ? 4 : n}_${form}_${f}`) ?? 0,
+          );
+  const fused = (nm, forms, size) =>
+    SIZES.flatMap(
+      (n) =>
+        forms.flatMap((form) =>
+          Array.from({ length: 16 }, (_, c) => id.get(`${nm}${n}_${form}_${c}`) ?? 0),
+        ),
+      size,
+    );
   const lines = ["// Generated by tools/build/gen.mjs from tools/build/gen-fast.mjs. Do not edit."];
-  for (const name of ["movabs", "end", "jmp_near", "jmp_far", "jcc_near", "jcc_far", "call_near", "call_far", "ret", "jmp_r", "call_r", "jmp_mb", "jmp_mx", "call_mb", "call_mx"]) lines.push(`export const OP_${name}: u32 = ${id.get(name)};`);
-  for (const [name, value] of Object.entries(PATTERN)) lines.push(`export const PAT_${name}: u32 = ${value};`);
-  for (const [i, family] of FAMILIES.entries()) lines.push(`export const FAM_${family}: u32 = ${i};`);
-  lines.push("/** Operation by [family][log2 size][form][F, N]; 0 = none. */", `export const FAST: usize = memory.data<u16>([${byFamily}]);`);
-  lines.push("/** CMP fused with Jcc by [log2 size][rr ri rmb mib mrb][condition]. */", `export const CMPJ: usize = memory.data<u16>([${fused("cmpj", ["rr", "ri", "rmb", "mib", "mrb"])}]);`);
-  lines.push("/** TEST fused with Jcc by [log2 size][rr ri mib][condition]. */", `export const TESTJ: usize = memory.data<u16>([${fused("testj", ["rr", "ri", "mib"])}]);`, "");
+  for (const name of [
+    "movabs",
+    "end",
+    "jmp_near",
+    "jmp_far",
+    "jcc_near",
+    "jcc_far",
+    "call_near",
+    "call_far",
+    "ret",
+    "jmp_r",
+    "call_r",
+    "jmp_mb",
+    "jmp_mx",
+    "call_mb",
+    "call_mx",
+  ])
+    lines.push(`export const OP_${name}: u32 = ${id.get(name)};`);
+  for (const [name, value] of Object.entries(PATTERN))
+    lines.push(`export const PAT_${name}: u32 = ${value};`);
+  for (const [i, family] of FAMILIES.entries())
+    lines.push(`export const FAM_${family}: u32 = ${i};`);
+  lines.push(
+    "/** Operation by [family][log2 size][form][F, N]; 0 = none. */",
+    `export const FAST: usize = memory.data<u16>([${byFamily}]);`,
+  );
+  lines.push(
+    "/** CMP fused with Jcc by [log2 size][rr ri rmb mib mrb][condition]. */",
+    `export const CMPJ: usize = memory.data<u16>([${fused("cmpj", ["rr", "ri", "rmb", "mib", "mrb"])}]);`,
+  );
+  lines.push(
+    "/** TEST fused with Jcc by [log2 size][rr ri mib][condition]. */",
+    `export const TESTJ: usize = memory.data<u16>([${fused("testj", ["rr", "ri", "mib"])}]);`,
+    "",
+  );
   return lines.join("\n");
 }

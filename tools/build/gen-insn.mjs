@@ -10,7 +10,19 @@ const specDir = new URL("../../spec/insn/", import.meta.url);
 
 /** Classes of register operands: what the decoder stores in `a` and `b`. Numbers are used in decode.ts. */
 export const CLASS = { none: 0, gpr8: 1, gpr: 2, xmm: 3, raw3: 4, raw4: 5 };
-const IMM = { none: 0, ib: 1, iw: 2, iz: 3, iv: 4, iwib: 5, rel8: 1, relz: 6, moffs: 7, far: 8, id: 9 };
+const IMM = {
+  none: 0,
+  ib: 1,
+  iw: 2,
+  iz: 3,
+  iv: 4,
+  iwib: 5,
+  rel8: 1,
+  relz: 6,
+  moffs: 7,
+  far: 8,
+  id: 9,
+};
 const SIZE_MODE = { fixed: 0, v: 1, y: 2 };
 const PREFIXES = ["NP", "66", "F3", "F2"];
 const MAPS = { "0F": 1, "0F38": 2, "0F3A": 3 };
@@ -45,11 +57,25 @@ function parseRow(text, family) {
   const parts = text.split("|").map((s) => s.trim());
   if (parts.length < 3) fail(text, "needs encoding, assembly and handler");
   const [enc, asm, handler, flagText = ""] = parts;
-  const row = { text, family, asm, map: 0, opcode: -1, prefix: undefined, digit: undefined, form: undefined, modrm: false, plus: false, imm: "none" };
+  const row = {
+    text,
+    family,
+    asm,
+    map: 0,
+    opcode: -1,
+    prefix: undefined,
+    digit: undefined,
+    form: undefined,
+    modrm: false,
+    plus: false,
+    imm: "none",
+  };
   for (const token of enc.split(/\s+/)) {
-    if (row.opcode < 0 && row.map === 0 && row.prefix === undefined && PREFIXES.includes(token)) row.prefix = token;
+    if (row.opcode < 0 && row.map === 0 && row.prefix === undefined && PREFIXES.includes(token))
+      row.prefix = token;
     else if (row.opcode < 0 && row.map === 0 && MAPS[token] !== undefined) row.map = MAPS[token];
-    else if (row.opcode < 0 && /^[0-9A-Fa-f]{2}$/.test(token)) row.opcode = Number.parseInt(token, 16);
+    else if (row.opcode < 0 && /^[0-9A-Fa-f]{2}$/.test(token))
+      row.opcode = Number.parseInt(token, 16);
     else if (token === "+r") row.plus = true;
     else if (token === "/r") row.modrm = true;
     else if (/^\/[0-7]$/.test(token)) {
@@ -66,13 +92,17 @@ function parseRow(text, family) {
   row.fn = h[2];
   row.type = h[3];
   row.flags = new Set(flagText.split(/\s+/).filter(Boolean));
-  for (const flag of row.flags) if (!["lock", "d64", "f64", "o64", "i64", "end"].includes(flag)) fail(text, `unknown flag ${flag}`);
+  for (const flag of row.flags)
+    if (!["lock", "d64", "f64", "o64", "i64", "end"].includes(flag))
+      fail(text, `unknown flag ${flag}`);
   return row;
 }
 
 /** All rows, of the named families only when given. */
 export async function readRows(families) {
-  const files = readdirSync(specDir).filter((f) => f.endsWith(".mjs")).sort();
+  const files = readdirSync(specDir)
+    .filter((f) => f.endsWith(".mjs"))
+    .sort();
   const rows = [];
   for (const file of files) {
     const family = file.slice(0, -4);
@@ -98,7 +128,8 @@ function assignOps(rows) {
   for (const row of rows) {
     if (row.type === "v") row.ops = ["u16", "u32", "u64"].map((t) => instance(row, t));
     else if (row.type === "y") row.ops = ["u32", "u32", "u64"].map((t) => instance(row, t));
-    else if (row.type) row.ops = Array(3).fill(instance(row, ELEMENT[row.type] ?? fail(row.text, "type")));
+    else if (row.type)
+      row.ops = Array(3).fill(instance(row, ELEMENT[row.type] ?? fail(row.text, "type")));
     else row.ops = Array(3).fill(instance(row, undefined));
   }
   return ops;
@@ -116,9 +147,17 @@ function infoBytes(row) {
   const a = row.plus ? c.plus : c.a;
   const byteOnly = c.b === CLASS.gpr8 && (c.a === CLASS.none || c.a === CLASS.gpr8);
   const byteSize = row.type === "b" || byteOnly ? 1 : 0;
-  const sizeMode = row.type === "v" ? SIZE_MODE.v : row.type === "y" ? SIZE_MODE.y : SIZE_MODE.fixed;
+  const sizeMode =
+    row.type === "v" ? SIZE_MODE.v : row.type === "y" ? SIZE_MODE.y : SIZE_MODE.fixed;
   // ops of the three operand sizes (u16 each), classes, immediate, flags, fast kind, size mode
-  return [...row.ops, a | (c.b << 4) | (IMM[row.imm] << 8), flags | (byteSize << 6) | (sizeMode << 8), fastKind(row), 0, 0];
+  return [
+    ...row.ops,
+    a | (c.b << 4) | (IMM[row.imm] << 8),
+    flags | (byteSize << 6) | (sizeMode << 8),
+    fastKind(row),
+    0,
+    0,
+  ];
 }
 
 const slot = (table, key) => {
@@ -134,18 +173,27 @@ function buildTables(rows) {
     const byOpcode = new Map();
     rows.forEach((row, i) => {
       if (row.flags.has(mode ? "i64" : "o64")) return;
-      for (let r = 0; r < (row.plus ? 8 : 1); r++) slot(byOpcode, row.map * 256 + row.opcode + r).push(i + 1);
+      for (let r = 0; r < (row.plus ? 8 : 1); r++)
+        slot(byOpcode, row.map * 256 + row.opcode + r).push(i + 1);
     });
     for (const [key, list] of byOpcode) {
       const at = mode * 1024 + key;
       const only = rows[list[0] - 1];
-      if (list.length === 1 && only.prefix === undefined && only.digit === undefined && only.form === undefined) {
+      if (
+        list.length === 1 &&
+        only.prefix === undefined &&
+        only.digit === undefined &&
+        only.form === undefined
+      ) {
         first[at] = list[0];
         continue;
       }
       const cells = new Array(64).fill(0);
       // Rows without a mandatory prefix first, so that rows with one override them.
-      const order = [...list].sort((x, y) => Number(rows[x - 1].prefix !== undefined) - Number(rows[y - 1].prefix !== undefined));
+      const order = [...list].sort(
+        (x, y) =>
+          Number(rows[x - 1].prefix !== undefined) - Number(rows[y - 1].prefix !== undefined),
+      );
       for (const n of order) {
         const row = rows[n - 1];
         for (let c = 0; c < 64; c++) {
@@ -154,7 +202,8 @@ function buildTables(rows) {
           if (row.form !== undefined && (row.form === "reg") !== (reg === 1)) continue;
           if (row.digit !== undefined && row.digit !== digit) continue;
           const old = cells[c] ? rows[cells[c] - 1] : undefined;
-          if (old && (old.prefix !== undefined) === (row.prefix !== undefined)) fail(row.text, `collides with "${old.text}"`);
+          if (old && (old.prefix !== undefined) === (row.prefix !== undefined))
+            fail(row.text, `collides with "${old.text}"`);
           cells[c] = n;
         }
       }
@@ -165,7 +214,8 @@ function buildTables(rows) {
   return { first, second };
 }
 
-const data = (name, type, numbers) => `export const ${name}: usize = memory.data<${type}>([${[...numbers].join(",")}]);`;
+const data = (name, type, numbers) =>
+  `export const ${name}: usize = memory.data<${type}>([${[...numbers].join(",")}]);`;
 
 /** The decoder's tables as AssemblyScript. */
 export function tablesFile(rows) {
@@ -191,18 +241,33 @@ export function dispatchFile(rows) {
   const ops = assignOps(rows);
   const imports = new Map();
   for (const op of ops) if (op.path) slot(imports, op.path).push(op.fn);
-  const lines = ["// Generated by tools/build/gen.mjs from spec/insn/. Do not edit.", 'import { raise, V_UD } from "./fault";'];
+  const lines = [
+    "// Generated by tools/build/gen.mjs from spec/insn/. Do not edit.",
+    'import { raise, V_UD } from "./fault";',
+  ];
   let n = 0;
   const alias = new Map();
   for (const [path, fns] of imports) {
     const unique = [...new Set(fns)];
     for (const fn of unique) alias.set(`${path}:${fn}`, `${fn}_${n++}`);
-    lines.push(`import { ${unique.map((fn) => `${fn} as ${alias.get(`${path}:${fn}`)}`).join(", ")} } from "./${path}";`);
+    lines.push(
+      `import { ${unique.map((fn) => `${fn} as ${alias.get(`${path}:${fn}`)}`).join(", ")} } from "./${path}";`,
+    );
   }
-  lines.push("", "/** How many operations have a handler of their own; fast operations are numbered from here. */", `export const GENERIC_OPS: u32 = ${ops.length};`, "");
-  lines.push("/** Executes one decoded instruction by its complete handler. */", "export function dispatch(p: u32): u32 {", "  switch (load<u16>(p)) {");
+  lines.push(
+    "",
+    "/** How many operations have a handler of their own; fast operations are numbered from here. */",
+    `export const GENERIC_OPS: u32 = ${ops.length};`,
+    "",
+  );
+  lines.push(
+    "/** Executes one decoded instruction by its complete handler. */",
+    "export function dispatch(p: u32): u32 {",
+    "  switch (load<u16>(p)) {",
+  );
   ops.forEach((op, i) => {
-    const call = op.call ?? `${alias.get(`${op.path}:${op.fn}`)}${op.element ? `<${op.element}>` : ""}(p)`;
+    const call =
+      op.call ?? `${alias.get(`${op.path}:${op.fn}`)}${op.element ? `<${op.element}>` : ""}(p)`;
     lines.push(`    case ${i}: return ${call};`);
   });
   lines.push("    default: return raise(V_UD);", "  }", "}", "");

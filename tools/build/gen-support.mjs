@@ -1,7 +1,7 @@
 /** Writes docs/reference/instructions.md: every instruction the engine has, and those it has not. */
 import { ABSENT } from "../../spec/insn-absent.mjs";
 
-const escape = (text) => text.replaceAll("|", "\\|");
+const inCell = (text) => text.replaceAll("|", "\\|");
 
 /** The support page as Markdown. */
 export function supportPage(rows) {
@@ -17,7 +17,7 @@ export function supportPage(rows) {
     "",
     "| instructions | CPUID | here |",
     "| --- | --- | --- |",
-    ...ABSENT.map((row) => `| ${row.map(escape).join(" | ")} |`),
+    ...ABSENT.map((row) => `| ${row.map(inCell).join(" | ")} |`),
   ];
   const families = [...new Set(rows.map((row) => row.family))];
   for (const family of families) {
@@ -25,7 +25,9 @@ export function supportPage(rows) {
     for (const row of rows.filter((r) => r.family === family)) {
       const only = row.flags.has("o64") ? "64-bit" : row.flags.has("i64") ? "16- and 32-bit" : "";
       const lock = row.flags.has("lock") ? "LOCK " : "";
-      lines.push(`| \`${row.text.split("|")[0].trim()}\` | ${escape(row.asm)} | ${(lock + only).trim()} |`);
+      lines.push(
+        `| \`${row.text.split("|")[0].trim()}\` | ${inCell(row.asm)} | ${(lock + only).trim()} |`,
+      );
     }
   }
   return `${lines.join("\n")}\n`;

@@ -6,8 +6,8 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fastTablesFile, interpretFile } from "./gen-fast.mjs";
 import { countOps, dispatchFile, readRows, tablesFile } from "./gen-insn.mjs";
-import { supportPage } from "./gen-support.mjs";
 import { stateForBridge, stateForCore } from "./gen-state.mjs";
+import { supportPage } from "./gen-support.mjs";
 
 const root = new URL("../../", import.meta.url);
 const rows = await readRows();

@@ -60,9 +60,11 @@ export const Cpuid1Ecx = {
 /** Leaf 7 subleaf 0 EBX. */
 export const Cpuid7Ebx = {
   FSGSBASE: 1 << 0,
+  FDP_EXCPTN_ONLY: 1 << 6,
   SMEP: 1 << 7,
   ERMS: 1 << 9,
   INVPCID: 1 << 10,
+  ZERO_FCS_FDS: 1 << 13,
   SMAP: 1 << 20,
 } as const;
 

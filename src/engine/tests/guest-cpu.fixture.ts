@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { assert, gpa, type Hva } from "../../base/index.js";
-import type { EngineExitCode, EngineSlot, Segment } from "../bridge/port.js";
 import { Engine, type WasmVcpu, type WasmVm } from "../bridge/index.js";
+import type { EngineExitCode, EngineSlot, Segment } from "../bridge/port.js";
 
 /**
  * A bare vCPU with 4 MiB of RAM at 0 and the tables every test needs: a GDT, an IDT whose handlers

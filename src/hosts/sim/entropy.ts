@@ -7,7 +7,7 @@ import type { Entropy } from "../../ports/index.js";
 export class SeededEntropy implements Entropy {
   #state: number;
 
-  /** `seed`: any number but 0; its lowest 32 bits count. */
+  /** `seed`: a number other than 0; its lowest 32 bits count. */
   constructor(seed = 0x2545f491) {
     this.#state = seed >>> 0 || 1;
   }

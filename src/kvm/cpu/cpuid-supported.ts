@@ -65,6 +65,10 @@ const REPEATED_EDX = FEATURES_1_EDX & 0x0183f3ff;
 const EXT8_EBX = CpuidExt8Ebx.XSAVEERPTR | CpuidExt8Ebx.AMD_SSB_NO | CpuidExt8Ebx.BTC_NO;
 
 const B7 = Cpuid7Ebx;
+const FEATURES_7_EBX =
+  B7.FSGSBASE | B7.FDP_EXCPTN_ONLY | B7.SMEP | B7.ERMS | B7.INVPCID | B7.ZERO_FCS_FDS | B7.SMAP;
+/** Leaf 0xd sub-leaf 1 EAX. */
+const XSAVEOPT = 1;
 
 function leaf(
   fn: number,
@@ -111,19 +115,12 @@ export function supportedCpuid(): CpuidEntry2[] {
     leaf(5, 0, 0, 0, 0),
     // Always-running APIC timer
     leaf(6, 4, 0, 0, 0),
-    leaf(
-      7,
-      1,
-      B7.FSGSBASE | B7.SMEP | B7.ERMS | B7.INVPCID | B7.SMAP,
-      0,
-      Cpuid7Edx.FSRM | Cpuid7Edx.ARCH_CAPABILITIES,
-      0,
-    ),
+    leaf(7, 1, FEATURES_7_EBX, 0, Cpuid7Edx.FSRM | Cpuid7Edx.ARCH_CAPABILITIES, 0),
     leaf(7, Cpuid71Eax.FZRM | Cpuid71Eax.FSRS | Cpuid71Eax.FSRC, 0, 0, 0, 1),
     leaf(0xb, 0, 0, 0, 0, 0),
     // x87 and SSE, 512 + 64 bytes
     leaf(0xd, 3, 576, 576, 0, 0),
-    leaf(0xd, 0, 0, 0, 0, 1),
+    leaf(0xd, XSAVEOPT, 0, 0, 0, 1),
     leaf(0x80000000, 0x80000021, vendor[0], vendor[1], vendor[2]),
     leaf(
       0x80000001,

@@ -1,0 +1,69 @@
+import { spawnSync } from "node:child_process";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Cli } from "./support/cli.js";
+import { kernelPath, workFolder, writeInitramfs } from "./support/guests.js";
+
+const folder = workFolder();
+afterAll(() => folder.remove());
+let args: string[];
+beforeAll(async () => {
+  const initramfs = await writeInitramfs(folder.path, "shell");
+  const files = ["--kernel", await kernelPath("6.1"), "--initrd", initramfs];
+  args = ["run", ...files, "--append", "'cryptomgr.notests quiet'", "--timeout", "120"];
+});
+
+/** Runs a command on a terminal of its own, and shows that terminal's settings afterwards. */
+const onTerminal = (command: string[]) => {
+  const shell = `${command.join(" ")}; echo left with $?; stty -a`;
+  return ["script", "-qec", shell, "/dev/null"];
+};
+
+describe.skipIf(spawnSync("script", ["--version"]).error !== undefined)("on a terminal", () => {
+  it("says how to leave, gives the guest every key, and restores the terminal", async () => {
+    const cli = new Cli(args, onTerminal);
+    let at = await cli.waitFor(/Ctrl-\] then q leaves/);
+    at = await cli.waitFor(/guest# /, at);
+    cli.type("echo $((6 * 7)) answers\r");
+    at = await cli.waitFor(/42 answers/, at);
+    cli.type("\x03");
+    at = await cli.waitFor(/guest# /, at);
+    cli.type("\x1dq");
+    at = await cli.waitFor(/left with 0/, at);
+    const ended = await cli.ended();
+    const settings = ended.stdout.slice(at);
+    for (const setting of ["icanon", "isig", "echo", "opost"]) {
+      expect(settings).toMatch(new RegExp(`\\s${setting}\\b`));
+    }
+  });
+
+  it("restores the terminal when it is told to end", async () => {
+    const cli = new Cli(args, (command) =>
+      onTerminal(["timeout", "--foreground", "-s", "TERM", "8", ...command]),
+    );
+    await cli.waitFor(/left with (124|143)/);
+    expect((await cli.ended()).stdout).toMatch(/\sicanon\b/);
+  });
+});
+
+describe("on a pipe", () => {
+  it("goes on after the input has ended, and ends cleanly at SIGTERM", async () => {
+    const plain = args.map((arg) => arg.replaceAll("'", ""));
+    const cli = new Cli(plain);
+    const at = await cli.waitFor(/guest# /);
+    cli.type("while true; do echo tick; sleep 1; done\r");
+    cli.endInput();
+    await cli.waitFor(/tick[\s\S]*tick[\s\S]*tick/, at);
+    cli.kill("SIGTERM");
+    const ended = await cli.ended();
+    expect(ended.status).toBe(143);
+    expect(ended.stderr).toBe("kvm-xen: stopped by SIGTERM\n");
+  });
+
+  it("stops after the timeout with status 124", async () => {
+    const plain = args.map((arg) => arg.replaceAll("'", ""));
+    const cli = new Cli([...plain, "--timeout", "3"]);
+    const ended = await cli.ended();
+    expect(ended.status).toBe(124);
+    expect(ended.stderr).toMatch(/^kvm-xen: [^\n]*--timeout[^\n]*\n$/);
+  });
+});
