@@ -6,7 +6,7 @@ import { CPL, GDT_LIMIT } from "../state.gen";
 import { R_FAULT, R_NEXT, V_GP, V_NP, V_UD, faulted, raise, raiseErr } from "../fault";
 import { ZF, arithFlags, setCcExplicit } from "../flags";
 import { RF_MEM, Rec } from "../record";
-import { beginRmw, endRmw, rdE, rdG, wrE, wrG, wrReg } from "../operands";
+import { rdE, rdG, wrE, wrG, wrReg } from "../operands";
 import { isCanonical } from "../mmu/access";
 import { umip } from "./control";
 import { isLong, isReal } from "./mode";
@@ -188,10 +188,11 @@ export function verw(p: u32): u32 {
 /** ARPL: raises the operand's RPL to that of the register. */
 export function arpl(p: u32): u32 {
   if (isReal()) return raise(V_UD);
-  const selector: u32 = beginRmw<u16>(p);
+  // Read first, and written only when it changes: a read-only page is no fault otherwise.
+  const selector: u32 = rdE<u16>(p);
   if (faulted()) return R_FAULT;
   const rpl: u32 = <u32>rdG<u16>(p) & 3;
   if ((selector & 3) >= rpl) return setZf(false);
-  endRmw<u16>(p, <u16>((selector & ~3) | rpl));
+  wrE<u16>(p, <u16>((selector & ~3) | rpl));
   return faulted() ? R_FAULT : setZf(true);
 }
