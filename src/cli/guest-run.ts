@@ -9,10 +9,17 @@ import { ExitStatus } from "./exit-status.js";
 /** Which clock the guest sees. */
 export type ClockChoice = "real" | "virtual";
 
+/**
+ * Whether the engine keeps decoded code, or decodes each instruction every time it is executed: the
+ * slow reference, which gives the same run.
+ */
+export type DecodeChoice = "cached" | "each";
+
 /** A guest to run, and how. */
 export interface GuestRequest {
   readonly config: MachineConfig;
   readonly clock: ClockChoice;
+  readonly decode?: DecodeChoice;
   /** Seconds of real time after which the guest is stopped. */
   readonly timeoutSeconds?: number;
   /** Print what it took when the guest has ended. */

@@ -28,7 +28,7 @@ export async function processHost(): Promise<ProgramHost> {
     exit: (status) => process.exit(status),
     onExit: (callback) => process.once("exit", callback),
     async createMachine(request, streams) {
-      const engine = await loadEngine();
+      const engine = await loadEngine(request.decode === "each");
       const decompressors = nodeDecompressors;
       const ports = { engine, decompressors, ...timePorts(request.clock), ...streams };
       return Machine.create(request.config, ports);
@@ -36,12 +36,12 @@ export async function processHost(): Promise<ProgramHost> {
   };
 }
 
-async function loadEngine(): Promise<Engine> {
+async function loadEngine(decodeEach: boolean): Promise<Engine> {
   const path = ownFile("dist/engine/core.wasm");
   const bytes = await readFile(path).catch((cause: unknown) => {
     throw new HostError("NOT_BUILT", `${path} is missing: run 'npm run build'`, { cause });
   });
-  return Engine.compile(bytes);
+  return Engine.compile(bytes, { decodeEach });
 }
 
 function timePorts(choice: ClockChoice): Pick<MachinePorts, "clock" | "timers" | "entropy"> {

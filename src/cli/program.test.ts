@@ -24,6 +24,7 @@ describe("kvm-xen run", () => {
     expect(await runProgram(["run", "--kernel", kernel], host)).toBe(0);
     expect(host.request).toMatchObject({
       clock: "real",
+      decode: "cached",
       stats: false,
       config: {
         commandLine: "console=hvc0",
@@ -45,6 +46,7 @@ describe("kvm-xen run", () => {
     expect(await runProgram(["run", ...files, ...numbers, ...choices], host)).toBe(0);
     expect(host.request).toMatchObject({
       clock: "virtual",
+      decode: "cached",
       timeoutSeconds: 2.5,
       stats: true,
       config: {

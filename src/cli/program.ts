@@ -90,6 +90,11 @@ function addRun(program: Command): Command {
         .choices(["real", "virtual"])
         .default("real"),
     )
+    .addOption(
+      new Option("--decode <path>", "each: decode every instruction each time (slow, the same run)")
+        .choices(["cached", "each"])
+        .default("cached"),
+    )
     .addHelpText("after", RUN_HELP);
   return addCommon(command);
 }

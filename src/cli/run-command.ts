@@ -1,6 +1,6 @@
 import { readUserFile } from "../hosts/node/files.js";
 import type { MachineConfig } from "../vmm/machine/index.js";
-import type { ClockChoice, GuestRequest } from "./guest-run.js";
+import type { ClockChoice, DecodeChoice, GuestRequest } from "./guest-run.js";
 
 /** The options of `kvm-xen run`, as the command line gives them. */
 export interface RunOptions {
@@ -11,6 +11,7 @@ export interface RunOptions {
   readonly cpus: number;
   readonly console: MachineConfig["console"];
   readonly clock: ClockChoice;
+  readonly decode: DecodeChoice;
   readonly timeout?: number;
   readonly stats?: boolean;
   readonly verbose?: boolean;
@@ -34,6 +35,7 @@ export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
   return {
     config,
     clock: options.clock,
+    decode: options.decode,
     ...(options.timeout === undefined ? {} : { timeoutSeconds: options.timeout }),
     stats: options.stats ?? false,
     verbose: options.verbose ?? false,

@@ -34,4 +34,9 @@ describe("under the virtual clock", () => {
     expect(first).toMatch(/^status 0, \d+ instructions/);
     expect(await fingerprint([...args, "--cpus", "2"])).toBe(first);
   });
+
+  it("a boot without cached blocks is the same, too", async () => {
+    const first = await fingerprint(args);
+    expect(await fingerprint([...args, "--decode", "each"])).toBe(first);
+  });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { gpa } from "../../base/index.js";
+import { gpa, gva } from "../../base/index.js";
 import { At, CR0, CR4, EFER, Flag, GuestCpu, le, Pte, Reg, Sel } from "./guest-cpu.fixture.js";
 
 /** A linear address outside of the identity map, which tests map as they like. */
@@ -187,8 +187,8 @@ describe("large pages", () => {
     const va = VA;
     const pa = level === 2 ? 0x200000n : 0x40000000n;
     t.map(va, pa, Pte.P | Pte.W, level);
-    expect(t.cpu.translate(va + 0x12345n, "read")).toBe(Number(pa + 0x12345n));
-    expect(t.cpu.translate(va + size, "read")).toBeUndefined();
+    expect(t.cpu.translate(gva(va + 0x12345n), "read")).toBe(Number(pa + 0x12345n));
+    expect(t.cpu.translate(gva(va + size), "read")).toBeUndefined();
     t.set({ RBX: va, RCX: va + 0x5008n, RDX: va + 0x3000n });
     // read two places, unmap, INVLPG of a third place, read again
     const at = BigInt(t.entry(va, level));
@@ -301,7 +301,7 @@ describe("tables of two levels", () => {
     const t = await GuestCpu.create("paging32", { slots });
     t.put32(Number(t.cpu.cr3) + 4, 0x0040_2083); // bit 13 is bit 32 of the address
     t.control({ cr4: CR4.PSE });
-    expect(t.cpu.translate(0x400123n, "read")).toBe(0x1_0040_0123);
+    expect(t.cpu.translate(gva(0x400123n), "read")).toBe(0x1_0040_0123);
     t.put32(Number(t.cpu.cr3) + 4, 0x0060_2083); // bit 21 is reserved
     t.set({ RBX: 0x400000n });
     expect(t.code("8b 03").runToHandler()).toBe(14);
@@ -314,7 +314,6 @@ describe("PAE tables", () => {
     const t = await GuestCpu.create("pae");
     const top = Number(t.cpu.cr3);
     const directory = Number(t.u64(top) & ~0xfffn);
-    t.put64(directory + 16, BigInt(At.DATA) | 0x1_8000_0000_0000_0083n);
     t.put64(directory + 16, Pte.NX | 0x83n);
     t.set({ RBX: 0x400000n + BigInt(At.DATA) });
     t.bytes(At.DATA, "f4");
@@ -437,11 +436,11 @@ describe("segment-free translation from outside", () => {
   it("changes nothing and honours rights", async () => {
     const t = await GuestCpu.create("long64");
     page(Pte.P | Pte.NX)(t);
-    expect(t.cpu.translate(VA + 5n, "read")).toBe(At.DATA + 5);
-    expect(t.cpu.translate(VA, "write")).toBeUndefined();
-    expect(t.cpu.translate(VA, "fetch")).toBeUndefined();
-    expect(t.cpu.translate(VA, "read", 3)).toBeUndefined();
-    expect(t.cpu.translate(1n << 47n, "read")).toBeUndefined();
+    expect(t.cpu.translate(gva(VA + 5n), "read")).toBe(At.DATA + 5);
+    expect(t.cpu.translate(gva(VA), "write")).toBeUndefined();
+    expect(t.cpu.translate(gva(VA), "fetch")).toBeUndefined();
+    expect(t.cpu.translate(gva(VA), "read", 3)).toBeUndefined();
+    expect(t.cpu.translate(gva(1n << 47n), "read")).toBeUndefined();
     expect(t.u64(t.entry(VA)) & Pte.A).toBe(0n);
     expect(t.cpu.cr0 & CR0.WP).toBe(CR0.WP);
   });

@@ -4,7 +4,7 @@
  * debugBefore() and debugAfter().
  */
 import { faulted, raise, V_DB } from "../fault";
-import { CODE_SIZE, CR4, DEBUG_PENDING, DR0, DR6, DR7, FLAGS, RIP, SEG, SHADOW } from "../state.gen";
+import { CODE_SIZE, CR4, DEBUG_PENDING, DR0, DR6, DR7, FAULT, FLAGS, INJECT, RIP, SEG, SHADOW } from "../state.gen";
 
 export const DR6_BS: u32 = 0x4000;
 export const DR6_BD: u32 = 0x2000;
@@ -17,6 +17,8 @@ export const DR7_GD: u32 = 0x2000;
 const FLAG_TF: u32 = 0x100;
 const FLAG_RF: u32 = 0x10000;
 const CR4_DE: u32 = 8;
+/** INJECT: exception 1 without an error code (see events.ts). */
+const INJECT_DB: u32 = 0x80000201;
 
 let trapAfter: bool = false;
 
@@ -58,6 +60,25 @@ export function debugAfter(): bool {
   setDr6(bits);
   raise(V_DB);
   return faulted();
+}
+
+/**
+ * After an instruction that completed and leaves run() (R_EXIT) while stepping(): its trap is
+ * injected, so that it comes before the next instruction.
+ */
+export function debugAfterExit(): void {
+  if (!debugAfter()) return;
+  store<u32>(FAULT, 0);
+  store<u32>(INJECT, INJECT_DB);
+}
+
+/** An instruction was completed outside (CPUID, RDMSR, WRMSR, VMCALL): as debugAfterExit(). */
+export function retiredOutside(): void {
+  const flags = load<u64>(FLAGS);
+  store<u64>(FLAGS, flags & ~(<u64>FLAG_RF));
+  if ((flags & FLAG_TF) == 0 || load<u32>(INJECT) != 0) return;
+  setDr6(DR6_BS);
+  store<u32>(INJECT, INJECT_DB);
 }
 
 /** Makes the single-step trap after this instruction depend on TF as it is now (SYSCALL, SYSRET). */

@@ -16,7 +16,7 @@ import {
 import { AC, IF, IOPL, NT, RF, TF, VM, getFlags, getOf } from "../flags";
 import { Rec } from "../record";
 import { halfFor, isCanonical, stAs } from "../mmu/access";
-import { sysLd } from "../mmu/system";
+import { sysLd, writableSpan } from "../mmu/system";
 import { DR7_GD, noTrap } from "./debug";
 import { enterProtected } from "./events-protected";
 import { nextRip } from "./ip";
@@ -251,6 +251,17 @@ function pushLong(top: u64, cpl: u32, flags: u64, ip: u64, hasCode: bool, code: 
     return 0;
   }
   const half = halfFor(cpl);
+  const at = writableSpan(sp, <u32>bytes, half);
+  if (at != 0) {
+    const frame = hasCode ? at + 8 : at;
+    if (hasCode) store<u64>(at, code);
+    store<u64>(frame, ip);
+    store<u64>(frame, segSelector(CS), 8);
+    store<u64>(frame, flags, 16);
+    store<u64>(frame, load<u64>(RSP), 24);
+    store<u64>(frame, segSelector(SS), 32);
+    return sp;
+  }
   stAs(top - 8, segSelector(SS), 8, half);
   if (!faulted()) stAs(top - 16, load<u64>(RSP), 8, half);
   if (!faulted()) stAs(top - 24, flags, 8, half);

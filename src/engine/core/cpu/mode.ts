@@ -36,7 +36,7 @@ export const EFER_SCE: u32 = 1;
 export const EFER_LME: u32 = 0x100;
 export const EFER_LMA: u32 = 0x400;
 export const EFER_NXE: u32 = 0x800;
-export const EFER_FFXSR: u32 = 0x4000;
+export const EFER_AUTOIBRS: u32 = 0x200000;
 
 const FLAG_VM: u32 = 0x20000;
 const FLAG_AC: u32 = 0x40000;

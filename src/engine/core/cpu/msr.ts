@@ -9,7 +9,7 @@ import {
 import { R_NEXT, V_GP, X_RDMSR, X_WRMSR, raiseErr, raiseExit } from "../fault";
 import { flushAll } from "../mmu/tlb";
 import { leaveTo } from "./ip";
-import { CR0_PG, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE } from "./mode";
+import { CR0_PG, EFER_AUTOIBRS, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE } from "./mode";
 
 /** Automatic IBRS: kept, without effect, since nothing here speculates. */
 const EFER_AIBRSE: u32 = 0x200000;
@@ -17,6 +17,9 @@ const EFER_AIBRSE: u32 = 0x200000;
 const RAX: u32 = GPR;
 const RCX: u32 = GPR + 8;
 const RDX: u32 = GPR + 16;
+
+/** Automatic IBRS is accepted, as CPUID offers it: there is nothing to restrict. */
+const EFER_KNOWN: u64 = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE | EFER_AUTOIBRS;
 
 const MSR_EFER: u32 = 0xc0000080;
 const MSR_PAT: u32 = 0x277;

@@ -111,7 +111,8 @@ function enter(va: u64, kind: u32, may: u32, e: u32): u32 {
   }
   const lin = slotLin(slot, walkGpa);
   const page = va & PAGE_MASK;
-  if (kind == WRITE) logWrite(slot, walkGpa);
+  const readOnly = (load<u32>(slot, 20) & SLOT_READONLY) != 0;
+  if (kind == WRITE && !readOnly) logWrite(slot, walkGpa);
   let flags: u32 = walkSize << TE_SIZE_SHIFT;
   if ((walkPerm & <u32>PTE_G) != 0 && (load<u32>(CR4) & 0x80) != 0) flags |= TE_GLOBAL;
   let writeTag = TAG_NONE;
@@ -124,7 +125,7 @@ function enter(va: u64, kind: u32, may: u32, e: u32): u32 {
   store<u32>(e, lin - <u32>page, 16);
   store<u64>(e, (may & MAY_FETCH) != 0 ? page : TAG_NONE, 24);
   useEntry(e, va, flags);
-  if (kind == WRITE && (load<u32>(slot, 20) & SLOT_READONLY) != 0) {
+  if (kind == WRITE && readOnly) {
     deviceGpa = walkGpa | (va & 0xfff);
     return 0;
   }

@@ -5,7 +5,9 @@
  */
 import { EFER } from "../state.gen";
 import { faulted } from "../fault";
+import { PAGE_MASK } from "../layout";
 import { ldAs, probeAs, stAs, systemHalf } from "./access";
+import { tlbEntry } from "./tlb";
 
 /** A linear address as the mode has it: 32 bits outside of long mode. */
 function wrap(va: u64): u64 {
@@ -14,7 +16,11 @@ function wrap(va: u64): u64 {
 
 /** Loads a T from a system structure. May raise. */
 export function sysLd<T>(va: u64): T {
-  return <T>ldAs(wrap(va), sizeof<T>(), systemHalf());
+  const at = wrap(va);
+  const half = systemHalf();
+  const e = tlbEntry(half, at);
+  if (load<u64>(e) == ((at + (sizeof<T>() - 1)) & PAGE_MASK)) return load<T>(<u32>at + load<u32>(e, 16));
+  return <T>ldAs(at, sizeof<T>(), half);
 }
 
 /** Stores a T in a system structure. May raise. */
@@ -26,4 +32,13 @@ export function sysSt<T>(va: u64, value: T): void {
 export function sysProbe(va: u64, size: u32): bool {
   probeAs(wrap(va), size, systemHalf());
   return !faulted();
+}
+
+/**
+ * Linear memory address of `bytes` from `va` (canonical) when all of it lies in one page that the
+ * TLB knows to be writable with the rights of `half`; else 0, and stAs() must be used.
+ */
+export function writableSpan(va: u64, bytes: u32, half: u32): u32 {
+  const e = tlbEntry(half, va);
+  return load<u64>(e, 8) == ((va + (bytes - 1)) & PAGE_MASK) ? <u32>va + load<u32>(e, 16) : 0;
 }

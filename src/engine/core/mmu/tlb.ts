@@ -30,9 +30,9 @@ export const TE_SIZE_SHIFT: u32 = 8;
 const COUNT: u32 = HALF_BYTES * 3;
 const EPOCH: u32 = COUNT + 4;
 const BLOOM: u32 = COUNT + 0x40;
-const BLOOM_BYTES: u32 = 64;
+const BLOOM_BYTES: u32 = 512;
 /** Offset of the walk cache (see walk.ts) in the area: WALK_ENTRIES of 32 bytes. */
-export const WALK_CACHE: u32 = COUNT + 0x80;
+export const WALK_CACHE: u32 = BLOOM + BLOOM_BYTES;
 export const WALK_ENTRIES: u32 = 64;
 const LOG: u32 = WALK_CACHE + WALK_ENTRIES * 32;
 
@@ -86,16 +86,20 @@ export function useEntry(e: u32, va: u64, flags: u32): void {
     store<u32>(area, n + 1, COUNT);
   }
   store<u32>(e, flags | TE_USED, 20);
+  noteLarge(area, va, flags);
+}
+
+/** Notes in the bloom filter that the page at `va`, if larger than 4 KiB, has an entry. */
+function noteLarge(area: u32, va: u64, flags: u32): void {
   const size = (flags >> TE_SIZE_SHIFT) & 0xff;
-  if (size > 12) {
-    const bit = bloomBit(va >> size);
-    const at = area + (bit >> 3);
-    store<u8>(at, load<u8>(at, BLOOM) | <u8>(<u32>1 << (bit & 7)), BLOOM);
-  }
+  if (size <= 12) return;
+  const bit = bloomBit(va >> size);
+  const at = area + (bit >> 3);
+  store<u8>(at, load<u8>(at, BLOOM) | <u8>(<u32>1 << (bit & 7)), BLOOM);
 }
 
 function bloomBit(number: u64): u32 {
-  return <u32>(number ^ (number >> 9)) & (BLOOM_BYTES * 8 - 1);
+  return <u32>(number ^ (number >> 12)) & (BLOOM_BYTES * 8 - 1);
 }
 
 function mayHaveLarge(area: u32, number: u64): bool {
@@ -137,11 +141,14 @@ export function flushNonGlobal(): void {
   const area = load<u32>(TLB_ALL);
   const n = load<u32>(area, COUNT);
   let kept: u32 = 0;
+  memory.fill(area + BLOOM, 0, BLOOM_BYTES);
   for (let i: u32 = 0; i < n; i++) {
     const number = load<u16>(area + (i << 1), LOG);
     const e: u32 = area + (<u32>number << 5);
-    if ((load<u32>(e, 20) & TE_GLOBAL) != 0) {
+    const flags = load<u32>(e, 20);
+    if ((flags & TE_GLOBAL) != 0) {
       store<u16>(area + (kept << 1), number, LOG);
+      noteLarge(area, pageOf(e), flags);
       kept++;
     } else clearEntry(e);
   }
