@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { HostError } from "../base/index.js";
-import { Engine } from "../engine/bridge/index.js";
+import { Engine, type EngineOptions } from "../engine/bridge/index.js";
 import { NodeClock } from "../hosts/node/clock.js";
 import { nodeDecompressors } from "../hosts/node/decompress.js";
 import { nodeEntropy } from "../hosts/node/entropy.js";
@@ -28,20 +28,30 @@ export async function processHost(): Promise<ProgramHost> {
     exit: (status) => process.exit(status),
     onExit: (callback) => process.once("exit", callback),
     async createMachine(request, streams) {
-      const engine = await loadEngine(request.decode === "each");
+      const outside = timePorts(request.clock);
+      const engine = await loadEngine({
+        decodeEach: request.decode === "each",
+        seed: seedFrom(outside.entropy),
+      });
       const decompressors = nodeDecompressors;
-      const ports = { engine, decompressors, ...timePorts(request.clock), ...streams };
+      const ports = { engine, decompressors, ...outside, ...streams };
       return Machine.create(request.config, ports);
     },
   };
 }
 
-async function loadEngine(decodeEach: boolean): Promise<Engine> {
+function seedFrom(entropy: MachinePorts["entropy"]): bigint {
+  const bytes = new Uint8Array(8);
+  entropy.fill(bytes);
+  return new DataView(bytes.buffer).getBigUint64(0, true);
+}
+
+async function loadEngine(options: EngineOptions): Promise<Engine> {
   const path = ownFile("dist/engine/core.wasm");
   const bytes = await readFile(path).catch((cause: unknown) => {
     throw new HostError("NOT_BUILT", `${path} is missing: run 'npm run build'`, { cause });
   });
-  return Engine.compile(bytes, { decodeEach });
+  return Engine.compile(bytes, options);
 }
 
 function timePorts(choice: ClockChoice): Pick<MachinePorts, "clock" | "timers" | "entropy"> {

@@ -68,6 +68,9 @@ export const Cpuid7Ebx = {
   SMAP: 1 << 20,
 } as const;
 
+/** Leaf 7 subleaf 0 ECX. */
+export const Cpuid7Ecx = { UMIP: 1 << 2 } as const;
+
 /** Leaf 7 subleaf 0 EDX. */
 export const Cpuid7Edx = { FSRM: 1 << 4, ARCH_CAPABILITIES: 1 << 29 } as const;
 

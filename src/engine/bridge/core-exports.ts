@@ -12,6 +12,7 @@ export interface CoreExports {
   initMmu(): void;
   setTlbArea(index: number, address: number): void;
   tlbAreaBytes(): number;
+  retiredOutside(): void;
   hostReadMsr(index: number): bigint;
   hostWriteMsr(index: number, value: bigint): number;
   msrKnown(index: number): number;

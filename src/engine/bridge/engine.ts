@@ -10,11 +10,15 @@ const WASM_PAGE = 65536;
 const MAX_SLOTS = 512;
 /** PAUSE instructions after which a vCPU among several gives up its turn. */
 const PAUSES_PER_EXIT = 16;
+/** Keeps the random numbers of vCPUs apart: an odd number with bits everywhere. */
+const SEED_STEP = 0xd1342543de82ef95n;
 
 /** Settings of an engine. */
 export interface EngineOptions {
   /** Decode every instruction each time instead of caching blocks: the slow reference path. */
   readonly decodeEach?: boolean;
+  /** What RDRAND and RDSEED start from, 64 bits; the same seed gives the same numbers. */
+  readonly seed?: bigint;
 }
 
 /**
@@ -51,10 +55,12 @@ export class WasmVm implements EngineVm {
   #current: WasmVcpu | undefined;
   #vcpus = 0;
   readonly #all: WasmVcpu[] = [];
+  readonly #seed: bigint;
 
   constructor(module: WebAssembly.Module, options: EngineOptions) {
     const memory = new WebAssembly.Memory({ initial: Layout.END / WASM_PAGE, maximum: 65536 });
     this.linear = new LinearMemory(memory, Layout.END);
+    this.#seed = options.seed ?? 0n;
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory,
@@ -76,7 +82,8 @@ export class WasmVm implements EngineVm {
     const tlb = this.linear.allocate(this.core.tlbAreaBytes());
     assert(save !== undefined && tlb !== undefined, "engine: no memory for a vCPU");
     this.core.setTlbArea(index, tlb);
-    const vcpu = new WasmVcpu(this, index, save, tlb);
+    const seed = this.#seed + BigInt(index) * SEED_STEP;
+    const vcpu = new WasmVcpu(this, index, save, tlb, seed);
     this.#all.push(vcpu);
     // A vCPU that spins waits for one that needs the thread.
     if (index > 0) for (const each of this.#all) each.pauseExit = PAUSES_PER_EXIT;

@@ -39,7 +39,7 @@ export class WasmVcpu implements EngineVcpu {
   readonly exit = new ExitInfo();
   readonly #vm: WasmVm;
 
-  constructor(vm: WasmVm, index: number, save: Hva, tlb: Hva) {
+  constructor(vm: WasmVm, index: number, save: Hva, tlb: Hva, seed: bigint) {
     this.#vm = vm;
     this.index = index;
     this.save = save;
@@ -49,6 +49,7 @@ export class WasmVcpu implements EngineVcpu {
     this.#put32(Cpu.FCW, 0x37f);
     this.#put32(Cpu.MXCSR, 0x1f80);
     this.#put64(Cpu.XCR0, 1n);
+    this.#put64(Cpu.RNG, seed);
   }
 
   gpr(index: number): bigint {
@@ -255,6 +256,8 @@ export class WasmVcpu implements EngineVcpu {
     const size = this.#get32(Cpu.CODE_SIZE);
     this.rip = size === 2 ? next : BigInt.asUintN(size === 1 ? 32 : 16, next);
     this.#put32(Cpu.SHADOW, 0);
+    this.#vm.load(this);
+    this.#vm.core.retiredOutside();
     this.#put64(Cpu.ICOUNT, this.#get64(Cpu.ICOUNT) + 1n);
   }
 

@@ -3,6 +3,7 @@ export { arenaUsed, dropBlocks } from "./blocks";
 export { hostTranslate } from "./mmu/access";
 export { setSlot, setSlotCount } from "./mmu/slots";
 export { dropAllWriteTags, flushAllVcpus, initMmu, setTlbArea, tlbAreaBytes } from "./mmu/tlb";
+export { retiredOutside } from "./cpu/debug";
 export { hostReadMsr, hostWriteMsr, msrKnown } from "./cpu/msr";
 export { syncMode, updateMode } from "./cpu/mode";
 export { getFlags, setFlags } from "./flags";

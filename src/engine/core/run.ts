@@ -7,7 +7,7 @@ import {
   RIP, SCRATCH_AT, SEG, SHADOW,
 } from "./state.gen";
 import { countOf, getBudget, lookup, mustStep, setBudget } from "./blocks";
-import { debugAfter, debugBefore, stepping } from "./cpu/debug";
+import { debugAfter, debugAfterExit, debugBefore, stepping } from "./cpu/debug";
 import { deliver, deliverInjected } from "./cpu/events";
 import { MAX_LENGTH, decode } from "./decode";
 import { dispatch } from "./dispatch.gen";
@@ -98,6 +98,7 @@ function stepWithChecks(): u32 {
     return r;
   }
   store<u32>(REPLAY_COUNT, 0);
+  if (r == R_EXIT && checks) debugAfterExit();
   if (r == R_FAULT || r == R_EXIT) return r;
   setBudget(getBudget() - 1);
   return checks && debugAfter() ? R_FAULT : r;

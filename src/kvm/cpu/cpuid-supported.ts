@@ -2,6 +2,7 @@ import {
   Cpuid1Ecx,
   Cpuid1Edx,
   Cpuid7Ebx,
+  Cpuid7Ecx,
   Cpuid7Edx,
   Cpuid71Eax,
   type CpuidEntry2,

@@ -1,0 +1,7 @@
+/** A machine's ports on Node, for programs that use kvm-xen as a library. */
+export { NodeClock } from "./clock.js";
+export { StandardConsole } from "./console.js";
+export { nodeDecompressors } from "./decompress.js";
+export { nodeEntropy } from "./entropy.js";
+export { StandardErrorLog } from "./log.js";
+export { NodeTimers } from "./timers.js";
