@@ -459,7 +459,7 @@ import { PAGE_MASK, TLB_MASK } from "./mem";
 import { ldSlow, stSlow } from "./mmu/access";
 import { GENERIC_OPS, dispatch } from "./dispatch.gen";
 import { R_NEXT, R_JUMP } from "./fault";
-import { KEY64, enter, faultAt, follow, leaving, retryAt, rmwSlow, setBudget } from "./blocks";
+import { KEY64, enter, faultAt, follow, getBudget, leaving, retryAt, rmwSlow, setBudget } from "./blocks";
 
 const RSP: u32 = GPR + 32;
 
@@ -474,12 +474,11 @@ export function interpret(p: u32, budget: i32): u32 {
 ${ops.map((o, i) => `      case ${i}: { ${expand(o.body)} }`).join("\n")}
       default: {
         store<u64>(RIP, load<u64>(PAGE_BASE) + <u64>load<u16>(p, 14));
-        const done: i32 = budget - <i32>load<u8>(p, 3);
-        setBudget(done);
+        setBudget(budget - <i32>load<u8>(p, 3));
         const r = dispatch(p);
         if (r == R_NEXT) { p += 32; continue; }
         if (r != R_JUMP) return r;
-        budget = done - 1;
+        budget = getBudget() - 1;
         p = enter(budget);
         if (p == 0) return leaving();
         tlb = load<u32>(TLB);

@@ -5,7 +5,7 @@ import { PAGE_MASK, TLB_MASK } from "./mem";
 import { ldSlow, stSlow } from "./mmu/access";
 import { GENERIC_OPS, dispatch } from "./dispatch.gen";
 import { R_NEXT, R_JUMP } from "./fault";
-import { KEY64, enter, faultAt, follow, leaving, retryAt, rmwSlow, setBudget } from "./blocks";
+import { KEY64, enter, faultAt, follow, getBudget, leaving, retryAt, rmwSlow, setBudget } from "./blocks";
 
 const RSP: u32 = GPR + 32;
 
@@ -796,12 +796,11 @@ export function interpret(p: u32, budget: i32): u32 {
       case 776: { const a = load<u64>(<u32>load<u16>(p, 4)); const b = <u64>load<i32>(p, 16); const r = <u64>(a & b); store<u32>(CC_OP, K_LOGIC | 3); store<u64>(CC_DST, <u64>r); store<u64>(CC_SRC, <u64>0); budget -= load<i32>(p, 40); if (<i64>r > 0) { const q = load<u32>(p, 32); if (budget >= load<i32>(q - 20)) { p = q; continue; } p = follow(p, load<u64>(PAGE_BASE) + load<u64>(p, 48), 32, budget); if (p == 0) return leaving(); continue; } else { const q = load<u32>(p, 36); if (budget >= load<i32>(q - 20)) { p = q; continue; } p = follow(p, load<u64>(PAGE_BASE) + load<u64>(p, 56), 36, budget); if (p == 0) return leaving(); continue; } }
       default: {
         store<u64>(RIP, load<u64>(PAGE_BASE) + <u64>load<u16>(p, 14));
-        const done: i32 = budget - <i32>load<u8>(p, 3);
-        setBudget(done);
+        setBudget(budget - <i32>load<u8>(p, 3));
         const r = dispatch(p);
         if (r == R_NEXT) { p += 32; continue; }
         if (r != R_JUMP) return r;
-        budget = done - 1;
+        budget = getBudget() - 1;
         p = enter(budget);
         if (p == 0) return leaving();
         tlb = load<u32>(TLB);

@@ -116,7 +116,7 @@ export function supportedCpuid(): CpuidEntry2[] {
     leaf(5, 0, 0, 0, 0),
     // Always-running APIC timer
     leaf(6, 4, 0, 0, 0),
-    leaf(7, 1, FEATURES_7_EBX, 0, Cpuid7Edx.FSRM | Cpuid7Edx.ARCH_CAPABILITIES, 0),
+    leaf(7, 1, FEATURES_7_EBX, Cpuid7Ecx.UMIP, Cpuid7Edx.FSRM | Cpuid7Edx.ARCH_CAPABILITIES, 0),
     leaf(7, Cpuid71Eax.FZRM | Cpuid71Eax.FSRS | Cpuid71Eax.FSRC, 0, 0, 0, 1),
     leaf(0xb, 0, 0, 0, 0, 0),
     // x87 and SSE, 512 + 64 bytes

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { cpuidText } from "../../abi/x86/index.js";
+import { Cpuid7Ecx, cpuidText } from "../../abi/x86/index.js";
 import { Errno } from "../../base/index.js";
 import { errnoOf } from "../tests/machine.fixture.js";
 import { CpuidTable } from "./cpuid.js";
@@ -78,7 +78,7 @@ describe("supportedCpuid", () => {
   it("has no AVX, no PCID, no LA57, and x87 and SSE in XSAVE", () => {
     const { ecx } = table.lookup(1, 0, STATE);
     expect(ecx & ((1 << 28) | (1 << 17) | (1 << 12))).toBe(0);
-    expect(table.lookup(7, 0, STATE).ecx).toBe(0);
+    expect(table.lookup(7, 0, STATE).ecx).toBe(Cpuid7Ecx.UMIP);
     expect(table.lookup(0xd, 0, STATE)).toEqual({ eax: 3, ebx: 576, ecx: 576, edx: 0 });
     expect(table.lookup(0x80000008, 0, STATE).eax).toBe(0x3030);
   });

@@ -37,6 +37,8 @@ const UART = { port: 0x3f8, count: 8, gsi: 4 } as const;
 const IOAPIC_PINS = 24;
 /** MTRRs enabled, write-back by default: as Xen starts a PVH guest. */
 const MTRR_DEF_TYPE = 0xc06n;
+/** Revision without the RDSEED flaw of this processor family: Linux complains about older ones. */
+const MICROCODE = 0x0b404108n;
 /** HWCR.TscFreqSel: the TSC counts at the P0 frequency. Linux complains without it on AMD. */
 const HWCR_TSC_FREQ_SEL = 1n << 24n;
 
@@ -179,6 +181,7 @@ export class Instance {
       vcpu.xen.setAttr({ type: "VCPU_ID", vcpuId: id });
       vcpu.setMsrs([
         { index: Msr.IA32_MTRR_DEF_TYPE, data: MTRR_DEF_TYPE },
+        { index: Msr.IA32_BIOS_SIGN_ID, data: MICROCODE },
         { index: Msr.K7_HWCR, data: HWCR_TSC_FREQ_SEL },
       ]);
       return vcpu;

@@ -6,11 +6,12 @@
  * A repeated instruction commits its registers after each element, so that a fault, or an
  * interrupt after QUANTUM units of work, finds it restartable at the same RIP.
  */
-import { ACCESS_CHECKS, FAULT, FLAGS, REPLAY_COUNT, REPLAY_NEXT, TLB } from "../state.gen";
+import { ACCESS_CHECKS, EMPTY_TLB_AT, FAULT, FLAGS, MMU_HALF, PAGE_FLAGS_AT, REPLAY_COUNT, REPLAY_NEXT, TLB } from "../state.gen";
 import { Rec, RF_REP, RF_REPNE } from "../record";
-import { faulted } from "../fault";
+import { R_JUMP, R_NEXT, faulted } from "../fault";
+import { READ, WRITE, translate } from "../mmu/access";
 import { linear } from "../operands";
-import { PAGE_MASK, TLB_MASK } from "../mem";
+import { chargeWork } from "../run";
 import { DF, TF } from "../flags";
 import { RCX, addressMask, setByAddressSize } from "./regs";
 
@@ -26,6 +27,16 @@ export function repeats(p: u32): bool {
 export function quantum(): i32 {
   const single = (load<u64>(FLAGS) & TF) != 0 || (load<u32>(ACCESS_CHECKS) & 2) != 0;
   return single ? 1 : QUANTUM;
+}
+
+/**
+ * After a quantum: goes on later with what remains. The pause is charged to the time slice, so that a
+ * long repetition does not keep timers and other vCPUs waiting.
+ */
+export function rest(p: u32): u32 {
+  if (remaining(p) == 0) return R_NEXT;
+  if (quantum() == QUANTUM) chargeWork(QUANTUM / 2);
+  return R_JUMP;
 }
 
 /** Elements that remain to be done. */
@@ -83,12 +94,15 @@ const NOWHERE: u64 = ~(<u64>0);
 export function span(p: u32, seg: u32, offset: u64, count: u64, size: u32, write: bool): u32 {
   const va = spanLinear(p, seg, offset, size, write);
   if (va == NOWHERE) return 0;
-  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
-  if (load<u64>(write ? e + 8 : e) != (va & PAGE_MASK)) return 0;
+  // Not only what the TLB holds: source and destination may compete for one entry.
+  if (load<u32>(TLB) == EMPTY_TLB_AT) return 0;
+  const lin = translate(va, write ? WRITE : READ, load<u32>(MMU_HALF));
+  if (faulted()) store<u32>(FAULT, 0);
+  if (lin == 0 || (write && load<u8>(PAGE_FLAGS_AT + (lin >> 12)) != 0)) return 0;
   const fit = (0x1000 - (<u32>va & 0xfff)) / size;
   const n = count < <u64>fit ? <u32>count : fit;
   if (n == 0 || spanLinear(p, seg, offset, n * size, write) != va) return 0;
-  spanHost = <u32>va + load<u32>(e, 16);
+  spanHost = lin;
   return n;
 }
 

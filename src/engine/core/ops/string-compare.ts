@@ -4,12 +4,12 @@
  * fault in an element, or a pause, leaves the flags from before the instruction (SDM vol. 2, CMPS).
  */
 import { RF_REP, Rec } from "../record";
-import { R_FAULT, R_JUMP, R_NEXT, faulted } from "../fault";
+import { R_FAULT, R_NEXT, faulted } from "../fault";
 import { linear } from "../operands";
 import { ld } from "../mem";
 import { K_SUB, setCc } from "../flags";
 import {
-  advance, countDone, elementDone, offsetIn, quantum, remaining, repeats, span, spanHost, stepOf,
+  advance, countDone, elementDone, offsetIn, quantum, remaining, repeats, rest, span, spanHost, stepOf,
 } from "./repeat";
 import { source } from "./string";
 import { RAX, RDI, RSI } from "./regs";
@@ -48,7 +48,7 @@ export function cmps<T>(p: u32): u32 {
     countDone(p, 1);
     elementDone();
     if ((a == b) != goOn || remaining(p) == 0) return compared<T>(a, b);
-    if (work <= 1) return R_JUMP;
+    if (work <= 1) return rest(p);
     work -= goOn ? 1 + passEqual<T>(p) : 1;
   }
 }
@@ -87,7 +87,7 @@ export function scas<T>(p: u32): u32 {
     countDone(p, 1);
     elementDone();
     if ((a == b) != goOn || remaining(p) == 0) return compared<T>(a, b);
-    if (work <= 1) return R_JUMP;
+    if (work <= 1) return rest(p);
     work -= 1 + passWhile<T>(p, a, goOn);
   }
 }

@@ -3,11 +3,11 @@
  * page of ordinary memory is moved at once, as soon as its first element has filled the TLB.
  */
 import { Rec } from "../record";
-import { R_FAULT, R_JUMP, R_NEXT, faulted } from "../fault";
+import { R_FAULT, R_NEXT, faulted } from "../fault";
 import { linear, wrReg } from "../operands";
 import { ld, st } from "../mem";
 import {
-  advance, countDone, elementDone, offsetIn, quantum, remaining, repeats, span, spanHost, stepOf,
+  advance, countDone, elementDone, offsetIn, quantum, remaining, repeats, rest, span, spanHost, stepOf,
 } from "./repeat";
 import { RAX, RDI, RSI, bits } from "./regs";
 
@@ -46,7 +46,7 @@ export function movs<T>(p: u32): u32 {
     elementDone();
     if (work > 1) work -= moveSpan<T>(p, count - 1);
   }
-  return remaining(p) == 0 ? R_NEXT : R_JUMP;
+  return rest(p);
 }
 
 function moveOne<T>(p: u32): bool {
@@ -103,7 +103,7 @@ export function stos<T>(p: u32): u32 {
     elementDone();
     if (work > 1) work -= storeSpan<T>(p, count - 1, v);
   }
-  return remaining(p) == 0 ? R_NEXT : R_JUMP;
+  return rest(p);
 }
 
 function storeOne<T>(p: u32, value: T): bool {
@@ -143,7 +143,7 @@ export function lods<T>(p: u32): u32 {
     countDone(p, 1);
     elementDone();
   }
-  return remaining(p) == 0 ? R_NEXT : R_JUMP;
+  return rest(p);
 }
 
 function loadOne<T>(p: u32): bool {
