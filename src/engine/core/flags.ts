@@ -54,6 +54,20 @@ export function setCcResult<T>(dst: T, caoBits: u64): void {
   store<u64>(CC_SRC, caoBits);
 }
 
+/** After a rotation by a fixed count: sets CF, and OF too if `setsOf`; the rest stays. */
+export function setCcRotate(carry: u64, overflow: u64, setsOf: bool): void {
+  const op = load<u32>(CC_OP);
+  const keep: u64 = setsOf ? ~(CF | OF) : ~CF;
+  const add: u64 = carry | (setsOf ? overflow << 11 : 0);
+  if (op >> 2 == 0 || op >> 2 == 4) {
+    store<u64>(CC_SRC, (load<u64>(CC_SRC) & keep) | add);
+    return;
+  }
+  const old: u64 = (<u64>getAf() << 4) | (<u64>getOf() << 11);
+  store<u64>(CC_SRC, (old & keep) | add);
+  store<u32>(CC_OP, K_RESULT | (op & 3)); // CC_DST is the result still
+}
+
 /** Sets all six flags from bits of RFLAGS. */
 export function setCcExplicit(bits: u64): void {
   store<u32>(CC_OP, K_EXPLICIT);

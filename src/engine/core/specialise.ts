@@ -91,7 +91,7 @@ function choose(q: u32, family: u32, form: u32): bool {
   if (op == 0) {
     // Only the quiet form is fast: the complete handler stays until flags are known to be dead.
     if (quiet == 0) return false;
-    const plain = family != FAM_imul && family != FAM_rol && family != FAM_ror;
+    const plain = family != FAM_imul;
     if (plain) store<u16>(q, <u16>quiet);
     side(plain ? (memory ? FX_SEES : FX_NONE) : memory ? FX_SEES : FX_KEEPS, plain ? 0 : quiet, 0, form);
     return true;
@@ -99,7 +99,7 @@ function choose(q: u32, family: u32, form: u32): bool {
   store<u16>(q, <u16>op);
   let effect = FX_NONE;
   let fuse: u32 = 0;
-  if (family == FAM_inc || family == FAM_dec) effect = FX_KEEPS;
+  if (family == FAM_inc || family == FAM_dec || family == FAM_rol || family == FAM_ror) effect = FX_KEEPS;
   else if (setsFlags(family)) effect = FX_SETS;
   else if (readsFlags(family)) effect = FX_SEES;
   if (family == FAM_cmp) fuse = 1;
