@@ -4,7 +4,7 @@
  * out NOPs, closes the block, and removes flag computations that nobody can see. An instruction
  * that may fault can see flags (the exception handler reads them), so only register-only runs are thinned out.
  */
-import { GPR, PAGE_BASE, SCRATCH_AT, SEG, ZERO } from "./state.gen";
+import { GPR, SCRATCH_AT, SEG, ZERO } from "./state.gen";
 import { opSizeLg, rowFast } from "./decode";
 import {
   CMPJ, FAM_cmp, FAM_dec, FAM_imul, FAM_inc, FAM_rol, FAM_ror, FAM_test, FAST, OP_call_far, OP_call_mb, OP_call_mx, OP_call_near, OP_call_r,
