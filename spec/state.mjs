@@ -72,7 +72,12 @@ export const CPU_BLOCK = [
   ["NMI_MASKED", "u32", 1, "1 between NMI delivery and IRET"],
   ["INJECT", "u32", 1, "event to deliver before the next instruction, 0 = none (see events.ts)"],
   ["INJECT_ERR", "u32", 1, "error code of INJECT"],
-  ["IRQ_WINDOW", "u32", 1, "1: leave run() when an interrupt could be taken"],
+  [
+    "IRQ_WINDOW",
+    "u32",
+    1,
+    "leave run() when an interrupt could be taken: 0 no, 1 yes, else if the byte at this linear address is not 0",
+  ],
   ["NMI_WINDOW", "u32", 1, "1: leave run() when an NMI could be taken"],
   ["PAUSE_EXIT", "u32", 1, "leave run() after this many PAUSE instructions, 0 = never"],
   ["EXIT", "u32", 1, "exit code when FAULT is F_EXIT"],
@@ -110,6 +115,8 @@ export const CPU_BLOCK = [
   ["FDS", "u32", 1, "selector of FDP"],
   ["FIP", "u64", 1, "address of the last x87 instruction"],
   ["FDP", "u64", 1, "address of the last x87 memory operand"],
+  ["SSE_OFF", "u32", 1, "not 0 when SSE instructions raise #UD or #NM; follows from CR0 and CR4"],
+  ["MSR_EXITS", "u32", 1, "not 0: RDMSR and WRMSR leave run() for every MSR"],
 ];
 
 /** Where things lie in linear memory below the first guest byte. Each starts where the last ends. */

@@ -20,6 +20,7 @@ export const Errno = {
   ENODEV: 19,
   EISDIR: 21,
   EINVAL: 22,
+  EMFILE: 24,
   ENOTTY: 25,
   ENOSPC: 28,
   EROFS: 30,

@@ -1,3 +1,6 @@
+/** A counter stays here when more is added, as the kernel's `eventfd_signal` does. */
+const MAX_COUNT = 0xffffffffffffffffn;
+
 /**
  * A counter that wakes its listeners, as Linux's eventfd: the target of event channels that leave
  * the VM and the source of irqfds. Calls happen in the VM's thread.
@@ -13,7 +16,8 @@ export class EventFd {
 
   /** Adds to the count (1 unless told) and calls the listeners, in order of registration. */
   signal(value = 1n): void {
-    this.#count += value;
+    const sum = this.#count + value;
+    this.#count = sum > MAX_COUNT ? MAX_COUNT : sum;
     for (const listener of [...this.#listeners]) listener();
   }
 

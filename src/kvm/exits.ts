@@ -8,13 +8,23 @@ export type VcpuExit =
   | VcpuExitIo
   | VcpuExitMmio
   | VcpuExitXen
+  | VcpuExitHypercall
+  | VcpuExitRdmsr
+  | VcpuExitWrmsr
+  | VcpuExitDebug
   /** HLT without an in-kernel local APIC. */
   | { readonly kind: "hlt" }
   /** Triple fault. */
   | { readonly kind: "shutdown" }
   /** kick() was called, or immediateExit is set. */
   | { readonly kind: "intr" }
-  /** requestInterruptWindow was set and an interrupt can be taken (no in-kernel local APIC). */
+  /**
+   * The vCPU waited for its INIT message and got something: KVM_RUN returns -EAGAIN. Call run() again.
+   */
+  | { readonly kind: "again" }
+  /** The guest lowered CR8 (no in-kernel local APIC). */
+  | { readonly kind: "set-tpr" }
+  /** requestInterruptWindow was set and an interrupt can be taken (no in-kernel PIC). */
   | { readonly kind: "irq-window-open" }
   /** The guest ended a level interrupt of this vector (split irqchip). */
   | { readonly kind: "ioapic-eoi"; readonly vector: number }
@@ -30,7 +40,7 @@ export interface VcpuExitIo {
   readonly port: number;
   /** 1, 2 or 4. */
   readonly size: number;
-  /** Always 1: string instructions exit once for each element. */
+  /** Elements: 1, or for REP INS as many as are wanted at once. */
   readonly count: number;
   /** size * count bytes: what was written, or to be filled for "in" (zero at first). */
   readonly data: Uint8Array;
@@ -58,4 +68,53 @@ export interface VcpuExitXen {
   readonly params: readonly [bigint, bigint, bigint, bigint, bigint, bigint];
   /** Goes to RAX at the next run() if RIP is still that of the hypercall. Taken modulo 2^64. */
   result: bigint;
+}
+
+/** KVM_EXIT_HYPERCALL: one that KVM_CAP_EXIT_HYPERCALL sends to the client. */
+export interface VcpuExitHypercall {
+  readonly kind: "hypercall";
+  /** 12, KVM_HC_MAP_GPA_RANGE. */
+  readonly nr: number;
+  /** Guest-physical address, pages, attributes. */
+  readonly args: readonly [bigint, bigint, bigint];
+  readonly longmode: boolean;
+  /** Goes to RAX at the next run(). Taken modulo 2^64. */
+  result: bigint;
+}
+
+/** `KVM_MSR_EXIT_REASON_*`: the value or state forbids it; no such MSR; the filter. */
+export const KvmMsrExitReason = { INVAL: 1, UNKNOWN: 2, FILTER: 4 } as const;
+
+/** KVM_EXIT_X86_RDMSR: an MSR the guest may not read (KVM_CAP_X86_USER_SPACE_MSR). */
+export interface VcpuExitRdmsr {
+  readonly kind: "rdmsr";
+  /** One of {@link KvmMsrExitReason}. */
+  readonly reason: number;
+  readonly index: number;
+  /** What the guest reads: set it before the next run. */
+  data: bigint;
+  /** Set it for #GP instead. */
+  error: boolean;
+}
+
+/** KVM_EXIT_X86_WRMSR: an MSR the guest may not write. */
+export interface VcpuExitWrmsr {
+  readonly kind: "wrmsr";
+  /** One of {@link KvmMsrExitReason}. */
+  readonly reason: number;
+  readonly index: number;
+  readonly data: bigint;
+  /** Set it for #GP; else the write counts as done. */
+  error: boolean;
+}
+
+/** KVM_EXIT_DEBUG: a step or breakpoint that KVM_SET_GUEST_DEBUG asked for. */
+export interface VcpuExitDebug {
+  readonly kind: "debug";
+  /** 1 (#DB) or 3 (#BP). */
+  readonly exception: number;
+  /** Linear RIP: at a breakpoint on code, behind the instruction else. */
+  readonly pc: bigint;
+  readonly dr6: bigint;
+  readonly dr7: bigint;
 }

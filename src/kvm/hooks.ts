@@ -46,13 +46,11 @@ export interface XenVcpuHost {
   runDelayNs(): bigint;
 }
 
-/** What to do with a VMCALL or VMMCALL. */
-export type HypercallOutcome =
-  /** Xen does not intercept hypercalls. */
-  | { readonly kind: "not-xen" }
-  /** RAX := result, past the instruction. */
-  | { readonly kind: "done"; readonly result: bigint }
-  | { readonly kind: "exit"; readonly exit: VcpuExitXen };
+/**
+ * What to do with a VMCALL or VMMCALL: "not-xen" when Xen does not intercept hypercalls; "done" when
+ * the result is in RAX, so that the instruction can be left behind; or the exit for the client.
+ */
+export type HypercallOutcome = "not-xen" | "done" | VcpuExitXen;
 
 /** Called by a VM. */
 export interface XenVmHooks {
@@ -60,6 +58,10 @@ export interface XenVmHooks {
   createVcpu(host: XenVcpuHost): XenVcpuHooks;
   /** This VM accounts runstates, which replace KVM's steal time. */
   readonly enabled: boolean;
+  /** Index of the hypercall page MSR, 0 for none: it comes before any other meaning of the index. */
+  readonly hypercallMsr: number;
+  /** VMCALL and VMMCALL are Xen's. */
+  readonly interceptsHypercalls: boolean;
   /** WRMSR: undefined when it is not the hypercall page MSR, false for #GP. */
   writeMsr(vcpu: XenVcpuHost, index: number, value: bigint): boolean | undefined;
   /** A routing entry. @throws KvmError EINVAL. */
@@ -77,14 +79,19 @@ export interface XenVcpuHooks {
   readonly api: VcpuXen;
   /** The HVM-wide upcall vector if an event waits, else 0. */
   pendingVector(): number;
+  /** Linear address of the byte that says so, after {@link pendingVector} gave a vector. */
+  readonly pendingByte: number;
   /** Events that could not be noted in vcpu_info wait for the vCPU; they end a halt. */
   readonly deferredEvents: boolean;
   /** A timer fired but could not be delivered at once; that alone does not end a halt. */
   readonly deferredTimer: boolean;
+  /** One of the two above may be set: a quick look for every entry. */
+  readonly mayDefer: boolean;
   /** Delivers what is deferred, as far as it can be delivered. */
   processDeferred(): void;
   /** The local APIC was enabled by software. */
   lapicEnabled(): void;
+  /** A VMCALL or VMMCALL is at RIP. */
   hypercall(): HypercallOutcome;
   /** The vCPU gets the VM's thread. */
   running(): void;

@@ -1,11 +1,13 @@
 /** KVM as a library: the public entry of the kernel half. */
 import { type KvmOptions, Kvm as System } from "./system.js";
+import { XenSwitch } from "./xen/switch.js";
 import { VmXenSupport } from "./xen/vm-xen.js";
 
 /** The system object, with Xen support. */
 export class Kvm extends System {
   private constructor(options: KvmOptions) {
-    super(options, (host) => new VmXenSupport(host));
+    const xenSwitch = new XenSwitch();
+    super(options, (host) => new VmXenSupport(host, xenSwitch));
   }
 
   /** Opens the library's /dev/kvm: an engine, and the clock and timers that all its VMs share. */
@@ -16,13 +18,28 @@ export class Kvm extends System {
 
 export * from "../abi/kvm/index.js";
 export type { CpuidEntry2 } from "../abi/x86/index.js";
+export { apicId, gpa, gva, hva } from "../base/index.js";
 export type { EngineFactory } from "../engine/bridge/port.js";
+export { type KvmMsrFilter, KvmMsrFilterFlag, type KvmMsrFilterRange } from "./cpu/msr-filter.js";
 export { KvmError } from "./error.js";
 export { EventFd } from "./event-fd.js";
-export type { VcpuExit, VcpuExitIo, VcpuExitMmio, VcpuExitXen } from "./exits.js";
+export {
+  KvmMsrExitReason,
+  type VcpuExit,
+  type VcpuExitDebug,
+  type VcpuExitHypercall,
+  type VcpuExitIo,
+  type VcpuExitMmio,
+  type VcpuExitRdmsr,
+  type VcpuExitWrmsr,
+  type VcpuExitXen,
+} from "./exits.js";
+export type { KvmIoeventfd } from "./io/ioeventfd.js";
 export type { IoapicState } from "./irq/ioapic.js";
+export type { KvmClearDirtyLog } from "./memory/slots.js";
 export type { EventLoop } from "./run/event-loop.js";
 export type { KvmOptions } from "./system.js";
+export type { Statistic } from "./stats.js";
 export { Vcpu } from "./vcpu.js";
 export { Vm } from "./vm.js";
 export type * from "./xen-api.js";

@@ -1,9 +1,15 @@
-import { KvmCap, KvmLimit } from "../abi/kvm/index.js";
-import { type CpuidEntry2, Msr } from "../abi/x86/index.js";
+import type { KvmMsrEntry } from "../abi/kvm/index.js";
+import type { CpuidEntry2 } from "../abi/x86/index.js";
 import type { EngineFactory } from "../engine/bridge/port.js";
 import type { Clock, Timers } from "../ports/index.js";
-import { TSC_HZ } from "./cpu/clock.js";
-import { supportedCpuid } from "./cpu/cpuid-supported.js";
+import { checkExtension } from "./caps.js";
+import { TSC_KHZ } from "./cpu/clock.js";
+import { emulatedCpuid, supportedCpuid } from "./cpu/cpuid-supported.js";
+import { supportedHvCpuid } from "./cpu/hyperv.js";
+import { MCE_CAP_SUPPORTED } from "./cpu/mce.js";
+import { featureMsr } from "./cpu/msr.js";
+import { FEATURE_MSR_INDICES, MSR_INDICES } from "./cpu/msr-tables.js";
+import { refuse } from "./error.js";
 import type { XenFactory } from "./hooks.js";
 import { defaultEventLoop, type EventLoop } from "./run/event-loop.js";
 import { Vm } from "./vm.js";
@@ -18,76 +24,11 @@ export interface KvmOptions {
   readonly loop?: EventLoop;
 }
 
-/** Bits of KVM_CAP_XEN_HVM: all nine. */
-const XEN_HVM_CAPS = 0x1ff;
+/** Attributes of /dev/kvm: group 0, `KVM_X86_XCOMP_GUEST_SUPP`. */
+const XCOMP_GUEST_SUPP = 0;
 
-const CAPS = new Map<number, number>([
-  [KvmCap.IRQCHIP, 1],
-  [KvmCap.HLT, 1],
-  [KvmCap.USER_MEMORY, 1],
-  [KvmCap.EXT_CPUID, 1],
-  [KvmCap.CLOCKSOURCE, 1],
-  [KvmCap.NR_VCPUS, 1],
-  [KvmCap.NR_MEMSLOTS, KvmLimit.USER_MEM_SLOTS],
-  [KvmCap.NOP_IO_DELAY, 1],
-  [KvmCap.MP_STATE, 1],
-  [KvmCap.DESTROY_MEMORY_REGION_WORKS, 1],
-  [KvmCap.USER_NMI, 1],
-  [KvmCap.IRQ_ROUTING, KvmLimit.MAX_IRQ_ROUTES],
-  [KvmCap.JOIN_MEMORY_REGIONS_WORKS, 1],
-  [KvmCap.IRQFD, 1],
-  [KvmCap.PIT2, 1],
-  [KvmCap.SET_BOOT_CPU_ID, 1],
-  [KvmCap.XEN_HVM, XEN_HVM_CAPS],
-  // KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC
-  [KvmCap.ADJUST_CLOCK, 14],
-  [KvmCap.VCPU_EVENTS, 1],
-  [KvmCap.DEBUGREGS, 1],
-  [KvmCap.ENABLE_CAP, 1],
-  [KvmCap.XSAVE, 1],
-  [KvmCap.XCRS, 1],
-  [KvmCap.GET_TSC_KHZ, 1],
-  [KvmCap.MAX_VCPUS, KvmLimit.MAX_VCPUS],
-  [KvmCap.TSC_DEADLINE_TIMER, 1],
-  [KvmCap.SIGNAL_MSI, 1],
-  [KvmCap.READONLY_MEM, 1],
-  [KvmCap.ENABLE_CAP_VM, 1],
-  [KvmCap.CHECK_EXTENSION_VM, 1],
-  [KvmCap.DISABLE_QUIRKS, 1],
-  [KvmCap.SPLIT_IRQCHIP, 1],
-  [KvmCap.MAX_VCPU_ID, KvmLimit.MAX_VCPU_IDS],
-  [KvmCap.X2APIC_API, 3],
-  [KvmCap.IMMEDIATE_EXIT, 1],
-]);
-
-/** MSRs that carry state of a vCPU, to be saved and restored. */
-const MSR_INDICES: readonly number[] = [
-  Msr.IA32_SYSENTER_CS,
-  Msr.IA32_SYSENTER_ESP,
-  Msr.IA32_SYSENTER_EIP,
-  Msr.STAR,
-  Msr.CSTAR,
-  Msr.KERNEL_GS_BASE,
-  Msr.SYSCALL_MASK,
-  Msr.LSTAR,
-  Msr.IA32_TSC,
-  Msr.IA32_PAT,
-  Msr.TSC_AUX,
-  Msr.KVM_SYSTEM_TIME,
-  Msr.KVM_WALL_CLOCK,
-  Msr.KVM_SYSTEM_TIME_NEW,
-  Msr.KVM_WALL_CLOCK_NEW,
-  Msr.KVM_STEAL_TIME,
-  Msr.KVM_POLL_CONTROL,
-  Msr.IA32_TSC_ADJUST,
-  Msr.IA32_TSC_DEADLINE,
-  Msr.IA32_ARCH_CAPABILITIES,
-  Msr.IA32_MISC_ENABLE,
-  Msr.IA32_MCG_STATUS,
-  Msr.MISC_FEATURES_ENABLES,
-  Msr.IA32_BIOS_SIGN_ID,
-  Msr.K7_HWCR,
-];
+/** XCR0 bits that a guest can set: x87 and SSE. */
+const SUPPORTED_XCR0 = 3n;
 
 /** The system object: what `ioctl` on /dev/kvm does, with types. */
 export class Kvm {
@@ -104,12 +45,49 @@ export class Kvm {
 
   /** KVM_CHECK_EXTENSION: 0 when not there, else its value. */
   checkExtension(cap: number): number {
-    return CAPS.get(cap) ?? 0;
+    return checkExtension(cap);
   }
 
   /** KVM_GET_SUPPORTED_CPUID. */
   getSupportedCpuid(): CpuidEntry2[] {
     return supportedCpuid();
+  }
+
+  /** KVM_GET_EMULATED_CPUID: what works although KVM_GET_SUPPORTED_CPUID does not name it. */
+  getEmulatedCpuid(): CpuidEntry2[] {
+    return emulatedCpuid();
+  }
+
+  /** KVM_GET_SUPPORTED_HV_CPUID, of the system and of a vCPU. */
+  getSupportedHvCpuid(): CpuidEntry2[] {
+    return supportedHvCpuid();
+  }
+
+  /** KVM_GET_MSR_FEATURE_INDEX_LIST. */
+  getMsrFeatureIndexList(): readonly number[] {
+    return FEATURE_MSR_INDICES;
+  }
+
+  /** KVM_GET_MSRS on the system: feature MSRs, up to the first index that is none. */
+  getMsrs(indices: readonly number[]): KvmMsrEntry[] {
+    const entries: KvmMsrEntry[] = [];
+    for (const index of indices) {
+      const data = featureMsr(index);
+      if (data === undefined) break;
+      entries.push({ index, data });
+    }
+    return entries;
+  }
+
+  /** KVM_X86_GET_MCE_CAP_SUPPORTED: bits of MCG_CAP that KVM_X86_SETUP_MCE takes. */
+  get mceCapSupported(): bigint {
+    return MCE_CAP_SUPPORTED;
+  }
+
+  /** KVM_GET_DEVICE_ATTR on the system. @throws KvmError ENXIO for all but XCOMP_GUEST_SUPP. */
+  getDeviceAttr(group: number, attr: bigint): bigint {
+    if (group !== 0 || attr !== BigInt(XCOMP_GUEST_SUPP)) refuse("ENXIO", "attribute");
+    return SUPPORTED_XCR0;
   }
 
   /** KVM_GET_MSR_INDEX_LIST. */
@@ -119,11 +97,12 @@ export class Kvm {
 
   /** KVM_GET_TSC_KHZ of every vCPU. */
   get tscKhz(): number {
-    return Number(TSC_HZ / 1000n);
+    return TSC_KHZ;
   }
 
-  /** KVM_CREATE_VM. */
-  createVm(): Vm {
+  /** KVM_CREATE_VM. @throws KvmError EINVAL for another type than KVM_X86_DEFAULT_VM (0). */
+  createVm(type = 0): Vm {
+    if (type !== 0) refuse("EINVAL", "VM type");
     const { engine, clock, timers } = this.#options;
     const state = new VmState(engine.createVm(), { clock, timers, loop: this.#loop }, this.#xen);
     return new Vm(state, (cap) => this.checkExtension(cap));

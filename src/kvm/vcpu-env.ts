@@ -1,6 +1,9 @@
 import type { EngineVm } from "../engine/bridge/port.js";
 import type { VmClock } from "./cpu/clock.js";
+import type { TscSync } from "./cpu/tsc-sync.js";
 import type { XenVmHooks } from "./hooks.js";
+import type { CoalescedRing } from "./io/coalesced.js";
+import type { Ioeventfds } from "./io/ioeventfd.js";
 import type { ApicBus } from "./irq/apic-bus.js";
 import type { Ioapic } from "./irq/ioapic.js";
 import type { PicPair } from "./irq/pic.js";
@@ -9,6 +12,8 @@ import type { IrqchipMode } from "./irq/routing.js";
 import type { GuestAccess } from "./memory/guest-access.js";
 import type { MemorySlots } from "./memory/slots.js";
 import type { Scheduler } from "./run/scheduler.js";
+import type { VcpuState } from "./vcpu-state.js";
+import type { VmSettings } from "./vm-settings.js";
 
 /** What a vCPU uses of its VM. */
 export interface VcpuEnv {
@@ -24,6 +29,12 @@ export interface VcpuEnv {
   readonly ioapic: Ioapic | undefined;
   readonly pic: PicPair | undefined;
   readonly pit: Pit | undefined;
+  readonly settings: VmSettings;
+  readonly tsc: TscSync;
+  readonly coalesced: CoalescedRing;
+  readonly ioeventfds: Ioeventfds;
+  /** The vCPU with that KVM vcpu_id. */
+  vcpuById(id: number): VcpuState | undefined;
   /** KVM vcpu_id of the boot processor. */
   readonly bspId: number;
   /** All vCPUs' TSCs run in step, so that pvclock may say so. */

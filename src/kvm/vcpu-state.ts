@@ -1,21 +1,36 @@
 import { KvmMpState } from "../abi/kvm/index.js";
-import { ApicBase, Cr4, DeliveryMode, Rflags } from "../abi/x86/index.js";
-import type { EngineVcpu } from "../engine/bridge/port.js";
-import { CpuidTable } from "./cpu/cpuid.js";
+import { ApicBase, Cr0, Cr4, Efer } from "../abi/x86/index.js";
+import { Pvclock } from "../abi/xen/pvclock.js";
+import { type EngineVcpu, SegmentIndex } from "../engine/bridge/port.js";
+import { TSC_KHZ, tscKhzFits } from "./cpu/clock.js";
+import { type CpuidState, CpuidTable } from "./cpu/cpuid.js";
+import { GuestDebug } from "./cpu/guest-debug.js";
+import { readHvMsr, writeHvMsr } from "./cpu/hyperv.js";
 import { MsrFile } from "./cpu/msr.js";
 import { PvAreas } from "./cpu/pv-areas.js";
+import { PvMsrs } from "./cpu/pv-msrs.js";
 import { resetRegisters, startAt } from "./cpu/reset.js";
 import type { VcpuExit } from "./exits.js";
 import type { XenVcpuHooks, XenVcpuHost } from "./hooks.js";
 import { Lapic } from "./irq/lapic.js";
 import type { Runner, Turn } from "./run/scheduler.js";
+import type { StringInput } from "./run/string-input.js";
+import { VcpuStats } from "./stats.js";
 import type { VcpuEnv } from "./vcpu-env.js";
+import { DisableExits, Quirk } from "./vm-settings.js";
 
-/** An event that the next entry injects before any other (KVM_SET_VCPU_EVENTS). */
+/** An exception that the next entry injects before any other event. */
 export interface QueuedException {
   readonly vector: number;
   readonly errorCode: number | undefined;
+  /** Not delivered so far, so that its payload counts; else delivery was interrupted. */
+  readonly pending?: boolean;
+  /** What DR6 (as changes) or CR2 get with it, unless they have it already. */
+  readonly payload?: bigint | undefined;
 }
+
+/** Above this there is no guest-physical memory. */
+const MAX_GPA = 1n << 52n;
 
 /** RDX after reset: the processor signature of old, as KVM gives without CPUID. */
 const RESET_SIGNATURE = 0x600n;
@@ -33,23 +48,45 @@ export class VcpuState implements Runner, XenVcpuHost {
   readonly msrs: MsrFile;
   readonly lapic: Lapic | undefined;
   readonly xen: XenVcpuHooks;
+  readonly stats = new VcpuStats();
   readonly #areas: PvAreas;
+  /** IA32_APIC_BASE without a local APIC in the kernel. */
+  #apicBase: bigint;
   readonly #execute: (vcpu: VcpuState, budget: number) => Turn;
 
   /** One of {@link KvmMpState}. */
   mpState: number;
   /** NMIs that wait: 0 to 2. */
   nmiPending = 0;
+  /** An NMI whose delivery was interrupted (KVM_SET_VCPU_EVENTS): comes whatever masks it. */
+  nmiInjected = false;
+  /** KVM_SET_SREGS gave registers that the processor refuses to be entered with. */
+  badState = false;
+  /** KVM_REQ_TRIPLE_FAULT. */
+  tripleFault = false;
+  /** Another vCPU asked that this one's halt ends (KVM_HC_KICK_CPU). */
+  unhalted = false;
   initPending = false;
   sipiPending = false;
   sipiVector = 0;
   /** Vector given by KVM_INTERRUPT, or -1. */
   userInterrupt = -1;
   queuedException: QueuedException | undefined;
-  /** The last exit raised an exception that the engine takes at its next run. */
-  exceptionRaised = false;
   /** An external interrupt that was acknowledged but not injected (KVM_SET_VCPU_EVENTS), or -1. */
   queuedInterrupt = -1;
+  /** It came from INT n. */
+  queuedSoft = false;
+  /** CR8 at the last entry or write, without a local APIC. */
+  lastCr8 = 0;
+  /** KVM_GET_TSC_KHZ. */
+  tscKhz: number;
+  /** What KVM_GET_VCPU_EVENTS shows of the last interrupt and exception. */
+  lastInterrupt = 0;
+  lastException: QueuedException = { vector: 0, errorCode: undefined };
+  /** KVM_SET_GUEST_DEBUG. */
+  readonly debug = new GuestDebug();
+  /** KVM_KVMCLOCK_CTRL: the next clock update tells the guest that it was stopped. */
+  clockStopped = false;
   /** KVM_REQ_CLOCK_UPDATE. */
   clockUpdate = true;
   /** run() must resolve with "intr". */
@@ -60,8 +97,10 @@ export class VcpuState implements Runner, XenVcpuHost {
   immediateExit = false;
   /** The exit whose completion the next run() performs. */
   pendingExit: VcpuExit | undefined;
-  /** Linear RIP at a "xen" exit. */
-  hypercallRip = 0n;
+  /** The rest of what the client gave a REP INS. */
+  stringInput: StringInput | undefined;
+  /** Linear RIP at the last exit of the kinds io, mmio and xen. */
+  exitRip = 0n;
   /** Resolves run(); undefined outside of it. */
   resolve: ((exit: VcpuExit) => void) | undefined;
   /** Rejects run(), for a defect of this library. */
@@ -71,6 +110,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   ioapicEoi = -1;
   /** The slice is given up at the next chance. */
   yieldRequested = false;
+  /** What the client's thread waited for a processor, where that is known. */
+  hostRunDelay: (() => bigint) | undefined;
   #onWake: (() => void) | undefined;
   #waitingSinceNs: number | undefined;
   #runDelayNs = 0;
@@ -85,8 +126,14 @@ export class VcpuState implements Runner, XenVcpuHost {
     this.id = ids.id;
     this.#execute = execute;
     this.engine = env.engine.createVcpu();
-    this.engine.tscOffset = env.clock.initialTscOffset;
+    this.engine.tscOffset = BigInt.asIntN(64, env.tsc.start());
+    this.engine.msrExits = env.settings.msrFilter?.restricts === true;
+    const khz = env.settings.defaultTscKhz;
+    this.tscKhz = tscKhzFits(khz) ? khz : TSC_KHZ;
     this.#areas = new PvAreas(env.access, env.clock);
+    this.#apicBase = BigInt(
+      ApicBase.DEFAULT_ADDRESS + ApicBase.ENABLE + (this.isBsp ? ApicBase.BSP : 0),
+    );
     resetRegisters(this.engine, false, RESET_SIGNATURE);
     this.lapic = env.irqchip === "none" ? undefined : this.#makeLapic();
     if (this.lapic !== undefined) env.bus.add(this.lapic);
@@ -103,15 +150,19 @@ export class VcpuState implements Runner, XenVcpuHost {
     return this.engine.instructions;
   }
   /** What CPUID shows of the state. */
-  get cpuidState(): { osxsave: boolean; apicEnabled: boolean } {
+  get cpuidState(): CpuidState {
+    const { settings } = this.env;
+    const rulesMonitor = !settings.hasQuirk(Quirk.MISC_ENABLE_NO_MWAIT);
     return {
       osxsave: (this.engine.cr4 & Cr4.OSXSAVE) !== 0n,
       apicEnabled: (this.apicBase & BigInt(ApicBase.ENABLE)) !== 0n,
+      monitor: rulesMonitor ? this.msrs.monitorEnabled : undefined,
+      haltInGuest: (settings.disabledExits & DisableExits.HLT) !== 0,
     };
   }
-  /** IA32_APIC_BASE; without a local APIC what KVM keeps then. */
+  /** IA32_APIC_BASE. */
   get apicBase(): bigint {
-    return this.lapic?.base ?? BigInt(ApicBase.DEFAULT_ADDRESS + (this.isBsp ? ApicBase.BSP : 0));
+    return this.lapic?.base ?? this.#apicBase;
   }
 
   /** Guest TSC now. */
@@ -128,14 +179,7 @@ export class VcpuState implements Runner, XenVcpuHost {
     this.clockUpdate = true;
   }
   sendToLapic(vector: number): void {
-    this.lapic?.accept({
-      vector,
-      deliveryMode: DeliveryMode.FIXED,
-      logical: false,
-      level: true,
-      levelTriggered: false,
-      destination: this.id,
-    });
+    this.lapic?.acceptEdge(vector);
   }
   haltOnce(onWake: () => void): void {
     this.mpState = KvmMpState.HALTED;
@@ -145,12 +189,15 @@ export class VcpuState implements Runner, XenVcpuHost {
     this.yieldRequested = true;
   }
   runDelayNs(): bigint {
-    return BigInt(Math.floor(this.#runDelayNs));
+    const own = BigInt(Math.floor(this.#runDelayNs));
+    return this.hostRunDelay === undefined ? own : own + this.hostRunDelay();
   }
 
   /** HALTED becomes RUNNABLE. */
   endHalt(): void {
     this.mpState = KvmMpState.RUNNABLE;
+    this.stats.haltWakeup++;
+    this.unhalted = false;
     const onWake = this.#onWake;
     this.#onWake = undefined;
     onWake?.();
@@ -172,14 +219,19 @@ export class VcpuState implements Runner, XenVcpuHost {
 
   /** Whether RFLAGS.IF and the interrupt shadow let an external interrupt in. */
   interruptAllowed(): boolean {
-    return (this.engine.rflags & Rflags.IF) !== 0n && this.engine.interruptShadow === 0;
+    return this.engine.interruptFlag && this.engine.interruptShadow === 0;
   }
 
   /** An external interrupt waits, from any source. */
   hasInterrupt(): boolean {
+    if (this.debug.blocksInterrupts) return false;
+    return this.hasOwnInterrupt() || (this.lapic !== undefined && this.xen.pendingVector() !== 0);
+  }
+
+  /** An external interrupt waits that does not come from Xen's level-triggered vector. */
+  hasOwnInterrupt(): boolean {
     if (this.queuedInterrupt >= 0 || this.userInterrupt >= 0) return true;
     if (this.lapic === undefined) return false;
-    if (this.xen.pendingVector() !== 0) return true;
     if (this.env.pic?.output === true && this.lapic.acceptsPic) return true;
     return this.lapic.pendingVector() >= 0;
   }
@@ -191,6 +243,12 @@ export class VcpuState implements Runner, XenVcpuHost {
       this.queuedInterrupt = -1;
       return vector;
     }
+    const vector = this.#chooseInterrupt();
+    if (vector >= 0) this.lastInterrupt = vector;
+    return vector;
+  }
+
+  #chooseInterrupt(): number {
     const xen = this.lapic === undefined ? 0 : this.xen.pendingVector();
     if (xen !== 0) return xen;
     if (this.userInterrupt >= 0) {
@@ -204,6 +262,40 @@ export class VcpuState implements Runner, XenVcpuHost {
     const vector = this.lapic.pendingVector();
     if (vector >= 0) this.lapic.acknowledge(vector);
     return vector;
+  }
+
+  /** An external interrupt that was acknowledged: comes before all others. */
+  queueInterrupt(vector: number): void {
+    this.queuedInterrupt = vector;
+    this.queuedSoft = false;
+    this.lastInterrupt = vector;
+    this.notify();
+  }
+
+  /** An exception that the next entry delivers. */
+  queueException(vector: number, errorCode: number | undefined): void {
+    this.queuedException = { vector, errorCode, pending: true };
+    this.lastException = this.queuedException;
+  }
+
+  /** RIP with the base of CS, outside of 64-bit mode. */
+  linearRip(): bigint {
+    const { engine } = this;
+    if (engine.longMode64) return engine.rip;
+    return BigInt.asUintN(32, engine.segment(SegmentIndex.CS).base + engine.rip);
+  }
+
+  /** The page directory pointers of PAE paging, if that is on. */
+  pdptrs(): readonly [bigint, bigint, bigint, bigint] | undefined {
+    const { cr0, cr3, cr4, efer } = this.engine;
+    if ((cr0 & Cr0.PG) === 0n || (cr4 & Cr4.PAE) === 0n || (efer & Efer.LMA) !== 0n) {
+      return undefined;
+    }
+    const table = this.env.access.read(Number(cr3 & 0xffffffe0n), 32);
+    if (table === undefined) return [0n, 0n, 0n, 0n];
+    const view = new DataView(table.buffer);
+    const entry = (i: number): bigint => view.getBigUint64(i * 8, true);
+    return [entry(0), entry(1), entry(2), entry(3)];
   }
 
   /** Processes INIT and STARTUP messages. */
@@ -231,7 +323,9 @@ export class VcpuState implements Runner, XenVcpuHost {
       signature === undefined ? RESET_SIGNATURE : BigInt(signature),
     );
     this.lapic?.reset(init);
+    this.badState = false;
     this.nmiPending = 0;
+    this.nmiInjected = false;
     this.userInterrupt = -1;
     this.queuedException = undefined;
     this.queuedInterrupt = -1;
@@ -242,14 +336,17 @@ export class VcpuState implements Runner, XenVcpuHost {
     if (!this.clockUpdate) return;
     this.clockUpdate = false;
     const time = this.env.clock.pvclock(this.engine.tscOffset, this.env.tscStable);
-    this.#areas.updateClock(time);
+    this.#areas.updateClock(
+      this.clockStopped ? { ...time, flags: time.flags | Pvclock.FLAG_GUEST_STOPPED } : time,
+    );
+    this.clockStopped = false;
     this.xen.updateClock(time);
   }
 
   // Runner
   canRun(): boolean {
     if (this.kicked || this.ioapicEoi >= 0) return true;
-    if (this.initPending || this.sipiPending) return true;
+    if (this.initPending || this.sipiPending || this.tripleFault) return true;
     if (this.mpState === KvmMpState.RUNNABLE) return true;
     if (this.mpState !== KvmMpState.HALTED) return false;
     return this.xen.deferredTimer || this.wakesFromHalt();
@@ -263,16 +360,32 @@ export class VcpuState implements Runner, XenVcpuHost {
       this.#waitingSinceNs = undefined;
     }
     if (this.env.xen.enabled) this.xen.running();
-    else this.#areas.recordSteal(this.runDelayNs());
+    else this.#areas.recordSteal(() => this.runDelayNs());
   }
   onPreempted(): void {
     this.#waitingSinceNs = this.env.clock.nowNs();
     if (this.env.xen.enabled) this.xen.preempted();
   }
 
+  /** KVM_INTERRUPT would be taken at once: `kvm_run.ready_for_interrupt_injection`. */
+  get readyForInjection(): boolean {
+    if (this.env.irqchip === "kernel") return true;
+    if (this.queuedException !== undefined || this.queuedInterrupt >= 0) return false;
+    if (this.nmiInjected || this.userInterrupt >= 0 || !this.interruptAllowed()) return false;
+    return this.lapic === undefined || this.lapic.acceptsPic;
+  }
+
+  /** Notes CR8 as the guest wrote it; whether it is lower than before. */
+  lowersCr8(): boolean {
+    const before = this.lastCr8;
+    this.lastCr8 = this.engine.cr8;
+    return this.lastCr8 < before;
+  }
+
   /** Something that ends HLT is there. */
   wakesFromHalt(): boolean {
     if (this.nmiPending > 0 && !this.engine.nmiMasked) return true;
+    if (this.unhalted || this.nmiInjected) return true;
     if (this.queuedException !== undefined || this.xen.deferredEvents) return true;
     return this.interruptAllowed() && this.hasInterrupt();
   }
@@ -290,9 +403,16 @@ export class VcpuState implements Runner, XenVcpuHost {
         },
         notify: () => this.#look(),
         raiseNmi: () => this.raiseNmi(),
+        unhalt: () => {
+          this.unhalted = true;
+          this.notify();
+        },
         raiseInit: (vector) => {
-          if (vector === undefined) this.initPending = true;
-          else {
+          if (vector === undefined) {
+            // A STARTUP message that waits is forgotten.
+            this.initPending = true;
+            this.sipiPending = false;
+          } else {
             this.sipiPending = true;
             this.sipiVector = vector;
           }
@@ -307,7 +427,12 @@ export class VcpuState implements Runner, XenVcpuHost {
         },
         softwareEnabled: () => this.xen.lapicEnabled(),
       },
-      { bsp: this.isBsp, directedEoi: env.irqchip === "split" },
+      {
+        bsp: this.isBsp,
+        directedEoi: env.irqchip === "split",
+        lint0Open: env.settings.hasQuirk(Quirk.LINT0_REENABLED),
+        busCycleNs: env.settings.apicBusCycleNs,
+      },
     );
   }
 
@@ -324,8 +449,10 @@ export class VcpuState implements Runner, XenVcpuHost {
       x2apic: this.cpuid.hasX2apic,
       fromHost,
     });
-    if (valid) this.lapic?.setBase(value);
-    return valid;
+    if (!valid) return false;
+    if (this.lapic === undefined) this.#apicBase = value;
+    else this.lapic.setBase(value);
+    return true;
   }
 
   #moveTsc(offset: bigint): void {
@@ -338,10 +465,19 @@ export class VcpuState implements Runner, XenVcpuHost {
     const state = this;
     const { env, engine } = this;
     return new MsrFile({
+      cpuid: this.cpuid,
+      settings: env.settings,
+      pv: this.#makePvMsrs(),
+      get hasRun() {
+        return state.hasRun;
+      },
       engineRead: (index) => engine.readMsr(index),
       engineWrite: (index, value) => engine.writeMsr(index, value),
+      get paging() {
+        return (engine.cr0 & Cr0.PG) !== 0n;
+      },
       readTsc: () => this.readTsc(),
-      writeTsc: (value) => this.#moveTsc(value - env.clock.hostNs()),
+      synchronizeTsc: (value) => this.#moveTsc(env.tsc.write(value)),
       adjustTsc: (delta) => this.#moveTsc(engine.tscOffset + delta),
       apicBase: () => this.apicBase,
       setApicBase: (value, fromHost) => this.setApicBase(value, fromHost),
@@ -349,14 +485,41 @@ export class VcpuState implements Runner, XenVcpuHost {
       apicWrite: (index, value) => this.lapic?.writeMsr(index, value) ?? false,
       tscDeadline: () => this.lapic?.tscDeadline ?? 0n,
       setTscDeadline: (value) => this.lapic?.setTscDeadline(value),
+      hyperv: {
+        read: (index, fromHost) => readHvMsr(this, index, fromHost),
+        write: (index, value, fromHost) => writeHvMsr(this, index, value, fromHost),
+      },
       xenWrite: (index, value) => env.xen.writeMsr(this, index, value),
-      kvmMsrWritten: (index, value) => {
-        if (this.#areas.written(index, value, this.runDelayNs())) this.clockUpdate = true;
-      },
-      get physicalBits() {
-        return state.cpuid.maxPhysicalBits;
-      },
-      isBsp: this.isBsp,
     });
+  }
+
+  #makePvMsrs(): PvMsrs {
+    const { env } = this;
+    return new PvMsrs({
+      hasFeature: (feature) => this.cpuid.hasPvFeature(feature),
+      lapicInKernel: this.lapic !== undefined,
+      hasMemory: (address) =>
+        address < MAX_GPA && env.slots.find(Number(address >> 12n)) !== undefined,
+      get wallClock() {
+        return env.settings.wallClock;
+      },
+      set wallClock(value) {
+        env.settings.wallClock = value;
+      },
+      areaWritten: (index, value) => {
+        if (this.#areas.written(index, value, () => this.runDelayNs())) this.clockUpdate = true;
+      },
+    });
+  }
+
+  /** KVM_VCPU_TSC_OFFSET is set. */
+  setTscOffset(offset: bigint): void {
+    this.env.tsc.setOffset(offset);
+    this.#moveTsc(offset);
+  }
+
+  /** A system time area is registered. */
+  get hasClockArea(): boolean {
+    return this.#areas.hasClock;
   }
 }

@@ -1,13 +1,16 @@
 import {
+  KvmCap,
   type KvmDebugregs,
+  KvmGuestDbg,
+  type KvmGuestDebug,
   KvmMpState,
   type KvmMsrEntry,
   type KvmRegs,
   type KvmSregs,
-  KvmVcpuEvent,
   type KvmVcpuEvents,
+  type KvmX86Mce,
 } from "../abi/kvm/index.js";
-import { type CpuidEntry2, Rflags } from "../abi/x86/index.js";
+import { ApicReg, type CpuidEntry2, Cr0, Cr4, Efer, Exception, Rflags } from "../abi/x86/index.js";
 import {
   type ApicId,
   apicId,
@@ -17,16 +20,27 @@ import {
   type VcpuIndex,
   vcpuIndex,
 } from "../base/index.js";
-import { readRegs, readSregs, validSregs, writeRegs, writeSregs } from "./cpu/regs.js";
+import { TSC_KHZ, tscKhzFits } from "./cpu/clock.js";
+import { sameTable } from "./cpu/cpuid.js";
+import { supportedHvCpuid } from "./cpu/hyperv.js";
+import { canEnter, readRegs, readSregs, validSregs, writeRegs, writeSregs } from "./cpu/regs.js";
+import { deliverPayload, readEvents, writeEvents } from "./cpu/vcpu-events.js";
+import { imageOf, xsaveOf } from "./cpu/xsave.js";
 import { refuse } from "./error.js";
 import type { VcpuExit } from "./exits.js";
 import { finishInstruction } from "./run/entry.js";
 import { completeExit } from "./run/exits.js";
+import type { Statistic } from "./stats.js";
 import type { VcpuState } from "./vcpu-state.js";
 import type { VcpuXen } from "./xen-api.js";
 
-const KNOWN_EVENT_FLAGS =
-  KvmVcpuEvent.VALID_NMI_PENDING | KvmVcpuEvent.VALID_SIPI_VECTOR | KvmVcpuEvent.VALID_SHADOW;
+/** Takes the exit of a run() that has no promise yet: the caller finds it in `pendingExit`. */
+const beforePromise = (): void => undefined;
+
+/** CR8 has four bits; KVM_SET_SREGS ignores more. */
+const MAX_CR8 = 15n;
+
+const { AP_RESET_HOLD } = KvmMpState;
 
 /** A virtual processor: what `ioctl` on a vCPU file descriptor does, with types. */
 export class Vcpu {
@@ -37,6 +51,8 @@ export class Vcpu {
   /** KVM_XEN_VCPU_SET_ATTR and GET_ATTR. */
   readonly xen: VcpuXen;
   readonly #state: VcpuState;
+  /** The run() that is under way, or was last. */
+  #running: Promise<VcpuExit> | undefined;
 
   constructor(state: VcpuState) {
     this.#state = state;
@@ -51,20 +67,45 @@ export class Vcpu {
    * Rejects only when this library has a defect; the VM is stopped then.
    */
   run(): Promise<VcpuExit> {
+    try {
+      const exit = this.runNow();
+      return exit instanceof Promise ? exit : Promise.resolve(exit);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * As {@link run}, but an exit that comes at once is returned as it is. That happens when the client
+   * has just handled the last exit of this vCPU and the vCPU's slice is not over. Throws where
+   * run() rejects.
+   */
+  runNow(): VcpuExit | Promise<VcpuExit> {
     const state = this.#state;
-    assert(state.resolve === undefined, "Vcpu.run: called while the vCPU runs");
+    if (state.resolve !== undefined) {
+      // As with the kernel's lock of the vCPU: who comes second waits for the first to leave.
+      assert(this.#running !== undefined, "Vcpu.run: called from inside of its own turn");
+      return this.#running.then(() => this.run());
+    }
     state.hasRun = true;
     if (state.immediateExit) {
-      const exit = finishInstruction(state);
-      if (exit.kind === "intr" && state.xen.deferredEvents) state.xen.processDeferred();
-      return Promise.resolve(exit);
+      // Deferred events stay deferred: the kernel looks at them after an entry only.
+      return finishInstruction(state);
     }
     completeExit(state);
-    return new Promise((resolve, reject) => {
+    state.resolve = beforePromise;
+    const turn = state.env.scheduler.again(state);
+    return turn === "exited" ? (state.pendingExit as VcpuExit) : this.#wait(turn === undefined);
+  }
+
+  #wait(isNew: boolean): Promise<VcpuExit> {
+    const state = this.#state;
+    this.#running = new Promise((resolve, reject) => {
       state.resolve = resolve;
       state.reject = reject;
-      state.env.scheduler.add(state);
+      if (isNew) state.env.scheduler.add(state);
     });
+    return this.#running;
   }
 
   /** Makes a run() that is under way resolve with "intr" at its next chance; else does nothing. */
@@ -75,6 +116,14 @@ export class Vcpu {
     state.env.scheduler.wake();
   }
 
+  /**
+   * How long the client's thread has waited for a processor, nanoseconds. It counts as stolen from
+   * the guest: Xen's runnable time, KVM's steal time.
+   */
+  set hostRunDelay(delayNs: () => bigint) {
+    this.#state.hostRunDelay = delayNs;
+  }
+
   /** `kvm_run.immediate_exit`: run() only completes the last exit. */
   get immediateExit(): boolean {
     return this.#state.immediateExit;
@@ -83,14 +132,27 @@ export class Vcpu {
     this.#state.immediateExit = value;
   }
 
-  /** `kvm_run.request_interrupt_window`, for VMs without an in-kernel local APIC. */
+  /** `kvm_run.request_interrupt_window`, for VMs without an in-kernel PIC. */
   set requestInterruptWindow(value: boolean) {
     this.#state.requestInterruptWindow = value;
   }
 
-  /** `kvm_run.ready_for_interrupt_injection`. */
+  /** `kvm_run.ready_for_interrupt_injection`: always with the PIC in the kernel. */
   get readyForInterruptInjection(): boolean {
-    return this.#state.interruptAllowed() && !this.#state.hasInterrupt();
+    return this.#state.readyForInjection;
+  }
+
+  /** `kvm_run.cr8`: the task priority. Setting it is for VMs without an in-kernel local APIC. */
+  get cr8(): number {
+    return this.#state.engine.cr8;
+  }
+  set cr8(value: number) {
+    this.#state.engine.cr8 = value;
+  }
+
+  /** `kvm_run.apic_base`: IA32_APIC_BASE. */
+  get apicBase(): bigint {
+    return this.#state.apicBase;
   }
 
   /** Instructions retired since the vCPU was made. */
@@ -105,16 +167,19 @@ export class Vcpu {
 
   /** KVM_SET_REGS. */
   setRegs(regs: KvmRegs): void {
-    this.#state.queuedException = undefined;
-    writeRegs(this.#state.engine, regs);
+    const state = this.#state;
+    // An exception whose delivery was interrupted stays.
+    if (state.queuedException?.pending === true) state.queuedException = undefined;
+    writeRegs(state.engine, regs);
+    state.debug.rebase(state.linearRip());
   }
 
   /** KVM_GET_SREGS. */
   getSregs(): KvmSregs {
     const state = this.#state;
     const bitmap: [bigint, bigint, bigint, bigint] = [0n, 0n, 0n, 0n];
-    const waiting = state.queuedInterrupt >= 0 ? state.queuedInterrupt : state.userInterrupt;
-    if (waiting >= 0) bitmap[waiting >> 6] = 1n << BigInt(waiting & 63);
+    const waiting = state.queuedInterrupt;
+    if (waiting >= 0 && !state.queuedSoft) bitmap[waiting >> 6] = 1n << BigInt(waiting & 63);
     return {
       ...readSregs(state.engine),
       cr8: BigInt(state.engine.cr8),
@@ -126,19 +191,48 @@ export class Vcpu {
   /** KVM_SET_SREGS. @throws KvmError EINVAL for registers that cannot be entered together. */
   setSregs(sregs: KvmSregs): void {
     const state = this.#state;
-    if (!validSregs(sregs)) refuse("EINVAL", "control registers");
+    this.#putSregs(sregs);
+    const waiting = sregs.interruptBitmap.findIndex((word) => word !== 0n);
+    if (waiting < 0) return;
+    const word = sregs.interruptBitmap[waiting] as bigint;
+    let bit = 0;
+    while (((word >> BigInt(bit)) & 1n) === 0n) bit++;
+    state.queueInterrupt(waiting * 64 + bit);
+  }
+
+  /**
+   * KVM_GET_SREGS2: with the page directory pointers that PAE paging uses, which this library
+   * reads from memory when CR3 is loaded. Undefined in other modes.
+   */
+  getPdptrs(): readonly [bigint, bigint, bigint, bigint] | undefined {
+    return this.#state.pdptrs();
+  }
+
+  /**
+   * KVM_SET_SREGS2: without the waiting interrupt. `pdptrs` are only there with PAE paging; they
+   * are taken from memory all the same. @throws KvmError EINVAL as {@link setSregs}, or for pdptrs
+   * in another mode.
+   */
+  setSregs2(sregs: KvmSregs, pdptrs?: readonly bigint[]): void {
+    const pae = (sregs.cr0 & Cr0.PG) !== 0n && (sregs.cr4 & Cr4.PAE) !== 0n;
+    const legacy = pae && (sregs.efer & Efer.LMA) === 0n;
+    if (pdptrs !== undefined && !legacy) refuse("EINVAL", "PDPTRs without PAE paging");
+    this.#putSregs(sregs);
+  }
+
+  #putSregs(sregs: KvmSregs): void {
+    const state = this.#state;
+    if (!validSregs(sregs, state.cpuid)) refuse("EINVAL", "control registers");
     if (!state.setApicBase(sregs.apicBase, true)) refuse("EINVAL", "IA32_APIC_BASE");
     writeSregs(state.engine, sregs);
-    state.engine.cr8 = Number(sregs.cr8 & 15n);
-    state.lapic?.setCr8(state.engine.cr8);
-    for (const [word, bits] of sregs.interruptBitmap.entries()) {
-      for (let bit = 0; bit < 64; bit++) {
-        if (((bits >> BigInt(bit)) & 1n) !== 0n) state.queuedInterrupt = word * 64 + bit;
-      }
+    state.badState = !canEnter(sregs);
+    if (sregs.cr8 <= MAX_CR8) {
+      state.engine.cr8 = Number(sregs.cr8);
+      state.lapic?.setCr8(state.engine.cr8);
     }
     // A client that resets a halted boot processor need not set its MP state.
     const atReset = state.engine.rip === 0xfff0n && sregs.cs.base === 0xffff0000n;
-    if (state.isBsp && atReset && sregs.cs.selector === 0xf000 && (sregs.cr0 & 1n) === 0n) {
+    if (state.isBsp && atReset && sregs.cs.selector === 0xf000 && (sregs.cr0 & Cr0.PE) === 0n) {
       state.mpState = KvmMpState.RUNNABLE;
     }
   }
@@ -170,10 +264,15 @@ export class Vcpu {
    */
   setCpuid2(entries: readonly CpuidEntry2[]): void {
     const state = this.#state;
-    if (state.hasRun && !sameTable(entries, state.cpuid.get(state.cpuidState))) {
+    if (state.hasRun && !sameTable(entries, state.cpuid.get(state.cpuidState), state.cpuidState)) {
       refuse("EINVAL", "CPUID cannot change after the vCPU ran");
     }
     state.cpuid.set(entries);
+  }
+
+  /** KVM_SET_CPUID: as {@link setCpuid2}, for entries without an index. */
+  setCpuid(entries: readonly Omit<CpuidEntry2, "index" | "flags">[]): void {
+    this.setCpuid2(entries.map((entry) => ({ ...entry, index: 0, flags: 0 })));
   }
 
   /** KVM_GET_CPUID2. */
@@ -181,16 +280,25 @@ export class Vcpu {
     return this.#state.cpuid.get(this.#state.cpuidState);
   }
 
-  /** KVM_GET_MP_STATE. Events that wait for a run() to be processed are processed first. */
+  /** KVM_GET_SUPPORTED_HV_CPUID of a vCPU: the same as the system's. */
+  getSupportedHvCpuid(): CpuidEntry2[] {
+    return supportedHvCpuid();
+  }
+
+  /** KVM_GET_MP_STATE. INIT and STARTUP messages that wait for a run() are processed first. */
   getMpState(): number {
-    this.#state.acceptApicEvents();
-    return this.#state.mpState;
+    const state = this.#state;
+    state.acceptApicEvents();
+    const halted = state.mpState === KvmMpState.HALTED || state.mpState === AP_RESET_HOLD;
+    return halted && state.unhalted ? KvmMpState.RUNNABLE : state.mpState;
   }
 
   /** KVM_SET_MP_STATE. @throws KvmError EINVAL without a local APIC unless RUNNABLE, or unknown. */
   setMpState(mpState: number): void {
     const state = this.#state;
-    if (mpState < 0 || mpState > KvmMpState.SIPI_RECEIVED) refuse("EINVAL", "MP state");
+    if (mpState > KvmMpState.SIPI_RECEIVED && mpState !== AP_RESET_HOLD) {
+      refuse("EINVAL", "MP state");
+    }
     if (state.lapic === undefined && mpState !== KvmMpState.RUNNABLE) refuse("EINVAL", "MP state");
     if (mpState === KvmMpState.SIPI_RECEIVED) {
       state.mpState = KvmMpState.INIT_RECEIVED;
@@ -201,64 +309,34 @@ export class Vcpu {
 
   /** KVM_GET_LAPIC: 1024 bytes. @throws KvmError EINVAL without a local APIC. */
   getLapic(): Uint8Array {
-    return (this.#state.lapic ?? refuse("EINVAL", "no local APIC in the kernel")).save();
+    const { lapic, env } = this.#state;
+    const image = (lapic ?? refuse("EINVAL", "no local APIC in the kernel")).save();
+    if (env.settings.x2apicFormat && lapic?.x2apic) put32(image, ApicReg.ID, this.id);
+    return image;
   }
 
-  /** KVM_SET_LAPIC. @throws KvmError EINVAL without a local APIC, or fewer than 1024 bytes. */
+  /**
+   * KVM_SET_LAPIC. @throws KvmError EINVAL without a local APIC, fewer than 1024 bytes, or, with
+   * 32-bit ids enabled, another id than the vCPU's.
+   */
   setLapic(image: Uint8Array): void {
-    const lapic = this.#state.lapic ?? refuse("EINVAL", "no local APIC in the kernel");
+    const { lapic, env } = this.#state;
+    if (lapic === undefined) refuse("EINVAL", "no local APIC in the kernel");
     if (image.length < 1024) refuse("EINVAL", "local APIC image");
+    if (env.settings.x2apicFormat && lapic.x2apic && get32(image, ApicReg.ID) !== this.id) {
+      refuse("EINVAL", "x2APIC id");
+    }
     lapic.restore(image);
   }
 
   /** KVM_GET_VCPU_EVENTS. */
   getVcpuEvents(): KvmVcpuEvents {
-    const state = this.#state;
-    const exception = state.queuedException;
-    return {
-      exception: {
-        injected: exception !== undefined,
-        nr: exception?.vector ?? 0,
-        hasErrorCode: exception?.errorCode !== undefined,
-        errorCode: exception?.errorCode ?? 0,
-      },
-      interrupt: {
-        injected: state.queuedInterrupt >= 0,
-        nr: Math.max(0, state.queuedInterrupt),
-        soft: false,
-        shadow: state.engine.interruptShadow,
-      },
-      nmi: { injected: false, pending: state.nmiPending, masked: state.engine.nmiMasked },
-      sipiVector: state.sipiVector,
-      flags: KvmVcpuEvent.VALID_NMI_PENDING | KvmVcpuEvent.VALID_SHADOW,
-    };
+    return readEvents(this.#state);
   }
 
-  /** KVM_SET_VCPU_EVENTS. @throws KvmError EINVAL for unknown flags or an impossible exception. */
+  /** KVM_SET_VCPU_EVENTS. @throws KvmError EINVAL: see {@link writeEvents}. */
   setVcpuEvents(events: KvmVcpuEvents): void {
-    const state = this.#state;
-    if ((events.flags & ~KNOWN_EVENT_FLAGS) !== 0) refuse("EINVAL", "event flags");
-    const { exception, interrupt, nmi } = events;
-    if (exception.injected && (exception.nr > 31 || exception.nr === 2)) {
-      refuse("EINVAL", "exception number");
-    }
-    state.queuedException = exception.injected
-      ? {
-          vector: exception.nr,
-          errorCode: exception.hasErrorCode ? exception.errorCode : undefined,
-        }
-      : undefined;
-    state.queuedInterrupt = interrupt.injected ? interrupt.nr & 0xff : -1;
-    if ((events.flags & KvmVcpuEvent.VALID_SHADOW) !== 0) {
-      state.engine.interruptShadow =
-        (interrupt.shadow & 3) === 3 ? 2 : ((interrupt.shadow & 3) as 0 | 1 | 2);
-    }
-    if ((events.flags & KvmVcpuEvent.VALID_NMI_PENDING) !== 0) {
-      state.nmiPending = Math.min(2, nmi.pending);
-    }
-    if (nmi.injected) state.nmiPending = Math.max(1, state.nmiPending);
-    state.engine.nmiMasked = nmi.masked;
-    if ((events.flags & KvmVcpuEvent.VALID_SIPI_VECTOR) !== 0) state.sipiVector = events.sipiVector;
+    writeEvents(this.#state, events);
   }
 
   /** The 512-byte FXSAVE image: KVM_GET_FPU and the legacy part of KVM_GET_XSAVE. */
@@ -274,20 +352,14 @@ export class Vcpu {
     this.#state.engine.setFpu(image.slice(0, 512));
   }
 
-  /** KVM_GET_XSAVE: 4096 bytes, standard form, x87 and SSE. */
+  /** KVM_GET_XSAVE and KVM_GET_XSAVE2: 4096 bytes, standard form, x87 and SSE. */
   getXsave(): Uint8Array {
-    const area = new Uint8Array(4096);
-    area.set(this.#state.engine.fpu());
-    area[512] = 3;
-    return area;
+    return xsaveOf(this.#state.engine.fpu());
   }
 
-  /** KVM_SET_XSAVE. @throws KvmError EINVAL for components that are not supported. */
+  /** KVM_SET_XSAVE. @throws KvmError EINVAL for components that are not supported, bad headers. */
   setXsave(area: Uint8Array): void {
-    if (area.length < 576) refuse("EINVAL", "XSAVE area");
-    const present = new DataView(area.buffer, area.byteOffset).getBigUint64(512, true);
-    if ((present & ~3n) !== 0n) refuse("EINVAL", "XSAVE components");
-    this.setFpu(area.subarray(0, 512));
+    this.#state.engine.setFpu(imageOf(area));
   }
 
   /** KVM_GET_XCRS: XCR0. */
@@ -295,15 +367,17 @@ export class Vcpu {
     return this.#state.engine.xcr0;
   }
 
-  /** KVM_SET_XCRS. @throws KvmError EINVAL unless x87, or x87 and SSE. */
+  /** KVM_SET_XCRS. @throws KvmError EINVAL without x87, or with more than CPUID leaf 0xd names. */
   setXcr0(value: bigint): void {
-    if (value !== 1n && value !== 3n) refuse("EINVAL", "XCR0");
+    const allowed = this.#state.cpuid.xcr0 | 1n;
+    if ((value & 1n) === 0n || (value & ~allowed) !== 0n) refuse("EINVAL", "XCR0");
     this.#state.engine.xcr0 = value;
   }
 
   /** KVM_GET_DEBUGREGS. */
   getDebugregs(): KvmDebugregs {
-    const { engine } = this.#state;
+    const { engine, env } = this.#state;
+    if (!env.settings.exceptionPayload) deliverPayload(this.#state);
     return {
       db: [engine.dr(0), engine.dr(1), engine.dr(2), engine.dr(3)],
       dr6: engine.dr(6),
@@ -327,8 +401,12 @@ export class Vcpu {
   interrupt(vector: number): void {
     const state = this.#state;
     if (vector < 0 || vector > 255) refuse("EINVAL", "interrupt vector");
+    if (state.lapic === undefined) {
+      state.queueInterrupt(vector);
+      return;
+    }
     if (state.env.irqchip === "kernel") refuse("ENXIO", "the PIC is in the kernel");
-    if (state.lapic !== undefined && state.userInterrupt >= 0) refuse("EEXIST", "interrupt waits");
+    if (state.userInterrupt >= 0) refuse("EEXIST", "interrupt waits");
     state.userInterrupt = vector;
     state.notify();
   }
@@ -336,6 +414,93 @@ export class Vcpu {
   /** KVM_NMI. */
   nmi(): void {
     this.#state.raiseNmi();
+  }
+
+  /** KVM_X86_SETUP_MCE: MCG_CAP. @throws KvmError EINVAL banks or bits that do not exist. */
+  setupMce(mcgCap: bigint): void {
+    this.#state.msrs.mce.setUp(mcgCap);
+  }
+
+  /** KVM_X86_SET_MCE: an error in a machine check bank. @throws KvmError EINVAL bank or status. */
+  setMce(mce: KvmX86Mce): void {
+    const state = this.#state;
+    const outcome = state.msrs.mce.raise(mce, (state.engine.cr4 & Cr4.MCE) !== 0n);
+    if (outcome === "exception") state.queueException(Exception.MC, undefined);
+    else if (outcome === "triple-fault") state.tripleFault = true;
+    state.env.scheduler.wake();
+  }
+
+  /** KVM_SET_GUEST_DEBUG. @throws KvmError EBUSY when an exception to inject is in the way. */
+  setGuestDebug(request: KvmGuestDebug): void {
+    const state = this.#state;
+    const inject = request.control & (KvmGuestDbg.INJECT_DB | KvmGuestDbg.INJECT_BP);
+    if (inject !== 0) {
+      if (state.queuedException?.pending === true) refuse("EBUSY", "an exception waits");
+      const db = (inject & KvmGuestDbg.INJECT_DB) !== 0;
+      state.queueException(db ? Exception.DB : Exception.BP, undefined);
+    }
+    state.debug.set(request);
+    state.debug.rebase(state.linearRip());
+  }
+
+  /** KVM_KVMCLOCK_CTRL: tells the guest it was stopped. @throws KvmError EINVAL without kvmclock. */
+  kvmclockCtrl(): void {
+    const state = this.#state;
+    if (!state.hasClockArea) refuse("EINVAL", "no kvmclock area");
+    state.clockStopped = true;
+    state.clockUpdate = true;
+  }
+
+  /** KVM_GET_TSC_KHZ. */
+  get tscKhz(): number {
+    return this.#state.tscKhz;
+  }
+
+  /**
+   * KVM_SET_TSC_KHZ; 0 means the host's. @throws KvmError EINVAL: there is no scaling, so only
+   * frequencies within 250 ppm of the host's are taken.
+   */
+  setTscKhz(khz: number): void {
+    const wanted = khz === 0 ? TSC_KHZ : khz;
+    if (!tscKhzFits(wanted)) refuse("EINVAL", "no TSC scaling");
+    this.#state.tscKhz = wanted;
+  }
+
+  /** Attribute KVM_VCPU_TSC_OFFSET of group KVM_VCPU_TSC_CTRL: guest minus host TSC, u64. */
+  get tscOffset(): bigint {
+    return BigInt.asUintN(64, this.#state.engine.tscOffset);
+  }
+  set tscOffset(offset: bigint) {
+    this.#state.setTscOffset(offset);
+  }
+
+  /**
+   * KVM_ENABLE_CAP on the vCPU: ENFORCE_PV_FEATURE_CPUID.
+   * @throws KvmError EINVAL for others; Linux also has those of Hyper-V.
+   */
+  enableCap(cap: number, args: readonly (number | bigint)[] = []): void {
+    if (cap !== KvmCap.ENFORCE_PV_FEATURE_CPUID) refuse("EINVAL", "capability of a vCPU");
+    this.#state.cpuid.enforcePvFeatures = BigInt(args[0] ?? 0) !== 0n;
+  }
+
+  /**
+   * KVM_PRE_FAULT_MEMORY: nothing has to be prepared, but the range is checked.
+   * @returns the bytes at its start that have memory. @throws KvmError EINVAL, ENOENT for none.
+   */
+  preFaultMemory(range: { gpa: bigint; size: bigint; flags: bigint }): bigint {
+    const { gpa, size, flags } = range;
+    if (flags !== 0n) refuse("EINVAL", "flags");
+    const unaligned = ((gpa | size) & 0xfffn) !== 0n;
+    if (unaligned || size === 0n || gpa + size >= 1n << 64n) refuse("EINVAL", "range");
+    const done = this.#state.env.slots.backedBytes(gpa, size);
+    if (done === 0n) refuse("ENOENT", "no memory");
+    return done;
+  }
+
+  /** KVM_GET_STATS_FD: what was counted. */
+  statistics(): Statistic[] {
+    const { stats, mpState, resolve } = this.#state;
+    return stats.list(mpState === KvmMpState.HALTED && resolve !== undefined);
   }
 
   /** KVM_TRANSLATE: the guest-physical address behind a virtual one, undefined when not mapped. */
@@ -349,19 +514,8 @@ export class Vcpu {
   }
 }
 
-function sameTable(a: readonly CpuidEntry2[], b: readonly CpuidEntry2[]): boolean {
-  if (a.length !== b.length) return false;
-  return a.every((entry, i) => {
-    const other = b[i];
-    return (
-      other !== undefined &&
-      entry.function === other.function &&
-      entry.index === other.index &&
-      entry.flags === other.flags &&
-      entry.eax === other.eax &&
-      entry.ebx === other.ebx &&
-      entry.ecx === other.ecx &&
-      entry.edx === other.edx
-    );
-  });
-}
+const get32 = (bytes: Uint8Array, at: number): number =>
+  new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, true);
+
+const put32 = (bytes: Uint8Array, at: number, value: number): void =>
+  new DataView(bytes.buffer, bytes.byteOffset).setUint32(at, value, true);

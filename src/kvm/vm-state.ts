@@ -1,7 +1,10 @@
 import type { EngineVm } from "../engine/bridge/port.js";
 import type { Clock, Timers } from "../ports/index.js";
 import { VmClock } from "./cpu/clock.js";
+import { TscSync } from "./cpu/tsc-sync.js";
 import type { XenFactory, XenVmHooks, XenVmHost } from "./hooks.js";
+import { CoalescedRing } from "./io/coalesced.js";
+import { Ioeventfds } from "./io/ioeventfd.js";
 import { ApicBus, type ApicMessage } from "./irq/apic-bus.js";
 import { Ioapic, IrqSource } from "./irq/ioapic.js";
 import { PicPair } from "./irq/pic.js";
@@ -13,11 +16,13 @@ import type { EventLoop } from "./run/event-loop.js";
 import { Scheduler } from "./run/scheduler.js";
 import type { VcpuEnv } from "./vcpu-env.js";
 import type { VcpuState } from "./vcpu-state.js";
+import { VmSettings } from "./vm-settings.js";
 
 /** Everything KVM keeps of one VM; `vm.ts` is what clients see. */
 export class VmState implements VcpuEnv, XenVmHost {
   readonly engine: EngineVm;
   readonly clock: VmClock;
+  readonly tsc: TscSync;
   readonly slots: MemorySlots;
   readonly access: GuestAccess;
   readonly bus = new ApicBus();
@@ -25,11 +30,13 @@ export class VmState implements VcpuEnv, XenVmHost {
   readonly routing: GsiRouting;
   readonly xen: XenVmHooks;
   readonly vcpus: VcpuState[] = [];
+  readonly settings = new VmSettings();
+  readonly coalesced = new CoalescedRing();
+  readonly ioeventfds = new Ioeventfds();
   irqchip: IrqchipMode = "none";
   ioapic: Ioapic | undefined;
   pic: PicPair | undefined;
   pit: Pit | undefined;
-  bspId = 0;
   /** Hears of pins whose level interrupt was ended, for irqfds that resample. */
   onPinEoi: (pin: number) => void = () => undefined;
 
@@ -40,6 +47,7 @@ export class VmState implements VcpuEnv, XenVmHost {
   ) {
     this.engine = engine;
     this.clock = new VmClock(ports.clock, ports.timers);
+    this.tsc = new TscSync(this.clock);
     this.slots = new MemorySlots(engine);
     this.access = new GuestAccess(this.slots);
     this.scheduler = new Scheduler(this.clock, ports.loop, (error) => {
@@ -59,6 +67,10 @@ export class VmState implements VcpuEnv, XenVmHost {
     engine.setTsc(
       ports.clock.virtual === undefined ? () => this.clock.clock.monotonicNs() : "instructions",
     );
+  }
+
+  get bspId(): number {
+    return this.settings.bspId;
   }
 
   /** All TSCs have the same offset. */
@@ -81,23 +93,35 @@ export class VmState implements VcpuEnv, XenVmHost {
     this.irqchip = mode;
     if (mode === "kernel") {
       this.ioapic = new Ioapic(this.bus, (pin) => this.onPinEoi(pin));
-      this.pic = new PicPair(() => {
-        for (const vcpu of this.vcpus) vcpu.notify();
-      });
+      this.pic = new PicPair(
+        () => {
+          for (const vcpu of this.vcpus) vcpu.notify();
+        },
+        () => this.vcpus.some((vcpu) => vcpu.lapic?.acceptsPic === true),
+      );
     }
     this.routing.init(mode);
   }
 
   /** Makes the 8254. */
-  createPit(): void {
-    this.pit = new Pit(this.clock, (level) => {
-      this.routing.setLevel(0, IrqSource.PIT, level);
-    });
+  createPit(flags: number): void {
+    this.pit = new Pit(
+      this.clock,
+      (level) => {
+        this.routing.setLevel(0, IrqSource.PIT, level);
+      },
+      flags,
+    );
   }
 
   /** Stops everything; the state is not used afterwards. */
   close(): void {
     this.scheduler.close();
+    for (const vcpu of this.vcpus) {
+      // A turn under way, in which someone closes the VM, ends soon and resolves nothing.
+      vcpu.resolve = undefined;
+      vcpu.kicked = true;
+    }
     this.pit?.close();
     for (const vcpu of this.vcpus) vcpu.lapic?.reset(false);
     this.xen.close();

@@ -1,26 +1,39 @@
 import {
-  KvmCap,
+  KVM_PIT_SPEAKER_DUMMY,
   type KvmClockData,
+  type KvmCoalescedZone,
   type KvmIrqRoutingEntry,
   KvmLimit,
   type KvmMsi,
+  type KvmPicState,
+  type KvmPitState2,
   type KvmUserspaceMemoryRegion,
 } from "../abi/kvm/index.js";
 import type { ApicId, Hva } from "../base/index.js";
+import { EngineLimit } from "../engine/bridge/port.js";
 import type { LinearMemory } from "../memory/index.js";
+import { TSC_KHZ } from "./cpu/clock.js";
+import { type KvmMsrFilter, MsrFilter } from "./cpu/msr-filter.js";
 import { refuse } from "./error.js";
 import type { EventFd } from "./event-fd.js";
+import type { KvmIoeventfd } from "./io/ioeventfd.js";
 import { type IoapicState, IrqSource } from "./irq/ioapic.js";
 import { Irqfds } from "./irq/irqfd.js";
 import { msiMessage } from "./irq/routing.js";
+import type { KvmClearDirtyLog } from "./memory/slots.js";
 import { turn } from "./run/entry.js";
+import type { Statistic } from "./stats.js";
 import { Vcpu } from "./vcpu.js";
 import { VcpuState } from "./vcpu-state.js";
+import { enableVmCap } from "./vm-settings.js";
 import type { VmState } from "./vm-state.js";
 import type { VmXen } from "./xen-api.js";
 
-/** Flags of KVM_CAP_X2APIC_API: 32-bit ids in MSIs; no 8-bit broadcast in x2APIC mode. */
-const X2APIC_API_FLAGS = 3;
+/** The highest address that KVM_SET_TSS_ADDR takes: three pages below 4 GiB. */
+const MAX_TSS_ADDR = 0xffffd000n;
+
+/** `KVM_MIN_ALLOC_MMU_PAGES`. */
+const MIN_MMU_PAGES = 64n;
 
 /** A virtual machine: what `ioctl` on a VM file descriptor does, with types. */
 export class Vm {
@@ -48,14 +61,40 @@ export class Vm {
     return this.#checkExtension(cap);
   }
 
-  /** KVM_SET_USER_MEMORY_REGION. @throws KvmError EINVAL, EEXIST, ENOMEM. */
+  /**
+   * KVM_SET_USER_MEMORY_REGION, and KVM_SET_USER_MEMORY_REGION2, whose guest_memfd is not there.
+   * @throws KvmError EINVAL, EEXIST, ENOMEM.
+   */
   setUserMemoryRegion(region: KvmUserspaceMemoryRegion): void {
     this.#state.slots.set(region);
   }
 
-  /** KVM_GET_DIRTY_LOG: one bit per page, cleared by reading. @throws KvmError EINVAL, ENOENT. */
+  /**
+   * KVM_GET_DIRTY_LOG: one bit per page, cleared by reading unless
+   * KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is enabled. @throws KvmError EINVAL, ENOENT.
+   */
   getDirtyLog(slot: number): Uint8Array {
     return this.#state.slots.takeDirtyLog(slot);
+  }
+
+  /** KVM_CLEAR_DIRTY_LOG. @throws KvmError EINVAL, ENOENT. */
+  clearDirtyLog(log: KvmClearDirtyLog): void {
+    this.#state.slots.clearDirtyLog(log);
+  }
+
+  /** KVM_SET_NR_MMU_PAGES: has no effect. @throws KvmError EINVAL below 64. */
+  setNrMmuPages(pages: bigint): void {
+    if (pages < MIN_MMU_PAGES) refuse("EINVAL", "MMU pages");
+  }
+
+  /** KVM_SET_TSS_ADDR: Intel's; has no effect. @throws KvmError EINVAL too high. */
+  setTssAddr(address: bigint): void {
+    if (address > MAX_TSS_ADDR) refuse("EINVAL", "TSS address");
+  }
+
+  /** KVM_SET_IDENTITY_MAP_ADDR: Intel's; has no effect. @throws KvmError EINVAL with vCPUs. */
+  setIdentityMapAddr(_address: bigint): void {
+    if (this.#state.vcpus.length > 0) refuse("EINVAL", "vCPUs exist");
   }
 
   /**
@@ -74,54 +113,128 @@ export class Vm {
     this.#state.createIrqchip("kernel");
   }
 
-  /** KVM_CREATE_PIT2. @throws KvmError EEXIST; ENOENT without an in-kernel PIC. */
-  createPit2(): void {
+  /**
+   * KVM_CREATE_PIT2. KVM_CREATE_PIT is the same with KVM_PIT_SPEAKER_DUMMY, which brings port 0x61.
+   * @throws KvmError EEXIST; ENOENT without an in-kernel PIC.
+   */
+  createPit2(flags: number = KVM_PIT_SPEAKER_DUMMY): void {
     if (this.#state.pit !== undefined) refuse("EEXIST", "PIT exists");
     if (this.#state.pic === undefined) refuse("ENOENT", "no PIC in the kernel");
-    this.#state.createPit();
+    this.#state.createPit(flags);
+  }
+
+  /** KVM_GET_PIT2, and without the flags KVM_GET_PIT. @throws KvmError ENXIO without a PIT. */
+  getPit2(): KvmPitState2 {
+    return (this.#state.pit ?? refuse("ENXIO", "no PIT")).save();
+  }
+
+  /** KVM_SET_PIT2: the counters start anew. @throws KvmError ENXIO without a PIT. */
+  setPit2(state: KvmPitState2): void {
+    (this.#state.pit ?? refuse("ENXIO", "no PIT")).restore(state.channels, state.flags);
+  }
+
+  /** KVM_SET_PIT: as {@link setPit2}, the flags stay. @throws KvmError ENXIO without a PIT. */
+  setPit(channels: KvmPitState2["channels"]): void {
+    (this.#state.pit ?? refuse("ENXIO", "no PIT")).restore(channels);
   }
 
   /**
-   * KVM_ENABLE_CAP on the VM: SPLIT_IRQCHIP {pins}, X2APIC_API {flags}, DISABLE_QUIRKS {mask}.
-   * @throws KvmError EINVAL for others and for bad arguments; EEXIST.
+   * KVM_REINJECT_CONTROL: whether ticks a guest missed come later. Here they never do.
+   * @throws KvmError ENXIO without a PIT.
    */
-  enableCap(cap: number, args: readonly number[] = []): void {
-    const value = args[0] ?? 0;
-    switch (cap) {
-      case KvmCap.SPLIT_IRQCHIP:
-        if (value > KvmLimit.MAX_RESERVED_IOAPIC_PINS) refuse("EINVAL", "IOAPIC pins");
-        if (this.#state.irqchip !== "none") refuse("EEXIST", "interrupt controllers exist");
-        if (this.#state.vcpus.length > 0) {
-          refuse("EINVAL", "interrupt controllers come before vCPUs");
-        }
-        this.#state.createIrqchip("split");
-        return;
-      case KvmCap.X2APIC_API:
-        if ((value & ~X2APIC_API_FLAGS) !== 0) refuse("EINVAL", "X2APIC_API flags");
-        if ((value & 1) !== 0) this.#state.routing.x2apicFormat = true;
-        return;
-      case KvmCap.DISABLE_QUIRKS:
-        return;
-      default:
-        refuse("EINVAL", `capability ${cap} cannot be enabled`);
-    }
+  reinjectControl(pitReinject: boolean): void {
+    (this.#state.pit ?? refuse("ENXIO", "no PIT")).reinject = pitReinject;
   }
 
-  /** KVM_SET_BOOT_CPU_ID. @throws KvmError EBUSY after a vCPU exists. */
+  /**
+   * KVM_ENABLE_CAP on the VM; `args` are u64. See `KvmCap`: DISABLE_QUIRKS, DISABLE_QUIRKS2,
+   * SPLIT_IRQCHIP, X2APIC_API, X86_DISABLE_EXITS, MSR_PLATFORM_INFO, EXCEPTION_PAYLOAD,
+   * X86_TRIPLE_FAULT_EVENT, X86_USER_SPACE_MSR, EXIT_HYPERCALL, MANUAL_DIRTY_LOG_PROTECT2, HALT_POLL,
+   * VM_DISABLE_NX_HUGE_PAGES, MAX_VCPU_ID, X86_APIC_BUS_CYCLES_NS.
+   * @throws KvmError EINVAL for others, for bad arguments, or too late; EEXIST, ENXIO.
+   */
+  enableCap(cap: number, args: readonly (number | bigint)[] = []): void {
+    const state = this.#state;
+    const { settings } = state;
+    enableVmCap(
+      {
+        settings,
+        vcpuCount: state.vcpus.length,
+        hasIrqchip: state.irqchip !== "none",
+        createSplitIrqchip: () => state.createIrqchip("split"),
+      },
+      cap,
+      BigInt.asUintN(64, BigInt(args[0] ?? 0)),
+    );
+    state.routing.x2apicFormat = settings.x2apicFormat;
+    state.bus.broadcastQuirk = settings.x2apicBroadcastQuirk;
+    state.slots.manualProtect = settings.manualDirtyLog;
+  }
+
+  /** KVM_SET_BOOT_CPU_ID. @throws KvmError EBUSY after a vCPU exists; EINVAL too large. */
   setBootCpuId(id: ApicId): void {
-    if (this.#state.vcpus.length > 0) refuse("EBUSY", "vCPUs exist");
-    this.#state.bspId = id;
+    const { settings, vcpus } = this.#state;
+    if (vcpus.length > 0) refuse("EBUSY", "vCPUs exist");
+    const limit = settings.maxVcpuIds || KvmLimit.MAX_VCPU_IDS;
+    if (id < 0 || id > limit) refuse("EINVAL", "vCPU id");
+    settings.bspId = id;
   }
 
-  /** KVM_CREATE_VCPU. @throws KvmError EINVAL id too large or too many; EEXIST id in use. */
+  /** KVM_CREATE_VCPU. @throws KvmError EINVAL id too large or too many; EEXIST in use; ENOMEM. */
   createVcpu(id: ApicId): Vcpu {
     const state = this.#state;
+    const { settings } = state;
     if (id < 0 || id >= KvmLimit.MAX_VCPU_IDS) refuse("EINVAL", "vCPU id");
-    if (state.vcpus.length >= KvmLimit.MAX_VCPUS) refuse("EINVAL", "too many vCPUs");
+    if (state.vcpus.length >= EngineLimit.VCPUS) refuse("EINVAL", "too many vCPUs");
+    // From here on KVM_CAP_MAX_VCPU_ID is settled.
+    settings.maxVcpuIds ||= KvmLimit.MAX_VCPU_IDS;
+    if (id >= settings.maxVcpuIds) refuse("EINVAL", "vCPU id beyond KVM_CAP_MAX_VCPU_ID");
     if (state.vcpuById(id) !== undefined) refuse("EEXIST", `vCPU ${id} exists`);
+    if (!state.engine.prepareVcpu()) refuse("ENOMEM", "the engine has no room for more vCPUs");
     const vcpu = new VcpuState(state, { index: state.vcpus.length, id }, turn);
     state.vcpus.push(vcpu);
     return new Vcpu(vcpu);
+  }
+
+  /** KVM_GET_TSC_KHZ of the VM: what new vCPUs start with. */
+  get tscKhz(): number {
+    return this.#state.settings.defaultTscKhz || TSC_KHZ;
+  }
+
+  /** KVM_SET_TSC_KHZ of the VM; 0 means the host's. New vCPUs take it if they can. */
+  setTscKhz(khz: number): void {
+    this.#state.settings.defaultTscKhz = khz;
+  }
+
+  /** KVM_X86_SET_MSR_FILTER: which MSRs the guest may access. @throws KvmError EINVAL. */
+  setMsrFilter(filter: KvmMsrFilter): void {
+    const { settings, vcpus } = this.#state;
+    settings.msrFilter = new MsrFilter(filter);
+    // The engine answers some MSRs by itself, unless each has to be looked at.
+    for (const { engine } of vcpus) engine.msrExits = settings.msrFilter.restricts;
+  }
+
+  /** KVM_REGISTER_COALESCED_MMIO. @throws KvmError EINVAL, ENOSPC. */
+  registerCoalescedMmio(zone: KvmCoalescedZone): void {
+    this.#state.coalesced.register(zone);
+  }
+
+  /** KVM_UNREGISTER_COALESCED_MMIO: zones that hold this one go. @throws KvmError EINVAL. */
+  unregisterCoalescedMmio(zone: KvmCoalescedZone): void {
+    this.#state.coalesced.unregister(zone);
+  }
+
+  /** `struct kvm_coalesced_mmio_ring`: the third page of every vCPU's mapping. */
+  get coalescedRing(): Uint8Array {
+    return this.#state.coalesced.page;
+  }
+  set coalescedRing(page: Uint8Array) {
+    this.#state.coalesced.page = page;
+  }
+
+  /** KVM_IOEVENTFD. @throws KvmError EINVAL, EEXIST, ENOENT. */
+  ioeventfd(request: KvmIoeventfd): void {
+    this.#state.ioeventfds.set(request);
   }
 
   /** KVM_SET_GSI_ROUTING: replaces the table. @throws KvmError EINVAL. */
@@ -142,6 +255,9 @@ export class Vm {
   signalMsi(msi: KvmMsi): number {
     if (this.#state.irqchip === "none") refuse("EINVAL", "no interrupt controller in the kernel");
     if ((msi.flags ?? 0) !== 0) refuse("EINVAL", "MSI flags");
+    if (this.#state.routing.x2apicFormat && (msi.addressHi & 0xff) !== 0) {
+      refuse("EINVAL", "MSI address");
+    }
     return this.#state.bus.deliver(msiMessage(msi, this.#state.routing.x2apicFormat));
   }
 
@@ -159,6 +275,16 @@ export class Vm {
     this.#irqfds.deassign(eventfd, gsi);
   }
 
+  /** KVM_GET_IRQCHIP for a PIC: 0 KVM_IRQCHIP_PIC_MASTER, 1 PIC_SLAVE. @throws KvmError ENXIO. */
+  getPic(index: 0 | 1): KvmPicState {
+    return (this.#state.pic ?? refuse("ENXIO", "no PIC in the kernel")).save(index);
+  }
+
+  /** KVM_SET_IRQCHIP for a PIC. @throws KvmError ENXIO. */
+  setPic(index: 0 | 1, state: KvmPicState): void {
+    (this.#state.pic ?? refuse("ENXIO", "no PIC in the kernel")).restore(index, state);
+  }
+
   /** KVM_GET_IRQCHIP for the IOAPIC. @throws KvmError ENXIO. */
   getIoapic(): IoapicState {
     return (this.#state.ioapic ?? refuse("ENXIO", "no IOAPIC in the kernel")).save();
@@ -167,6 +293,7 @@ export class Vm {
   /** KVM_SET_IRQCHIP for the IOAPIC. @throws KvmError ENXIO. */
   setIoapic(ioapic: IoapicState): void {
     (this.#state.ioapic ?? refuse("ENXIO", "no IOAPIC in the kernel")).restore(ioapic);
+    this.#state.pic?.update();
   }
 
   /** KVM_GET_CLOCK: kvmclock. */
@@ -178,6 +305,15 @@ export class Vm {
   setClock(data: KvmClockData): void {
     this.#state.clock.set(data);
     this.#state.requestClockUpdate();
+  }
+
+  /** KVM_GET_STATS_FD: tables of slots given to the engine, which drop all translations; pages. */
+  statistics(): Statistic[] {
+    const { generation, pages } = this.#state.slots;
+    return [
+      { name: "remote_tlb_flush", kind: "cumulative", value: BigInt(generation) },
+      { name: "pages_4k", kind: "instant", value: BigInt(pages) },
+    ];
   }
 
   /** Ends the VM: runs that are under way never resolve, memory is given up. */

@@ -3,13 +3,31 @@ import { assert, type Hva, hva } from "../base/index.js";
 const WASM_PAGE = 65536;
 
 /**
+ * Whose memory it is: the client's (guest RAM and whatever else it lets a guest or KVM write to), or
+ * that of the engine and KVM, which no address from outside may reach.
+ */
+export type MemoryOwner = "client" | "internal";
+
+interface Range {
+  start: number;
+  bytes: number;
+}
+
+/**
  * The linear memory of one VM: the engine's tables, every vCPU's state and all guest RAM. Offsets
  * in it are the "host virtual addresses" of the VM. Regions are handed out from a free list; the
  * memory grows as needed, up to 4 GiB, and never moves an allocated region.
  */
 export class LinearMemory {
   readonly memory: WebAssembly.Memory;
-  readonly #free: { start: number; bytes: number }[] = [];
+  /** Another process writes parts of it, at any time and without {@link noteWrite}. */
+  hasOutsideWriters = false;
+  // Apart, so that an address that a client kept after free() never leads to internal memory.
+  readonly #free: Record<MemoryOwner, Range[]> = { client: [], internal: [] };
+  /** What was handed out to internal owners, free again or not. */
+  readonly #internal: Range[] = [];
+  /** End of what belongs to the engine from the start. */
+  readonly #reserved: number;
   #end: number;
   #u8: Uint8Array;
   #view: DataView;
@@ -19,6 +37,7 @@ export class LinearMemory {
   constructor(memory: WebAssembly.Memory, reserved: number) {
     this.memory = memory;
     this.#end = Math.ceil(reserved / 4096) * 4096;
+    this.#reserved = this.#end;
     this.#u8 = new Uint8Array(memory.buffer);
     this.#view = new DataView(memory.buffer);
   }
@@ -37,14 +56,15 @@ export class LinearMemory {
    * Hands out zeroed memory at a multiple of 4096.
    * @returns its offset, or undefined when the 4 GiB are used up.
    */
-  allocate(bytes: number): Hva | undefined {
+  allocate(bytes: number, owner: MemoryOwner = "client"): Hva | undefined {
     assert(Number.isSafeInteger(bytes) && bytes > 0, "LinearMemory.allocate: size");
     const size = Math.ceil(bytes / 4096) * 4096;
-    const hole = this.#free.findIndex((range) => range.bytes >= size);
+    const list = this.#free[owner];
+    const hole = list.findIndex((range) => range.bytes >= size);
     if (hole >= 0) {
-      const range = this.#free[hole] as { start: number; bytes: number };
+      const range = list[hole] as Range;
       const start = range.start;
-      if (range.bytes === size) this.#free.splice(hole, 1);
+      if (range.bytes === size) list.splice(hole, 1);
       else {
         range.start += size;
         range.bytes -= size;
@@ -64,19 +84,25 @@ export class LinearMemory {
       this.#view = new DataView(this.memory.buffer);
     }
     this.#end = start + size;
+    if (owner === "internal") this.#internal.push({ start, bytes: size });
     return hva(start);
   }
 
-  /** Gives back what {@link allocate} handed out: the same offset and size. */
-  free(address: Hva, bytes: number): void {
+  /** Gives back what {@link allocate} handed out: the same offset, size and owner. */
+  free(address: Hva, bytes: number, owner: MemoryOwner = "client"): void {
     const size = Math.ceil(bytes / 4096) * 4096;
     this.noteWrite(address, size);
-    this.#free.push({ start: address, bytes: size });
+    this.#free[owner].push({ start: address, bytes: size });
   }
 
-  /** Whether `length` bytes from `address` exist. */
+  /** Whether `length` bytes from `address` were handed out, and none of them to an internal owner. */
   contains(address: number, length: number): boolean {
-    return address >= 0 && length >= 0 && address + length <= this.#u8.length;
+    if (!(address >= this.#reserved && length >= 0)) return false;
+    const end = address + length;
+    if (end > this.#end) return false;
+    return !this.#internal.some(
+      (range) => address < range.start + range.bytes && range.start < end,
+    );
   }
 
   /** Registers who must hear of writes from outside the engine (it drops decoded code there). */

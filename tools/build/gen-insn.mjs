@@ -154,8 +154,7 @@ function infoBytes(row) {
     ...row.ops,
     a | (c.b << 4) | (IMM[row.imm] << 8),
     flags | (byteSize << 6) | (sizeMode << 8),
-    fastKind(row),
-    0,
+    ...fastKind(row),
     0,
   ];
 }
@@ -227,7 +226,7 @@ export function tablesFile(rows) {
     data("OPCODES", "u16", first),
     "/** Row number by [prefix: none 66 F3 F2][register form][ModRM.reg]. */",
     data("OPCODES2", "u16", second.length ? second : [0]),
-    "/** 16 bytes a row: operation for 16, 32, 64 bits; classes and immediate; flags; fast kind. */",
+    "/** 16 bytes a row: operation for 16, 32, 64 bits; classes and immediate; flags; fast kind (two words). */",
     data("ROWS", "u16", [0, 0, 0, 0, 0, 0, 0, 0, ...rows.flatMap(infoBytes)]),
     "",
   ].join("\n");

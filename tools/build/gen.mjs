@@ -4,8 +4,17 @@
  *   node tools/build/gen.mjs [--check]
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { fastTablesFile, interpretFile } from "./gen-fast.mjs";
+import { fastTablesFile } from "./gen-fast.mjs";
+import { hotFile } from "./gen-hot.mjs";
 import { countOps, dispatchFile, readRows, tablesFile } from "./gen-insn.mjs";
+import {
+  attributesPage,
+  capabilitiesPage,
+  differencesPage,
+  hypercallsPage,
+  ioctlsPage,
+  quirksPage,
+} from "./gen-reference.mjs";
 import { stateForBridge, stateForCore } from "./gen-state.mjs";
 import { supportPage } from "./gen-support.mjs";
 
@@ -17,8 +26,14 @@ const outputs = [
   ["src/engine/core/tables.gen.ts", () => tablesFile(rows)],
   ["src/engine/core/dispatch.gen.ts", () => dispatchFile(rows)],
   ["src/engine/core/fast.gen.ts", () => fastTablesFile(countOps(rows))],
-  ["src/engine/core/interpret.gen.ts", interpretFile],
+  ["src/engine/core/hot.gen.ts", hotFile],
   ["docs/reference/instructions.md", () => supportPage(rows)],
+  ["docs/reference/ioctls.md", ioctlsPage],
+  ["docs/reference/capabilities.md", capabilitiesPage],
+  ["docs/reference/attributes.md", attributesPage],
+  ["docs/reference/hypercalls.md", hypercallsPage],
+  ["docs/reference/differences.md", differencesPage],
+  ["docs/QUIRKS.md", quirksPage],
 ];
 
 const check = process.argv.includes("--check");

@@ -5,6 +5,7 @@ export const KvmMpState = {
   INIT_RECEIVED: 2,
   HALTED: 3,
   SIPI_RECEIVED: 4,
+  AP_RESET_HOLD: 9,
 } as const;
 
 /** `struct kvm_regs`. */
@@ -95,14 +96,30 @@ export const KvmVcpuEvent = {
   VALID_NMI_PENDING: 1,
   VALID_SIPI_VECTOR: 2,
   VALID_SHADOW: 4,
+  VALID_SMM: 8,
+  VALID_PAYLOAD: 16,
+  VALID_TRIPLE_FAULT: 32,
 } as const;
 
-/** `struct kvm_vcpu_events` as far as it exists without SMM and exception payloads. */
+/** `struct kvm_vcpu_events`. What is optional is zero when it is left out. */
 export interface KvmVcpuEvents {
-  exception: { injected: boolean; nr: number; hasErrorCode: boolean; errorCode: number };
+  exception: {
+    injected: boolean;
+    nr: number;
+    hasErrorCode: boolean;
+    errorCode: number;
+    /** With VALID_PAYLOAD: not delivered so far. */
+    pending?: boolean;
+    /** With VALID_PAYLOAD, `exception_has_payload` and `exception_payload`. */
+    payload?: bigint | undefined;
+  };
   interrupt: { injected: boolean; nr: number; soft: boolean; shadow: number };
   nmi: { injected: boolean; pending: number; masked: boolean };
   sipiVector: number;
+  /** With VALID_SMM. There is no system management mode: only `latchedInit` can be set. */
+  smi?: { smm: boolean; pending: boolean; smmInsideNmi: boolean; latchedInit: boolean };
+  /** With VALID_TRIPLE_FAULT. */
+  tripleFaultPending?: boolean;
   /** {@link KvmVcpuEvent} bits: which optional parts a set call means. */
   flags: number;
 }

@@ -52,6 +52,7 @@ export const Rflags = {
   FIXED: 1n << 1n,
   TF: 1n << 8n,
   IF: 1n << 9n,
+  DF: 1n << 10n,
   IOPL: 3n << 12n,
   NT: 1n << 14n,
   RF: 1n << 16n,
@@ -65,6 +66,8 @@ export const Rflags = {
 export const Exception = {
   DB: 1,
   NMI: 2,
+  BP: 3,
+  OF: 4,
   UD: 6,
   DF: 8,
   GP: 13,

@@ -60,6 +60,7 @@ export const Cpuid1Ecx = {
 /** Leaf 7 subleaf 0 EBX. */
 export const Cpuid7Ebx = {
   FSGSBASE: 1 << 0,
+  TSC_ADJUST: 1 << 1,
   FDP_EXCPTN_ONLY: 1 << 6,
   SMEP: 1 << 7,
   ERMS: 1 << 9,
@@ -108,8 +109,18 @@ export const CpuidExt21Eax = {
 /** Leaf 0x40000001 EAX of KVM's own leaves (`asm/kvm_para.h`). */
 export const KvmFeature = {
   CLOCKSOURCE: 1 << 0,
+  NOP_IO_DELAY: 1 << 1,
   CLOCKSOURCE2: 1 << 3,
+  ASYNC_PF: 1 << 4,
   STEAL_TIME: 1 << 5,
+  PV_EOI: 1 << 6,
+  PV_UNHALT: 1 << 7,
+  PV_TLB_FLUSH: 1 << 9,
+  ASYNC_PF_VMEXIT: 1 << 10,
+  PV_SEND_IPI: 1 << 11,
+  POLL_CONTROL: 1 << 12,
+  PV_SCHED_YIELD: 1 << 13,
+  ASYNC_PF_INT: 1 << 14,
   CLOCKSOURCE_STABLE_BIT: 1 << 24,
 } as const;
 

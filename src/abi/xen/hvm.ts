@@ -24,6 +24,19 @@ export const xen_hvm_evtchn_upcall_vector = layout("xen_hvm_evtchn_upcall_vector
   vector: "u8",
 });
 
+export const xen_hvm_get_time = layout("xen_hvm_get_time", { now: "u64" });
+
+export const xen_hvm_get_mem_type = layout("xen_hvm_get_mem_type", {
+  domid: "u16",
+  mem_type: "u16",
+  pad0: "u16",
+  pad1: "u16",
+  pfn: "u64",
+});
+/** `mem_type`: RAM, or nothing but what a device might answer for (`HVMMEM_*`). */
+export const HVMMEM_ram_rw = 0;
+export const HVMMEM_mmio_dm = 2;
+
 /** HVM parameters (`public/hvm/params.h`, `HVM_PARAM_*`). */
 export const HvmParam = {
   CALLBACK_IRQ: 0,

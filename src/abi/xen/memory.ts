@@ -10,10 +10,34 @@ export const Xenmem = {
   populate_physmap: 6,
   add_to_physmap: 7,
   memory_map: 9,
+  exchange: 11,
+  maximum_gpfn: 14,
   remove_from_physmap: 15,
   add_to_physmap_batch: 23,
   acquire_resource: 28,
 } as const;
+
+/** Bits of `cmd` that say which operation; those above say where a reservation change goes on. */
+export const MEMOP_EXTENT_SHIFT = 6;
+
+/** `struct xen_memory_reservation`: extents of 2^extent_order pages. */
+export const xen_memory_reservation = layout("xen_memory_reservation", {
+  extent_start: "handle",
+  nr_extents: "ulong",
+  extent_order: "u32",
+  mem_flags: "u32",
+  domid: "u16",
+});
+/** Flags of `mem_flags` (`XENMEMF_*`). */
+export const Xenmemf = {
+  populate_on_demand: 1 << 16,
+  exact_node_request: 1 << 17,
+} as const;
+/** Bits of `mem_flags` that limit how many address bits the pages' machine addresses have. */
+export const XENMEMF_ADDRESS_BITS = 0xff;
+
+/** `nr_exchanged`, which follows two reservations (in, out) in `struct xen_memory_exchange`. */
+export const xen_memory_exchanged = layout("xen_memory_exchange", { nr_exchanged: "ulong" });
 
 /** Sources of add_to_physmap (`XENMAPSPACE_*`). */
 export const Xenmapspace = {

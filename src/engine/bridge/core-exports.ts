@@ -4,7 +4,10 @@ export interface CoreExports {
   setDecodeEach(yes: boolean | number): void;
   dropBlocks(): void;
   arenaUsed(): number;
+  distrustCode(): void;
   hostTranslate(va: bigint, kind: number, cpl: number): bigint;
+  /** As hostTranslate, without 64-bit integers: -1 for none. Not in every core. */
+  hostTranslateParts?(low: number, high: number, kind: number, cpl: number): number;
   setSlot(i: number, gpa: bigint, size: bigint, lin: number, flags: number, dirty: number): void;
   setSlotCount(n: number): void;
   dropAllWriteTags(): void;

@@ -1,13 +1,18 @@
 import { assert, type Hva, hva } from "../../base/index.js";
 import { LinearMemory } from "../../memory/index.js";
 import type { CoreExports } from "./core-exports.js";
-import type { EngineFactory, EngineSlot, EngineTsc, EngineVm } from "./port.js";
+import {
+  type EngineFactory,
+  EngineLimit,
+  type EngineSlot,
+  type EngineTsc,
+  type EngineVm,
+} from "./port.js";
 import { CPU_BYTES, Cpu, Layout } from "./state.gen.js";
 import { WasmVcpu } from "./vcpu.js";
 
 const WASM_PAGE = 65536;
-/** Slots the core's table holds (SLOTS region, 32 bytes each). */
-const MAX_SLOTS = 512;
+const PAGE_SHIFT = 12;
 /** PAUSE instructions after which a vCPU among several gives up its turn. */
 const PAUSES_PER_EXIT = 16;
 /** Keeps the random numbers of vCPUs apart: an odd number with bits everywhere. */
@@ -54,6 +59,8 @@ export class WasmVm implements EngineVm {
   #virtual = false;
   #current: WasmVcpu | undefined;
   #vcpus = 0;
+  /** Memory of the next vCPU. */
+  #prepared: { readonly save: Hva; readonly tlb: Hva } | undefined;
   readonly #all: WasmVcpu[] = [];
   readonly #seed: bigint;
 
@@ -72,15 +79,26 @@ export class WasmVm implements EngineVm {
     this.core.initMmu();
     this.core.dropBlocks();
     this.core.setDecodeEach(options.decodeEach === true ? 1 : 0);
-    this.linear.onWrite((address, length) => this.core.hostWrote(address, length));
+    this.linear.onWrite((address, length) => this.#wrote(address, length));
+  }
+
+  prepareVcpu(): boolean {
+    if (this.#prepared !== undefined) return true;
+    if (this.#vcpus >= EngineLimit.VCPUS) return false;
+    const tlbBytes = this.core.tlbAreaBytes();
+    const save = this.linear.allocate(CPU_BYTES + tlbBytes, "internal");
+    if (save === undefined) return false;
+    this.#prepared = { save, tlb: hva(save + CPU_BYTES) };
+    return true;
   }
 
   /** Makes the next vCPU; its index is the order of creation. */
   createVcpu(): WasmVcpu {
+    this.prepareVcpu();
+    assert(this.#prepared !== undefined, "engine: no room for a vCPU");
+    const { save, tlb } = this.#prepared;
+    this.#prepared = undefined;
     const index = this.#vcpus++;
-    const save = this.linear.allocate(CPU_BYTES);
-    const tlb = this.linear.allocate(this.core.tlbAreaBytes());
-    assert(save !== undefined && tlb !== undefined, "engine: no memory for a vCPU");
     this.core.setTlbArea(index, tlb);
     const seed = this.#seed + BigInt(index) * SEED_STEP;
     const vcpu = new WasmVcpu(this, index, save, tlb, seed);
@@ -95,20 +113,18 @@ export class WasmVm implements EngineVm {
   load(vcpu: WasmVcpu): void {
     if (this.#current === vcpu) return;
     const memory = this.linear.u8;
-    if (this.#current) {
-      memory.copyWithin(this.#current.save, Layout.CPU, Layout.CPU + CPU_BYTES);
+    const old = this.#current;
+    if (old) {
+      memory.copyWithin(old.save, Layout.CPU, Layout.CPU + CPU_BYTES);
+      old.state = old.save;
     }
     memory.copyWithin(Layout.CPU, vcpu.save, vcpu.save + CPU_BYTES);
+    vcpu.state = hva(Layout.CPU);
     this.#current = vcpu;
   }
 
-  /** Where the state block of `vcpu` is now. */
-  stateOf(vcpu: WasmVcpu): Hva {
-    return this.#current === vcpu ? hva(Layout.CPU) : vcpu.save;
-  }
-
   setSlots(slots: readonly EngineSlot[]): void {
-    assert(slots.length <= MAX_SLOTS, "engine: too many slots");
+    assert(slots.length <= EngineLimit.SLOTS, "engine: too many slots");
     const sorted = [...slots].sort((a, b) => a.gpa - b.gpa);
     sorted.forEach((slot, i) => {
       const flags = slot.readonly ? 1 : 0;
@@ -123,7 +139,19 @@ export class WasmVm implements EngineVm {
   }
 
   noteWrite(address: Hva, length: number): void {
+    this.#wrote(address, length);
+  }
+
+  /** Most writes are small and to pages that hold no decoded code. */
+  #wrote(address: Hva, length: number): void {
+    const page = address >>> PAGE_SHIFT;
+    const last = (address + length - 1) >>> PAGE_SHIFT;
+    if (page === last && this.linear.u8[Layout.PAGE_FLAGS + page] === 0) return;
     this.core.hostWrote(address, length);
+  }
+
+  distrustCode(): void {
+    this.core.distrustCode();
   }
 
   setTsc(source: EngineTsc): void {

@@ -50,8 +50,12 @@ export interface EngineExitInfo {
   readonly address: number;
   /** IO: 1, 2 or 4. MMIO: 1 to 8 bytes, never across a page. */
   readonly size: number;
-  /** IO and MMIO writes: the value, zero-extended. WRMSR: the value. Else 0. */
+  /** IO and MMIO writes: the value, zero-extended. WRMSR: the value. Else undefined content. */
   readonly data: bigint;
+  /** Bits 0 to 31 of `data`. */
+  readonly dataLow: number;
+  /** Bits 32 to 63 of `data`. */
+  readonly dataHigh: number;
   /** HYPERCALL: 0 VMCALL, 1 VMMCALL. INTERNAL: reason. Else 0. */
   readonly aux: number;
 }
@@ -108,9 +112,14 @@ export const SegmentIndex = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6,
  */
 export type EngineTsc = "instructions" | (() => number);
 
+/** What the core's tables hold: less than KVM allows, so that its callers refuse the rest. */
+export const EngineLimit = { SLOTS: 512, VCPUS: 1024 } as const;
+
 /** The shared part of an engine: memory and its slots. */
 export interface EngineVm {
   readonly linear: LinearMemory;
+  /** Whether there is memory for one more vCPU; takes it for the next {@link createVcpu}. */
+  prepareVcpu(): boolean;
   /** Makes a vCPU whose registers are undefined until the caller sets them all. */
   createVcpu(): EngineVcpu;
   /** Replaces the whole slot table; the slots do not overlap. Drops all translations. */
@@ -119,11 +128,26 @@ export interface EngineVm {
   clearDirty(): void;
   /** Memory was written from outside: decoded code there must go. */
   noteWrite(address: Hva, length: number): void;
+  /**
+   * Guest memory may have been written without noteWrite(), code included: before decoded code runs
+   * again, it is compared with memory, once after each call. Not while a vCPU runs.
+   */
+  distrustCode(): void;
   /** See {@link EngineTsc}. Called once, before the first run. */
   setTsc(source: EngineTsc): void;
   /** Gives up the memory. No call may follow. */
   close(): void;
 }
+
+/** Bits of {@link EngineVcpu.ready}. */
+export const Ready = {
+  /** No completed access waits for its instruction: events may be injected at all. */
+  EVENTS: 1,
+  /** RFLAGS.IF is set and there is no interrupt shadow. */
+  INTERRUPT: 2,
+  /** NMIs are not masked and there is no interrupt shadow. */
+  NMI: 4,
+} as const;
 
 /** One processor of an engine. Register properties may be read and written between runs only. */
 export interface EngineVcpu {
@@ -131,8 +155,16 @@ export interface EngineVcpu {
   gpr(index: number): bigint;
   /** The value is taken modulo 2^64. */
   setGpr(index: number, value: bigint): void;
+  /** Bits 0 to 31 of a general register: paths that are taken often avoid bigint. */
+  gprLow(index: number): number;
+  /** Bits 32 to 63 of a general register. */
+  gprHigh(index: number): number;
+  /** Sets a general register to a number from -2^31 to 2^32 - 1; negative ones are sign-extended. */
+  setGprNumber(index: number, value: number): void;
   rip: bigint;
   rflags: bigint;
+  /** RFLAGS.IF. */
+  readonly interruptFlag: boolean;
   cr0: bigint;
   cr2: bigint;
   cr3: bigint;
@@ -169,6 +201,11 @@ export interface EngineVcpu {
   syncSregs(): void;
   /** Walks the guest's page tables without side effects (no accessed or dirty bits, no fault). */
   translate(address: Gva, access: "read" | "write" | "fetch", cpl?: number): Gpa | undefined;
+  /**
+   * {@link translate} for a read at the current privilege level. The address comes in two u32
+   * halves; -1 when it is not mapped.
+   */
+  translateRead(low: number, high: number): number;
 
   /**
    * Executes until something needs the caller, at most about `maxInstructions` (1 to 1,000,000;
@@ -178,11 +215,17 @@ export interface EngineVcpu {
   readonly exit: EngineExitInfo;
   /** Instructions retired since creation, exact. */
   readonly instructions: number;
+  /** Instructions that the last run() retired. */
+  readonly retired: number;
 
   /** Gives the value of the read that IO or MMIO reported; the next run() replays the instruction. */
   completeRead(value: bigint): void;
   /** Confirms the write that IO or MMIO reported; the next run() replays the instruction. */
   completeWrite(): void;
+  /** Forgets the completed accesses of the instruction: the next run() begins elsewhere. */
+  dropReplay(): void;
+  /** {@link completeRead} for values of at most 32 bits. */
+  completeReadU32(value: number): void;
   /**
    * True from completeRead/completeWrite until the instruction has retired or faulted (or, for a REP
    * string instruction, until the iteration is done). No event may be injected meanwhile, and the
@@ -206,10 +249,19 @@ export interface EngineVcpu {
   injectNmi(): void;
   /** run() returns PAUSE after this many PAUSE instructions; 0 never. Write only. */
   pauseExit: number;
+  /** RDMSR and WRMSR leave run() for every MSR, those that the engine keeps too. */
+  msrExits: boolean;
   /** 0 none, 1 after STI, 2 after MOV SS / POP SS. */
   interruptShadow: 0 | 1 | 2;
   /** Between an NMI and its IRET. */
   nmiMasked: boolean;
+  /** What could be injected now: bits of {@link Ready}. */
+  readonly ready: number;
+  /**
+   * Sets both of the following. `interrupt` is 0 for none, 1 for a window, or the linear address of
+   * a byte: then there is only a window if that byte is not zero at the moment it would open.
+   */
+  setWindows(interrupt: number, nmi: boolean): void;
   /** See IRQ_WINDOW: RFLAGS.IF set, no shadow, no replay under way. Stays set until cleared here. */
   requestInterruptWindow: boolean;
   /** See NMI_WINDOW: NMIs not masked, no shadow, no replay under way. Stays set until cleared here. */

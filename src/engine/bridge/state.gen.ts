@@ -28,7 +28,7 @@ export const Layout = {
 } as const;
 
 /** Bytes of a vCPU's state block. */
-export const CPU_BYTES = 1664;
+export const CPU_BYTES = 1728;
 
 /** Offsets in a vCPU's state block. */
 export const Cpu = {
@@ -136,7 +136,7 @@ export const Cpu = {
   INJECT: 0x264,
   /** error code of INJECT. u32 */
   INJECT_ERR: 0x268,
-  /** 1: leave run() when an interrupt could be taken. u32 */
+  /** leave run() when an interrupt could be taken: 0 no, 1 yes, else if the byte at this linear address is not 0. u32 */
   IRQ_WINDOW: 0x26c,
   /** 1: leave run() when an NMI could be taken. u32 */
   NMI_WINDOW: 0x270,
@@ -198,4 +198,8 @@ export const Cpu = {
   FIP: 0x670,
   /** address of the last x87 memory operand. u64 */
   FDP: 0x678,
+  /** not 0 when SSE instructions raise #UD or #NM; follows from CR0 and CR4. u32 */
+  SSE_OFF: 0x680,
+  /** not 0: RDMSR and WRMSR leave run() for every MSR. u32 */
+  MSR_EXITS: 0x684,
 } as const;

@@ -1,12 +1,15 @@
 import { assert, type Gpa, type Gva, gpa, type Hva } from "../../base/index.js";
+import type { LinearMemory } from "../../memory/index.js";
 import type { WasmVm } from "./engine.js";
 import { readFpuImage, writeFpuImage } from "./fpu-image.js";
-import type {
-  DescriptorTable,
-  EngineExitCode,
-  EngineExitInfo,
-  EngineVcpu,
-  Segment,
+import {
+  type DescriptorTable,
+  EngineExit,
+  type EngineExitCode,
+  type EngineExitInfo,
+  type EngineVcpu,
+  Ready,
+  type Segment,
 } from "./port.js";
 import { packAttributes, unpackAttributes } from "./segment.js";
 import { Cpu } from "./state.gen.js";
@@ -20,12 +23,46 @@ const INJECT_HAS_ERROR = 1 << 10;
 const MAX_REPLAY = 64;
 const RCX = 1;
 
+/** RFLAGS bits as FLAGS holds them. */
+const FLAGS_TF = 0x100;
+const FLAGS_IF = 0x200;
+const FLAGS_RF = 0x10000;
+const TWO_32 = 0x1_0000_0000;
+
+/** The exit's words in the state block, read when someone asks. */
 class ExitInfo implements EngineExitInfo {
-  write = false;
-  address = 0;
-  size = 0;
-  data = 0n;
-  aux = 0;
+  readonly #vcpu: WasmVcpu;
+  /** Code of the last exit. */
+  code = 0;
+
+  constructor(vcpu: WasmVcpu) {
+    this.#vcpu = vcpu;
+  }
+
+  get write(): boolean {
+    return this.#vcpu.word(Cpu.EXIT_WRITE) !== 0;
+  }
+  get address(): number {
+    const vcpu = this.#vcpu;
+    if (this.code === EngineExit.RDMSR || this.code === EngineExit.WRMSR) return vcpu.gprLow(RCX);
+    return vcpu.word(Cpu.EXIT_ADDR) + vcpu.word(Cpu.EXIT_ADDR + 4) * TWO_32;
+  }
+  get size(): number {
+    return this.#vcpu.word(Cpu.EXIT_SIZE);
+  }
+  get data(): bigint {
+    return BigInt(this.dataLow) | (BigInt(this.dataHigh) << 32n);
+  }
+  get dataLow(): number {
+    return this.#vcpu.word(Cpu.EXIT_DATA);
+  }
+  get dataHigh(): number {
+    return this.#vcpu.word(Cpu.EXIT_DATA + 4);
+  }
+  get aux(): number {
+    const isInternal = this.code === EngineExit.INTERNAL;
+    return this.#vcpu.word(isInternal ? Cpu.EXIT_DATA : Cpu.EXIT_AUX);
+  }
 }
 
 /**
@@ -36,13 +73,19 @@ export class WasmVcpu implements EngineVcpu {
   readonly index: number;
   /** Where the state lies while another vCPU of the VM is in the core's block. */
   readonly save: Hva;
-  readonly exit = new ExitInfo();
+  /** Where the state lies now; kept by {@link WasmVm.load}. */
+  state: Hva;
+  readonly exit = new ExitInfo(this);
+  retired = 0;
   readonly #vm: WasmVm;
+  readonly #linear: LinearMemory;
 
   constructor(vm: WasmVm, index: number, save: Hva, tlb: Hva, seed: bigint) {
     this.#vm = vm;
+    this.#linear = vm.linear;
     this.index = index;
     this.save = save;
+    this.state = save;
     this.#put32(Cpu.TLB_ALL, tlb);
     this.#put32(Cpu.TLB, tlb);
     this.#put32(Cpu.CPU_INDEX, index);
@@ -58,6 +101,16 @@ export class WasmVcpu implements EngineVcpu {
   setGpr(index: number, value: bigint): void {
     this.#put64(Cpu.GPR + index * 8, value);
   }
+  gprLow(index: number): number {
+    return this.#get32(Cpu.GPR + index * 8);
+  }
+  gprHigh(index: number): number {
+    return this.#get32(Cpu.GPR + index * 8 + 4);
+  }
+  setGprNumber(index: number, value: number): void {
+    this.#put32(Cpu.GPR + index * 8, value);
+    this.#put32(Cpu.GPR + index * 8 + 4, value < 0 ? -1 : 0);
+  }
 
   get rip(): bigint {
     return this.#get64(Cpu.RIP);
@@ -72,6 +125,9 @@ export class WasmVcpu implements EngineVcpu {
   set rflags(value: bigint) {
     this.#vm.load(this);
     this.#vm.core.setFlags(value);
+  }
+  get interruptFlag(): boolean {
+    return (this.#get32(Cpu.FLAGS) & FLAGS_IF) !== 0;
   }
   get cr0(): bigint {
     return this.#get64(Cpu.CR0);
@@ -170,10 +226,10 @@ export class WasmVcpu implements EngineVcpu {
   }
 
   fpu(): Uint8Array {
-    return readFpuImage(this.#vm.linear.u8, this.#at(0));
+    return readFpuImage(this.#linear.u8, this.state);
   }
   setFpu(image: Uint8Array): void {
-    writeFpuImage(this.#vm.linear.u8, this.#at(0), image);
+    writeFpuImage(this.#linear.u8, this.state, image);
   }
 
   get cpl(): number {
@@ -196,52 +252,64 @@ export class WasmVcpu implements EngineVcpu {
     return found === -1n ? undefined : gpa(Number(BigInt.asUintN(64, found)));
   }
 
+  translateRead(low: number, high: number): number {
+    const vm = this.#vm;
+    vm.load(this);
+    if (vm.core.hostTranslateParts !== undefined) {
+      return vm.core.hostTranslateParts(low, high, ACCESS.read, this.cpl);
+    }
+    const address = BigInt(low) | (BigInt(high) << 32n);
+    return Number(vm.core.hostTranslate(address, ACCESS.read, this.cpl));
+  }
+
   run(maxInstructions: number): EngineExitCode {
-    this.#vm.load(this);
-    const code = this.#vm.core.run(maxInstructions) as EngineExitCode;
-    if (code >= 2 && code <= 8) this.#readExit(code);
-    else if (code === 13) this.exit.aux = Number(this.#get64(Cpu.EXIT_DATA));
+    const vm = this.#vm;
+    vm.load(this);
+    const before = this.#get32(Cpu.ICOUNT);
+    const code = vm.core.run(maxInstructions) as EngineExitCode;
+    this.retired = (this.#get32(Cpu.ICOUNT) - before) >>> 0;
+    this.exit.code = code;
     return code;
   }
 
-  #readExit(code: number): void {
-    const exit = this.exit;
-    exit.write = this.#get32(Cpu.EXIT_WRITE) !== 0;
-    exit.size = this.#get32(Cpu.EXIT_SIZE);
-    exit.data = this.#get64(Cpu.EXIT_DATA);
-    exit.aux = this.#get32(Cpu.EXIT_AUX);
-    exit.address =
-      code === 7 || code === 8
-        ? Number(this.gpr(RCX) & 0xffffffffn)
-        : Number(this.#get64(Cpu.EXIT_ADDR));
-  }
-
   get instructions(): number {
-    return Number(this.#get64(Cpu.ICOUNT));
+    return this.#get32(Cpu.ICOUNT) + this.#get32(Cpu.ICOUNT + 4) * TWO_32;
   }
 
   completeRead(value: bigint): void {
-    const count = this.#get32(Cpu.REPLAY_COUNT);
-    assert(count < MAX_REPLAY, "engine: too many device accesses in one instruction");
-    this.#put64(Cpu.REPLAY + count * 8, value);
-    this.#put32(Cpu.REPLAY_COUNT, count + 1);
+    this.#put64(this.#replaySlot(), value);
+  }
+  completeReadU32(value: number): void {
+    const slot = this.#replaySlot();
+    this.#put32(slot, value);
+    this.#put32(slot + 4, 0);
   }
   completeWrite(): void {
-    this.completeRead(0n);
+    this.completeReadU32(0);
+  }
+  /** Takes the next entry of the list of completed accesses. */
+  #replaySlot(): number {
+    const count = this.#get32(Cpu.REPLAY_COUNT);
+    assert(count < MAX_REPLAY, "engine: too many device accesses in one instruction");
+    this.#put32(Cpu.REPLAY_COUNT, count + 1);
+    return Cpu.REPLAY + count * 8;
+  }
+  dropReplay(): void {
+    this.#put32(Cpu.REPLAY_COUNT, 0);
   }
   get replaying(): boolean {
     return this.#get32(Cpu.REPLAY_COUNT) !== 0;
   }
   completeCpuid(eax: number, ebx: number, ecx: number, edx: number): void {
-    this.setGpr(0, BigInt(eax >>> 0));
-    this.setGpr(3, BigInt(ebx >>> 0));
-    this.setGpr(1, BigInt(ecx >>> 0));
-    this.setGpr(2, BigInt(edx >>> 0));
+    this.setGprNumber(0, eax >>> 0);
+    this.setGprNumber(3, ebx >>> 0);
+    this.setGprNumber(1, ecx >>> 0);
+    this.setGprNumber(2, edx >>> 0);
     this.#retire(2);
   }
   completeRdmsr(value: bigint): void {
-    this.setGpr(0, value & 0xffffffffn);
-    this.setGpr(2, (value >> 32n) & 0xffffffffn);
+    this.setGprNumber(0, Number(value & 0xffffffffn));
+    this.setGprNumber(2, Number((value >> 32n) & 0xffffffffn));
     this.#retire(2);
   }
   completeWrmsr(): void {
@@ -252,13 +320,19 @@ export class WasmVcpu implements EngineVcpu {
   }
   /** The instruction was executed outside the core: moves on and counts it. */
   #retire(length: number): void {
-    const next = this.rip + BigInt(length);
+    const low = this.#get32(Cpu.RIP) + length;
     const size = this.#get32(Cpu.CODE_SIZE);
-    this.rip = size === 2 ? next : BigInt.asUintN(size === 1 ? 32 : 16, next);
+    this.#put32(Cpu.RIP, size === 0 ? low & 0xffff : low);
+    if (size !== 2) this.#put32(Cpu.RIP + 4, 0);
+    else if (low >= TWO_32) this.#put32(Cpu.RIP + 4, this.#get32(Cpu.RIP + 4) + 1);
     this.#put32(Cpu.SHADOW, 0);
-    this.#vm.load(this);
-    this.#vm.core.retiredOutside();
-    this.#put64(Cpu.ICOUNT, this.#get64(Cpu.ICOUNT) + 1n);
+    if ((this.#get32(Cpu.FLAGS) & (FLAGS_TF | FLAGS_RF)) !== 0) {
+      this.#vm.load(this);
+      this.#vm.core.retiredOutside();
+    }
+    const count = this.#get32(Cpu.ICOUNT) + 1;
+    this.#put32(Cpu.ICOUNT, count);
+    if (count === TWO_32) this.#put32(Cpu.ICOUNT + 4, this.#get32(Cpu.ICOUNT + 4) + 1);
   }
 
   injectInterrupt(vector: number): void {
@@ -284,6 +358,17 @@ export class WasmVcpu implements EngineVcpu {
   set nmiMasked(value: boolean) {
     this.#put32(Cpu.NMI_MASKED, value ? 1 : 0);
   }
+  get ready(): number {
+    let bits = this.#get32(Cpu.REPLAY_COUNT) === 0 ? Ready.EVENTS : 0;
+    if (this.#get32(Cpu.SHADOW) !== 0) return bits;
+    if ((this.#get32(Cpu.FLAGS) & FLAGS_IF) !== 0) bits |= Ready.INTERRUPT;
+    if (this.#get32(Cpu.NMI_MASKED) === 0) bits |= Ready.NMI;
+    return bits;
+  }
+  setWindows(interrupt: number, nmi: boolean): void {
+    this.#put32(Cpu.IRQ_WINDOW, interrupt);
+    this.#put32(Cpu.NMI_WINDOW, nmi ? 1 : 0);
+  }
   get requestInterruptWindow(): boolean {
     return this.#get32(Cpu.IRQ_WINDOW) !== 0;
   }
@@ -303,33 +388,43 @@ export class WasmVcpu implements EngineVcpu {
     this.#put64(Cpu.TSC_OFFSET, value);
   }
   setTime(nowNs: number): void {
-    this.#put64(Cpu.TIME_BASE, BigInt(Math.floor(nowNs)));
+    const now = Math.floor(nowNs);
+    this.#put32(Cpu.TIME_BASE, now % TWO_32);
+    this.#put32(Cpu.TIME_BASE + 4, now / TWO_32);
+  }
+  get msrExits(): boolean {
+    return this.#get32(Cpu.MSR_EXITS) !== 0;
+  }
+  set msrExits(value: boolean) {
+    this.#put32(Cpu.MSR_EXITS, value ? 1 : 0);
   }
   /** Leave run() after this many PAUSE instructions; 0 never. */
   set pauseExit(count: number) {
     this.#put32(Cpu.PAUSE_EXIT, count);
   }
 
-  #at(offset: number): number {
-    return this.#vm.stateOf(this) + offset;
+  /** A u32 of the state block, for the parts of the bridge. */
+  word(offset: number): number {
+    return this.#get32(offset);
   }
+
   #get16(offset: number): number {
-    return this.#vm.linear.view.getUint16(this.#at(offset), true);
+    return this.#linear.view.getUint16(this.state + offset, true);
   }
   #get32(offset: number): number {
-    return this.#vm.linear.view.getUint32(this.#at(offset), true);
+    return this.#linear.view.getUint32(this.state + offset, true);
   }
   #get64(offset: number): bigint {
-    return this.#vm.linear.view.getBigUint64(this.#at(offset), true);
+    return this.#linear.view.getBigUint64(this.state + offset, true);
   }
   #put16(offset: number, value: number): void {
-    this.#vm.linear.view.setUint16(this.#at(offset), value, true);
+    this.#linear.view.setUint16(this.state + offset, value, true);
   }
   #put32(offset: number, value: number): void {
-    this.#vm.linear.view.setUint32(this.#at(offset), value, true);
+    this.#linear.view.setUint32(this.state + offset, value, true);
   }
   #put64(offset: number, value: bigint): void {
-    this.#vm.linear.view.setBigUint64(this.#at(offset), BigInt.asUintN(64, value), true);
+    this.#linear.view.setBigUint64(this.state + offset, BigInt.asUintN(64, value), true);
   }
 }
 

@@ -11,16 +11,17 @@
  * DEAD_BLOCK stands for none: its count exceeds every budget and its key matches nothing.
  */
 import {
-  ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, CODE_SIZE, FAULT, IRQ_WINDOW, NMI_WINDOW, PAGE_BASE, PAGE_BLOCKS_AT,
+  ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, CODE_SIZE, FAULT, FLAGS, IRQ_WINDOW, NMI_WINDOW, PAGE_BASE, PAGE_BLOCKS_AT,
   PAGE_BLOCKS_SIZE, PAGE_CHUNKS_AT, PAGE_CHUNKS_SIZE, PAGE_FLAGS_AT, PAGE_FLAGS_SIZE, RIP, SCRATCH_AT, SEG, SHADOW, TLB,
 } from "./state.gen";
 import { MAX_LENGTH, ROW_END, decode, rowFlags } from "./decode";
 import { F_HAS_ERR, F_PRESENT, F_RETRY, R_FAULT, R_JUMP, V_GP, faulted, raiseErr } from "./fault";
 import { stepping } from "./cpu/debug";
-import { PAGE_MASK, TLB_MASK, probeWrite } from "./mem";
-import { fetchPage, ldSlow } from "./mmu/access";
-import { COUNT_DEAD, bucketOf, markCode } from "./smc";
-import { OP_call_mx, OP_jmp_far } from "./fast.gen";
+import { IF } from "./flags";
+import { PAGE_MASK, TLB_MASK } from "./layout";
+import { fetchPage } from "./mmu/access";
+import { COUNT_DEAD, bucketOf, invalidatePage, markCode } from "./smc";
+import { FIRST_FAR, OP_check } from "./fast.gen";
 import { closed, finish, note, startBlock } from "./specialise";
 
 /** A block that is never entered. */
@@ -38,6 +39,58 @@ let generation: u32 = 0;
 let budgetNow: i32 = 0;
 /** Set by lookup() when the instruction at RIP crosses its page and must be stepped. */
 export let mustStep: bool = false;
+
+/**
+ * 0 while every write to code is known to the engine. Otherwise each block begins with a record of
+ * OP_check: it holds the value of this word when the block was last compared with its code (+4), where
+ * the code lies (+8), its length (+12) and a copy of it (+16).
+ */
+export let codeEpoch: u32 = 0;
+
+/**
+ * From now on code may have been changed without notice: before a block runs again, it is compared
+ * with memory.
+ */
+export function distrustCode(): void {
+  if (codeEpoch == 0) dropBlocks();
+  codeEpoch++;
+  if (codeEpoch == 0) codeEpoch = 1;
+}
+
+/** Puts the check in front of a block that is about to be built at `q`. */
+function startCheck(q: u32): u32 {
+  if (codeEpoch == 0) return q;
+  memory.fill(q, 0, 32);
+  store<u16>(q, <u16>OP_check);
+  return q + 32;
+}
+
+/** Completes the check of the block that ends at `q`. Gives the end of the block in the arena. */
+function finishCheck(first: u32, q: u32, start: u32, length: u32): u32 {
+  if (codeEpoch == 0) return q;
+  store<u32>(first, codeEpoch, 4);
+  store<u32>(first, start, 8);
+  store<u16>(first, <u16>length, 12);
+  store<u32>(first, q, 16);
+  memory.copy(q, start, length);
+  return (q + length + 31) & ~31;
+}
+
+/** Compares a block with its code. False when the code has changed: its page's blocks are dropped, and RIP is set. */
+export function verified(first: u32, budget: i32): bool {
+  const start = load<u32>(first, 8);
+  const length = <u32>load<u16>(first, 12);
+  const copy = load<u32>(first, 16);
+  for (let i: u32 = 0; i < length; i++) {
+    if (load<u8>(start + i) == load<u8>(copy + i)) continue;
+    store<u64>(RIP, load<u64>(PAGE_BASE) + <u64>(start & 0xfff));
+    budgetNow = budget;
+    invalidatePage(start >> 12);
+    return false;
+  }
+  store<u32>(first, codeEpoch, 4);
+  return true;
+}
 
 /** Instructions left, as of the current instruction. */
 export function setBudget(value: i32): void {
@@ -79,18 +132,6 @@ export function faultAt(p: u32, budget: i32): u32 {
   store<u64>(RIP, load<u64>(PAGE_BASE) + <u64>load<u16>(p, 14));
   budgetNow = budget - <i32>load<u8>(p, 3);
   return R_FAULT;
-}
-
-/** Leaves the last record `p` of a block, already counted, to the complete handler. */
-export function retryAt(p: u32, budget: i32): u32 {
-  store<u32>(FAULT, F_RETRY);
-  return faultAt(p, budget + load<i32>(p, 40));
-}
-
-/** The read of a read-change-write that missed the TLB: faults as a write. */
-export function rmwSlow(va: u64, size: u32): u64 {
-  probeWrite(va, size);
-  return faulted() ? 0 : ldSlow(va, size);
 }
 
 /**
@@ -139,7 +180,7 @@ function build(key: u64): u32 {
   const start = <u32>key;
   const code = <u32>(key >> 32) & 3;
   const first = arena + 32;
-  let q = first;
+  let q = startCheck(first);
   let at = start;
   let count: u32 = 0;
   startBlock(code == 2);
@@ -162,7 +203,7 @@ function build(key: u64): u32 {
   }
   if (count == 0) return 0;
   q = finish(q, count, ((at - 1) & 0xfff) + 1);
-  arena = q;
+  arena = finishCheck(first, q, start, at - start);
   markCode(start, at - start);
   const page = PAGE_BLOCKS_AT + ((start >> 12) << 2);
   const bucket = bucketOf(key);
@@ -199,13 +240,14 @@ export function follow(p: u32, target: u64, link: u32, budget: i32): u32 {
 
 /** Operations that compare the target's address before they use their taken link. */
 function checksLink(op: u32, link: u32): bool {
-  return link == 32 && op >= OP_jmp_far && op <= OP_call_mx;
+  return link == 32 && op >= FIRST_FAR;
 }
 
 /** Whether the outer loop has something to look at before the next instruction. */
 export function attention(): bool {
   return (
-    (load<u32>(SHADOW) | load<u32>(IRQ_WINDOW) | load<u32>(NMI_WINDOW)) != 0 ||
+    (load<u32>(SHADOW) | load<u32>(NMI_WINDOW)) != 0 ||
+    (load<u32>(IRQ_WINDOW) != 0 && (load<u32>(FLAGS) & <u32>IF) != 0) ||
     stepping()
   );
 }

@@ -17,9 +17,10 @@ const ROW_PLUS: u32 = 32;
 /** Longest instruction; a longer one raises #GP. */
 export const MAX_LENGTH: u32 = 15;
 
-/** Flags and fast kind of the row decoded last; log2 of its operand size. */
+/** Flags and fast kind (see tools/build/gen-fast.mjs) of the row decoded last; log2 of its operand size. */
 export let rowFlags: u32 = 0;
 export let rowFast: u32 = 0;
+export let rowFast2: u32 = 0;
 export let opSizeLg: u32 = 0;
 
 let ip: u32 = 0;
@@ -201,6 +202,7 @@ export function decode(q: u32, from: u32, code: u32, pageOff: u32): u32 {
   const classes: u32 = load<u16>(info, 6);
   rowFlags = rf;
   rowFast = load<u16>(info, 10);
+  rowFast2 = load<u16>(info, 12);
 
   store<u64>(q, 0);
   store<u16>(q, <u16>ZERO, 8);

@@ -1,6 +1,6 @@
 /** What the engine exports to engine/bridge. */
-export { arenaUsed, dropBlocks } from "./blocks";
-export { hostTranslate } from "./mmu/access";
+export { arenaUsed, distrustCode, dropBlocks } from "./blocks";
+export { hostTranslate, hostTranslateParts } from "./mmu/access";
 export { setSlot, setSlotCount } from "./mmu/slots";
 export { dropAllWriteTags, flushAllVcpus, initMmu, setTlbArea, tlbAreaBytes } from "./mmu/tlb";
 export { retiredOutside } from "./cpu/debug";

@@ -15,7 +15,7 @@ import {
   F_EXIT, F_RETRY, R_EXIT, R_FAULT, R_JUMP, R_NEXT, V_GP, X_BUDGET, X_IRQ_WINDOW, X_NMI_WINDOW, raiseErr,
 } from "./fault";
 import { IF } from "./flags";
-import { interpret } from "./interpret.gen";
+import { interpret } from "./interpret";
 import { fetchPage } from "./mmu/access";
 import { setInBlocks } from "./smc";
 
@@ -60,8 +60,8 @@ function fetchBytes(va: u64, need: u32): u32 {
   return STEP_BYTES;
 }
 
-/** Decodes and executes the instruction at RIP by its complete handler. */
-function step(): u32 {
+/** Decodes and executes the instruction at RIP by its complete handler. Sets RIP: gives no R_NEXT. */
+export function step(): u32 {
   const code = load<u32>(CODE_SIZE);
   const rip = load<u64>(RIP);
   let va = rip;
@@ -114,7 +114,11 @@ function stepWithChecks(): u32 {
 function windows(): u32 {
   if (load<u32>(SHADOW) != 0) return X_BUDGET;
   if (load<u32>(NMI_WINDOW) != 0 && load<u32>(NMI_MASKED) == 0) return X_NMI_WINDOW;
-  if (load<u32>(IRQ_WINDOW) != 0 && (load<u64>(FLAGS) & IF) != 0) return X_IRQ_WINDOW;
+  const window = load<u32>(IRQ_WINDOW);
+  if (window != 0 && (load<u64>(FLAGS) & IF) != 0) {
+    if (window == 1 || load<u8>(window) != 0) return X_IRQ_WINDOW;
+    store<u32>(IRQ_WINDOW, 0); // nothing waits any more
+  }
   return X_BUDGET;
 }
 
@@ -171,6 +175,8 @@ export function run(max: i32): u32 {
       } else {
         const code = deliver();
         if (code != 0) return leave(code);
+        // Handlers that fault themselves retire nothing: the slice must end all the same.
+        chargeWork(1);
       }
     }
   }

@@ -8,11 +8,12 @@ import { GPR, SCRATCH_AT, SEG, ZERO } from "./state.gen";
 import { opSizeLg, rowFast } from "./decode";
 import {
   CMPJ, FAM_cmp, FAM_dec, FAM_imul, FAM_inc, FAM_rol, FAM_ror, FAM_test, FAST, OP_call_far, OP_call_mb, OP_call_mx, OP_call_near, OP_call_r,
-  OP_end, OP_jcc_far, OP_jcc_near, OP_jmp_far, OP_jmp_mb, OP_jmp_mx, OP_jmp_near, OP_jmp_r, OP_movabs, OP_ret, PAT_AI, PAT_BSWAP,
+  OP_end, OP_jmp_far, OP_jmp_mb, OP_jmp_mx, OP_jmp_near, OP_jmp_r, OP_movabs, OP_ret, PAT_AI, PAT_BSWAP,
   PAT_CALL, PAT_CALLE, PAT_CMOV, PAT_E, PAT_EG, PAT_EI, PAT_GE, PAT_GEI, PAT_GM, PAT_JCC, PAT_JMP, PAT_JMPE, PAT_NOP, PAT_RET,
   PAT_SET, PAT_SH1, PAT_SHI, PAT_XCHGA, PAT_Z, PAT_ZI, TESTJ, FAM_shl, FAM_shr, FAM_sar, FAM_add, FAM_or, FAM_and, FAM_sub, FAM_xor, FAM_neg,
-  FAM_adc, FAM_sbb, FAM_cmov, FAM_set,
+  FAM_adc, FAM_sbb, FAM_cmov, FAM_set, JCC, FAST_END, FAST_FROM, PAIR, PAIR_FIRST, PAIR_SECOND, PAIR_SECONDS, PAT_FIXED, PAT_PUSHE, PAT_PUSHI, PAT_SSE,
 } from "./fast.gen";
+import { specialiseSse } from "./specialise-sse";
 import { RF_ASIZE, RF_LOCK, RF_MEM } from "./record";
 import { DEAD_BLOCK } from "./blocks";
 
@@ -60,7 +61,7 @@ function side(effect: u32, quiet: u32, fuse: u32, form: u32): void {
 }
 
 /** Folds the segment base into the address; 0 for base + disp, 1 with an index, NO_FORM if it has three registers. */
-function address(q: u32): u32 {
+export function address(q: u32): u32 {
   if ((load<u16>(q, 22) & RF_ASIZE) != 2) return NO_FORM;
   const seg = <u32>load<u8>(q, 13);
   const indexed = load<u16>(q, 10) != ZERO;
@@ -91,7 +92,7 @@ function choose(q: u32, family: u32, form: u32): bool {
   if (op == 0) {
     // Only the quiet form is fast: the complete handler stays until flags are known to be dead.
     if (quiet == 0) return false;
-    const plain = family != FAM_imul;
+    const plain = family != FAM_imul && family != FAM_rol && family != FAM_ror;
     if (plain) store<u16>(q, <u16>quiet);
     side(plain ? (memory ? FX_SEES : FX_NONE) : memory ? FX_SEES : FX_KEEPS, plain ? 0 : quiet, 0, form);
     return true;
@@ -135,11 +136,11 @@ function close(q: u32, op: u32, count: u32, target: i64, fall: i64): u32 {
   return q + 64;
 }
 
-/** Jcc: joined with the CMP or TEST before it when the target is on this page. */
+/** Jcc: joined with the CMP or TEST before it where there is an operation for that. */
 function closeJcc(q: u32, count: u32, target: i64, fall: i64): u32 {
-  const near = target >= 0 && target < 0x1000;
+  const far: u32 = target >= 0 && target < 0x1000 ? 0 : 1;
   const cc = <u32>load<u8>(q, 21) & 15;
-  if (near && records > 0 && lastCount == count - 1) {
+  if (records > 0 && lastCount == count - 1) {
     const s = SIDE + ((records - 1) << 3);
     const fuse = <u32>load<u8>(s, 1);
     const form = <u32>load<u8>(s, 5);
@@ -147,10 +148,10 @@ function closeJcc(q: u32, count: u32, target: i64, fall: i64): u32 {
     let op: u32 = 0;
     if (fuse == 1) {
       const f: u32 = form == RR ? 0 : form == RI ? 1 : form == RM ? 2 : form == MI ? 3 : form == MR ? 4 : 9;
-      if (f < 9) op = load<u16>(<u32>CMPJ + (((lg * 5 + f) * 16 + cc) << 1));
+      if (f < 9) op = load<u16>(<u32>CMPJ + ((((lg * 5 + f) * 2 + far) * 16 + cc) << 1));
     } else if (fuse == 2) {
       const f: u32 = form == RR ? 0 : form == RI ? 1 : form == MI ? 2 : 9;
-      if (f < 9) op = load<u16>(<u32>TESTJ + (((lg * 3 + f) * 16 + cc) << 1));
+      if (f < 9) op = load<u16>(<u32>TESTJ + ((((lg * 3 + f) * 2 + far) * 16 + cc) << 1));
     }
     if (op != 0) {
       records--; // its flags are set by the joined operation
@@ -158,7 +159,7 @@ function closeJcc(q: u32, count: u32, target: i64, fall: i64): u32 {
       return close(q - 32, op, count, target, fall);
     }
   }
-  return close(q, near ? OP_jcc_near : OP_jcc_far, count, target, fall);
+  return close(q, load<u16>(<u32>JCC + ((far * 16 + cc) << 1)), count, target, fall);
 }
 
 /**
@@ -181,8 +182,8 @@ function specialise(q: u32, count: u32): u32 {
     generic();
     return q + 32;
   }
-  const pattern = rowFast & 31;
-  const family = rowFast >> 5;
+  const pattern = rowFast & 63;
+  const family = rowFast >> 6;
   const memory = (flags & RF_MEM) != 0;
   const a = load<u16>(q, 4), b = load<u16>(q, 6);
   const end: i64 = <i64>load<u16>(q, 14) + <i64>load<u8>(q, 2);
@@ -199,6 +200,14 @@ function specialise(q: u32, count: u32): u32 {
     form = m;
   }
   // From here on `form` is 0 or 1 for the kind of address when there is a memory operand.
+  if (pattern >= PAT_SSE) {
+    const made = specialiseSse(q, pattern, family, form);
+    generic();
+    if (made < 2) return q + 32;
+    records++;
+    generic();
+    return q + 64;
+  }
   switch (pattern) {
     case PAT_NOP: return q;
     case PAT_XCHGA: if (a == GPR) return q; break; // 90: XCHG of RAX with itself
@@ -228,7 +237,13 @@ function specialise(q: u32, count: u32): u32 {
       if (opSizeLg != 0) store<u32>(q, load<u32>(q, 24), 16);
       if (choose(q, family, RI)) return q + 32;
       break;
-    case PAT_E: if (!memory && chooseDest(q, b, family, RR)) return q + 32; break;
+    case PAT_E:
+      if (memory) {
+        if ((family == FAM_inc || family == FAM_dec) && choose(q, family, MR + form)) return q + 32;
+        break;
+      }
+      if (chooseDest(q, b, family, RR)) return q + 32;
+      break;
     case PAT_BSWAP: if (choose(q, family, RR)) return q + 32; break;
     case PAT_SET: if (!memory && chooseDest(q, b, family, RR)) return q + 32; break;
     case PAT_CMOV: if (choose(q, family, memory ? RM + form : RR)) return q + 32; break;
@@ -238,6 +253,9 @@ function specialise(q: u32, count: u32): u32 {
         return q + 32;
       }
       break;
+    case PAT_PUSHI: if (opSizeLg == 3 && choose(q, family, RI)) { side(FX_SEES, 0, 0, RI); return q + 32; } break;
+    case PAT_PUSHE: if (memory && opSizeLg == 3 && choose(q, family, RM + form)) return q + 32; break;
+    case PAT_FIXED: if (choose(q, family, RR)) { side(FX_SEES, 0, 0, RR); return q + 32; } break;
     case PAT_SH1:
     case PAT_SHI: {
       const c: i32 = pattern == PAT_SH1 ? 1 : load<i32>(q, 16) & (opSizeLg == 3 ? 63 : 31);
@@ -299,7 +317,28 @@ export function finish(q: u32, count: u32, end: u32): u32 {
       case FX_SEES: seen = true; break;
     }
   }
+  joinPairs(q);
   return q;
+}
+
+/** Gives the first of two records that often come together an operation that does both. */
+function joinPairs(q: u32): void {
+  const last = q - 64;
+  let p = firstRecord(q, 0);
+  while (p < last) {
+    const op = pairOf(load<u16>(p), load<u16>(p + 32));
+    if (op != 0) {
+      store<u16>(p, op);
+      p += 64;
+    } else p += 32;
+  }
+}
+
+function pairOf(first: u32, second: u32): u16 {
+  if (first < FAST_FROM || first >= FAST_END || second < FAST_FROM || second >= FAST_END) return 0;
+  const a = <u32>load<u8>(<u32>PAIR_FIRST + first - FAST_FROM);
+  const b = <u32>load<u8>(<u32>PAIR_SECOND + second - FAST_FROM);
+  return a == 0 || b == 0 ? 0 : load<u16>(<u32>PAIR + (((a - 1) * PAIR_SECONDS + b - 1) << 1));
 }
 
 /** Record `i` of the block that ends at `q`: all records before the last are 32 bytes. */

@@ -34,7 +34,7 @@ export const BLOCK_HASH_SIZE: u32 = 0x400000;
 export const ARENA_AT: u32 = 0x1200000;
 export const ARENA_SIZE: u32 = 0x4000000;
 export const LAYOUT_END: u32 = 0x5200000;
-export const CPU_BYTES: u32 = 1664;
+export const CPU_BYTES: u32 = 1728;
 /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15. u64[16] */
 export const GPR: u32 = 0x1000;
 /** always zero: the base or index of an address that has none. u64 */
@@ -139,7 +139,7 @@ export const NMI_MASKED: u32 = 0x1260;
 export const INJECT: u32 = 0x1264;
 /** error code of INJECT. u32 */
 export const INJECT_ERR: u32 = 0x1268;
-/** 1: leave run() when an interrupt could be taken. u32 */
+/** leave run() when an interrupt could be taken: 0 no, 1 yes, else if the byte at this linear address is not 0. u32 */
 export const IRQ_WINDOW: u32 = 0x126c;
 /** 1: leave run() when an NMI could be taken. u32 */
 export const NMI_WINDOW: u32 = 0x1270;
@@ -201,3 +201,7 @@ export const FDS: u32 = 0x1668;
 export const FIP: u32 = 0x1670;
 /** address of the last x87 memory operand. u64 */
 export const FDP: u32 = 0x1678;
+/** not 0 when SSE instructions raise #UD or #NM; follows from CR0 and CR4. u32 */
+export const SSE_OFF: u32 = 0x1680;
+/** not 0: RDMSR and WRMSR leave run() for every MSR. u32 */
+export const MSR_EXITS: u32 = 0x1684;

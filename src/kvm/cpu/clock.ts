@@ -6,7 +6,20 @@ import { refuse } from "../error.js";
 /** Frequency of every guest TSC. */
 export const TSC_HZ = 1_000_000_000n;
 
+/** The same in kHz, as KVM_GET_TSC_KHZ says it. */
+export const TSC_KHZ = Number(TSC_HZ / 1000n);
+
+/** How far from the host's TSC a guest's may be said to be, in parts per million. */
+const TSC_TOLERANCE_PPM = 250;
+
+/** Whether a frequency passes for the host's. */
+export const tscKhzFits = (khz: number): boolean =>
+  Math.abs(khz - TSC_KHZ) * 1e6 <= TSC_KHZ * TSC_TOLERANCE_PPM;
+
 const scale = pvclockScale(TSC_HZ);
+
+/** `KVM_CLOCK_VALID_FLAGS`. */
+const CLOCK_FLAGS = KvmClockFlag.TSC_STABLE | KvmClockFlag.REALTIME | KvmClockFlag.HOST_TSC;
 
 /**
  * The time of a VM: kvmclock, which guests see through pvclock, and the host TSC, which is the clock
@@ -17,14 +30,11 @@ export class VmClock {
   readonly timers: Timers;
   /** kvmclock minus clock port. */
   #offset: bigint;
-  /** Guest TSC minus clock port that new vCPUs start with: TSC 0 at the VM's creation. */
-  readonly initialTscOffset: bigint;
 
   constructor(clock: Clock, timers: Timers) {
     this.clock = clock;
     this.timers = timers;
     this.#offset = -this.hostNs();
-    this.initialTscOffset = this.#offset;
   }
 
   /** Nanoseconds of the clock port, whole. */
@@ -67,7 +77,8 @@ export class VmClock {
    * @throws KvmError EINVAL for other flags.
    */
   set(data: KvmClockData): void {
-    if ((data.flags & ~KvmClockFlag.REALTIME) !== 0) refuse("EINVAL", "clock flags");
+    // Only REALTIME means something; what KVM_GET_CLOCK gave may be passed back.
+    if ((data.flags & ~CLOCK_FLAGS) !== 0) refuse("EINVAL", "clock flags");
     let value = data.clock;
     if ((data.flags & KvmClockFlag.REALTIME) !== 0) {
       const passed = BigInt(Math.floor(this.clock.realtimeNs())) - data.realtime;

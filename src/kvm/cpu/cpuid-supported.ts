@@ -67,7 +67,14 @@ const EXT8_EBX = CpuidExt8Ebx.XSAVEERPTR | CpuidExt8Ebx.AMD_SSB_NO | CpuidExt8Eb
 
 const B7 = Cpuid7Ebx;
 const FEATURES_7_EBX =
-  B7.FSGSBASE | B7.FDP_EXCPTN_ONLY | B7.SMEP | B7.ERMS | B7.INVPCID | B7.ZERO_FCS_FDS | B7.SMAP;
+  B7.FSGSBASE |
+  B7.TSC_ADJUST |
+  B7.FDP_EXCPTN_ONLY |
+  B7.SMEP |
+  B7.ERMS |
+  B7.INVPCID |
+  B7.ZERO_FCS_FDS |
+  B7.SMAP;
 /** Leaf 0xd sub-leaf 1 EAX. */
 const XSAVEOPT = 1;
 
@@ -157,13 +164,15 @@ export function supportedCpuid(): CpuidEntry2[] {
     leaf(0x40000000, 0x40000001, cpuidText("KVMK"), cpuidText("VMKV"), cpuidText("M")),
     leaf(
       0x40000001,
-      KvmFeature.CLOCKSOURCE |
-        KvmFeature.CLOCKSOURCE2 |
-        KvmFeature.STEAL_TIME |
-        KvmFeature.CLOCKSOURCE_STABLE_BIT,
+      Object.values(KvmFeature).reduce((all, bit) => all | bit, 0),
       0,
       0,
       0,
     ),
   ];
+}
+
+/** Leaf 1 and leaf 7 ECX of KVM_GET_EMULATED_CPUID on Linux: MOVBE, RDPID. The engine has neither. */
+export function emulatedCpuid(): CpuidEntry2[] {
+  return [leaf(0, 7, 0, 0, 0), leaf(1, 0, 0, 0, 0), leaf(7, 0, 0, 0, 0, 0)];
 }

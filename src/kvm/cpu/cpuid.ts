@@ -2,9 +2,15 @@ import { KvmLimit } from "../../abi/kvm/index.js";
 import {
   Cpuid1Ecx,
   Cpuid1Edx,
+  Cpuid7Ebx,
+  Cpuid7Ecx,
+  Cpuid7Edx,
   type CpuidEntry2,
+  CpuidExt1Edx,
+  Cr4,
   cpuidText,
   KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+  KvmFeature,
 } from "../../abi/x86/index.js";
 import { refuse } from "../error.js";
 
@@ -12,6 +18,10 @@ import { refuse } from "../error.js";
 export interface CpuidState {
   readonly osxsave: boolean;
   readonly apicEnabled: boolean;
+  /** MONITOR as IA32_MISC_ENABLE rules it; undefined when it does not. */
+  readonly monitor?: boolean | undefined;
+  /** HLT does not exit: no kicks by hypercall. */
+  readonly haltInGuest?: boolean;
 }
 
 /** The four result registers, u32. */
@@ -26,6 +36,54 @@ const ZERO: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
 const AMD = cpuidText("Auth");
 const HYGON = cpuidText("Hygo");
 
+/** Leaf 1 ECX: MONITOR and MWAIT. Leaf 7 EBX: TSC_ADJUST; ECX: RDPID; EDX: SPEC_CTRL. */
+const MONITOR = 1 << 3;
+const TSC_ADJUST = 1 << 1;
+const RDPID = 1 << 22;
+const SPEC_CTRL = 1 << 26;
+
+/** Leaf 0x80000008 EBX: IBRS, STIBP, SSBD. */
+const AMD_SPEC_CTRL = (1 << 14) | (1 << 15) | (1 << 24);
+
+/** XCR0 bits that exist: x87 and SSE. */
+const SUPPORTED_XCR0 = 3n;
+
+/** CR4 bits that every guest may set. */
+const CR4_ALWAYS =
+  Cr4.VME |
+  Cr4.PVI |
+  Cr4.TSD |
+  Cr4.DE |
+  Cr4.PSE |
+  Cr4.PAE |
+  Cr4.MCE |
+  Cr4.PGE |
+  Cr4.PCE |
+  Cr4.OSFXSR |
+  Cr4.OSXMMEXCPT;
+
+type Register = "eax" | "ebx" | "ecx" | "edx";
+
+/** CR4 bits that need a feature, as far as the processor has it. */
+function cr4Of(word: (fn: number, index: number, register: Register) => number): bigint {
+  let allowed = CR4_ALWAYS;
+  const basic = word(1, 0, "ecx");
+  const extended = word(7, 0, "ebx");
+  if ((basic & Cpuid1Ecx.XSAVE) !== 0) allowed |= Cr4.OSXSAVE;
+  if ((extended & Cpuid7Ebx.SMEP) !== 0) allowed |= Cr4.SMEP;
+  if ((extended & Cpuid7Ebx.SMAP) !== 0) allowed |= Cr4.SMAP;
+  if ((extended & Cpuid7Ebx.FSGSBASE) !== 0) allowed |= Cr4.FSGSBASE;
+  if ((word(7, 0, "ecx") & Cpuid7Ecx.UMIP) !== 0) allowed |= Cr4.UMIP;
+  return allowed;
+}
+
+/** A leaf at 0x40000000 or a multiple of 0x100 above that says KVMKVMKVM. */
+function isKvmSignature(entry: CpuidEntry2): boolean {
+  const { function: fn, ebx, ecx, edx } = entry;
+  if (fn < 0x40000000 || fn >= 0x40010000 || (fn & 0xff) !== 0) return false;
+  return ebx === cpuidText("KVMK") && ecx === cpuidText("VMKV") && edx === cpuidText("M");
+}
+
 /** The CPUID table of a vCPU, as KVM_SET_CPUID2 sets it. */
 export class CpuidTable {
   #entries: CpuidEntry2[] = [];
@@ -34,6 +92,25 @@ export class CpuidTable {
   maxPhysicalBits = 36;
   hasX2apic = false;
   hasTscDeadline = false;
+  hasSse3 = false;
+  hasTscAdjust = false;
+  hasArchCapabilities = false;
+  /** RDTSCP or RDPID, which read TSC_AUX. */
+  hasTscAux = false;
+  hasSpecCtrl = false;
+  hasMonitor = false;
+  /** AMD's or Hygon's; a table without a vendor counts as Intel's. */
+  isAmd = false;
+  /** Family and model are known. */
+  hasModel = false;
+  /** XCR0 bits that the guest may set, besides x87. */
+  xcr0 = 0n;
+  /** CR4 bits that the guest's features allow: all, before there is a table. */
+  cr4Allowed = cr4Of(() => 0xffffffff);
+  /** KVM's paravirtual features, from KVM's own leaf wherever it is; 0 without. */
+  #pvFeatures = 0;
+  /** KVM_CAP_ENFORCE_PV_FEATURE_CPUID. */
+  enforcePvFeatures = false;
 
   /**
    * Replaces the table. @throws KvmError E2BIG more than 256 entries; EINVAL a linear address width
@@ -52,6 +129,32 @@ export class CpuidTable {
     const features = findEntry(entries, 1, 0)?.ecx ?? 0;
     this.hasX2apic = (features & Cpuid1Ecx.X2APIC) !== 0;
     this.hasTscDeadline = (features & Cpuid1Ecx.TSC_DEADLINE) !== 0;
+    this.hasSse3 = (features & Cpuid1Ecx.SSE3) !== 0;
+    this.hasMonitor = (features & MONITOR) !== 0;
+    this.#derive();
+  }
+
+  #derive(): void {
+    const word = (fn: number, index: number, register: "eax" | "ebx" | "ecx" | "edx"): number =>
+      findEntry(this.#entries, fn, index)?.[register] ?? 0;
+    const vendor = word(0, 0, "ebx");
+    this.isAmd = vendor === AMD || vendor === HYGON;
+    this.hasModel = this.find(1, 0) !== undefined;
+    this.hasTscAdjust = (word(7, 0, "ebx") & TSC_ADJUST) !== 0;
+    this.hasArchCapabilities = (word(7, 0, "edx") & Cpuid7Edx.ARCH_CAPABILITIES) !== 0;
+    this.hasTscAux =
+      (word(0x80000001, 0, "edx") & CpuidExt1Edx.RDTSCP) !== 0 || (word(7, 0, "ecx") & RDPID) !== 0;
+    this.hasSpecCtrl =
+      (word(7, 0, "edx") & SPEC_CTRL) !== 0 || (word(0x80000008, 0, "ebx") & AMD_SPEC_CTRL) !== 0;
+    this.xcr0 = BigInt(word(0xd, 0, "eax")) & SUPPORTED_XCR0;
+    this.cr4Allowed = cr4Of(word);
+    const base = this.#entries.find(isKvmSignature)?.function;
+    this.#pvFeatures = base === undefined ? 0 : word(base + 1, 0, "eax");
+  }
+
+  /** Whether the guest may use a paravirtual feature: all, unless enforced (`KvmFeature` bit). */
+  hasPvFeature(feature: number): boolean {
+    return !this.enforcePvFeatures || (this.#pvFeatures & feature) !== 0;
   }
 
   /** The table with the bits that follow the vCPU's state (KVM_GET_CPUID2). */
@@ -107,11 +210,41 @@ function findEntry(
   return undefined;
 }
 
+/** Size of the XSAVE area for XCR0 as it can be: legacy area and header. */
+const XSAVE_SIZE = 576;
+
 function dynamic(entry: CpuidEntry2, state: CpuidState): CpuidResult {
-  let { ecx, edx } = entry;
+  let { eax, ebx, ecx, edx } = entry;
   if (entry.function === 1) {
     ecx = state.osxsave ? ecx | Cpuid1Ecx.OSXSAVE : ecx & ~Cpuid1Ecx.OSXSAVE;
     edx = state.apicEnabled ? edx | Cpuid1Edx.APIC : edx & ~Cpuid1Edx.APIC;
+    if (state.monitor !== undefined) ecx = state.monitor ? ecx | MONITOR : ecx & ~MONITOR;
+  } else if (entry.function === 0xd && entry.index === 0) ebx = XSAVE_SIZE;
+  else if (state.haltInGuest === true && entry.function === 0x40000001) {
+    eax &= ~KvmFeature.PV_UNHALT;
   }
-  return { eax: entry.eax, ebx: entry.ebx, ecx: ecx >>> 0, edx: edx >>> 0 };
+  return { eax: eax >>> 0, ebx: ebx >>> 0, ecx: ecx >>> 0, edx: edx >>> 0 };
+}
+
+/** Whether two tables say the same, but for what follows the vCPU's state. */
+export function sameTable(
+  a: readonly CpuidEntry2[],
+  b: readonly CpuidEntry2[],
+  state: CpuidState,
+): boolean {
+  if (a.length !== b.length) return false;
+  return a.every((entry, i) => {
+    const other = b[i];
+    if (other === undefined) return false;
+    const [x, y] = [dynamic(entry, state), dynamic(other, state)];
+    return (
+      entry.function === other.function &&
+      entry.index === other.index &&
+      entry.flags === other.flags &&
+      x.eax === y.eax &&
+      x.ebx === y.ebx &&
+      x.ecx === y.ecx &&
+      x.edx === y.edx
+    );
+  });
 }

@@ -86,11 +86,12 @@ describe("guest accesses", () => {
   it("get #GP for what is not there, and do not continue it with an interrupt", async () => {
     const { vcpu, cpu } = await setUp();
     cpu(0).rflags = 0x202n;
+    cpu(0).cr0 = 0x11n;
     cpu(0).script.push(
       { code: 7, address: 0x2 },
       { code: 8, address: 0x10a, data: 0n },
       { code: 7, address: 0xce },
-      { code: 8, address: 0x1a0, data: 0n },
+      { code: 8, address: 0x1a0, data: 0x1801n },
       { code: 2, write: true, address: 1, size: 1 },
     );
     await vcpu.run();
@@ -101,6 +102,7 @@ describe("guest accesses", () => {
   it("cannot leave x2APIC mode for xAPIC, nor enter it from off", async () => {
     const { vcpu, cpu, get } = await setUp();
     const write = (data: bigint) => ({ code: 8, address: 0x1b, data }) as const;
+    cpu(0).cr0 = 0x11n;
     cpu(0).script.push(
       write(0xfee00d00n),
       write(0xfee00900n),

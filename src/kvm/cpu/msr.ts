@@ -1,14 +1,28 @@
-import { ApicBase, Msr } from "../../abi/x86/index.js";
+import { ApicBase, Efer, Msr } from "../../abi/x86/index.js";
+import { Quirk, type VmSettings } from "../vm-settings.js";
+import type { CpuidTable } from "./cpuid.js";
+import { HvMsr } from "./hyperv.js";
+import { MceBanks } from "./mce.js";
+import { ADVERTISED_MSRS, FIXED_MSRS } from "./msr-tables.js";
 import { Mtrrs } from "./mtrr.js";
+import type { PvMsrs } from "./pv-msrs.js";
 
 /** What the MSR file of a vCPU reaches outside of itself. */
 export interface MsrHost {
+  readonly cpuid: CpuidTable;
+  readonly settings: VmSettings;
+  readonly pv: PvMsrs;
+  /** It has been in the guest: its model may not change any more. */
+  readonly hasRun: boolean;
   /** An MSR the engine keeps: undefined when it does not. */
   engineRead(index: number): bigint | undefined;
   engineWrite(index: number, value: bigint): boolean;
+  /** CR0.PG: the mode cannot change. */
+  readonly paging: boolean;
   readTsc(): bigint;
-  writeTsc(value: bigint): void;
-  /** IA32_TSC_ADJUST was written: the TSC moves by the difference. */
+  /** IA32_TSC was written from outside. */
+  synchronizeTsc(value: bigint): void;
+  /** The guest moved its TSC. */
   adjustTsc(delta: bigint): void;
   apicBase(): bigint;
   setApicBase(value: bigint, fromHost: boolean): boolean;
@@ -17,221 +31,383 @@ export interface MsrHost {
   apicWrite(index: number, value: bigint): boolean;
   tscDeadline(): bigint;
   setTscDeadline(value: bigint): void;
+  /** MSRs of Hyper-V: 0x40000000 to 0x40000002. */
+  readonly hyperv: {
+    read(index: number, fromHost: boolean): bigint | undefined;
+    write(index: number, value: bigint, fromHost: boolean): boolean;
+  };
   /** The hypercall page MSR: undefined when it is none. */
   xenWrite(index: number, value: bigint): boolean | undefined;
-  /** KVM's clock and steal time areas: called after a valid write. */
-  kvmMsrWritten(index: number, value: bigint): void;
-  readonly physicalBits: number;
-  readonly isBsp: boolean;
 }
 
-/** Read-only or write-ignored registers with a fixed value, as KVM shows them on AMD. */
-const CONSTANT = new Map<number, bigint>([
-  [0x17, 0n],
-  [0xcd, 3n],
-  [0x198, 0x400000003e8n],
-  [0x199, 0n],
-  [Msr.PLATFORM_INFO, 0x80000000n],
-  [Msr.IA32_FEATURE_CONTROL, 0n],
-  [Msr.IA32_DEBUGCTL, 0n],
-  [Msr.LAST_BRANCH_FROM_IP, 0n],
-  [Msr.LAST_BRANCH_TO_IP, 0n],
-  [Msr.LAST_INT_FROM_IP, 0n],
-  [Msr.LAST_INT_TO_IP, 0n],
-  [Msr.AMD64_SYSCFG, 0n],
-  [Msr.K8_TOP_MEM1, 0n],
-  [Msr.K8_TOP_MEM2, 0n],
-  [Msr.K7_CLK_CTL, 0x20000000n],
-  [Msr.AMD64_NB_CFG, 0n],
-  [Msr.K8_INT_PENDING_MSG, 0n],
-  [Msr.FAM10H_MMIO_CONF_BASE, 0n],
-  [Msr.VM_CR, 0n],
-  [Msr.AMD64_BU_CFG2, 0n],
-  [Msr.AMD64_DC_CFG, 0n],
-  [Msr.AMD64_TW_CFG, 0n],
-]);
-
-/** Registers that keep what is written, with the bits that may be set and the first value. */
-const PLAIN = new Map<number, { allowed: bigint; reset: bigint }>([
-  [Msr.IA32_MISC_ENABLE, { allowed: ~0n, reset: 0x1800n }],
-  [Msr.MISC_FEATURES_ENABLES, { allowed: 1n, reset: 0n }],
-  [Msr.IA32_MCG_STATUS, { allowed: ~0n, reset: 0n }],
-  [Msr.IA32_XSS, { allowed: 0n, reset: 0n }],
-  [Msr.AMD64_DE_CFG, { allowed: 2n, reset: 2n }],
-  [Msr.KVM_WALL_CLOCK, { allowed: ~0n, reset: 0n }],
-  [Msr.KVM_WALL_CLOCK_NEW, { allowed: ~0n, reset: 0n }],
-  [Msr.KVM_SYSTEM_TIME, { allowed: ~0n, reset: 0n }],
-  [Msr.KVM_SYSTEM_TIME_NEW, { allowed: ~0n, reset: 0n }],
-  // KVM_STEAL_RESERVED_MASK
-  [Msr.KVM_STEAL_TIME, { allowed: ~0x3en, reset: 0n }],
-  [Msr.KVM_POLL_CONTROL, { allowed: 1n, reset: 1n }],
-]);
-
-/** MSRs whose writing has an effect outside of this file. */
-const KVM_MSRS = new Set<number>([
-  Msr.KVM_WALL_CLOCK,
-  Msr.KVM_WALL_CLOCK_NEW,
-  Msr.KVM_SYSTEM_TIME,
-  Msr.KVM_SYSTEM_TIME_NEW,
-  Msr.KVM_STEAL_TIME,
+/** MSRs that KVM's AMD half answers itself; those that it passes on to the common half are not here. */
+const VENDOR_MSRS = new Set<number>([
+  Msr.STAR,
+  Msr.LSTAR,
+  Msr.CSTAR,
+  Msr.SYSCALL_MASK,
+  Msr.FS_BASE,
+  Msr.GS_BASE,
+  Msr.KERNEL_GS_BASE,
+  Msr.TSC_AUX,
+  Msr.IA32_SYSENTER_CS,
+  Msr.IA32_SYSENTER_ESP,
+  Msr.IA32_SYSENTER_EIP,
+  Msr.IA32_SPEC_CTRL,
+  Msr.AMD64_VIRT_SPEC_CTRL,
+  Msr.IA32_DEBUGCTL,
+  Msr.VM_CR,
+  Msr.AMD64_DE_CFG,
 ]);
 
 /** Default of IA32_ARCH_CAPABILITIES: not affected by anything that has a bit and is not Intel's. */
 const ARCH_CAPABILITIES = 0x400000000c000069n;
 
-/** HV_X64_MSR_GUEST_OS_ID: there for the host, hidden from guests without Hyper-V leaves. */
-const HV_GUEST_OS_ID = 0x40000000;
-
-/** Machine check banks, as KVM gives before KVM_X86_SETUP_MCE. */
-const MCE_BANKS = 32;
-
-const isMceBank = (index: number): boolean =>
-  index >= Msr.IA32_MC0_CTL && index < Msr.IA32_MC0_CTL + MCE_BANKS * 4;
+/** MSR_PLATFORM_INFO: CPUID faulting can be had; and its switch in MISC_FEATURES_ENABLES. */
+const PLATFORM_CPUID_FAULT = 0x80000000n;
+const CPUID_FAULT = 1n;
 
 /** Default microcode revision, as KVM shows on AMD. */
 const PATCH_LEVEL = 0x01000065n;
 
+/** AMD64_DE_CFG: LFENCE serializes. */
+const DE_CFG = 2n;
+
+const isHyperv = (index: number): boolean => index >= HvMsr.GUEST_OS_ID && index <= HvMsr.VP_INDEX;
+
+/** MISC_ENABLE: bits the guest cannot change, a bit it can write in vain, and MONITOR's. */
+const MISC_PMU_RO = 0x1800n;
+const MISC_EMON = 0x80n;
+const MISC_MWAIT = 1n << 18n;
+const MISC_RESET = 0x1800n;
+
+/** VM_CR: valid bits; LOCK and SVMDIS stay once SVMDIS is set. */
+const VM_CR_VALID = 0x1fn;
+const VM_CR_DISABLED = 0x10n;
+const VM_CR_LOCKED = 0x18n;
+
+/** TSC scaling of 1. */
+const TSC_RATIO = 1n << 32n;
+
+/** HWCR: writable status of machine checks; the TSC's frequency is that of P0; bits ignored. */
+const HWCR_MC_STATUS = 1n << 18n;
+const HWCR_TSC_FREQ_SEL = 1n << 24n;
+const HWCR_IGNORED = 0x148n;
+
+/** Why an access was refused: no such MSR, or a value (or state) that does not allow it. */
+export type MsrFault = "unknown" | "invalid";
+
+/** KVM_GET_MSRS on the system: a feature MSR, or undefined. */
+export function featureMsr(index: number): bigint | undefined {
+  switch (index) {
+    case Msr.AMD64_DE_CFG:
+      return DE_CFG;
+    case Msr.IA32_BIOS_SIGN_ID:
+      return PATCH_LEVEL;
+    case Msr.IA32_ARCH_CAPABILITIES:
+      return ARCH_CAPABILITIES;
+    default:
+      return ADVERTISED_MSRS.has(index) ? 0n : undefined;
+  }
+}
+
+const isCanonical = (value: bigint): boolean =>
+  BigInt.asUintN(64, BigInt.asIntN(48, value)) === value;
+
 /**
- * The model-specific registers of a vCPU that the engine does not keep. Unknown ones answer
- * undefined and false: #GP for the guest, "not set" for the host.
+ * The model-specific registers of a vCPU that the engine does not keep, and the rules for those it
+ * keeps. Unknown ones answer undefined and false: #GP for the guest, "not set" for the host.
  */
 export class MsrFile {
   readonly #host: MsrHost;
-  readonly #plain = new Map<number, bigint>();
   readonly #mtrrs = new Mtrrs();
-  readonly #mceBanks: bigint[] = [];
+  readonly mce = new MceBanks();
+  /** Registers that only keep their value. */
+  readonly #kept = new Map<number, bigint>([
+    [Msr.SMI_COUNT, 0n],
+    [Msr.IA32_POWER_CTL, 0n],
+    [Msr.IA32_SPEC_CTRL, 0n],
+    [Msr.AMD64_VIRT_SPEC_CTRL, 0n],
+    [Msr.VM_HSAVE_PA, 0n],
+  ]);
   #tscAdjust = 0n;
-  #archCapabilities = ARCH_CAPABILITIES;
+  #archCapabilities: bigint;
+  #platformInfo: bigint;
+  #deCfg = 0n;
   #patchLevel = PATCH_LEVEL;
+  #miscFeatures = 0n;
+  #miscEnable = MISC_RESET;
   #hwcr = 0n;
-  #guestOsId = 0n;
+  #vmCr = 0n;
+  /** Why the last access failed. */
+  fault: MsrFault = "unknown";
 
   constructor(host: MsrHost) {
     this.#host = host;
-    for (const [index, { reset }] of PLAIN) this.#plain.set(index, reset);
+    this.#archCapabilities = ARCH_CAPABILITIES;
+    this.#platformInfo = PLATFORM_CPUID_FAULT;
   }
 
-  /** The value, or undefined when there is no such MSR. */
+  /** CPUID outside of privilege level 0 raises #GP. */
+  get cpuidFaults(): boolean {
+    return (this.#miscFeatures & CPUID_FAULT) !== 0n;
+  }
+
+  /** IA32_MISC_ENABLE allows MONITOR. */
+  get monitorEnabled(): boolean {
+    return (this.#miscEnable & MISC_MWAIT) !== 0n;
+  }
+
+  /** The value, or undefined when there is no such MSR; {@link fault} says why. */
   read(index: number, fromHost: boolean): bigint | undefined {
-    if (index === HV_GUEST_OS_ID) return fromHost ? this.#guestOsId : undefined;
-    const kept = this.#plain.get(index) ?? CONSTANT.get(index);
-    if (kept !== undefined) return kept;
-    if (Mtrrs.claims(index)) return this.#mtrrs.read(index);
-    if (index >= Msr.X2APIC_FIRST && index <= Msr.X2APIC_LAST) return this.#host.apicRead(index);
-    if (index >= Msr.K7_EVNTSEL0 && index <= Msr.K7_PERFCTR3) return 0n;
-    if (isMceBank(index)) return this.#mceBanks[index - Msr.IA32_MC0_CTL] ?? 0n;
-    switch (index) {
-      case Msr.IA32_TSC:
-        return this.#host.readTsc();
-      case Msr.IA32_TSC_ADJUST:
-        return this.#tscAdjust;
-      case Msr.IA32_APIC_BASE:
-        return this.#host.apicBase();
-      case Msr.IA32_TSC_DEADLINE:
-        return this.#host.tscDeadline();
-      case Msr.IA32_BIOS_SIGN_ID:
-        return this.#patchLevel;
-      case Msr.IA32_ARCH_CAPABILITIES:
-        return this.#archCapabilities;
-      case Msr.IA32_MCG_CAP:
-        return BigInt(MCE_BANKS);
-      case Msr.IA32_MCG_CTL:
-        return 0n;
-      case Msr.K7_HWCR:
-        return this.#hwcr;
-      default:
-        return this.#host.engineRead(index);
-    }
+    this.fault = "invalid";
+    const value = this.#read(index, fromHost);
+    if (value !== undefined || this.fault === "invalid") return value;
+    return fromHost && ADVERTISED_MSRS.has(index) ? 0n : undefined;
   }
 
   /** Sets a value; false when there is no such MSR or the value is refused. */
   write(index: number, value: bigint, fromHost: boolean): boolean {
-    const xen = this.#host.xenWrite(index, value);
+    this.fault = "invalid";
+    const done = this.#write(index, value, fromHost);
+    if (done || this.fault === "invalid") return done;
+    return fromHost && value === 0n && ADVERTISED_MSRS.has(index);
+  }
+
+  #unknown(): undefined {
+    this.fault = "unknown";
+    return undefined;
+  }
+
+  #read(index: number, fromHost: boolean): bigint | undefined {
+    const host = this.#host;
+    if (host.pv.claims(index)) return host.pv.read(index);
+    const fixed = FIXED_MSRS.get(index);
+    if (fixed !== undefined) return fixed.value ?? this.#unknown();
+    if (Mtrrs.claims(index)) return this.#mtrrs.read(index);
+    if (index >= Msr.X2APIC_FIRST && index <= Msr.X2APIC_LAST) return host.apicRead(index);
+    if (MceBanks.claims(index)) return this.mce.read(index, fromHost);
+    if (isHyperv(index)) return host.hyperv.read(index, fromHost);
+    const kept = this.#kept.get(index);
+    if (kept !== undefined) return this.#mayRead(index, fromHost) ? kept : undefined;
+    switch (index) {
+      case Msr.IA32_TSC:
+        return host.readTsc();
+      case Msr.IA32_TSC_ADJUST:
+        return this.#tscAdjust;
+      case Msr.IA32_APIC_BASE:
+        return host.apicBase();
+      case Msr.IA32_TSC_DEADLINE:
+        return host.tscDeadline();
+      case Msr.IA32_BIOS_SIGN_ID:
+        return this.#patchLevel;
+      case Msr.IA32_ARCH_CAPABILITIES:
+        return fromHost || host.cpuid.hasArchCapabilities ? this.#archCapabilities : undefined;
+      case Msr.IA32_PERF_CAPABILITIES:
+      case Msr.IA32_XSS:
+      case Msr.IA32_XFD:
+      case Msr.IA32_XFD_ERR:
+        return fromHost ? 0n : undefined;
+      case Msr.IA32_MISC_ENABLE:
+        return this.#miscEnable;
+      case Msr.MISC_FEATURES_ENABLES:
+        return this.#miscFeatures;
+      case Msr.PLATFORM_INFO:
+        return fromHost || host.settings.platformInfoReadable ? this.#platformInfo : undefined;
+      case Msr.K7_HWCR:
+        return this.#hwcr;
+      case Msr.VM_CR:
+        return this.#vmCr;
+      case Msr.AMD64_TSC_RATIO:
+        return fromHost ? TSC_RATIO : undefined;
+      case Msr.AMD64_DE_CFG:
+        return this.#deCfg;
+      case Msr.AMD64_IC_CFG:
+        return host.cpuid.hasModel ? 0n : this.#unknown();
+      case Msr.TSC_AUX:
+        return fromHost || host.cpuid.hasTscAux ? host.engineRead(index) : undefined;
+      default:
+        return host.engineRead(index) ?? this.#unknown();
+    }
+  }
+
+  #mayRead(index: number, fromHost: boolean): boolean {
+    if (fromHost) return true;
+    if (index === Msr.IA32_SPEC_CTRL) return this.#host.cpuid.hasSpecCtrl;
+    return index !== Msr.AMD64_VIRT_SPEC_CTRL;
+  }
+
+  #write(index: number, value: bigint, fromHost: boolean): boolean {
+    const host = this.#host;
+    // MSRs of which the processor's own module takes care come before the rest of KVM hears of them.
+    const xen = VENDOR_MSRS.has(index) ? undefined : host.xenWrite(index, value);
     if (xen !== undefined) return xen;
-    if (index === HV_GUEST_OS_ID && fromHost) {
-      this.#guestOsId = value;
-      return true;
+    if (host.pv.claims(index)) return host.pv.write(index, value);
+    const fixed = FIXED_MSRS.get(index);
+    if (fixed !== undefined) {
+      if (fixed.write === "none") this.#unknown();
+      return fixed.write === "ignored" || (fixed.write === "zero" && value === 0n);
     }
-    const plain = PLAIN.get(index);
-    if (plain !== undefined) {
-      if ((value & ~plain.allowed) !== 0n) return false;
-      this.#plain.set(index, value);
-      if (KVM_MSRS.has(index)) this.#host.kvmMsrWritten(index, value);
-      return true;
+    if (Mtrrs.claims(index)) return this.#mtrrs.write(index, value, host.cpuid.maxPhysicalBits);
+    if (index >= Msr.X2APIC_FIRST && index <= Msr.X2APIC_LAST) return host.apicWrite(index, value);
+    if (MceBanks.claims(index)) {
+      if (index < 2) this.#unknown();
+      return this.mce.write(index, value, fromHost, (this.#hwcr & HWCR_MC_STATUS) !== 0n);
     }
-    if (Mtrrs.claims(index)) return this.#mtrrs.write(index, value, this.#host.physicalBits);
-    if (index >= Msr.X2APIC_FIRST && index <= Msr.X2APIC_LAST) {
-      return this.#host.apicWrite(index, value);
-    }
-    if (index >= Msr.K7_EVNTSEL0 && index <= Msr.K7_PERFCTR3) return true;
-    if (isMceBank(index)) return this.#writeMceBank(index, value, fromHost);
+    if (isHyperv(index)) return host.hyperv.write(index, value, fromHost);
+    if (this.#kept.has(index)) return this.#writeKept(index, value, fromHost);
+    if (fromHost && host.hasRun && this.#isModel(index)) return this.#read(index, true) === value;
     return this.#writeSpecial(index, value, fromHost);
   }
 
+  /** Registers that describe the processor, which keeps its model once it ran. */
+  #isModel(index: number): boolean {
+    return (
+      index === Msr.AMD64_DE_CFG ||
+      index === Msr.IA32_ARCH_CAPABILITIES ||
+      index === Msr.IA32_PERF_CAPABILITIES
+    );
+  }
+
+  #writeKept(index: number, value: bigint, fromHost: boolean): boolean {
+    let kept = value;
+    switch (index) {
+      case Msr.SMI_COUNT:
+        if (!fromHost) return false;
+        break;
+      case Msr.IA32_SPEC_CTRL:
+        if (!fromHost && !this.#host.cpuid.hasSpecCtrl) return false;
+        break;
+      case Msr.AMD64_VIRT_SPEC_CTRL:
+        if (!fromHost || (value & ~4n) !== 0n) return false;
+        break;
+      case Msr.VM_HSAVE_PA:
+        if (!fromHost && (value & 0xfffn) !== 0n) return false;
+        kept = value & ~0xfffn;
+        break;
+      default:
+    }
+    this.#kept.set(index, kept);
+    return true;
+  }
+
   #writeSpecial(index: number, value: bigint, fromHost: boolean): boolean {
+    const host = this.#host;
     switch (index) {
       case Msr.IA32_TSC:
-        if (!fromHost) this.#tscAdjust += value - this.#host.readTsc();
-        this.#host.writeTsc(value);
+        if (fromHost) host.synchronizeTsc(value);
+        else {
+          const delta = BigInt.asIntN(64, value - host.readTsc());
+          this.#tscAdjust = BigInt.asUintN(64, this.#tscAdjust + delta);
+          host.adjustTsc(delta);
+        }
         return true;
       case Msr.IA32_TSC_ADJUST:
-        if (!fromHost) this.#host.adjustTsc(value - this.#tscAdjust);
+        if (!host.cpuid.hasTscAdjust) return true;
+        if (!fromHost) host.adjustTsc(BigInt.asIntN(64, value - this.#tscAdjust));
         this.#tscAdjust = value;
         return true;
       case Msr.IA32_APIC_BASE:
-        return this.#host.setApicBase(value, fromHost);
+        return host.setApicBase(value, fromHost);
       case Msr.IA32_TSC_DEADLINE:
-        this.#host.setTscDeadline(value);
+        host.setTscDeadline(value);
         return true;
       case Msr.IA32_BIOS_SIGN_ID:
         if (fromHost) this.#patchLevel = value;
         return true;
       case Msr.IA32_ARCH_CAPABILITIES:
-        if (!fromHost) return false;
-        this.#archCapabilities = value;
-        return true;
-      case Msr.IA32_MCG_CTL:
-        return fromHost && value === 0n;
-      case Msr.K7_HWCR:
-        return this.#writeHwcr(value);
-      case Msr.AMD64_PATCH_LOADER:
-      case Msr.AMD64_NB_CFG:
-      case Msr.AMD64_DC_CFG:
-      case Msr.AMD64_TW_CFG:
-      case Msr.AMD64_BU_CFG2:
-        return true; // accepted and forgotten, whatever the value
-      case Msr.IA32_FEATURE_CONTROL:
-      case Msr.PLATFORM_INFO:
+        if (fromHost) this.#archCapabilities = value;
         return fromHost;
-      case Msr.KVM_ASYNC_PF_EN:
-      case Msr.KVM_PV_EOI_EN:
-        return false;
+      case Msr.IA32_PERF_CAPABILITIES:
+      case Msr.IA32_XSS:
+      case Msr.IA32_XFD:
+      case Msr.IA32_XFD_ERR:
+      case Msr.IA32_PRED_CMD:
+        return fromHost && value === 0n;
+      case Msr.IA32_MISC_ENABLE:
+        return this.#writeMiscEnable(value, fromHost);
+      case Msr.MISC_FEATURES_ENABLES:
+        if ((value & ~CPUID_FAULT) !== 0n) return false;
+        if (value !== 0n && (this.#platformInfo & PLATFORM_CPUID_FAULT) === 0n) return false;
+        this.#miscFeatures = value;
+        return true;
+      case Msr.PLATFORM_INFO:
+        if (!fromHost || ((value & PLATFORM_CPUID_FAULT) === 0n && this.cpuidFaults)) return false;
+        this.#platformInfo = value;
+        return true;
+      case Msr.K7_HWCR: {
+        // Three bits are ignored, two are kept, anything else is refused.
+        const kept = value & ~HWCR_IGNORED;
+        if ((kept & ~(HWCR_MC_STATUS | HWCR_TSC_FREQ_SEL)) !== 0n) return false;
+        this.#hwcr = kept;
+        return true;
+      }
+      case Msr.VM_CR: {
+        if ((value & ~VM_CR_VALID) !== 0n) return false;
+        const stays = (this.#vmCr & VM_CR_DISABLED) !== 0n ? this.#vmCr & VM_CR_LOCKED : 0n;
+        this.#vmCr = stays === 0n ? value : stays | (value & ~VM_CR_LOCKED);
+        return true;
+      }
+      case Msr.AMD64_TSC_RATIO:
+        return fromHost && (value === 0n || value === TSC_RATIO);
+      case Msr.AMD64_DE_CFG:
+        if ((value & ~DE_CFG) !== 0n) return false;
+        this.#deCfg = value;
+        return true;
       default:
-        if (CONSTANT.has(index)) return value === CONSTANT.get(index) || value === 0n;
-        return this.#host.engineWrite(index, value);
+        return this.#writeEngine(index, value, fromHost);
     }
   }
 
-  /** Control registers take all or nothing; status registers can only be cleared by the guest. */
-  #writeMceBank(index: number, value: bigint, fromHost: boolean): boolean {
-    const kind = index & 3;
-    // Linux leaves bit 10 of bank 4 clear and old AMD processors bit 0.
-    if (kind === 0 && value !== 0n && (value | 0x401n) !== 0xffffffffffffffffn) return false;
-    const mayset = fromHost || (this.#hwcr & (1n << 18n)) !== 0n;
-    if (kind === 1 && value !== 0n && !mayset) return false;
-    this.#mceBanks[index - Msr.IA32_MC0_CTL] = value;
+  #writeMiscEnable(value: bigint, fromHost: boolean): boolean {
+    const old = this.#miscEnable;
+    let next = value;
+    if (!fromHost) {
+      if (((old ^ value) & MISC_PMU_RO) !== 0n) return false;
+      next = (value & ~MISC_EMON) | (old & MISC_EMON);
+    }
+    const { settings, cpuid } = this.#host;
+    const rulesMonitor = !settings.hasQuirk(Quirk.MISC_ENABLE_NO_MWAIT);
+    if (rulesMonitor && ((old ^ next) & MISC_MWAIT) !== 0n && !cpuid.hasSse3) return false;
+    this.#miscEnable = next;
     return true;
   }
 
-  /** HWCR: three bits are ignored, two are kept, anything else is refused (as KVM does). */
-  #writeHwcr(value: bigint): boolean {
-    const kept = value & ~(0x40n | 0x100n | 0x8n);
-    if ((kept & ~((1n << 18n) | (1n << 24n))) !== 0n) return false;
-    this.#hwcr = kept;
-    return true;
+  /** Registers that the engine keeps. */
+  #writeEngine(index: number, value: bigint, fromHost: boolean): boolean {
+    const host = this.#host;
+    const old = host.engineRead(index);
+    if (old === undefined) {
+      this.#unknown();
+      return false;
+    }
+    switch (index) {
+      case Msr.EFER: {
+        if (!fromHost && host.paging && ((old ^ value) & Efer.LME) !== 0n) return false;
+        const kept = (value & ~Efer.LMA) | (old & Efer.LMA);
+        return host.engineWrite(index, kept);
+      }
+      case Msr.IA32_SYSENTER_EIP:
+      case Msr.IA32_SYSENTER_ESP: {
+        const address = BigInt.asUintN(64, BigInt.asIntN(48, value));
+        return host.engineWrite(index, host.cpuid.isAmd ? address & 0xffffffffn : address);
+      }
+      case Msr.LSTAR:
+      case Msr.CSTAR:
+      case Msr.FS_BASE:
+      case Msr.GS_BASE:
+      case Msr.KERNEL_GS_BASE:
+        return isCanonical(value) && host.engineWrite(index, value);
+      case Msr.TSC_AUX:
+        if (!fromHost && !host.cpuid.hasTscAux) return false;
+        if (!host.cpuid.isAmd && value >> 32n !== 0n) return false;
+        return host.engineWrite(index, value & 0xffffffffn);
+      default:
+        return host.engineWrite(index, value);
+    }
   }
 
-  /** What IA32_APIC_BASE may hold: see {@link checkApicBase}. */
+  /** What IA32_APIC_BASE may hold: reserved bits, and the order of modes for the guest. */
   static checkApicBase(
     old: bigint,
     value: bigint,

@@ -26,10 +26,15 @@ export class PvAreas {
     this.#steal = new PfnCache(access.slots);
   }
 
+  /** A system time area is in use. */
+  get hasClock(): boolean {
+    return this.#time.active;
+  }
+
   /**
    * An MSR that names an area was written. @returns whether the clock areas must be rewritten.
    */
-  written(index: number, value: bigint, runDelayNs: bigint): boolean {
+  written(index: number, value: bigint, runDelayNs: () => bigint): boolean {
     switch (index) {
       case Msr.KVM_WALL_CLOCK:
       case Msr.KVM_WALL_CLOCK_NEW:
@@ -43,7 +48,7 @@ export class PvAreas {
       default:
         this.#steal.deactivate();
         if ((value & 1n) !== 0n) this.#steal.activate(value & ~0x3fn, STEAL_SIZE);
-        this.#lastDelay = runDelayNs;
+        this.#lastDelay = runDelayNs();
         return false;
     }
   }
@@ -59,12 +64,13 @@ export class PvAreas {
   }
 
   /** The vCPU gets the thread: accounts what it waited since the last time. */
-  recordSteal(runDelayNs: bigint): void {
+  recordSteal(runDelayNs: () => bigint): void {
     const cache = this.#steal;
     if (!cache.active) return;
     if (!cache.check(STEAL_SIZE) && cache.refresh(STEAL_SIZE) !== undefined) return;
-    this.#stealNs += runDelayNs - this.#lastDelay;
-    this.#lastDelay = runDelayNs;
+    const delay = runDelayNs();
+    this.#stealNs += delay - this.#lastDelay;
+    this.#lastDelay = delay;
     const view = this.#access.slots.linear.view;
     // steal u64, version u32 (odd while changing), flags u32, preempted u8
     const version = ((view.getUint32(cache.hva + 8, true) + 1) | 1) >>> 0;

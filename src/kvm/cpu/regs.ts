@@ -50,6 +50,25 @@ const SEGMENTS = [
 /** The part of KVM_GET_SREGS that the engine keeps. */
 export type EngineSregs = Omit<KvmSregs, "apicBase" | "cr8" | "interruptBitmap">;
 
+/** Accessed bit of a data segment's type, and busy bit of a TSS's. */
+const ACCESSED = 1;
+const BUSY = 2;
+
+/** A segment as KVM shows it on AMD: what the processor does not keep is derived. */
+function readSegment(engine: EngineVcpu, index: number): KvmSegment {
+  const segment = engine.segment(index);
+  const unusable = !segment.present;
+  let { type, db, dpl } = segment;
+  if (index === SegmentIndex.TR) type |= BUSY;
+  else if (index === SegmentIndex.SS) {
+    if (unusable) db = false;
+    if ((engine.cr0 & Cr0.PE) !== 0n) dpl = engine.cpl;
+  } else if (index !== SegmentIndex.CS && index !== SegmentIndex.LDTR && !unusable) {
+    type |= ACCESSED;
+  }
+  return { ...segment, type, db, dpl, unusable, g: segment.limit > 0xfffff };
+}
+
 /** Reads segments, tables and control registers. */
 export function readSregs(engine: EngineVcpu): EngineSregs {
   const sregs = {
@@ -61,7 +80,7 @@ export function readSregs(engine: EngineVcpu): EngineSregs {
     cr4: engine.cr4,
     efer: engine.efer,
   } as EngineSregs;
-  for (const [name, index] of SEGMENTS) sregs[name] = engine.segment(index);
+  for (const [name, index] of SEGMENTS) sregs[name] = readSegment(engine, index);
   return sregs;
 }
 
@@ -69,7 +88,9 @@ export function readSregs(engine: EngineVcpu): EngineSregs {
 export function writeSregs(engine: EngineVcpu, sregs: EngineSregs): void {
   for (const [name, index] of SEGMENTS) {
     const value: KvmSegment = sregs[name];
-    engine.setSegment(index, { ...value, base: BigInt.asUintN(64, value.base) });
+    const present = value.present && !value.unusable;
+    const base = BigInt.asUintN(64, value.base);
+    engine.setSegment(index, { ...value, base, present, unusable: !present });
   }
   engine.setGdt(sregs.gdt);
   engine.setIdt(sregs.idt);
@@ -81,19 +102,32 @@ export function writeSregs(engine: EngineVcpu, sregs: EngineSregs): void {
   engine.syncSregs();
 }
 
-const CR4_KNOWN = Object.values(Cr4).reduce((all, bit) => all | bit, 0n);
+/** EFER bits that the processor can be entered with. */
 const EFER_KNOWN =
   Efer.SCE | Efer.LME | Efer.LMA | Efer.NX | Efer.SVME | Efer.FFXSR | Efer.AUTOIBRS;
 
-/** Whether control registers can be entered together (KVM's checks of KVM_SET_SREGS). */
-export function validSregs(sregs: EngineSregs): boolean {
+/**
+ * Whether the processor accepts registers that KVM_SET_SREGS took (AMD64 manual volume 2, "Canonicalization
+ * and Consistency Checks"): EFER has no unknown bits, and 64-bit code segments no D bit.
+ */
+export function canEnter({ efer, cr0, cs }: EngineSregs): boolean {
+  if ((efer & ~EFER_KNOWN) !== 0n) return false;
+  const long = (efer & Efer.LME) !== 0n && (cr0 & Cr0.PG) !== 0n;
+  return !(long && cs.l && cs.db);
+}
+
+/** Whether control registers fit together (KVM's checks of KVM_SET_SREGS). */
+export function validSregs(
+  sregs: EngineSregs,
+  cpuid: { readonly maxPhysicalBits: number; readonly cr4Allowed: bigint },
+): boolean {
   const { cr0, cr3, cr4, efer } = sregs;
-  if (cr0 >> 32n !== 0n || (efer & ~EFER_KNOWN) !== 0n || (cr4 & ~CR4_KNOWN) !== 0n) return false;
+  if (cr0 >> 32n !== 0n || (cr4 & ~cpuid.cr4Allowed) !== 0n) return false;
   if ((cr0 & Cr0.NW) !== 0n && (cr0 & Cr0.CD) === 0n) return false;
   if ((cr0 & Cr0.PG) !== 0n && (cr0 & Cr0.PE) === 0n) return false;
   if ((efer & Efer.LME) !== 0n && (cr0 & Cr0.PG) !== 0n) {
     if ((cr4 & Cr4.PAE) === 0n || (efer & Efer.LMA) === 0n) return false;
-    return cr3 >> 52n === 0n;
+    return cr3 >> BigInt(cpuid.maxPhysicalBits) === 0n;
   }
   return (efer & Efer.LMA) === 0n && !sregs.cs.l;
 }

@@ -47,15 +47,11 @@ export function resetRegisters(engine: EngineVcpu, init: boolean, rdx: bigint): 
   engine.cr8 = 0;
   engine.efer = 0n;
   engine.setSegment(SegmentIndex.CS, segment({ selector: 0xf000, base: 0xffff0000n, type: 0xa }));
-  for (const index of [
-    SegmentIndex.ES,
-    SegmentIndex.SS,
-    SegmentIndex.DS,
-    SegmentIndex.FS,
-    SegmentIndex.GS,
-  ]) {
+  for (const index of [SegmentIndex.ES, SegmentIndex.DS, SegmentIndex.FS, SegmentIndex.GS]) {
     engine.setSegment(index, segment({}));
   }
+  // AMD's SS starts as not accessed.
+  engine.setSegment(SegmentIndex.SS, segment({ type: 2 }));
   engine.setSegment(SegmentIndex.LDTR, segment({ type: 2, s: false }));
   engine.setSegment(SegmentIndex.TR, segment({ type: 3, s: false }));
   engine.setGdt({ base: 0n, limit: 0xffff });

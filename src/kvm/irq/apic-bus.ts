@@ -40,15 +40,32 @@ const X2APIC_BROADCAST = 0xffffffff;
 /** Connects the local APICs of a VM: decides who gets a message. */
 export class ApicBus {
   readonly #lapics: ApicTarget[] = [];
+  readonly #known = new Set<ApicTarget>();
+  /** Off with KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK: 0xff is an id like others in x2APIC mode. */
+  broadcastQuirk = true;
 
   /** All local APICs, in order of creation. */
   get lapics(): readonly ApicTarget[] {
     return this.#lapics;
   }
 
-  /** Adds the local APIC of a new vCPU. */
+  /** Adds the local APIC of a new vCPU; {@link knows} tells from when on. */
   add(lapic: ApicTarget): void {
+    this.remap();
     this.#lapics.push(lapic);
+  }
+
+  /**
+   * Whether the kernel's map of local APICs has this one. It is made anew when a vCPU is created,
+   * without the new one, and when an APIC changes how it is addressed or whether it is enabled.
+   */
+  knows(lapic: ApicTarget): boolean {
+    return this.#known.has(lapic);
+  }
+
+  /** Makes the map anew: an APIC has changed. */
+  remap(): void {
+    for (const lapic of this.#lapics) this.#known.add(lapic);
   }
 
   /** Sends what a vCPU wrote to its ICR; `destination` is ICR bits 63:32 or 63:56. */
@@ -75,7 +92,7 @@ export class ApicBus {
 
   /**
    * Delivers a message that comes from no vCPU.
-   * @returns how many local APICs took it; -1 when no one is addressed; 0 when it was already pending.
+   * @returns how many local APICs took it; -1 when there are none at all, or none for a broadcast.
    */
   deliver(message: ApicMessage): number {
     return this.#deliver(message, undefined);
@@ -83,7 +100,9 @@ export class ApicBus {
 
   #deliver(message: ApicMessage, source: ApicTarget | undefined): number {
     return this.#deliverTo(
-      this.#lapics.filter((lapic) => lapic.present && matches(lapic, message, source)),
+      this.#lapics.filter(
+        (lapic) => lapic.present && matches(lapic, message, source, this.broadcastQuirk),
+      ),
       message,
     );
   }
@@ -95,22 +114,33 @@ export class ApicBus {
         if (!lapic.enabled) continue;
         if (lowest === undefined || lapic.arbitration < lowest.arbitration) lowest = lapic;
       }
-      if (lowest === undefined) return -1;
+      if (lowest === undefined) return this.#nobody(message);
       return lowest.accept(message) ? 1 : 0;
     }
-    if (targets.length === 0) return -1;
+    if (targets.length === 0) return this.#nobody(message);
     let taken = 0;
     for (const lapic of targets) if (lapic.accept(message)) taken++;
     return taken;
   }
+
+  /** KVM's map of local APICs, which exists with the first vCPU, answers 0 for who is not in it. */
+  #nobody(message: ApicMessage): number {
+    const broadcast = message.destination === XAPIC_BROADCAST;
+    return this.#lapics.length === 0 || broadcast ? -1 : 0;
+  }
 }
 
 /** Whether a message addresses a local APIC, as the mode of that APIC reads the destination. */
-function matches(lapic: ApicTarget, message: ApicMessage, source: ApicTarget | undefined): boolean {
+function matches(
+  lapic: ApicTarget,
+  message: ApicMessage,
+  source: ApicTarget | undefined,
+  broadcastQuirk: boolean,
+): boolean {
   let dest = message.destination;
   if (lapic.x2apic) {
     // Messages from the IOAPIC and MSIs have 8-bit broadcasts.
-    if (source === undefined && dest === XAPIC_BROADCAST) dest = X2APIC_BROADCAST;
+    if (broadcastQuirk && source === undefined && dest === XAPIC_BROADCAST) dest = X2APIC_BROADCAST;
     if (dest === X2APIC_BROADCAST) return true;
     if (!message.logical) return dest === lapic.id;
     const ldr = lapic.logicalDestination;

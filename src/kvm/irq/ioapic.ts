@@ -25,6 +25,9 @@ export class Ioapic {
   /** For each pin, one bit per {@link IrqSource} that holds it up. */
   readonly #lines = new Uint8Array(Bits.PINS);
   #irr = 0;
+  /** Edges of {@link #irr} that were sent: the line is still up, but nothing waits. */
+  #delivered = 0;
+  #base: number = Bits.DEFAULT_BASE;
   #select = 0;
   #id = 0;
   readonly #onEoi: (pin: number) => void;
@@ -35,9 +38,15 @@ export class Ioapic {
     this.#onEoi = onEoi;
   }
 
+  /** Guest-physical address of the register window. */
+  get base(): number {
+    return this.#base;
+  }
+
   /** Whether an access falls into the register window. */
-  static claims(address: number): boolean {
-    return address >= Bits.DEFAULT_BASE && address < Bits.DEFAULT_BASE + Bits.MEM_LENGTH;
+  claims(address: number): boolean {
+    const offset = address - this.#base;
+    return address >= Bits.DEFAULT_BASE && offset >= 0 && offset < Bits.MEM_LENGTH;
   }
 
   /**
@@ -48,14 +57,21 @@ export class Ioapic {
     const lines = this.#lines[pin] as number;
     const now = level ? lines | (1 << source) : lines & ~(1 << source);
     this.#lines[pin] = now;
-    const mask = 1 << pin;
     if (now === 0) {
-      this.#irr &= ~mask;
+      this.#irr &= ~(1 << pin);
       return 1;
     }
+    return this.#raise(pin);
+  }
+
+  #raise(pin: number): number {
+    const mask = 1 << pin;
     const pending = (this.#irr & mask) !== 0;
     this.#irr |= mask;
-    if (!this.#isLevel(pin) && pending) return 0;
+    if (!this.#isLevel(pin)) {
+      this.#delivered &= ~mask;
+      if (pending) return 0;
+    }
     return this.#service(pin);
   }
 
@@ -88,25 +104,29 @@ export class Ioapic {
   /** Reads the state out. */
   save(): IoapicState {
     return {
-      baseAddress: Bits.DEFAULT_BASE,
+      baseAddress: this.#base,
       ioregsel: this.#select,
       id: this.#id,
-      irr: this.#irr >>> 0,
+      irr: (this.#irr & ~this.#delivered) >>> 0,
       redirtbl: [...this.#redirection],
     };
   }
 
-  /** Puts a state back; pins that are up are delivered again where that is due. */
+  /**
+   * Puts a state back; pins that are up are delivered again where that is due. Who holds a line up
+   * stays as it is.
+   */
   restore(state: IoapicState): void {
-    this.#select = state.ioregsel & 0xff;
-    this.#id = state.id & 0xf;
+    this.#base = state.baseAddress;
+    this.#select = state.ioregsel;
+    this.#id = state.id;
     this.#irr = 0;
-    this.#lines.fill(0);
+    this.#delivered = 0;
     for (let pin = 0; pin < Bits.PINS; pin++) {
       this.#redirection[pin] = BigInt.asUintN(64, state.redirtbl[pin] ?? BigInt(Bits.MASKED));
     }
     for (let pin = 0; pin < Bits.PINS; pin++) {
-      if ((state.irr >>> pin) & 1) this.setLine(pin, IrqSource.USERSPACE, true);
+      if ((state.irr >>> pin) & 1) this.#raise(pin);
     }
   }
 
@@ -122,6 +142,7 @@ export class Ioapic {
     if (level && (low & Bits.REMOTE_IRR) !== 0) return -1;
     // Before delivery, since the handler may run and end it inside the call.
     if (level) this.#redirection[pin] = entry | BigInt(Bits.REMOTE_IRR);
+    else this.#delivered |= 1 << pin;
     const taken = this.#bus.deliver({
       vector: low & 0xff,
       deliveryMode: (low >> 8) & 7,
@@ -138,7 +159,7 @@ export class Ioapic {
   #readSelected(): number {
     const index = this.#select;
     if (index === Bits.REG_VERSION) return ((Bits.PINS - 1) << 16) | Bits.VERSION_ID;
-    if (index === Bits.REG_APIC_ID || index === Bits.REG_ARB_ID) return this.#id << 24;
+    if (index === Bits.REG_APIC_ID || index === Bits.REG_ARB_ID) return (this.#id & 0xf) << 24;
     const pin = (index - Bits.REDIR_BASE) >> 1;
     if (pin < 0 || pin >= Bits.PINS) return 0xffffffff;
     const entry = this.#redirection[pin] as bigint;

@@ -19,6 +19,8 @@ export type LapicTimerMode = "one-shot" | "periodic" | "tsc-deadline";
 export class LapicTimer {
   readonly #time: LapicTime;
   readonly #fire: () => void;
+  /** Nanoseconds of a bus cycle. */
+  readonly #cycleNs: number;
   #armed: TimerHandle | undefined;
   #mode: LapicTimerMode = "one-shot";
   #divider = 2;
@@ -27,9 +29,15 @@ export class LapicTimer {
   #targetNs = 0;
   #tscDeadline = 0n;
 
-  constructor(time: LapicTime, fire: () => void) {
+  constructor(time: LapicTime, fire: () => void, cycleNs: number) {
     this.#time = time;
     this.#fire = fire;
+    this.#cycleNs = cycleNs;
+  }
+
+  /** Nanoseconds of one count. */
+  get #countNs(): number {
+    return this.#divider * this.#cycleNs;
   }
 
   /** The TSC deadline that is armed, or 0. */
@@ -60,7 +68,7 @@ export class LapicTimer {
     const left = this.currentCount();
     this.#divider = divider;
     if (this.#armed !== undefined && this.#mode !== "tsc-deadline") {
-      this.#armAt(this.#time.nowNs() + left * divider);
+      this.#armAt(this.#time.nowNs() + left * this.#countNs);
     }
   }
 
@@ -69,7 +77,7 @@ export class LapicTimer {
     if (this.#mode === "tsc-deadline") return;
     this.stop();
     this.#initialCount = count;
-    if (count !== 0) this.#armAt(this.#time.nowNs() + count * this.#divider);
+    if (count !== 0) this.#armAt(this.#time.nowNs() + count * this.#countNs);
   }
 
   /** Writes IA32_TSC_DEADLINE; ignored in the other modes. 0 disarms. */
@@ -91,7 +99,7 @@ export class LapicTimer {
   currentCount(): number {
     if (this.#armed === undefined || this.#mode === "tsc-deadline") return 0;
     const left = Math.max(0, this.#targetNs - this.#time.nowNs());
-    return Math.floor(left / this.#divider);
+    return Math.floor(left / this.#countNs);
   }
 
   /** Continues a count that was saved with `current` cycles left (KVM_SET_LAPIC). */
@@ -100,7 +108,7 @@ export class LapicTimer {
     this.#initialCount = initialCount;
     if (this.#mode === "tsc-deadline" || initialCount === 0) return;
     if (current === 0 && this.#mode === "one-shot") return;
-    this.#armAt(this.#time.nowNs() + (current === 0 ? initialCount : current) * this.#divider);
+    this.#armAt(this.#time.nowNs() + (current === 0 ? initialCount : current) * this.#countNs);
   }
 
   /** Disarms. */
@@ -120,7 +128,7 @@ export class LapicTimer {
     this.#armed = undefined;
     this.#tscDeadline = 0n;
     if (this.#mode === "periodic" && this.#initialCount !== 0) {
-      const period = this.#initialCount * this.#divider;
+      const period = this.#initialCount * this.#countNs;
       const now = this.#time.nowNs();
       // Ticks that were missed while the VM did not run are dropped, the phase is kept.
       const missed = Math.max(0, Math.floor((now - this.#targetNs) / period));

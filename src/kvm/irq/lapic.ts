@@ -11,6 +11,8 @@ export interface LapicHost {
   notify(): void;
   /** A non-maskable interrupt came. */
   raiseNmi(): void;
+  /** A halt is to end (a message of delivery mode "remote read", as KVM uses it). */
+  unhalt(): void;
   /** INIT (undefined) or STARTUP with its vector came. */
   raiseInit(sipiVector: number | undefined): void;
   /** The task priority changed other than by MOV to CR8. */
@@ -34,6 +36,9 @@ const LVT_MASKS = new Map<number, number>([
   [ApicReg.LVTERR, LVT_COMMON],
 ]);
 
+/** Bits of the x2APIC's ICR that must be 0: 13, 16, 17 and 20 to 31. */
+const X2APIC_ICR_RESERVED = 0xfff32000 | 0;
+
 /** Version 0x14 with six LVT entries. */
 const VERSION = 0x50014;
 
@@ -51,6 +56,10 @@ export class Lapic implements ApicTarget {
   readonly #regs = new Uint32Array(256);
   readonly #timer: LapicTimer;
   #base = 0n;
+  /** What {@link #base} says, as it is asked for at every entry. */
+  #present = false;
+  #x2apic = false;
+  #address = 0;
   /** IRR may have bits set. */
   #irrPending = false;
   /** How many lowest-priority messages it took. */
@@ -58,12 +67,24 @@ export class Lapic implements ApicTarget {
   /** Split irqchip: the LVR says that directed EOI exists. */
   readonly #directedEoi: boolean;
 
-  constructor(id: number, host: LapicHost, options: { bsp: boolean; directedEoi: boolean }) {
+  /** LINT0 of the boot processor passes the PIC's interrupts after reset. */
+  readonly #lint0Open: boolean;
+
+  constructor(
+    id: number,
+    host: LapicHost,
+    options: { bsp: boolean; directedEoi: boolean; lint0Open?: boolean; busCycleNs?: number },
+  ) {
     this.id = id;
     this.#host = host;
     this.#bsp = options.bsp;
     this.#directedEoi = options.directedEoi;
-    this.#timer = new LapicTimer(host.time, () => this.deliverLocal(ApicReg.LVTT));
+    this.#lint0Open = options.lint0Open ?? true;
+    this.#timer = new LapicTimer(
+      host.time,
+      () => this.deliverLocal(ApicReg.LVTT),
+      options.busCycleNs ?? 1,
+    );
     this.reset(false);
   }
 
@@ -73,18 +94,22 @@ export class Lapic implements ApicTarget {
   }
   /** Guest-physical address of the register page. */
   get address(): number {
-    return Number(this.#base & 0xfffffffff000n);
+    return this.#address;
   }
   /** Enabled in IA32_APIC_BASE. */
   get present(): boolean {
-    return (this.#base & BigInt(ApicBase.ENABLE)) !== 0n;
+    return this.#present;
   }
   /** Present and enabled in the spurious vector register. */
   get enabled(): boolean {
     return this.present && (this.#reg(ApicReg.SPIV) & ApicBits.SPIV_APIC_ENABLED) !== 0;
   }
+  /** Its registers are in memory: present, in xAPIC mode. */
+  get memoryMapped(): boolean {
+    return this.#present && !this.#x2apic;
+  }
   get x2apic(): boolean {
-    return (this.#base & BigInt(ApicBase.X2APIC)) !== 0n;
+    return this.#x2apic;
   }
   get xapicId(): number {
     return this.#reg(ApicReg.ID) >>> 24;
@@ -117,8 +142,8 @@ export class Lapic implements ApicTarget {
   reset(init: boolean): void {
     this.#timer.stop();
     if (!init) {
-      this.#base = BigInt(
-        ApicBase.DEFAULT_ADDRESS + ApicBase.ENABLE + (this.#bsp ? ApicBase.BSP : 0),
+      this.#putBase(
+        BigInt(ApicBase.DEFAULT_ADDRESS + ApicBase.ENABLE + (this.#bsp ? ApicBase.BSP : 0)),
       );
     }
     const x2apic = this.x2apic;
@@ -128,34 +153,46 @@ export class Lapic implements ApicTarget {
     this.#set(ApicReg.ID, x2apic ? keptId : (this.id << 24) >>> 0);
     for (const lvt of LVT_MASKS.keys()) this.#set(lvt, ApicBits.LVT_MASKED);
     // KVM leaves LINT0 of the first vCPU open for the PIC, as firmware would.
-    if (this.#bsp && !init) this.#set(ApicReg.LVT0, DeliveryMode.EXTINT << 8);
+    if (this.#bsp && this.#lint0Open) this.#set(ApicReg.LVT0, DeliveryMode.EXTINT << 8);
     this.#set(ApicReg.DFR, ApicBits.DFR_FLAT);
     this.#set(ApicReg.SPIV, 0xff);
     if (x2apic) this.#setX2apicLdr();
     this.#timer.setMode("one-shot");
     this.#timer.setDivideConfiguration(0);
     this.#irrPending = false;
+    if (init) this.#host.bus.remap();
     this.#host.tprChanged(0);
   }
 
   /** Takes a new IA32_APIC_BASE that was checked before. */
   setBase(value: bigint): void {
     const old = this.#base;
-    this.#base = value;
+    this.#putBase(value);
     const changed = old ^ value;
+    if (changed !== 0n) this.#host.bus.remap();
     if (changed & BigInt(ApicBase.ENABLE) && this.present) {
       this.#set(ApicReg.ID, (this.id << 24) >>> 0);
     }
-    if (changed & BigInt(ApicBase.X2APIC) && this.x2apic) {
-      this.#set(ApicReg.ID, this.id);
-      this.#setX2apicLdr();
+    if (changed & BigInt(ApicBase.X2APIC)) {
+      // From x2APIC straight to xAPIC mode, which only the client can do, it gets its old id too.
+      if (this.x2apic) {
+        this.#set(ApicReg.ID, this.id);
+        this.#setX2apicLdr();
+      } else if (this.present) this.#set(ApicReg.ID, (this.id << 24) >>> 0);
     }
     this.#host.notify();
   }
 
+  #putBase(value: bigint): void {
+    this.#base = value;
+    this.#present = (value & BigInt(ApicBase.ENABLE)) !== 0n;
+    this.#x2apic = (value & BigInt(ApicBase.X2APIC)) !== 0n;
+    this.#address = Number(value & 0xfffffffff000n);
+  }
+
   /**
    * Takes a message addressed to this APIC.
-   * @returns false when it had no effect (disabled, or the vector was pending already).
+   * @returns false when it had no effect (disabled, or a message that KVM does not know).
    */
   accept(message: ApicMessage): boolean {
     switch (message.deliveryMode) {
@@ -176,9 +213,17 @@ export class Lapic implements ApicTarget {
       case DeliveryMode.STARTUP:
         this.#host.raiseInit(message.vector);
         return true;
+      case DeliveryMode.REMOTE_READ:
+        this.#host.unhalt();
+        return true;
       default:
         return false;
     }
+  }
+
+  /** Takes a fixed, edge-triggered message; as {@link accept}. */
+  acceptEdge(vector: number): boolean {
+    return this.enabled && this.#raise(vector, false);
   }
 
   /** Delivers the interrupt of one LVT. */
@@ -241,9 +286,13 @@ export class Lapic implements ApicTarget {
 
   /** Writes to the register page; anything but an aligned 32-bit write is ignored. */
   writeMmio(offset: number, length: number, value: bigint): void {
-    if (!this.present || this.x2apic) return;
-    if (length !== 4 || (offset & 0xf) !== 0) return;
-    this.#writeRegister(offset & 0xff0, Number(BigInt.asUintN(32, value)));
+    if (length === 4) this.writeMmioU32(offset, Number(BigInt.asUintN(32, value)));
+  }
+
+  /** {@link writeMmio} of 32 bits. */
+  writeMmioU32(offset: number, value: number): void {
+    if (!this.#present || this.#x2apic || (offset & 0xf) !== 0) return;
+    this.#writeRegister(offset & 0xff0, value);
   }
 
   /** RDMSR 0x800 to 0x8ff; undefined is #GP. */
@@ -257,18 +306,23 @@ export class Lapic implements ApicTarget {
 
   /** WRMSR 0x800 to 0x8ff; false is #GP. */
   writeMsr(index: number, value: bigint): boolean {
-    if (!this.present || !this.x2apic) return false;
+    const low = Number(BigInt.asUintN(32, value));
+    return this.writeMsrParts(index, low, Number(BigInt.asUintN(32, value >> 32n)));
+  }
+
+  /** {@link writeMsr} of a value in two u32 halves. */
+  writeMsrParts(index: number, low: number, high: number): boolean {
+    if (!this.#present || !this.#x2apic) return false;
     const reg = (index - 0x800) << 4;
     if (reg === ApicReg.ICR) {
-      const low = Number(value & 0xffffffffn) & ~ApicBits.ICR_BUSY;
-      const high = Number((value >> 32n) & 0xffffffffn);
-      this.#host.bus.sendIpi(this, low, high);
-      this.#set(ApicReg.ICR, low);
+      if ((low & X2APIC_ICR_RESERVED) !== 0) return false;
+      const command = (low & ~ApicBits.ICR_BUSY) >>> 0;
+      this.#host.bus.sendIpi(this, command, high);
+      this.#set(ApicReg.ICR, command);
       this.#set(ApicReg.ICR2, high);
       return true;
     }
-    if (value >> 32n !== 0n) return false;
-    return this.#writeRegister(reg, Number(value));
+    return high === 0 && this.#writeRegister(reg, low);
   }
 
   /** The first 1024 bytes of the register page (KVM_GET_LAPIC). */
@@ -290,6 +344,7 @@ export class Lapic implements ApicTarget {
       this.#setX2apicLdr();
     }
     this.#irrPending = true;
+    this.#host.bus.remap();
     this.#timer.setMode(timerMode(this.#reg(ApicReg.LVTT)));
     this.#timer.setDivideConfiguration(this.#reg(ApicReg.TDCR));
     this.#timer.restore(this.#reg(ApicReg.TMICT), this.#reg(ApicReg.TMCCT));
@@ -309,14 +364,14 @@ export class Lapic implements ApicTarget {
     this.#set(ApicReg.LDR, ((this.id >>> 4) << 16) | (1 << (this.id & 0xf)));
   }
 
+  /** Always true: KVM does not tell whether the vector was pending already. */
   #raise(vector: number, levelTriggered: boolean): boolean {
     if (levelTriggered) setVector(this.#regs, ApicReg.TMR, vector);
     else clearVector(this.#regs, ApicReg.TMR, vector);
-    const fresh = !testVector(this.#regs, ApicReg.IRR, vector);
     setVector(this.#regs, ApicReg.IRR, vector);
     this.#irrPending = true;
     this.#host.notify();
-    return fresh;
+    return true;
   }
 
   #ppr(): number {
@@ -383,9 +438,11 @@ export class Lapic implements ApicTarget {
         return true;
       case ApicReg.LDR:
         this.#set(reg, (value & 0xff000000) >>> 0);
+        this.#host.bus.remap();
         return true;
       case ApicReg.DFR:
         this.#set(reg, (value | 0x0fffffff) >>> 0);
+        this.#host.bus.remap();
         return true;
       case ApicReg.ICR:
         this.#set(reg, value & ~ApicBits.ICR_BUSY);
@@ -410,12 +467,16 @@ export class Lapic implements ApicTarget {
 
   #writeSpiv(value: number): void {
     const bits = 0x3ff | (this.#directedEoi ? ApicBits.SPIV_DIRECTED_EOI : 0);
+    const changes = ((value ^ this.#reg(ApicReg.SPIV)) & ApicBits.SPIV_APIC_ENABLED) !== 0;
     this.#set(ApicReg.SPIV, value & bits);
+    // What enabling sends to this APIC is lost when the map does not have it yet.
+    const known = this.#host.bus.knows(this);
+    if (changes) this.#host.bus.remap();
     if ((value & ApicBits.SPIV_APIC_ENABLED) === 0) {
       for (const lvt of LVT_MASKS.keys()) this.#set(lvt, this.#reg(lvt) | ApicBits.LVT_MASKED);
       return;
     }
-    this.#host.softwareEnabled();
+    if (known) this.#host.softwareEnabled();
   }
 
   #endOfInterrupt(): void {

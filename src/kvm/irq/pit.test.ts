@@ -41,3 +41,30 @@ it("counts down on counter 2 while a guest calibrates with it", () => {
   pass(60_000_000);
   expect(pit.read(0x61) & 0x20).toBe(0x20);
 });
+
+it("shows and takes KVM's state, and starts the counters anew", () => {
+  const { pit, pass, ticks } = setUp();
+  expect(pit.save()).toMatchObject({
+    channels: [
+      { count: 65536, mode: 0xff, gate: 1, countLoadTime: 0n },
+      { count: 65536, mode: 0xff, gate: 1 },
+      { count: 65536, mode: 0xff, gate: 0 },
+    ],
+    flags: 0,
+  });
+  pit.write(0x43, 0x34);
+  pit.write(0x40, 0x9c);
+  const half = pit.save();
+  expect(half.channels[0]).toMatchObject({ mode: 2, rwMode: 3, writeState: 4, writeLatch: 0x9c });
+  const other = setUp();
+  other.pit.restore(half.channels, half.flags);
+  other.pit.write(0x40, 0x2e);
+  other.pass(10_000_200);
+  expect(other.ticks()).toBe(1);
+  pass(10_000_200);
+  expect(ticks()).toBe(0);
+  // The HPET takes over: no more ticks.
+  other.pit.restore(other.pit.save().channels, 1);
+  other.pass(30_000_000);
+  expect(other.ticks()).toBe(1);
+});

@@ -72,7 +72,8 @@ describe("delivery", () => {
     lapic[0xf1] = 1;
     vcpus[1]?.setLapic(lapic);
     expect(vm.signalMsi(msi)).toBe(1);
-    expect(vm.signalMsi({ ...msi, addressLo: 0xfee09000 })).toBe(-1);
+    expect(vm.signalMsi(msi)).toBe(1);
+    expect(vm.signalMsi({ ...msi, addressLo: 0xfee09000 })).toBe(0);
     expect(errnoOf(() => vm.signalMsi({ ...msi, flags: 1 }))).toBe(Errno.EINVAL);
   });
 });

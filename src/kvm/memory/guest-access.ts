@@ -3,6 +3,9 @@ import { type Gva, gva, hva, PAGE_SIZE } from "../../base/index.js";
 import type { EngineVcpu } from "../../engine/bridge/port.js";
 import type { MemorySlots } from "./slots.js";
 
+/** The address that page tables are walked for: the kernel's walker ignores the upper 16 bits. */
+const walked = (address: bigint): bigint => BigInt.asUintN(64, BigInt.asIntN(48, address));
+
 /**
  * Guest memory through the slots, as kvm_read_guest and kvm_write_guest: writes are dirty-logged
  * and refused for read-only slots. Addresses are guest-physical, lengths a few pages at most.
@@ -41,7 +44,7 @@ export class GuestAccess {
     const out = new Uint8Array(length);
     let done = 0;
     while (done < length) {
-      const at: Gva = gva(address + BigInt(done));
+      const at: Gva = gva(walked(address + BigInt(done)));
       const size = Math.min(length - done, PAGE_SIZE - Number(at & 0xfffn));
       const physical = vcpu.translate(at, "read");
       const piece = physical === undefined ? undefined : this.read(physical, size);
@@ -50,6 +53,23 @@ export class GuestAccess {
       done += size;
     }
     return out;
+  }
+
+  /**
+   * Reads a u32 as {@link readVirtual} does; the address comes in two u32 halves. Undefined when
+   * any byte of it cannot be read.
+   */
+  readVirtualU32(vcpu: EngineVcpu, low: number, high: number): number | undefined {
+    if ((low & (PAGE_SIZE - 1)) > PAGE_SIZE - 4) {
+      const bytes = this.readVirtual(vcpu, BigInt(low) | (BigInt(high) << 32n), 4);
+      return bytes === undefined ? undefined : new DataView(bytes.buffer).getUint32(0, true);
+    }
+    const physical = vcpu.translateRead(low, ((high << 16) >> 16) >>> 0);
+    if (physical < 0) return undefined;
+    const gfn = Math.floor(physical / PAGE_SIZE);
+    const slot = this.slots.find(gfn);
+    if (slot === undefined) return undefined;
+    return this.slots.linear.view.getUint32(slot.hva + (physical - slot.baseGfn * PAGE_SIZE), true);
   }
 
   #pieces(

@@ -21,6 +21,8 @@ export class PfnCache {
   /** Guest-physical address; undefined when activated by host address or never. */
   #gpa: bigint | undefined;
   #hva = 0;
+  /** Offset of the bytes in their page. */
+  #offset = 0;
   #slot: MemorySlot | undefined;
   #generation = -1;
 
@@ -50,7 +52,7 @@ export class PfnCache {
 
   /** Offset of the bytes in their page. */
   get pageOffset(): number {
-    return this.#gpa === undefined ? this.#hva % PAGE_SIZE : Number(this.#gpa & 0xfffn);
+    return this.#offset;
   }
 
   /** Points it at a guest-physical address. A failed translation leaves it active but invalid. */
@@ -71,16 +73,15 @@ export class PfnCache {
 
   /** Translates again what it was given. EINVAL when not active or `length` crosses the page. */
   refresh(length: number): CacheError {
-    if (this.pageOffset + length > PAGE_SIZE) return "EINVAL";
-    if (!this.#active) return "EINVAL";
+    if (!this.#active || this.#offset + length > PAGE_SIZE) return "EINVAL";
     return this.#refreshTo(this.#gpa, this.#hva);
   }
 
   /** Whether `length` bytes can be used at {@link hva} now. */
   check(length: number): boolean {
-    if (!this.#active || !this.#valid) return false;
-    if (this.#gpa !== undefined && this.#generation !== this.#slots.generation) return false;
-    return this.pageOffset + length <= PAGE_SIZE;
+    // Inactive ones are never valid.
+    if (!this.#valid || this.#offset + length > PAGE_SIZE) return false;
+    return this.#gpa === undefined || this.#generation === this.#slots.generation;
   }
 
   /** Switches it off. */
@@ -89,6 +90,7 @@ export class PfnCache {
     this.#valid = false;
     this.#gpa = undefined;
     this.#hva = 0;
+    this.#offset = 0;
     this.#slot = undefined;
   }
 
@@ -110,6 +112,7 @@ export class PfnCache {
   #refreshTo(gpa: bigint | undefined, address: number): CacheError {
     this.#valid = false;
     this.#gpa = gpa;
+    this.#offset = gpa === undefined ? address % PAGE_SIZE : Number(gpa & 0xfffn);
     if (gpa === undefined) {
       this.#hva = address;
       this.#slot = undefined;
@@ -121,7 +124,7 @@ export class PfnCache {
       this.#slot = slot;
       this.#hva = 0;
       if (slot === undefined || (slot.flags & KvmMem.READONLY) !== 0) return "EFAULT";
-      this.#hva = slot.hva + (gfn - slot.baseGfn) * PAGE_SIZE + Number(gpa & 0xfffn);
+      this.#hva = slot.hva + (gfn - slot.baseGfn) * PAGE_SIZE + this.#offset;
     }
     this.#valid = true;
     return undefined;

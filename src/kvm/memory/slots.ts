@@ -1,6 +1,6 @@
 import { KvmLimit, KvmMem, type KvmUserspaceMemoryRegion } from "../../abi/kvm/index.js";
 import { gpa, type Hva, hva, PAGE_SIZE } from "../../base/index.js";
-import type { EngineSlot, EngineVm } from "../../engine/bridge/port.js";
+import { EngineLimit, type EngineSlot, type EngineVm } from "../../engine/bridge/port.js";
 import type { LinearMemory } from "../../memory/index.js";
 import { refuse } from "../error.js";
 
@@ -22,6 +22,25 @@ const MAX_GPA = 2 ** 52;
 /** Bytes of a slot's dirty bitmap: whole u64 words. */
 const bitmapBytes = (pages: number): number => Math.ceil(pages / 64) * 8;
 
+/** `KVM_DIRTY_LOG_INITIALLY_SET`: a new log has every page in it. */
+const INITIALLY_SET = 2;
+
+function setBits(memory: Uint8Array, at: number, count: number): void {
+  memory.fill(0xff, at, at + (count >>> 3));
+  if ((count & 7) !== 0) memory[at + (count >>> 3)] = (1 << (count & 7)) - 1;
+}
+
+/** `struct kvm_clear_dirty_log`. */
+export interface KvmClearDirtyLog {
+  readonly slot: number;
+  /** A multiple of 64. */
+  readonly firstPage: number;
+  /** A multiple of 64, or all pages to the end of the slot. */
+  readonly numPages: number;
+  /** One bit per page, in whole u64 words. */
+  readonly bitmap: Uint8Array;
+}
+
 /**
  * The memory slots of a VM, with the checks of KVM_SET_USER_MEMORY_REGION. Changes reach the
  * engine at once; caches of translations compare {@link generation}.
@@ -33,6 +52,8 @@ export class MemorySlots {
   #sorted: MemorySlot[] = [];
   #generation = 0;
   #last: MemorySlot | undefined;
+  /** KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, MANUAL_PROTECT_ENABLE, or that and INITIALLY_SET. */
+  manualProtect = 0;
 
   constructor(engine: EngineVm) {
     this.#engine = engine;
@@ -41,6 +62,11 @@ export class MemorySlots {
   /** Changes with every change of the table. */
   get generation(): number {
     return this.#generation;
+  }
+
+  /** Pages of all slots. */
+  get pages(): number {
+    return this.#sorted.reduce((sum, slot) => sum + slot.pages, 0);
   }
 
   /** The linear memory that slots point into. */
@@ -70,6 +96,17 @@ export class MemorySlots {
       }
     }
     return undefined;
+  }
+
+  /** How many bytes from a guest-physical address on are in slots without a gap, at most `size`. */
+  backedBytes(address: bigint, size: bigint): bigint {
+    let done = 0n;
+    while (done < size && address + done < BigInt(MAX_GPA)) {
+      const slot = this.find(Number((address + done) >> 12n));
+      if (slot === undefined) break;
+      done = (BigInt(slot.baseGfn + slot.pages) << 12n) - address;
+    }
+    return done < size ? done : size;
   }
 
   /**
@@ -103,6 +140,9 @@ export class MemorySlots {
       if (region.guestPhysAddr + region.memorySize > MAX_GPA)
         refuse("EINVAL", "memory slot beyond 52 bits");
     }
+    if (old === undefined && this.#byId.size >= EngineLimit.SLOTS) {
+      refuse("EINVAL", "there are as many memory slots as KVM_CAP_NR_MEMSLOTS allows");
+    }
     const dirtyBitmap = this.#bitmapFor(region.flags, pages, old);
     this.#byId.set(id, {
       id,
@@ -117,21 +157,52 @@ export class MemorySlots {
   }
 
   /**
-   * KVM_GET_DIRTY_LOG: the pages written since the last call, one bit each, in whole u64 words.
+   * KVM_GET_DIRTY_LOG: the pages written since they were last cleared, one bit each, in whole u64
+   * words. Clears them, unless the client does that itself ({@link clearDirtyLog}).
    * @throws KvmError EINVAL slot number; ENOENT no such slot or writes not logged.
    */
   takeDirtyLog(id: number): Uint8Array {
+    const slot = this.#logged(id);
+    const live = this.#bitmapOf(slot);
+    const copy = live.slice();
+    if (this.manualProtect !== 0) return copy;
+    live.fill(0);
+    this.#engine.clearDirty();
+    return copy;
+  }
+
+  /**
+   * KVM_CLEAR_DIRTY_LOG: clears the bits that are set in `bitmap`, whose first bit is `firstPage`.
+   * @throws KvmError EINVAL slot number, pages not in steps of 64 (but to the end) or outside of
+   *   the slot; ENOENT no such slot or writes not logged.
+   */
+  clearDirtyLog(log: KvmClearDirtyLog): void {
+    const { slot: id, firstPage, numPages, bitmap } = log;
+    if (firstPage % 64 !== 0) refuse("EINVAL", "first page");
+    const slot = this.#logged(id);
+    const left = slot.pages - firstPage;
+    if (left < 0 || numPages > left) refuse("EINVAL", "pages outside of the slot");
+    if (numPages < left && numPages % 64 !== 0) refuse("EINVAL", "number of pages");
+    const live = this.#bitmapOf(slot);
+    const first = firstPage / 8;
+    const bytes = Math.min(bitmapBytes(numPages), live.length - first);
+    for (let i = 0; i < bytes; i++) {
+      live[first + i] = (live[first + i] as number) & ~(bitmap[i] ?? 0);
+    }
+    this.#engine.clearDirty();
+  }
+
+  #logged(id: number): MemorySlot {
     if (id >>> 16 !== 0 || (id & 0xffff) >= KvmLimit.USER_MEM_SLOTS) {
       refuse("EINVAL", "slot number");
     }
     const slot = this.#byId.get(id);
     if (slot === undefined || slot.dirtyBitmap === 0) refuse("ENOENT", "slot has no dirty log");
-    const bytes = bitmapBytes(slot.pages);
-    const live = this.linear.u8.subarray(slot.dirtyBitmap, slot.dirtyBitmap + bytes);
-    const copy = live.slice();
-    live.fill(0);
-    this.#engine.clearDirty();
-    return copy;
+    return slot;
+  }
+
+  #bitmapOf(slot: MemorySlot): Uint8Array {
+    return this.linear.u8.subarray(slot.dirtyBitmap, slot.dirtyBitmap + bitmapBytes(slot.pages));
   }
 
   /** Notes that this library wrote to a guest frame. */
@@ -155,11 +226,16 @@ export class MemorySlots {
   #bitmapFor(flags: number, pages: number, old: MemorySlot | undefined): Hva {
     if ((flags & KvmMem.LOG_DIRTY_PAGES) === 0) return hva(0);
     if (old !== undefined && old.dirtyBitmap !== 0) return old.dirtyBitmap;
-    return this.linear.allocate(bitmapBytes(pages)) ?? refuse("ENOMEM", "no memory for dirty log");
+    const bytes = bitmapBytes(pages);
+    const bitmap =
+      this.linear.allocate(bytes, "internal") ?? refuse("ENOMEM", "no memory for dirty log");
+    if ((this.manualProtect & INITIALLY_SET) !== 0) setBits(this.linear.u8, bitmap, pages);
+    return bitmap;
   }
 
   #freeBitmap(slot: MemorySlot): void {
-    if (slot.dirtyBitmap !== 0) this.linear.free(slot.dirtyBitmap, bitmapBytes(slot.pages));
+    if (slot.dirtyBitmap === 0) return;
+    this.linear.free(slot.dirtyBitmap, bitmapBytes(slot.pages), "internal");
   }
 
   #commit(): void {
@@ -191,7 +267,7 @@ function checkRegion(region: KvmUserspaceMemoryRegion, linear: LinearMemory): vo
     refuse("EINVAL", "memory slot address is not a multiple of 4096");
   if (!Number.isSafeInteger(userspaceAddr) || userspaceAddr < 0 || userspaceAddr % PAGE_SIZE !== 0)
     refuse("EINVAL", "memory slot backing is not a multiple of 4096");
-  if (!linear.contains(userspaceAddr, memorySize)) {
+  if (memorySize > 0 && !linear.contains(userspaceAddr, memorySize)) {
     refuse("EINVAL", "memory slot backing lies outside of the VM's linear memory");
   }
   if (slot >>> 16 !== 0) refuse("EINVAL", "address space");

@@ -1,10 +1,16 @@
 import { KvmMpState } from "../../abi/kvm/index.js";
-import { EngineExit } from "../../engine/bridge/port.js";
+import { Cr0 } from "../../abi/x86/index.js";
+import { EngineExit, Ready } from "../../engine/bridge/port.js";
 import { instructionsUntilTimer } from "../cpu/clock.js";
+import { deliverPayload } from "../cpu/vcpu-events.js";
 import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
-import { completeExit, handleExit } from "./exits.js";
+import { debugAfter, debugBefore, watch } from "./debug-step.js";
+import { type AfterExit, completeExit, handleExit, hasInput } from "./exits.js";
 import type { Turn } from "./scheduler.js";
+
+/** AMD's exit code for a state that cannot be entered. */
+const VMEXIT_INVALID = 0xffffffff;
 
 /** PAUSE instructions after which another vCPU gets its turn. */
 const PAUSES = 4;
@@ -12,12 +18,27 @@ const PAUSES = 4;
 /** What an exit counts at least, so that a turn ends even when nothing retires. */
 const EXIT_COST = 20;
 
+/** More accesses than one instruction can make. */
+const MAX_ACCESSES = 70;
+
+/** A turn this long in which nothing retired was spent on faults. */
+const STALL_BUDGET = 1000;
+
+/** What an exit takes at most of a real timer's distance, in instructions. */
+const EXIT_WAIT = 300;
+
 /** One turn of a vCPU: enters the guest until the budget is used up, it waits, or run() resolves. */
 export function turn(vcpu: VcpuState, budget: number): Turn {
   const { engine, env } = vcpu;
-  const virtual = env.clock.clock.virtual;
+  const { clock } = env;
+  const { virtual } = clock.clock;
   let left = budget;
+  // Under a real clock: how far away that timer is, less what was executed since it was looked at.
+  let deadline: number | undefined;
+  let distance = 0;
+  let progress = false;
   engine.pauseExit = env.scheduler.activeCount > 1 ? PAUSES : 0;
+  if (env.engine.linear.hasOutsideWriters) env.engine.distrustCode();
   while (left > 0) {
     const leave = processRequests(vcpu);
     if (leave !== undefined) return finish(vcpu, leave);
@@ -25,21 +46,52 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
       if (vcpu.mpState !== KvmMpState.HALTED || !vcpu.wakesFromHalt()) return "waiting";
       vcpu.endHalt();
     }
-    const allowed = instructionsUntilTimer(env.clock, left);
-    if (allowed === 0) return "budget";
+    const next = clock.timers.nextDeadlineNs();
+    if (virtual !== undefined || distance <= 0 || next !== deadline) {
+      deadline = next;
+      distance = instructionsUntilTimer(clock, left);
+      if (distance === 0) return "budget";
+    }
     prepareEvents(vcpu);
-    if (virtual !== undefined) engine.setTime(env.clock.nowNs());
-    const before = engine.instructions;
-    const code = engine.run(allowed);
-    vcpu.exceptionRaised = false;
-    const retired = engine.instructions - before;
+    if (virtual !== undefined) engine.setTime(clock.nowNs());
+    if (vcpu.debug.active) {
+      const step = debugStep(vcpu);
+      if (virtual !== undefined) virtual.advance(engine.retired);
+      left -= EXIT_COST;
+      distance = 0;
+      if (step === "continue") continue;
+      return step === "yield" ? "yielded" : finish(vcpu, step);
+    }
+    const given = Math.min(left, distance);
+    const code = engine.run(given);
+    const { retired } = engine;
     if (virtual !== undefined) virtual.advance(retired);
-    left -= code === EngineExit.BUDGET ? retired : Math.max(retired, EXIT_COST);
+    progress ||= retired > 0;
+    distance -= Math.max(retired, EXIT_WAIT);
+    left -= code === EngineExit.BUDGET ? given : Math.max(retired, EXIT_COST);
     const after = handleExit(vcpu, code);
-    if (after === "yield") return "yielded";
-    if (after !== "continue") return finish(vcpu, after);
+    if (after === "continue") continue;
+    return after === "yield" ? "yielded" : finish(vcpu, after);
   }
+  // A guest that only faults retires nothing: its time must go on all the same, or no timer fires.
+  if (!progress && budget >= STALL_BUDGET) virtual?.advance(budget);
   return "budget";
+}
+
+/** One instruction under KVM_SET_GUEST_DEBUG; an event that is injected comes before it. */
+function debugStep(vcpu: VcpuState): AfterExit {
+  const { engine } = vcpu;
+  if (!engine.replaying) {
+    const code = engine.run(0);
+    if (code !== EngineExit.BUDGET) return handleExit(vcpu, code);
+    const exit = debugBefore(vcpu);
+    if (exit !== undefined) return exit;
+  }
+  const before = watch(vcpu);
+  const start = engine.instructions;
+  const after = handleExit(vcpu, engine.run(1));
+  if (after !== "continue" || engine.instructions === start) return after;
+  return debugAfter(vcpu, before) ?? "continue";
 }
 
 /**
@@ -49,25 +101,27 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
 export function finishInstruction(vcpu: VcpuState): VcpuExit {
   const { engine } = vcpu;
   const virtual = vcpu.env.clock.clock.virtual;
-  for (;;) {
+  for (let access = 0; access < MAX_ACCESSES; access++) {
     completeExit(vcpu);
-    if (!engine.replaying) return { kind: "intr" };
-    engine.requestInterruptWindow = false;
-    engine.requestNmiWindow = false;
+    if (!engine.replaying && !hasInput(vcpu)) return { kind: "intr" };
+    engine.setWindows(NO_WINDOW, false);
     if (virtual !== undefined) engine.setTime(vcpu.env.clock.nowNs());
-    const before = engine.instructions;
     const code = engine.run(1);
-    if (virtual !== undefined) virtual.advance(engine.instructions - before);
+    if (virtual !== undefined) virtual.advance(engine.retired);
     const after = handleExit(vcpu, code);
     if (after !== "continue" && after !== "yield") {
       vcpu.pendingExit = after;
       return after;
     }
   }
+  // An instruction that is never done, such as one whose fault cannot be delivered, has to wait.
+  return { kind: "intr" };
 }
 
 /** Ends run() with an exit. */
 function finish(vcpu: VcpuState, exit: VcpuExit): Turn {
+  if (exit.kind === "intr") vcpu.stats.signalExits++;
+  else if (exit.kind === "irq-window-open") vcpu.stats.requestIrqExits++;
   const resolve = vcpu.resolve;
   vcpu.resolve = undefined;
   vcpu.pendingExit = exit;
@@ -78,52 +132,99 @@ function finish(vcpu: VcpuState, exit: VcpuExit): Turn {
 
 /** Work that waits at an entry; an exit when the client must hear first. */
 function processRequests(vcpu: VcpuState): VcpuExit | undefined {
-  if (vcpu.initPending || vcpu.sipiPending) vcpu.acceptApicEvents();
+  const { xen } = vcpu;
+  if (vcpu.initPending || vcpu.sipiPending) {
+    const waited = vcpu.mpState === KvmMpState.UNINITIALIZED;
+    vcpu.acceptApicEvents();
+    if (waited) return { kind: "again" };
+  }
+  if (vcpu.tripleFault) {
+    vcpu.tripleFault = false;
+    return { kind: "shutdown" };
+  }
+  if (vcpu.badState && vcpu.mpState === KvmMpState.RUNNABLE) {
+    return { kind: "fail-entry", reason: VMEXIT_INVALID };
+  }
   if (vcpu.ioapicEoi >= 0) {
     const vector = vcpu.ioapicEoi;
     vcpu.ioapicEoi = -1;
     return { kind: "ioapic-eoi", vector };
   }
-  // Deferred events end a halt even when they cannot be delivered.
-  if (vcpu.mpState === KvmMpState.HALTED && vcpu.xen.deferredEvents) vcpu.endHalt();
-  if (vcpu.xen.deferredEvents || vcpu.xen.deferredTimer) vcpu.xen.processDeferred();
-  if (vcpu.kicked) {
+  if (xen.mayDefer) {
+    // Deferred events end a halt even when they cannot be delivered.
+    if (xen.deferredEvents && vcpu.mpState === KvmMpState.HALTED) vcpu.endHalt();
+    xen.processDeferred();
+  }
+  if (vcpu.kicked && !hasInput(vcpu)) {
     vcpu.kicked = false;
     if (vcpu.mpState === KvmMpState.HALTED) vcpu.endPoll();
     return { kind: "intr" };
   }
-  vcpu.processClockUpdate();
+  if (vcpu.clockUpdate) vcpu.processClockUpdate();
   return undefined;
 }
 
 /** Chooses the event of this entry: NMI first, then one external interrupt. */
 function prepareEvents(vcpu: VcpuState): void {
   const { engine } = vcpu;
-  engine.requestInterruptWindow = false;
-  engine.requestNmiWindow = false;
+  const { ready } = engine;
+  // Nothing comes between the elements that a client gave with one exit.
+  let free = (ready & Ready.EVENTS) !== 0 && !hasInput(vcpu);
   const queued = vcpu.queuedException;
-  let free = !engine.replaying && !vcpu.exceptionRaised;
   if (free && queued !== undefined) {
+    if (queued.pending === true) deliverPayload(vcpu);
     vcpu.queuedException = undefined;
-    engine.injectException(queued.vector, queued.errorCode);
+    const protectedMode = (engine.cr0 & Cr0.PE) !== 0n;
+    engine.injectException(queued.vector, protectedMode ? queued.errorCode : undefined);
     free = false;
   }
-  if (vcpu.nmiPending > 0) {
-    if (free && !engine.nmiMasked && engine.interruptShadow === 0) {
-      vcpu.nmiPending--;
-      engine.injectNmi();
-      free = false;
-    }
-    if (vcpu.nmiPending > 0) engine.requestNmiWindow = true;
+  if (vcpu.nmiInjected && free) {
+    vcpu.nmiInjected = false;
+    injectNmi(vcpu);
+    free = false;
   }
-  if (vcpu.hasInterrupt()) {
-    if (free && vcpu.interruptAllowed()) {
-      const vector = vcpu.takeInterrupt();
-      if (vector >= 0) engine.injectInterrupt(vector);
-      if (!vcpu.hasInterrupt()) return;
-    }
-    engine.requestInterruptWindow = true;
-  } else if (vcpu.lapic === undefined && vcpu.requestInterruptWindow) {
-    engine.requestInterruptWindow = true;
+  if (vcpu.nmiPending > 0 && free && (ready & Ready.NMI) !== 0) {
+    vcpu.nmiPending--;
+    injectNmi(vcpu);
+    free = false;
   }
+  const allowed = free && (ready & Ready.INTERRUPT) !== 0;
+  engine.setWindows(prepareInterrupt(vcpu, allowed), vcpu.nmiPending > 0);
+}
+
+function injectNmi({ engine, stats }: VcpuState): void {
+  stats.nmiInjections++;
+  engine.injectNmi();
+}
+
+function inject({ engine, stats }: VcpuState, vector: number): void {
+  stats.irqInjections++;
+  engine.injectInterrupt(vector);
+}
+
+/** {@link EngineVcpu.setWindows}: none, always. */
+const NO_WINDOW = 0;
+const WINDOW = 1;
+
+/** Injects an external interrupt if there is one and it may come; the window for what still waits. */
+function prepareInterrupt(vcpu: VcpuState, allowed: boolean): number {
+  const { engine, xen } = vcpu;
+  if (vcpu.debug.blocksInterrupts) return NO_WINDOW;
+  // Looked at without a local APIC too: that finds the page of vcpu_info again.
+  const pending = xen.pendingVector();
+  const upcall = vcpu.lapic === undefined ? 0 : pending;
+  const own = vcpu.hasOwnInterrupt();
+  if (!own && upcall === 0) {
+    return vcpu.requestInterruptWindow && vcpu.env.irqchip !== "kernel" ? WINDOW : NO_WINDOW;
+  }
+  if (allowed && own) {
+    const vector = vcpu.takeInterrupt();
+    if (vector >= 0) inject(vcpu, vector);
+    if (vcpu.hasOwnInterrupt()) return WINDOW;
+  } else if (allowed) {
+    vcpu.lastInterrupt = upcall;
+    inject(vcpu, upcall);
+  } else if (own) return WINDOW;
+  // The vector of Xen waits until the guest clears its byte, which is most often before the window.
+  return upcall === 0 ? NO_WINDOW : xen.pendingByte;
 }

@@ -1,69 +1,79 @@
 import { KvmInternalError, KvmMpState } from "../../abi/kvm/index.js";
-import { Exception, Gpr, Ioapic as IoapicBits } from "../../abi/x86/index.js";
+import { Exception, Gpr, Msr } from "../../abi/x86/index.js";
 import { type Gpa, PAGE_SIZE } from "../../base/index.js";
-import { EngineExit, type EngineExitCode, SegmentIndex } from "../../engine/bridge/port.js";
-import type { VcpuExit, VcpuExitIo, VcpuExitMmio } from "../exits.js";
-import { Ioapic } from "../irq/ioapic.js";
+import {
+  EngineExit,
+  type EngineExitCode,
+  type EngineExitInfo,
+  SegmentIndex,
+} from "../../engine/bridge/port.js";
+import { hypervHypercall, hypervHypercalls } from "../cpu/hyperv.js";
+import { KvmMsrFilterFlag } from "../cpu/msr-filter.js";
+import { KvmMsrExitReason, type VcpuExit, type VcpuExitIo, type VcpuExitMmio } from "../exits.js";
 import { PicPair } from "../irq/pic.js";
-import { Pit } from "../irq/pit.js";
 import type { VcpuState } from "../vcpu-state.js";
+import { DisableExits, Quirk } from "../vm-settings.js";
+import { isPatch, patchHypercall } from "./patch-hypercall.js";
+import { kvmHypercall } from "./pv-hypercall.js";
+import { askForInput, givenInput, usedInput } from "./string-input.js";
 
 /** What follows an engine exit: go on, let others go first, or leave run(). */
 export type AfterExit = "continue" | "yield" | VcpuExit;
 
-/** Result of a KVM hypercall that does not exist (`KVM_ENOSYS`). */
-const KVM_ENOSYS = -1000n;
-
-/** KVM_HC_VAPIC_POLL_IRQ: gives KVM a chance to look at pending interrupts. */
-const KVM_HC_VAPIC_POLL_IRQ = 1n;
-
 /** Does what an engine exit asks for. */
 export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
-  const { engine } = vcpu;
+  const { engine, env, stats } = vcpu;
+  stats.exits++;
   switch (code) {
     case EngineExit.BUDGET:
     case EngineExit.NMI_WINDOW:
       return "continue";
     case EngineExit.IRQ_WINDOW:
-      if (vcpu.lapic === undefined && vcpu.requestInterruptWindow && vcpu.userInterrupt < 0) {
-        return { kind: "irq-window-open" };
-      }
-      return "continue";
+      stats.irqWindowExits++;
+      return vcpu.requestInterruptWindow && vcpu.readyForInjection
+        ? { kind: "irq-window-open" }
+        : "continue";
     case EngineExit.HLT:
-      if (vcpu.lapic === undefined) return { kind: "hlt" };
+      stats.haltExits++;
+      if (vcpu.lapic === undefined && (env.settings.disabledExits & DisableExits.HLT) === 0) {
+        return { kind: "hlt" };
+      }
       vcpu.mpState = KvmMpState.HALTED;
       return "continue";
     case EngineExit.IO:
+      stats.ioExits++;
       return handleIo(vcpu);
     case EngineExit.MMIO:
       return handleMmio(vcpu);
     case EngineExit.HYPERCALL:
-      return handleHypercall(vcpu);
+      stats.hypercalls++;
+      return engine.exit.aux === VMCALL ? patchHypercall(vcpu) : handleHypercall(vcpu);
     case EngineExit.CPUID: {
-      const fn = Number(engine.gpr(Gpr.RAX) & 0xffffffffn);
-      const index = Number(engine.gpr(Gpr.RCX) & 0xffffffffn);
+      if (vcpu.msrs.cpuidFaults && engine.cpl !== 0) return raiseGp(vcpu);
+      const fn = engine.gprLow(Gpr.RAX);
+      const index = engine.gprLow(Gpr.RCX);
       const { eax, ebx, ecx, edx } = vcpu.cpuid.lookup(fn, index, vcpu.cpuidState);
       engine.completeCpuid(eax, ebx, ecx, edx);
       return "continue";
     }
-    case EngineExit.RDMSR: {
-      const value = vcpu.msrs.read(engine.exit.address, false);
-      if (value === undefined) raiseGp(vcpu);
-      else engine.completeRdmsr(value);
-      return "continue";
-    }
+    case EngineExit.RDMSR:
+      return handleRdmsr(vcpu);
     case EngineExit.WRMSR:
-      if (vcpu.msrs.write(engine.exit.address, engine.exit.data, false)) engine.completeWrmsr();
-      else raiseGp(vcpu);
-      return "continue";
+      return handleWrmsr(vcpu);
     case EngineExit.SHUTDOWN:
+      // AMD leaves the state undefined, so KVM resets the processor there.
+      vcpu.reset(true);
       return { kind: "shutdown" };
     case EngineExit.CR8_WRITE:
-      vcpu.lapic?.setCr8(engine.cr8);
+      if (vcpu.lapic === undefined) return vcpu.lowersCr8() ? { kind: "set-tpr" } : "continue";
+      vcpu.lapic.setCr8(engine.cr8);
       return "continue";
     case EngineExit.PAUSE:
       return "yield";
     case EngineExit.INTERNAL:
+      // The guest gets #UD when the client runs it again all the same; user code gets it at once.
+      vcpu.queuedException = { vector: Exception.UD, errorCode: undefined };
+      if (engine.cpl !== 0) return "continue";
       return {
         kind: "internal-error",
         suberror: KvmInternalError.EMULATION,
@@ -72,14 +82,64 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
   }
 }
 
-function raiseGp(vcpu: VcpuState): void {
-  vcpu.exceptionRaised = true;
-  vcpu.engine.injectException(Exception.GP, 0);
+/** RDMSR. */
+function handleRdmsr(vcpu: VcpuState): AfterExit {
+  const { engine, env, msrs } = vcpu;
+  const index = engine.exit.address;
+  const { msrFilter, userSpaceMsr } = env.settings;
+  const allowed = msrFilter === undefined || msrFilter.allows(index, KvmMsrFilterFlag.READ);
+  const value = allowed ? msrs.read(index, false) : undefined;
+  if (value !== undefined) {
+    engine.completeRdmsr(value);
+    return "continue";
+  }
+  const reason = allowed ? FAULT_REASONS[msrs.fault] : KvmMsrExitReason.FILTER;
+  if ((userSpaceMsr & reason) === 0) return raiseGp(vcpu);
+  return { kind: "rdmsr", reason, index, data: 0n, error: false };
 }
 
-function bytesOf(value: bigint, size: number): Uint8Array {
+/** WRMSR. The registers of the x2APIC, which interrupt handlers write, take the short way. */
+function handleWrmsr(vcpu: VcpuState): AfterExit {
+  const { engine, lapic, msrs, env } = vcpu;
+  const { exit } = engine;
+  const index = exit.address;
+  const { msrFilter, userSpaceMsr } = env.settings;
+  const isApic = index >= Msr.X2APIC_FIRST && index <= Msr.X2APIC_LAST;
+  let allowed = true;
+  let done: boolean;
+  if (isApic && lapic !== undefined && index !== env.xen.hypercallMsr) {
+    msrs.fault = "invalid";
+    done = lapic.writeMsrParts(index, exit.dataLow, exit.dataHigh);
+  } else {
+    allowed = msrFilter === undefined || msrFilter.allows(index, KvmMsrFilterFlag.WRITE);
+    done = allowed && msrs.write(index, exit.data, false);
+  }
+  if (done) {
+    engine.completeWrmsr();
+    return "continue";
+  }
+  const reason = allowed ? FAULT_REASONS[msrs.fault] : KvmMsrExitReason.FILTER;
+  if ((userSpaceMsr & reason) === 0) return raiseGp(vcpu);
+  return { kind: "wrmsr", reason, index, data: exit.data, error: false };
+}
+
+/** `KVM_MSR_EXIT_REASON_*` of a refusal. */
+const FAULT_REASONS = {
+  unknown: KvmMsrExitReason.UNKNOWN,
+  invalid: KvmMsrExitReason.INVAL,
+} as const;
+
+function raiseGp(vcpu: VcpuState): "continue" {
+  // Kept here, not in the engine: a client that looks before the next entry must see it.
+  vcpu.queueException(Exception.GP, 0);
+  return "continue";
+}
+
+function bytesOf({ dataLow, dataHigh }: EngineExitInfo, size: number): Uint8Array {
   const data = new Uint8Array(size);
-  for (let i = 0, rest = value; i < size; i++, rest >>= 8n) data[i] = Number(rest & 0xffn);
+  for (let i = 0; i < size; i++) {
+    data[i] = i < 4 ? dataLow >>> (i * 8) : dataHigh >>> (i * 8 - 32);
+  }
   return data;
 }
 
@@ -89,89 +149,160 @@ function valueFrom(data: Uint8Array, size: number): bigint {
   return value;
 }
 
+function u32From(data: Uint8Array, size: number): number {
+  let value = 0;
+  for (let i = 0; i < size; i++) value |= (data[i] ?? 0) << (i * 8);
+  return value >>> 0;
+}
+
 function handleIo(vcpu: VcpuState): AfterExit {
   const { engine, env } = vcpu;
-  const { write, address, size, data } = engine.exit;
-  if (size === 1) {
-    const device =
-      env.pic !== undefined && PicPair.claims(address)
-        ? env.pic
-        : env.pit !== undefined && Pit.claims(address)
-          ? env.pit
-          : undefined;
-    if (device !== undefined) {
-      if (write) {
-        device.write(address, Number(data));
-        engine.completeWrite();
-      } else engine.completeRead(BigInt(device.read(address)));
-      return "continue";
-    }
+  const { write, address, size } = engine.exit;
+  const isPic = env.pic !== undefined && PicPair.claims(address, size);
+  const device = isPic ? env.pic : env.pit?.claims(address, size) ? env.pit : undefined;
+  if (device !== undefined) {
+    // The PIC has 8 bits: wider accesses read 0 and write nothing. The PIT takes the low ones.
+    const ignored = isPic && size !== 1;
+    if (write) {
+      if (!ignored) device.write(address, engine.exit.dataLow & 0xff);
+      engine.completeWrite();
+    } else engine.completeReadU32(ignored ? 0 : device.read(address));
+    return "continue";
   }
+  if (write && takenOutside(vcpu, 1, address, size)) {
+    engine.completeWrite();
+    return "continue";
+  }
+  const rip = linearRip(vcpu);
+  const given = write ? undefined : givenInput(vcpu, rip, address, size);
+  if (given !== undefined) {
+    engine.completeReadU32(given);
+    return "continue";
+  }
+  vcpu.exitRip = rip;
+  const data = write ? bytesOf(engine.exit, size) : askForInput(vcpu, rip, address, size);
   const exit: VcpuExitIo = {
     kind: "io",
     direction: write ? "out" : "in",
     port: address,
     size,
-    count: 1,
-    data: write ? bytesOf(data, size) : new Uint8Array(size),
+    count: data.length / size,
+    data,
   };
   return exit;
 }
 
 function handleMmio(vcpu: VcpuState): AfterExit {
   const { engine, env, lapic } = vcpu;
-  const { write, address, size, data } = engine.exit;
-  if (lapic !== undefined && address >= lapic.address && address < lapic.address + PAGE_SIZE) {
+  const { write, address, size } = engine.exit;
+  if (
+    lapic !== undefined &&
+    address >= lapic.address &&
+    address < lapic.address + PAGE_SIZE &&
+    (lapic.memoryMapped || env.settings.hasQuirk(Quirk.LAPIC_MMIO_HOLE))
+  ) {
     const offset = address - lapic.address;
     if (write) {
-      lapic.writeMmio(offset, size, data);
+      // Other sizes are ignored.
+      if (size === 4) lapic.writeMmioU32(offset, engine.exit.dataLow);
       engine.completeWrite();
     } else engine.completeRead(lapic.readMmio(offset, size));
     return "continue";
   }
-  if (env.ioapic !== undefined && Ioapic.claims(address)) {
-    const offset = address - IoapicBits.DEFAULT_BASE;
+  if (env.ioapic?.claims(address)) {
+    const offset = address - env.ioapic.base;
     if (write) {
-      env.ioapic.write(offset, size, data);
+      env.ioapic.write(offset, size, engine.exit.data);
       engine.completeWrite();
     } else engine.completeRead(env.ioapic.read(offset, size));
     return "continue";
   }
+  if (write && takenOutside(vcpu, 0, address, size)) {
+    engine.completeWrite();
+    return "continue";
+  }
+  vcpu.stats.mmioExits++;
+  vcpu.exitRip = linearRip(vcpu);
   const exit: VcpuExitMmio = {
     kind: "mmio",
     physAddr: address as Gpa,
     isWrite: write,
     len: size,
-    data: write ? bytesOf(data, size) : new Uint8Array(size),
+    data: write ? bytesOf(engine.exit, size) : new Uint8Array(size),
   };
   return exit;
+}
+
+/** Whether an ioeventfd or the ring of coalesced writes takes a write (`bus` 0 memory, 1 ports). */
+function takenOutside(vcpu: VcpuState, bus: 0 | 1, address: number, size: number): boolean {
+  const { ioeventfds, coalesced } = vcpu.env;
+  if (!ioeventfds.active && !coalesced.active) return false;
+  const { data } = vcpu.engine.exit;
+  return ioeventfds.write(bus, address, size, data) || coalesced.write(bus, address, size, data);
 }
 
 function linearRip(vcpu: VcpuState): bigint {
   const { engine } = vcpu;
   if (engine.longMode64) return engine.rip;
-  return BigInt.asUintN(64, engine.segment(SegmentIndex.CS).base + engine.rip);
+  return BigInt.asUintN(32, engine.segment(SegmentIndex.CS).base + engine.rip);
 }
+
+/** Whether input that the client gave is still to be used, by the instruction at RIP. */
+export function hasInput(vcpu: VcpuState): boolean {
+  if (vcpu.stringInput === undefined) return false;
+  if (vcpu.stringInput.rip !== linearRip(vcpu)) vcpu.stringInput = undefined;
+  return vcpu.stringInput !== undefined;
+}
+
+/** `aux` of a hypercall exit: Intel's instruction. */
+const VMCALL = 0;
 
 /** Length of VMCALL and VMMCALL. */
 const HYPERCALL_LENGTH = 3;
 
 function handleHypercall(vcpu: VcpuState): AfterExit {
   const { engine } = vcpu;
-  const outcome = vcpu.xen.hypercall();
-  if (outcome.kind === "exit") {
-    vcpu.hypercallRip = linearRip(vcpu);
-    return outcome.exit;
+  if (isForHyperv(vcpu)) {
+    if (hypervHypercall(vcpu) === "exception") return "continue";
+    return leaveHypercall(vcpu);
   }
-  let result = KVM_ENOSYS;
-  if (outcome.kind === "done") result = outcome.result;
-  else if (engine.cpl !== 0) result = -1n;
-  else if ((engine.gpr(Gpr.RAX) & 0xffffffffn) === KVM_HC_VAPIC_POLL_IRQ) result = 0n;
-  engine.setGpr(Gpr.RAX, BigInt.asUintN(64, result));
-  engine.skipInstruction(HYPERCALL_LENGTH);
+  const outcome = vcpu.xen.hypercall();
+  if (outcome === "not-xen") {
+    const result = kvmHypercall(vcpu);
+    if (typeof result !== "bigint") return result;
+    setHypercallResult(vcpu, result);
+  } else if (outcome !== "done") {
+    vcpu.exitRip = linearRip(vcpu);
+    return outcome;
+  }
+  return leaveHypercall(vcpu);
+}
+
+function leaveHypercall(vcpu: VcpuState): "continue" | "yield" {
+  vcpu.engine.skipInstruction(HYPERCALL_LENGTH);
   if (!vcpu.yieldRequested) return "continue";
   vcpu.yieldRequested = false;
   return "yield";
+}
+
+/** Bit 31 of EAX makes a hypercall Hyper-V's where Xen's are there too. */
+const HYPERV_MARK = 0x80000000;
+
+function isForHyperv(vcpu: VcpuState): boolean {
+  if (!hypervHypercalls(vcpu)) return false;
+  if (!vcpu.env.xen.interceptsHypercalls) return true;
+  return (vcpu.engine.gprLow(Gpr.RAX) & HYPERV_MARK) !== 0;
+}
+
+function setHypercallResult({ engine }: VcpuState, result: bigint): void {
+  engine.setGpr(Gpr.RAX, BigInt.asUintN(engine.longMode64 ? 64 : 32, result));
+}
+
+/** A client that changed RIP (reset, migration) does not want the access done. */
+function abandoned(vcpu: VcpuState): boolean {
+  if (linearRip(vcpu) === vcpu.exitRip) return false;
+  vcpu.engine.dropReplay();
+  return true;
 }
 
 /** Hands the client's answer to the last exit to the guest, at the start of a run(). */
@@ -182,18 +313,39 @@ export function completeExit(vcpu: VcpuState): void {
   const { engine } = vcpu;
   switch (exit.kind) {
     case "io":
+      if (abandoned(vcpu)) {
+        vcpu.stringInput = undefined;
+        return;
+      }
       if (exit.direction === "out") engine.completeWrite();
-      else engine.completeRead(valueFrom(exit.data, exit.size));
+      else {
+        engine.completeReadU32(u32From(exit.data, exit.size));
+        usedInput(vcpu);
+      }
       return;
     case "mmio":
+      if (isPatch(exit) || abandoned(vcpu)) return;
       if (exit.isWrite) engine.completeWrite();
+      else if (exit.len <= 4) engine.completeReadU32(u32From(exit.data, exit.len));
       else engine.completeRead(valueFrom(exit.data, exit.len));
       return;
     case "xen":
       // A client that changed RIP (reset, migration) does not want the result.
-      if (linearRip(vcpu) !== vcpu.hypercallRip) return;
+      if (linearRip(vcpu) !== vcpu.exitRip) return;
       engine.setGpr(Gpr.RAX, BigInt.asUintN(64, exit.result));
       engine.skipInstruction(HYPERCALL_LENGTH);
+      return;
+    case "hypercall":
+      setHypercallResult(vcpu, exit.result);
+      engine.skipInstruction(HYPERCALL_LENGTH);
+      return;
+    case "rdmsr":
+      if (exit.error) raiseGp(vcpu);
+      else engine.completeRdmsr(BigInt.asUintN(64, exit.data));
+      return;
+    case "wrmsr":
+      if (exit.error) raiseGp(vcpu);
+      else engine.completeWrmsr();
       return;
     default:
   }

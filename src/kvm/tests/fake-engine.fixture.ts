@@ -7,6 +7,7 @@ import {
   type EngineTsc,
   type EngineVcpu,
   type EngineVm,
+  Ready,
   type Segment,
 } from "../../engine/bridge/port.js";
 import { LinearMemory } from "../../memory/index.js";
@@ -64,14 +65,16 @@ export class FakeVcpu implements EngineVcpu {
   xcr0 = 1n;
   cpl = 0;
   longMode64 = true;
-  exit = { write: false, address: 0, size: 0, data: 0n, aux: 0 };
+  exit = { write: false, address: 0, size: 0, data: 0n, aux: 0, dataLow: 0, dataHigh: 0 };
   instructions = 0;
+  retired = 0;
   replaying = false;
   interruptShadow: 0 | 1 | 2 = 0;
   nmiMasked = false;
   requestInterruptWindow = false;
   requestNmiWindow = false;
   pauseExit = 0;
+  msrExits = false;
   tscOffset = 0n;
   time = 0;
 
@@ -80,6 +83,18 @@ export class FakeVcpu implements EngineVcpu {
   }
   setGpr(index: number, value: bigint): void {
     this.#gprs[index] = value;
+  }
+  gprLow(index: number): number {
+    return Number(BigInt.asUintN(32, this.gpr(index)));
+  }
+  gprHigh(index: number): number {
+    return Number(this.gpr(index) >> 32n);
+  }
+  setGprNumber(index: number, value: number): void {
+    this.setGpr(index, BigInt.asUintN(64, BigInt(value)));
+  }
+  get interruptFlag(): boolean {
+    return (this.rflags & 0x200n) !== 0n;
   }
   segment(index: number): Segment {
     return { ...(this.#segments[index] as Segment) };
@@ -124,7 +139,31 @@ export class FakeVcpu implements EngineVcpu {
     return address < 1n << 40n ? (Number(address) as Gpa) : undefined;
   }
 
+  translateRead(low: number, high: number): number {
+    return this.translate((BigInt(low) | (BigInt(high) << 32n)) as Gva) ?? -1;
+  }
+
+  get ready(): number {
+    const open = this.interruptShadow === 0;
+    return (
+      (this.replaying ? 0 : Ready.EVENTS) |
+      (open && this.interruptFlag ? Ready.INTERRUPT : 0) |
+      (open && !this.nmiMasked ? Ready.NMI : 0)
+    );
+  }
+  setWindows(interrupt: number, nmi: boolean): void {
+    this.requestInterruptWindow = interrupt !== 0;
+    this.requestNmiWindow = nmi;
+  }
+
   run(maxInstructions: number): EngineExitCode {
+    const before = this.instructions;
+    const code = this.#step(maxInstructions);
+    this.retired = this.instructions - before;
+    return code;
+  }
+
+  #step(maxInstructions: number): EngineExitCode {
     this.#steps++;
     if (this.#steps > 100_000) throw new Error("fake engine: runaway");
     const windows = this.requestInterruptWindow && (this.rflags & 0x200n) !== 0n;
@@ -142,7 +181,9 @@ export class FakeVcpu implements EngineVcpu {
     this.script.shift();
     this.instructions += retire;
     const { write = false, address = 0, size = 0, data = 0n, aux = 0 } = step;
-    this.exit = { write, address, size, data, aux };
+    const dataLow = Number(BigInt.asUintN(32, data));
+    const dataHigh = Number(BigInt.asUintN(64, data) >> 32n);
+    this.exit = { write, address, size, data, aux, dataLow, dataHigh };
     step.effect?.(this);
     return step.code;
   }
@@ -151,8 +192,12 @@ export class FakeVcpu implements EngineVcpu {
     this.completed.push(value);
     this.replaying = true;
   }
+  dropReplay(): void {}
   completeWrite(): void {
     this.replaying = true;
+  }
+  completeReadU32(value: number): void {
+    this.completeRead(BigInt(value));
   }
   completeCpuid(eax: number, ebx: number, ecx: number, edx: number): void {
     for (const [i, value] of [eax, ecx, edx, ebx].entries()) this.#gprs[i] = BigInt(value);
@@ -184,10 +229,16 @@ export class FakeVcpu implements EngineVcpu {
 
 /** The engine of a VM whose vCPUs follow scripts. */
 export class FakeEngineVm implements EngineVm {
+  /** How often distrustCode() was called. */
+  distrusted = 0;
   readonly linear = new LinearMemory(new WebAssembly.Memory({ initial: 16, maximum: 4096 }), 65536);
   readonly vcpus: FakeVcpu[] = [];
   slots: readonly EngineSlot[] = [];
   tsc: EngineTsc | undefined;
+
+  prepareVcpu(): boolean {
+    return true;
+  }
 
   createVcpu(): FakeVcpu {
     const vcpu = new FakeVcpu();
@@ -198,6 +249,9 @@ export class FakeEngineVm implements EngineVm {
     this.slots = slots;
   }
   clearDirty(): void {}
+  distrustCode(): void {
+    this.distrusted++;
+  }
   noteWrite(_address: Hva, _length: number): void {}
   setTsc(source: EngineTsc): void {
     this.tsc = source;

@@ -19,6 +19,10 @@ function testAndSet(view: DataView, base: number, bit: number): boolean {
   return ((old >> (bit & 7)) & 1) !== 0;
 }
 
+function orInto(view: DataView, at: number, bits: number): void {
+  view.setUint32(at, view.getUint32(at, true) | bits, true);
+}
+
 const testBit = (view: DataView, base: number, bit: number): boolean =>
   ((view.getUint8(base + (bit >> 3)) >> (bit & 7)) & 1) !== 0;
 
@@ -47,7 +51,7 @@ export function deliverFast(domain: Domain, port: number, vcpuId: number): numbe
     wakePoller(vcpu, port);
     return Delivery.MASKED;
   }
-  select(domain, vcpu, Math.floor(port / layout.selectorBits));
+  select(domain, vcpu, layout.selectorBits === 64 ? port >> 6 : port >> 5);
   return Delivery.DELIVERED;
 }
 
@@ -65,10 +69,7 @@ export function deliver(domain: Domain, port: number, vcpuId: number): number {
 function select(domain: Domain, vcpu: VcpuDomain, word: number): void {
   const info = vcpu.vcpuInfo;
   if (!info.check(VcpuInfo.SIZE)) {
-    const bit = 1n << BigInt(word);
-    const fresh = (vcpu.shadowSelector & bit) === 0n;
-    vcpu.shadowSelector |= bit;
-    if (fresh) vcpu.host.notify();
+    if (setShadow(vcpu, word)) vcpu.host.notify();
     return;
   }
   const { view } = domain;
@@ -82,6 +83,14 @@ function select(domain: Domain, vcpu: VcpuDomain, word: number): void {
   else vcpu.host.notify();
 }
 
+/** Sets a bit of the shadow selector; false when it was set. */
+function setShadow(vcpu: VcpuDomain, word: number): boolean {
+  const { shadowLow, shadowHigh } = vcpu;
+  if (word < 32) vcpu.shadowLow = shadowLow | (1 << word);
+  else vcpu.shadowHigh = shadowHigh | (1 << (word - 32));
+  return vcpu.shadowLow !== shadowLow || vcpu.shadowHigh !== shadowHigh;
+}
+
 function wakePoller(vcpu: VcpuDomain, port: number): void {
   if (vcpu.pollPort !== port && vcpu.pollPort !== -1) return;
   vcpu.pollPort = undefined;
@@ -90,20 +99,16 @@ function wakePoller(vcpu: VcpuDomain, port: number): void {
 
 /** Moves the shadow selector into vcpu_info; what cannot be moved stays for the next time. */
 export function deliverShadow(domain: Domain, vcpu: VcpuDomain): void {
-  if (vcpu.shadowSelector === 0n) return;
+  if ((vcpu.shadowLow | vcpu.shadowHigh) === 0) return;
   const info = vcpu.vcpuInfo;
   if (!info.check(VcpuInfo.SIZE) && info.refresh(VcpuInfo.SIZE) !== undefined) return;
   const { view } = domain;
   if (domain.longMode) {
-    const at = info.hva + VcpuInfo.EVTCHN_PENDING_SEL_64;
-    view.setBigUint64(at, view.getBigUint64(at, true) | vcpu.shadowSelector, true);
-    vcpu.shadowSelector = 0n;
-  } else {
-    const at = info.hva + VcpuInfo.EVTCHN_PENDING_SEL_COMPAT;
-    const bits = Number(vcpu.shadowSelector & 0xffffffffn);
-    view.setUint32(at, (view.getUint32(at, true) | bits) >>> 0, true);
-    vcpu.shadowSelector &= ~0xffffffffn;
-  }
+    orInto(view, info.hva + VcpuInfo.EVTCHN_PENDING_SEL_64, vcpu.shadowLow);
+    orInto(view, info.hva + VcpuInfo.EVTCHN_PENDING_SEL_64 + 4, vcpu.shadowHigh);
+    vcpu.shadowHigh = 0;
+  } else orInto(view, info.hva + VcpuInfo.EVTCHN_PENDING_SEL_COMPAT, vcpu.shadowLow);
+  vcpu.shadowLow = 0;
   view.setUint8(info.hva + VcpuInfo.EVTCHN_UPCALL_PENDING, 1);
   info.noteWrite(0, VcpuInfo.TIME);
   info.markDirty();

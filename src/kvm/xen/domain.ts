@@ -3,6 +3,7 @@ import { type SharedInfoLayout, sharedInfoLayout } from "../../abi/xen/shared-in
 import type { XenVmHost } from "../hooks.js";
 import { PfnCache } from "../memory/pfncache.js";
 import { EvtchnTable } from "./evtchn-table.js";
+import type { XenSwitch } from "./switch.js";
 import type { VcpuDomain } from "./vcpu-domain.js";
 
 /** Xen state of a VM, shared by the files of this folder. */
@@ -21,18 +22,32 @@ export class Domain {
   msr = 0;
   blobs = { addr32: 0n, size32: 0, addr64: 0n, size64: 0 };
 
-  constructor(host: XenVmHost) {
+  readonly #switch: XenSwitch;
+
+  constructor(host: XenVmHost, xenSwitch: XenSwitch) {
     this.host = host;
+    this.#switch = xenSwitch;
     this.sharedInfo = new PfnCache(host.slots);
   }
 
-  /** The kernel's "kvm_xen_enabled" for this VM. */
-  get enabled(): boolean {
+  /** This VM has a hypercall page MSR: runstates are accounted (the kernel's kvm_xen_msr_enabled). */
+  get hasMsr(): boolean {
     return this.msr !== 0;
+  }
+  /** Upcalls are injected and deferred events delivered (kvm_xen_enabled). */
+  get enabled(): boolean {
+    return this.msr !== 0 || this.#switch.isOn(this.host.clock.nowNs());
+  }
+  /** Takes another MSR. */
+  setMsr(msr: number): void {
+    const now = this.host.clock.nowNs();
+    if (this.msr === 0 && msr !== 0) this.#switch.count(1, now);
+    if (this.msr !== 0 && msr === 0) this.#switch.count(-1, now);
+    this.msr = msr;
   }
   /** Hypercalls are intercepted. */
   get hypercallsEnabled(): boolean {
-    return this.enabled && (this.flags & KvmXenHvmConfig.INTERCEPT_HCALL) !== 0;
+    return (this.flags & KvmXenHvmConfig.INTERCEPT_HCALL) !== 0 && this.enabled;
   }
   /** Layout of shared_info in the current mode. */
   get layout(): SharedInfoLayout {

@@ -17,10 +17,17 @@ const NO_TARGET: KvmXenEvtchnTarget = { port: 0, vcpu: 0, priority: 0 };
 /** The ports whose EVTCHNOP_send KVM answers itself (the HVM attribute EVTCHN). */
 export class EvtchnTable {
   readonly #entries = new Map<number, EvtchnEntry>();
+  /** The entry that was looked up last: a guest sends to few ports. */
+  #last: EvtchnEntry | undefined;
+  #lastPort = -1;
 
   /** The entry of a port that a guest sends to. */
   get(sendPort: number): EvtchnEntry | undefined {
-    return this.#entries.get(sendPort);
+    if (sendPort !== this.#lastPort) {
+      this.#last = this.#entries.get(sendPort);
+      this.#lastPort = sendPort;
+    }
+    return this.#last;
   }
 
   /**
@@ -29,6 +36,7 @@ export class EvtchnTable {
    * @throws KvmError EINVAL, ENOENT, EEXIST, EBADF in the kernel's order.
    */
   set(attr: HvmAttrOf<"EVTCHN">, maxPort: number): void {
+    this.#lastPort = -1;
     if (attr.flags === KvmXenEvtchnFlag.RESET) {
       this.#entries.clear();
       return;

@@ -15,6 +15,7 @@ import {
   XENVER_version,
 } from "../../abi/xen/kvm-hypercalls.js";
 import { Errno } from "../../base/index.js";
+import type { EngineVcpu } from "../../engine/bridge/port.js";
 import type { HypercallOutcome } from "../hooks.js";
 import { Delivery, deliver, isPending } from "./delivery.js";
 import type { Domain } from "./domain.js";
@@ -38,15 +39,15 @@ const int = (value: bigint): number => Number(BigInt.asIntN(32, value));
 /** A VMCALL or VMMCALL of the guest while hypercalls are intercepted. */
 export function hypercall(domain: Domain, vcpu: VcpuDomain): HypercallOutcome {
   const { engine } = vcpu.host;
-  const longmode = engine.longMode64;
-  const read = (reg: number): bigint =>
-    longmode ? engine.gpr(reg) : BigInt.asUintN(32, engine.gpr(reg));
-  const input = read(Gpr.RAX);
-  const params = (longmode ? LONG_ARGS : COMPAT_ARGS).map(read) as unknown as Params;
-  const { cpl } = engine;
-  const result = cpl === 0 ? answer(domain, vcpu, { longmode, input, params }) : undefined;
-  if (result !== undefined) return { kind: "done", result };
-  return { kind: "exit", exit: { kind: "xen", longmode, cpl, input, params, result: 0n } };
+  const { longMode64: longmode, cpl } = engine;
+  if (cpl === 0 && (!longmode || engine.gprHigh(Gpr.RAX) === 0)) {
+    const result = answer(domain, vcpu, engine.gprLow(Gpr.RAX), longmode);
+    if (typeof result === "number") engine.setGprNumber(Gpr.RAX, result);
+    else if (result !== undefined) engine.setGpr(Gpr.RAX, BigInt.asUintN(64, result));
+    if (result !== undefined) return "done";
+  }
+  const { input, params } = readCall(engine, longmode);
+  return { kind: "xen", longmode, cpl, input, params, result: 0n };
 }
 
 interface Call {
@@ -55,26 +56,40 @@ interface Call {
   readonly params: Params;
 }
 
+function readCall(engine: EngineVcpu, longmode: boolean): Call {
+  const read = (reg: number): bigint =>
+    longmode ? engine.gpr(reg) : BigInt.asUintN(32, engine.gpr(reg));
+  const params = (longmode ? LONG_ARGS : COMPAT_ARGS).map(read) as unknown as Params;
+  return { longmode, input: read(Gpr.RAX), params };
+}
+
 /** The result of a hypercall that KVM answers itself, undefined for the client's. */
-function answer(domain: Domain, vcpu: VcpuDomain, call: Call): bigint | undefined {
-  const { params, longmode } = call;
-  switch (call.input) {
-    case BigInt(KvmXenHypercall.XEN_VERSION):
+function answer(
+  domain: Domain,
+  vcpu: VcpuDomain,
+  input: number,
+  longmode: boolean,
+): number | bigint | undefined {
+  switch (input) {
+    case KvmXenHypercall.EVENT_CHANNEL_OP:
+      return evtchnOp(domain, vcpu, longmode);
+    case KvmXenHypercall.XEN_VERSION: {
+      const { params } = readCall(vcpu.host.engine, longmode);
       if (params[0] !== BigInt(XENVER_version) || domain.xenVersion === 0) return undefined;
-      return BigInt(domain.xenVersion);
-    case BigInt(KvmXenHypercall.EVENT_CHANNEL_OP):
-      if (params[0] !== BigInt(EVTCHNOP_send)) return undefined;
-      return evtchnSend(domain, vcpu, params[1]);
-    case BigInt(KvmXenHypercall.SCHED_OP):
-      return schedOp(domain, vcpu, call);
-    case BigInt(KvmXenHypercall.VCPU_OP):
-      return vcpu.timerPort === 0 ? undefined : vcpuOp(domain, vcpu, call);
-    case BigInt(KvmXenHypercall.SET_TIMER_OP): {
+      return domain.xenVersion;
+    }
+    case KvmXenHypercall.SCHED_OP:
+      return schedOp(domain, vcpu, readCall(vcpu.host.engine, longmode));
+    case KvmXenHypercall.VCPU_OP:
       if (vcpu.timerPort === 0) return undefined;
+      return vcpuOp(domain, vcpu, readCall(vcpu.host.engine, longmode));
+    case KvmXenHypercall.SET_TIMER_OP: {
+      if (vcpu.timerPort === 0) return undefined;
+      const { params } = readCall(vcpu.host.engine, longmode);
       const timeout = longmode ? params[0] : params[0] | (params[1] << 32n);
       if (timeout === 0n) stopTimer(vcpu);
       else startTimer(domain, vcpu, timeout, true);
-      return 0n;
+      return 0;
     }
     default:
       return undefined;
@@ -91,17 +106,23 @@ function readGuest(
   return bytes === undefined ? undefined : new DataView(bytes.buffer);
 }
 
-function evtchnSend(domain: Domain, vcpu: VcpuDomain, address: bigint): bigint | undefined {
-  const send = readGuest(domain, vcpu, address, 4);
-  if (send === undefined) return EFAULT;
-  const entry = domain.evtchns.get(send.getUint32(0, true));
+/** EVTCHNOP_send to a port in the table; anything else is the client's. */
+function evtchnOp(domain: Domain, vcpu: VcpuDomain, longmode: boolean): number | undefined {
+  const { engine } = vcpu.host;
+  const args = longmode ? LONG_ARGS : COMPAT_ARGS;
+  if (engine.gprLow(args[0]) !== EVTCHNOP_send) return undefined;
+  if (longmode && engine.gprHigh(args[0]) !== 0) return undefined;
+  const high = longmode ? engine.gprHigh(args[1]) : 0;
+  const port = domain.host.access.readVirtualU32(engine, engine.gprLow(args[1]), high);
+  if (port === undefined) return -Errno.EFAULT;
+  const entry = domain.evtchns.get(port);
   if (entry === undefined) return undefined;
   if ("eventfd" in entry) {
     entry.eventfd.signal();
-    return 0n;
+    return 0;
   }
   const result = deliver(domain, entry.port, entry.vcpu);
-  return result < 0 && result !== Delivery.MASKED ? undefined : 0n;
+  return result < 0 && result !== Delivery.MASKED ? undefined : 0;
 }
 
 function schedOp(domain: Domain, vcpu: VcpuDomain, call: Call): bigint | undefined {

@@ -30,8 +30,9 @@ export class VcpuDomain {
   xenId: number;
   /** Vector through the local APIC, 0 for none. */
   upcallVector = 0;
-  /** Selector bits that could not be written to vcpu_info yet. */
-  shadowSelector = 0n;
+  /** Selector bits that could not be written to vcpu_info yet, in two u32 halves. */
+  shadowLow = 0;
+  shadowHigh = 0;
   timerPort = 0;
   /** kvmclock nanoseconds, 0 when not armed. */
   timerExpires = 0n;

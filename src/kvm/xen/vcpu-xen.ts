@@ -81,13 +81,23 @@ export class VcpuXenSupport implements XenVcpuHooks, VcpuXen {
   }
 
   pendingVector(): number {
-    const { enabled, upcallVector } = this.#domain;
-    if (!enabled || upcallVector === 0 || !this.#vcpu.vcpuInfo.active) return 0;
+    const { upcallVector } = this.#domain;
+    if (upcallVector === 0 || !this.#domain.enabled || !this.#vcpu.vcpuInfo.active) return 0;
     return upcallPending(this.#domain, this.#vcpu) ? upcallVector : 0;
   }
 
+  get pendingByte(): number {
+    return this.#vcpu.vcpuInfo.hva + VcpuInfo.EVTCHN_UPCALL_PENDING;
+  }
+
+  get mayDefer(): boolean {
+    const { timerPending, shadowLow, shadowHigh } = this.#vcpu;
+    return timerPending || (shadowLow | shadowHigh) !== 0;
+  }
+
   get deferredEvents(): boolean {
-    return this.#vcpu.shadowSelector !== 0n && this.#domain.enabled;
+    const { shadowLow, shadowHigh } = this.#vcpu;
+    return (shadowLow | shadowHigh) !== 0 && this.#domain.enabled;
   }
 
   get deferredTimer(): boolean {
@@ -107,7 +117,7 @@ export class VcpuXenSupport implements XenVcpuHooks, VcpuXen {
   }
 
   hypercall(): HypercallOutcome {
-    if (!this.#domain.hypercallsEnabled) return { kind: "not-xen" };
+    if (!this.#domain.hypercallsEnabled) return "not-xen";
     return hypercall(this.#domain, this.#vcpu);
   }
 

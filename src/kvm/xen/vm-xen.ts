@@ -19,6 +19,7 @@ import { Delivery, deliver } from "./delivery.js";
 import { Domain } from "./domain.js";
 import { writeHypercallPage } from "./hypercall-page.js";
 import { checkUpcallVector, USER_SPACE_END } from "./limits.js";
+import type { XenSwitch } from "./switch.js";
 import { stopTimer } from "./timer.js";
 import { VcpuDomain } from "./vcpu-domain.js";
 import { VcpuXenSupport } from "./vcpu-xen.js";
@@ -33,15 +34,23 @@ const CONFIG_FLAGS =
 export class VmXenSupport implements XenVmHooks, VmXen {
   readonly #domain: Domain;
 
-  constructor(host: XenVmHost) {
-    this.#domain = new Domain(host);
+  constructor(host: XenVmHost, xenSwitch: XenSwitch) {
+    this.#domain = new Domain(host, xenSwitch);
   }
 
   get api(): VmXen {
     return this;
   }
   get enabled(): boolean {
-    return this.#domain.enabled;
+    return this.#domain.hasMsr;
+  }
+
+  get hypercallMsr(): number {
+    return this.#domain.msr;
+  }
+
+  get interceptsHypercalls(): boolean {
+    return this.#domain.hypercallsEnabled;
   }
 
   createVcpu(host: XenVcpuHost): XenVcpuHooks {
@@ -66,7 +75,7 @@ export class VmXenSupport implements XenVmHooks, VmXen {
     }
     const changed = domain.flags ^ config.flags;
     domain.flags = config.flags;
-    domain.msr = config.msr >>> 0;
+    domain.setMsr(config.msr >>> 0);
     domain.blobs = blobs;
     if ((changed & KvmXenHvmConfig.PVCLOCK_TSC_UNSTABLE) !== 0) domain.host.requestClockUpdate();
   }
@@ -142,6 +151,7 @@ export class VmXenSupport implements XenVmHooks, VmXen {
 
   close(): void {
     for (const vcpu of this.#domain.vcpus) stopTimer(vcpu);
+    this.#domain.setMsr(0);
   }
 
   #setSharedInfo(gfn: bigint): void {

@@ -10,7 +10,8 @@ import type { Domain } from "./domain.js";
 export function writeWallclock(domain: Domain): ErrnoName | undefined {
   const cache = domain.sharedInfo;
   const { clock } = domain.host;
-  const epoch = clock.wallEpochNs();
+  // The kernel divides it as u64: a kvmclock ahead of real time gives a moment far in the future.
+  const epoch = BigInt.asUintN(64, clock.wallEpochNs());
   domain.host.requestClockUpdate();
   if (!cache.check(PAGE_SIZE)) {
     const failed = cache.refresh(PAGE_SIZE);

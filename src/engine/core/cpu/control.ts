@@ -133,6 +133,7 @@ export function mov_CR(p: u32): u32 {
 export function clts(p: u32): u32 {
   if (load<u32>(CPL) != 0) return raiseErr(V_GP, 0);
   store<u64>(CR0, load<u64>(CR0) & ~(<u64>CR0_TS));
+  updateTlb();
   return R_NEXT;
 }
 

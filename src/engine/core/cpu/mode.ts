@@ -2,7 +2,7 @@
  * What follows from control registers, CS, SS and privilege: code and stack size, TLB half, and
  * whether segments need checks. The one place that computes them.
  */
-import { ACCESS_CHECKS, CODE_SIZE, CPL, CR0, CR3, CR4, DR7, EFER, EMPTY_TLB_AT, FLAGS, FLAT, MMU_HALF, SEG, STACK_SIZE, TLB, TLB_ALL } from "../state.gen";
+import { ACCESS_CHECKS, CODE_SIZE, CPL, CR0, CR3, CR4, DR7, EFER, EMPTY_TLB_AT, FLAGS, FLAT, MMU_HALF, SEG, SSE_OFF, STACK_SIZE, TLB, TLB_ALL } from "../state.gen";
 import { HALF_BYTES, flushAll } from "../mmu/tlb";
 import { loadPdptes } from "../mmu/walk";
 import { HALF_SMAP, HALF_SUPER, HALF_USER } from "../mmu/access";
@@ -26,6 +26,7 @@ export const CR4_PSE: u32 = 0x10;
 export const CR4_PAE: u32 = 0x20;
 export const CR4_PGE: u32 = 0x80;
 export const CR4_PCE: u32 = 0x100;
+export const CR4_OSFXSR: u32 = 0x200;
 export const CR4_UMIP: u32 = 0x800;
 export const CR4_FSGSBASE: u32 = 0x10000;
 export const CR4_OSXSAVE: u32 = 0x40000;
@@ -81,7 +82,7 @@ export function updateMode(): void {
   updateTlb();
 }
 
-/** Recomputes the TLB in use: enough after a change of CPL, RFLAGS.AC, CR0.AM, CR4.SMAP or DR7. */
+/** Recomputes the TLB in use and SSE_OFF: enough after a change of CPL, RFLAGS.AC, CR0.AM EM TS, CR4.SMAP OSFXSR, or DR7. */
 export function updateTlb(): void {
   const cpl = load<u32>(CPL);
   const flags = load<u32>(FLAGS);
@@ -91,6 +92,7 @@ export function updateTlb(): void {
   let checks: u32 = 0;
   if (cpl == 3 && (flags & FLAG_AC) != 0 && (load<u32>(CR0) & CR0_AM) != 0) checks = 1;
   if (dataBreakpoints(load<u32>(DR7))) checks |= 2;
+  store<u32>(SSE_OFF, (load<u32>(CR0) & (CR0_EM | CR0_TS)) | (~load<u32>(CR4) & CR4_OSFXSR));
   store<u32>(MMU_HALF, half);
   store<u32>(ACCESS_CHECKS, checks);
   store<u32>(TLB, checks != 0 ? EMPTY_TLB_AT : load<u32>(TLB_ALL) + half * HALF_BYTES);

@@ -1,9 +1,9 @@
 /**
  * RDMSR and WRMSR (AMD64 manual volume 2, appendix A). The core keeps the registers that change
- * how instructions run; all others leave run() with X_RDMSR or X_WRMSR.
+ * how instructions run; all others leave run() with X_RDMSR or X_WRMSR, and with MSR_EXITS all do.
  */
 import {
-  CPL, CR0, EFER, EXIT_ADDR, EXIT_DATA, GPR, KERNEL_GS_BASE, LSTAR, CSTAR, PAT, SEG, SFMASK, STAR, SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP,
+  CPL, CR0, EFER, EXIT_ADDR, EXIT_DATA, GPR, KERNEL_GS_BASE, LSTAR, CSTAR, MSR_EXITS, PAT, SEG, SFMASK, STAR, SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP,
   TSC_AUX,
 } from "../state.gen";
 import { R_NEXT, V_GP, X_RDMSR, X_WRMSR, raiseErr, raiseExit } from "../fault";
@@ -106,7 +106,7 @@ export function rdmsr(p: u32): u32 {
   if (load<u32>(CPL) != 0) return raiseErr(V_GP, 0);
   const index = load<u32>(RCX);
   const at = place(index);
-  if (at == 0) {
+  if (at == 0 || load<u32>(MSR_EXITS) != 0) {
     store<u64>(EXIT_ADDR, index);
     return raiseExit(X_RDMSR);
   }
@@ -120,7 +120,7 @@ export function wrmsr(p: u32): u32 {
   if (load<u32>(CPL) != 0) return raiseErr(V_GP, 0);
   const index = load<u32>(RCX);
   const value: u64 = <u64>load<u32>(RAX) | (<u64>load<u32>(RDX) << 32);
-  if (place(index) == 0) {
+  if (place(index) == 0 || load<u32>(MSR_EXITS) != 0) {
     store<u64>(EXIT_ADDR, index);
     store<u64>(EXIT_DATA, value);
     return raiseExit(X_WRMSR);

@@ -4,7 +4,7 @@
  */
 import { CODE_SIZE, CPL, DR7, FLAGS, GPR, NMI_MASKED, RIP } from "../state.gen";
 import { R_FAULT, R_JUMP, V_GP, V_NP, faulted, raiseErr } from "../fault";
-import { AC, ARITH, DF, ID, IF, IOPL, NT, RF, TF, VIF, VIP, VM, getFlags, setFlags } from "../flags";
+import { AC, ARITH, DF, ID, IF, IOPL, NT, RF, TF, VIF, VIP, VM, setFlags } from "../flags";
 import { Rec } from "../record";
 import { isCanonical } from "../mmu/access";
 import { isLong, isReal, isVm86, updateMode } from "./mode";
@@ -164,7 +164,7 @@ export function retf_I<T>(p: u32): u32 {
 
 /** Replaces the bits of RFLAGS that IRET may change at the current privilege level. */
 function popFlags<T>(value: u64): void {
-  const old = getFlags();
+  const old = load<u64>(FLAGS); // the arithmetic flags are all replaced
   const cpl: u64 = load<u32>(CPL);
   let mask = ARITH | TF | DF | NT;
   if (sizeof<T>() != 2) mask |= RF | AC | ID;

@@ -152,9 +152,8 @@ function setAc(p: u32, on: bool): u32 {
   if (load<u32>(CPL) != 0) return raise(V_UD);
   const flags = load<u64>(FLAGS);
   store<u64>(FLAGS, on ? flags | AC : flags & ~AC);
-  if ((load<u32>(CR4) & CR4_SMAP) == 0) return R_NEXT;
-  updateTlb();
-  return leaveTo(p);
+  if ((load<u32>(CR4) & CR4_SMAP) != 0) updateTlb();
+  return R_NEXT;
 }
 
 function hypercall(kind: u32): u32 {

@@ -4,7 +4,8 @@
  * that functions made from them have about 120 good bits: rounding them to 64 gives the correctly rounded
  * result but for one case in 2^50.
  */
-import { mul64, mulHigh, wHi, wLo } from "./wide";
+import { mulHigh } from "../ops/wide";
+import { mul64, wHi, wLo } from "./wide";
 
 export let fHi: u64 = 0;
 export let fLo: u64 = 0;

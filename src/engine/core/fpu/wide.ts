@@ -19,14 +19,6 @@ export function mul64(a: u64, b: u64): void {
   wHi = hh + (lh >> 32) + (hl >> 32) + (mid >> 32);
 }
 
-/** The high half of a * b. */
-export function mulHigh(a: u64, b: u64): u64 {
-  const al = a & 0xffffffff, ah = a >> 32, bl = b & 0xffffffff, bh = b >> 32;
-  const lh = al * bh, hl = ah * bl;
-  const mid = ((al * bl) >> 32) + (lh & 0xffffffff) + (hl & 0xffffffff);
-  return ah * bh + (lh >> 32) + (hl >> 32) + (mid >> 32);
-}
-
 /** One 32-bit digit of the quotient: (rem * 2^32 + next) / d, with rem < d and d >= 2^63. Leaves wRem. */
 function divDigit(rem: u64, next: u64, d: u64): u64 {
   const dh = d >> 32, dl = d & 0xffffffff;

@@ -6,7 +6,7 @@
 import { PAGE_MASK } from "../layout";
 import { codeWritten } from "../smc";
 import { F_RETRY, V_AC, V_GP, X_INTERNAL, X_MMIO, faulted, raiseErr, raiseExit, raisePf } from "../fault";
-import { ACCESS_CHECKS, CODE_SIZE, CR0, CR4, EFER, EXIT_ADDR, EXIT_DATA, EXIT_SIZE, EXIT_WRITE, FAULT, FLAGS } from "../state.gen";
+import { ACCESS_CHECKS, CODE_SIZE, CR0, CR4, EFER, EXIT, EXIT_ADDR, EXIT_DATA, EXIT_SIZE, EXIT_WRITE, FAULT, FLAGS } from "../state.gen";
 import { MMU_HALF, PAGE_FLAGS_AT, REPLAY, REPLAY_COUNT, REPLAY_NEXT } from "../state.gen";
 import { noteDataAccess } from "../cpu/debug";
 import { SLOT_READONLY, findSlot, logWrite, slotLin } from "./slots";
@@ -257,6 +257,7 @@ export function ldAs(va: u64, size: u32, half: u32): u64 {
   if (crosses(va, size)) return loadCrossing(va, size, half);
   const lin = translate(va, READ, half);
   if (lin == 0) return faulted() ? 0 : deviceLoad(deviceGpa, size);
+  if (load<u32>(REPLAY_COUNT) != 0 && wasDevice(va, size, 0)) return deviceLoad(0, size);
   return loadBytes(lin, size);
 }
 
@@ -269,6 +270,10 @@ export function stAs(va: u64, value: u64, size: u32, half: u32): void {
   const lin = translate(va, WRITE, half);
   if (lin == 0) {
     if (!faulted()) deviceStore(deviceGpa, value, size);
+    return;
+  }
+  if (load<u32>(REPLAY_COUNT) != 0 && wasDevice(va, size, 1)) {
+    takeReplay();
     return;
   }
   if (mayStore(lin, size)) storeBytes(lin, value, size);
@@ -355,6 +360,16 @@ export function replayFull(): bool {
   return load<u32>(REPLAY_COUNT) >= 64;
 }
 
+/**
+ * Whether an access that hits memory is the one that last left run() as a device access: memory has
+ * come there since, but the instruction ends with what the device said, as with KVM.
+ */
+function wasDevice(va: u64, size: u32, write: u32): bool {
+  if (load<u32>(REPLAY_NEXT) + 1 != load<u32>(REPLAY_COUNT) || load<u32>(EXIT) != X_MMIO) return false;
+  if (load<u32>(EXIT_SIZE) != size || load<u32>(EXIT_WRITE) != write) return false;
+  return walk(va, false) == WALK_OK && (walkGpa | (va & 0xfff)) == load<u64>(EXIT_ADDR);
+}
+
 function deviceExit(gpa: u64, size: u32, write: u32, data: u64): void {
   if (replayFull()) {
     store<u64>(EXIT_DATA, INTERNAL_REPLAY_FULL);
@@ -429,4 +444,10 @@ export function hostTranslate(va: u64, kind: u32, cpl: u32): u64 {
   if (!isCanonical(va) || walk(va, false) != WALK_OK) return ~0;
   if ((rights(halfFor(cpl)) & (1 << kind)) == 0) return ~0;
   return walkGpa | (va & 0xfff);
+}
+
+/** As hostTranslate, for callers to whom 64-bit integers are expensive: -1 when it would fault. */
+export function hostTranslateParts(low: u32, high: u32, kind: u32, cpl: u32): f64 {
+  const gpa = hostTranslate(<u64>low | (<u64>high << 32), kind, cpl);
+  return gpa == ~0 ? -1 : <f64>gpa;
 }

@@ -1,7 +1,7 @@
 /**
  * The software TLB of a vCPU: three halves, for user mode, for supervisor mode with SMAP in force,
  * and for supervisor mode without it. A half has TLB_ENTRIES entries of 32 bytes, indexed by bits
- * 12 to 21 of the address:
+ * 12 to 22 of the address:
  *
  *   0 tag for reads u64 | 8 tag for writes u64 | 16 addend u32 | 20 flags u32 | 24 tag for fetches u64
  *

@@ -1,0 +1,51 @@
+import { describe, expect, it } from "vitest";
+import { array, bytes, flexible, s32, struct, u8, u16, u32, u64, union } from "./layout.js";
+
+const inner = struct("inner", { a: u8, b: u64 });
+
+describe("C layouts", () => {
+  it("pads as the x86-64 ABI does", () => {
+    const s = struct("s", { a: u8, b: u16, c: u8, d: u32, e: u8, f: u64, g: u8 });
+    expect(["a", "b", "c", "d", "e", "f", "g"].map((name) => s.offset(name))).toEqual([
+      0, 2, 4, 8, 12, 16, 24,
+    ]);
+    expect([s.size, s.align]).toEqual([32, 8]);
+  });
+
+  it("nests, with paths as offsetof takes them", () => {
+    const s = struct("s", { n: u8, x: inner, list: array(inner, 2), tail: bytes(3) });
+    expect(s.offset("x.b")).toBe(16);
+    expect(s.offset("list")).toBe(24);
+    expect(s.size).toBe(64);
+    expect(() => s.offset("x.c")).toThrow("struct s has no x.c");
+  });
+
+  it("unions overlay; members of unnamed ones belong to the outer structure", () => {
+    const s = struct("s", { head: u32, $u: union({ irq: u32, status: s32 }), end: u8 });
+    expect([s.offset("irq"), s.offset("status"), s.offset("end"), s.size]).toEqual([4, 4, 8, 12]);
+    const data = s.encode({ head: 1, $u: { status: -1 }, end: 5 });
+    expect(s.decode(data)).toEqual({ head: 1, $u: { irq: 0xffffffff, status: -1 }, end: 5 });
+  });
+
+  it("a flexible array takes no room but its alignment", () => {
+    const s = struct("s", { n: u32, list: flexible(u64) });
+    expect([s.offset("list"), s.size]).toEqual([8, 8]);
+  });
+
+  it("encodes what is given, cut to its width, and zero for the rest", () => {
+    const s = struct("s", { a: u8, list: array(u16, 3), raw: bytes(2), big: u64 });
+    const data = s.encode({ a: 0x1ff, list: [1], raw: Uint8Array.of(9, 8, 7), big: -1n });
+    expect(Buffer.from(data).toString("hex")).toBe(
+      `ff000100000000000908000000000000${"ff".repeat(8)}`,
+    );
+    expect(s.decode(data).raw).toEqual(Uint8Array.of(9, 8));
+  });
+
+  it("decodes a view into a larger buffer without keeping it", () => {
+    const s = struct("s", { raw: bytes(2), x: inner });
+    const buffer = new Uint8Array(64).fill(3);
+    const value = s.decode(buffer.subarray(8));
+    buffer.fill(0);
+    expect(value).toEqual({ raw: Uint8Array.of(3, 3), x: { a: 3, b: 0x0303030303030303n } });
+  });
+});

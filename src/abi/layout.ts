@@ -1,0 +1,217 @@
+import { assert } from "../base/index.js";
+
+/**
+ * C structures as x86-64 Linux lays them out: declared once, with sizes and offsets from the rules of
+ * the ABI. Nested structures, arrays and unions are types like any other. Values are plain objects;
+ * what a caller leaves out when encoding is zero.
+ */
+
+/** A C type with a TypeScript value. All integers are little-endian. */
+export interface CType<T, I = T> {
+  /** Bytes, trailing padding included; a flexible array has 0. */
+  readonly size: number;
+  /** Alignment in bytes. */
+  readonly align: number;
+  /** Fields by path below this type, as `offsetof` takes them; none for a scalar. */
+  readonly members: readonly Member[];
+  /** Reads the value at an offset. */
+  read(view: DataView, at: number): T;
+  /** Writes a value at an offset; integers are cut to their width. */
+  write(view: DataView, at: number, value: I): void;
+}
+
+/** A field of a structure, possibly inside nested ones. */
+export interface Member {
+  /** Path as `offsetof` takes it, such as `io.data_offset`. */
+  readonly path: string;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** The value of a C type. */
+export type ValueOf<C> = C extends CType<infer T, never> ? T : never;
+/** What can be written as that type: anything may be left out. */
+export type InputOf<C> = C extends { write(view: DataView, at: number, value: infer I): void }
+  ? I
+  : never;
+
+type AnyType = CType<unknown, never>;
+type Fields = Readonly<Record<string, AnyType>>;
+type Values<F extends Fields> = { -readonly [K in keyof F]: ValueOf<F[K]> };
+type Inputs<F extends Fields> = { readonly [K in keyof F]?: InputOf<F[K]> | undefined };
+
+/** A structure or union. */
+export interface Struct<F extends Fields> extends CType<Values<F>, Inputs<F>> {
+  /** Name in the header, without `struct`; empty for one without a name. */
+  readonly name: string;
+  readonly fields: F;
+  /** `offsetof`: of a field, or of one inside nested structures by its path. */
+  offset(path: string): number;
+  /** Reads all fields. `bytes` must hold {@link CType.size} bytes. */
+  decode(bytes: Uint8Array): Values<F>;
+  /** The bytes of a value; fields that are left out and padding are zero. */
+  encode(value: Inputs<F>): Uint8Array;
+}
+
+function scalar<T>(
+  size: number,
+  read: (view: DataView, at: number) => T,
+  write: (view: DataView, at: number, value: T) => void,
+): CType<T> {
+  return { size, align: size, members: [], read, write };
+}
+
+/** `__u8`, `char`. */
+export const u8 = scalar<number>(
+  1,
+  (v, at) => v.getUint8(at),
+  (v, at, x) => v.setUint8(at, x),
+);
+/** `__u16`. */
+export const u16 = scalar<number>(
+  2,
+  (v, at) => v.getUint16(at, true),
+  (v, at, x) => v.setUint16(at, x, true),
+);
+/** `__u32`. */
+export const u32 = scalar<number>(
+  4,
+  (v, at) => v.getUint32(at, true),
+  (v, at, x) => v.setUint32(at, x, true),
+);
+/** `__s32`, `int`. */
+export const s32 = scalar<number>(
+  4,
+  (v, at) => v.getInt32(at, true),
+  (v, at, x) => v.setInt32(at, x, true),
+);
+/** `__s16`. */
+export const s16 = scalar<number>(
+  2,
+  (v, at) => v.getInt16(at, true),
+  (v, at, x) => v.setInt16(at, x, true),
+);
+/** `__u64`, `unsigned long`. */
+export const u64 = scalar<bigint>(
+  8,
+  (v, at) => v.getBigUint64(at, true),
+  (v, at, x) => v.setBigUint64(at, x, true),
+);
+/** `__s64`. */
+export const s64 = scalar<bigint>(
+  8,
+  (v, at) => v.getBigInt64(at, true),
+  (v, at, x) => v.setBigInt64(at, x, true),
+);
+/** A pointer of a 64-bit client. */
+export const pointer = u64;
+
+/** `__u8 name[length]` or `char name[length]`, as bytes. Shorter input leaves the rest as it is. */
+export function bytes(length: number): CType<Uint8Array> {
+  return {
+    size: length,
+    align: 1,
+    members: [],
+    read: (view, at) => new Uint8Array(view.buffer, view.byteOffset + at, length).slice(),
+    write: (view, at, value) =>
+      new Uint8Array(view.buffer, view.byteOffset + at, length).set(value.subarray(0, length)),
+  };
+}
+
+/** `type name[length]`. */
+export function array<T, I>(element: CType<T, I>, length: number): CType<T[], readonly I[]> {
+  return {
+    size: element.size * length,
+    align: element.align,
+    members: [],
+    read: (view, at) => Array.from({ length }, (_, i) => element.read(view, at + i * element.size)),
+    write(view, at, value) {
+      for (let i = 0; i < Math.min(length, value.length); i++) {
+        element.write(view, at + i * element.size, value[i] as I);
+      }
+    },
+  };
+}
+
+/** `type name[]` at the end of a structure: takes no room; its elements follow the structure. */
+export function flexible<T, I>(element: CType<T, I>): CType<T[], readonly I[]> {
+  return array(element, 0);
+}
+
+function describe(fields: Fields, offsets: ReadonlyMap<string, number>): Member[] {
+  return Object.entries(fields).flatMap(([name, type]) => {
+    const offset = offsets.get(name) as number;
+    // A field whose name begins with `$` has none in C: its members belong to the outer structure.
+    const hidden = name.startsWith("$");
+    const inner = type.members.map((member) => ({
+      path: hidden ? member.path : `${name}.${member.path}`,
+      offset: offset + member.offset,
+      size: member.size,
+    }));
+    return hidden ? inner : [{ path: name, offset, size: type.size }, ...inner];
+  });
+}
+
+function compose<F extends Fields>(name: string, fields: F, overlay: boolean): Struct<F> {
+  const offsets = new Map<string, number>();
+  let end = 0;
+  let size = 0;
+  let align = 1;
+  for (const [field, type] of Object.entries(fields)) {
+    const offset = overlay ? 0 : Math.ceil(end / type.align) * type.align;
+    offsets.set(field, offset);
+    end = offset + type.size;
+    size = Math.max(size, end);
+    align = Math.max(align, type.align);
+  }
+  size = Math.ceil(size / align) * align;
+  const members = describe(fields, offsets);
+  const byPath = new Map(members.map((member) => [member.path, member.offset]));
+  const entries = Object.entries(fields).map(
+    ([field, type]) => [field, type, offsets.get(field) as number] as const,
+  );
+  const read = (view: DataView, at: number): Values<F> => {
+    const value: Record<string, unknown> = {};
+    for (const [field, type, offset] of entries) value[field] = type.read(view, at + offset);
+    return value as Values<F>;
+  };
+  const write = (view: DataView, at: number, value: Inputs<F>): void => {
+    for (const [field, type, offset] of entries) {
+      const part = value[field];
+      if (part !== undefined) type.write(view, at + offset, part as never);
+    }
+  };
+  return {
+    name,
+    fields,
+    size,
+    align,
+    members,
+    read,
+    write,
+    offset(path) {
+      const offset = byPath.get(path);
+      assert(offset !== undefined, `struct ${name} has no ${path}`);
+      return offset;
+    },
+    decode: (data) => read(new DataView(data.buffer, data.byteOffset, data.byteLength), 0),
+    encode(value) {
+      const data = new Uint8Array(size);
+      write(new DataView(data.buffer), 0, value);
+      return data;
+    },
+  };
+}
+
+/**
+ * Declares `struct name`; fields are in memory order. A field whose name begins with `$` is an
+ * unnamed union or structure: its members are reached by their own names in paths.
+ */
+export function struct<const F extends Fields>(name: string, fields: F): Struct<F> {
+  return compose(name, fields, false);
+}
+
+/** A union: all members at offset 0. Decoding reads every member; encode one. */
+export function union<const F extends Fields>(fields: F): Struct<F> {
+  return compose("", fields, true);
+}

@@ -1,0 +1,61 @@
+import { KvmGuestDbg, type KvmGuestDebug } from "../../abi/kvm/index.js";
+
+/** KVM_SET_GUEST_DEBUG: what a debugger outside of the guest asked for. */
+export class GuestDebug {
+  #control = 0;
+  #registers: readonly bigint[] = [];
+
+  /** Single steps: run() leaves after each instruction. */
+  get singleStep(): boolean {
+    return (this.#control & KvmGuestDbg.SINGLESTEP) !== 0;
+  }
+
+  /** INT3 leaves run() and does not reach the guest. */
+  get softwareBreakpoints(): boolean {
+    return (this.#control & KvmGuestDbg.USE_SW_BP) !== 0;
+  }
+
+  /** The debugger's debug registers are in force, not the guest's. */
+  get hardwareBreakpoints(): boolean {
+    return (this.#control & KvmGuestDbg.USE_HW_BP) !== 0;
+  }
+
+  /** No interrupt reaches the guest. */
+  get blocksInterrupts(): boolean {
+    return (this.#control & KvmGuestDbg.BLOCKIRQ) !== 0;
+  }
+
+  /** Instructions have to be watched one by one. */
+  get active(): boolean {
+    return this.singleStep || this.softwareBreakpoints || this.hardwareBreakpoints;
+  }
+
+  /** Where the last step ended: the client may move RIP meanwhile. */
+  #rip = 0n;
+
+  /** Notes where the next step starts. */
+  rebase(linearRip: bigint): void {
+    this.#rip = linearRip;
+  }
+
+  /** Linear RIP at which the current step started. */
+  get stepRip(): bigint {
+    return this.#rip;
+  }
+
+  /** Takes the client's wish; without ENABLE, nothing of it counts. */
+  set(request: KvmGuestDebug): void {
+    this.#control = (request.control & KvmGuestDbg.ENABLE) !== 0 ? request.control : 0;
+    this.#registers = [...request.debugreg];
+  }
+
+  /** DR0 to DR3 of the debugger. */
+  address(index: number): bigint {
+    return this.#registers[index] ?? 0n;
+  }
+
+  /** DR7 of the debugger. */
+  get dr7(): bigint {
+    return this.#registers[7] ?? 0n;
+  }
+}

@@ -1,0 +1,130 @@
+import { KvmMpState, KvmVcpuEvent, type KvmVcpuEvents } from "../../abi/kvm/index.js";
+import { Exception } from "../../abi/x86/index.js";
+import { refuse } from "../error.js";
+import type { QueuedException, VcpuState } from "../vcpu-state.js";
+
+const KNOWN_FLAGS = Object.values(KvmVcpuEvent).reduce((all, bit) => all | bit, 0);
+
+/** Exceptions that instructions raise on purpose: executed again instead of injected again. */
+const isSoft = (vector: number): boolean => vector === Exception.BP || vector === Exception.OF;
+
+/** The most NMIs that can wait. */
+function nmiLimit(vcpu: VcpuState): number {
+  return vcpu.engine.nmiMasked || vcpu.nmiInjected ? 1 : 2;
+}
+
+/** KVM_GET_VCPU_EVENTS. */
+export function readEvents(vcpu: VcpuState): KvmVcpuEvents {
+  const { settings } = vcpu.env;
+  if (!settings.exceptionPayload) deliverPayload(vcpu);
+  vcpu.nmiPending = Math.min(vcpu.nmiPending, nmiLimit(vcpu));
+  const queued = vcpu.queuedException;
+  const shown = queued ?? vcpu.lastException;
+  const waits = queued !== undefined && !isSoft(queued.vector);
+  const pending = waits && queued.pending === true;
+  // Clients that do not know of payloads see both kinds as one.
+  const injected = waits && (!pending || !settings.exceptionPayload);
+  const flags = KvmVcpuEvent.VALID_NMI_PENDING | KvmVcpuEvent.VALID_SHADOW | KvmVcpuEvent.VALID_SMM;
+  return {
+    exception: {
+      injected,
+      nr: shown.vector,
+      hasErrorCode: shown.errorCode !== undefined,
+      errorCode: shown.errorCode ?? 0,
+      pending,
+      payload: shown.payload,
+    },
+    interrupt: {
+      injected: vcpu.queuedInterrupt >= 0 && !vcpu.queuedSoft,
+      nr: vcpu.queuedInterrupt >= 0 ? vcpu.queuedInterrupt : vcpu.lastInterrupt,
+      soft: false,
+      shadow: vcpu.engine.interruptShadow === 0 ? 0 : SHADOW_SHOWN,
+    },
+    nmi: {
+      injected: vcpu.nmiInjected,
+      pending: vcpu.nmiPending,
+      masked: vcpu.engine.nmiMasked,
+    },
+    sipiVector: 0,
+    smi: { smm: false, pending: false, smmInsideNmi: false, latchedInit: vcpu.initPending },
+    tripleFaultPending: settings.tripleFaultEvent && vcpu.tripleFault,
+    flags:
+      flags |
+      (settings.exceptionPayload ? KvmVcpuEvent.VALID_PAYLOAD : 0) |
+      (settings.tripleFaultEvent ? KvmVcpuEvent.VALID_TRIPLE_FAULT : 0),
+  };
+}
+
+/** AMD processors do not say why: KVM shows both STI's and MOV SS's bit. */
+const SHADOW_SHOWN = 3;
+
+/**
+ * KVM_SET_VCPU_EVENTS.
+ * @throws KvmError EINVAL unknown flags, flags of what is not enabled, an exception that does not
+ *   exist; and, with everything else done, for system management mode.
+ */
+export function writeEvents(vcpu: VcpuState, events: KvmVcpuEvents): void {
+  const { settings } = vcpu.env;
+  const { exception, interrupt, nmi, flags, smi } = events;
+  if ((flags & ~KNOWN_FLAGS) !== 0) refuse("EINVAL", "event flags");
+  const withPayload = (flags & KvmVcpuEvent.VALID_PAYLOAD) !== 0;
+  if (withPayload && !settings.exceptionPayload) refuse("EINVAL", "payloads are not enabled");
+  const pending = withPayload && exception.pending === true;
+  const injected = exception.injected && !pending;
+  if ((injected || pending) && (exception.nr > 31 || exception.nr === Exception.NMI)) {
+    refuse("EINVAL", "exception number");
+  }
+  const withSmm = (flags & KvmVcpuEvent.VALID_SMM) !== 0;
+  const inInit = vcpu.mpState === KvmMpState.INIT_RECEIVED;
+  if (withSmm && (smi?.smm || smi?.pending) && inInit) refuse("EINVAL", "SMM and INIT");
+  const queued: QueuedException = {
+    vector: exception.nr,
+    errorCode: exception.hasErrorCode ? exception.errorCode : undefined,
+    pending,
+    payload: pending ? exception.payload : undefined,
+  };
+  vcpu.queuedException = injected || pending ? queued : undefined;
+  vcpu.lastException = queued;
+  vcpu.queuedInterrupt = interrupt.injected ? interrupt.nr & 0xff : -1;
+  vcpu.queuedSoft = interrupt.soft;
+  vcpu.lastInterrupt = interrupt.nr & 0xff;
+  if ((flags & KvmVcpuEvent.VALID_SHADOW) !== 0) {
+    vcpu.engine.interruptShadow = interrupt.shadow === 0 ? 0 : (interrupt.shadow & 1) !== 0 ? 1 : 2;
+  }
+  vcpu.nmiInjected = nmi.injected;
+  vcpu.engine.nmiMasked = nmi.masked;
+  if ((flags & KvmVcpuEvent.VALID_NMI_PENDING) !== 0) {
+    vcpu.nmiPending = Math.min(nmi.pending, nmiLimit(vcpu));
+  }
+  if ((flags & KvmVcpuEvent.VALID_SIPI_VECTOR) !== 0 && vcpu.lapic !== undefined) {
+    vcpu.sipiVector = events.sipiVector & 0xff;
+  }
+  if (withSmm) {
+    if (smi?.smm || smi?.pending || smi?.smmInsideNmi) refuse("EINVAL", "there is no SMM");
+    if (vcpu.lapic !== undefined) vcpu.initPending = smi?.latchedInit === true;
+  }
+  if ((flags & KvmVcpuEvent.VALID_TRIPLE_FAULT) !== 0) {
+    if (!settings.tripleFaultEvent) refuse("EINVAL", "triple fault events are not enabled");
+    vcpu.tripleFault = events.tripleFaultPending === true;
+  }
+  vcpu.env.scheduler.wake();
+}
+
+/** DR6: the conditions that a #DB reports anew; bits that are fixed or low when active; no bit. */
+const DR6_TRAPS = 0xfn;
+const DR6_ACTIVE_LOW = 0xffff0ff0n;
+const DR6_NONE = 0x1000n;
+
+/** A pending exception's payload goes to DR6 (#DB) or CR2 (#PF); the exception keeps waiting. */
+export function deliverPayload(vcpu: VcpuState): void {
+  const queued = vcpu.queuedException;
+  if (queued?.pending !== true || queued.payload === undefined) return;
+  const { engine } = vcpu;
+  const { payload } = queued;
+  if (queued.vector === Exception.DB) {
+    const reported = (engine.dr(6) & ~DR6_TRAPS) | DR6_ACTIVE_LOW | payload;
+    const dr6 = (reported ^ (payload & DR6_ACTIVE_LOW)) & ~DR6_NONE;
+    engine.setDr(6, BigInt.asUintN(64, dr6));
+  } else if (queued.vector === Exception.PF) engine.cr2 = payload;
+  vcpu.queuedException = { ...queued, payload: undefined };
+}

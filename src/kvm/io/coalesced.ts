@@ -1,0 +1,78 @@
+import type { KvmCoalescedZone } from "../../abi/kvm/index.js";
+import { PAGE_SIZE } from "../../base/index.js";
+import { refuse } from "../error.js";
+
+/** `struct kvm_coalesced_mmio_ring`: two u32, then entries of address, length, pio, eight bytes. */
+const HEADER = 8;
+const ENTRY = 24;
+const LAST = 4;
+
+/** `KVM_COALESCED_MMIO_MAX`. */
+const ENTRIES = Math.floor((PAGE_SIZE - HEADER) / ENTRY);
+
+/** `NR_IOBUS_DEVS`. */
+const MAX_ZONES = 1000;
+
+/**
+ * KVM_REGISTER_COALESCED_MMIO: writes to these zones wait in a ring that the client empties, and
+ * exit only when it is full. The ring is a page in the client's memory: all of it is hostile.
+ */
+export class CoalescedRing {
+  #page: Uint8Array = new Uint8Array(PAGE_SIZE);
+  readonly #zones: KvmCoalescedZone[] = [];
+
+  /** The page of the ring: that of the mapping of kvm_run, or one of its own. */
+  get page(): Uint8Array {
+    return this.#page;
+  }
+  set page(page: Uint8Array) {
+    this.#page = page;
+  }
+
+  /** Whether any zone exists. */
+  get active(): boolean {
+    return this.#zones.length > 0;
+  }
+
+  /** @throws KvmError EINVAL when `pio` is neither 0 nor 1; ENOSPC after 1000 zones. */
+  register(zone: KvmCoalescedZone): void {
+    checkPio(zone);
+    if (this.#zones.length >= MAX_ZONES) refuse("ENOSPC", "coalesced zones");
+    this.#zones.push({ ...zone });
+  }
+
+  /** Removes every zone that holds the given one. @throws KvmError EINVAL as {@link register}. */
+  unregister(zone: KvmCoalescedZone): void {
+    checkPio(zone);
+    for (let i = this.#zones.length - 1; i >= 0; i--) {
+      const other = this.#zones[i] as KvmCoalescedZone;
+      if (other.pio === zone.pio && holds(other, zone.addr, zone.size)) this.#zones.splice(i, 1);
+    }
+  }
+
+  /** Puts a write into the ring; false when no zone holds it or the ring is full. */
+  write(pio: number, addr: number, length: number, value: bigint): boolean {
+    if (!this.#zones.some((zone) => zone.pio === pio && holds(zone, addr, length))) return false;
+    const view = new DataView(this.#page.buffer, this.#page.byteOffset, PAGE_SIZE);
+    const last = view.getUint32(LAST, true);
+    const next = (last + 1) % ENTRIES;
+    if (last >= ENTRIES || next === view.getUint32(0, true)) return false;
+    const at = HEADER + last * ENTRY;
+    view.setBigUint64(at, BigInt(addr), true);
+    view.setUint32(at + 8, length, true);
+    view.setUint32(at + 12, pio, true);
+    for (let i = 0; i < length; i++) {
+      view.setUint8(at + 16 + i, Number((value >> BigInt(8 * i)) & 0xffn));
+    }
+    view.setUint32(LAST, next, true);
+    return true;
+  }
+}
+
+function checkPio(zone: KvmCoalescedZone): void {
+  if (zone.pio !== 0 && zone.pio !== 1) refuse("EINVAL", "coalesced zone: neither memory nor port");
+}
+
+function holds(zone: KvmCoalescedZone, addr: number, length: number): boolean {
+  return addr >= zone.addr && addr + length <= zone.addr + zone.size;
+}

@@ -1,0 +1,116 @@
+import { describe, expect, it } from "vitest";
+import { HeapTimers, VirtualClock } from "../../hosts/sim/index.js";
+import { VmClock } from "../cpu/clock.js";
+import { type Runner, Scheduler, SLICE, type Turn } from "./scheduler.js";
+
+/** A vCPU that exits after every `step` instructions, and its client. */
+class Client implements Runner {
+  readonly index: number;
+  instructions = 0;
+  exits = 0;
+  /** Order of all turns, shared. */
+  readonly #log: string[];
+  readonly #scheduler: Scheduler;
+  readonly #step: number;
+  #resolve: (() => void) | undefined;
+
+  constructor(index: number, scheduler: Scheduler, log: string[], step = 10) {
+    this.index = index;
+    this.#scheduler = scheduler;
+    this.#log = log;
+    this.#step = step;
+  }
+  canRun(): boolean {
+    return true;
+  }
+  onRunning(): void {}
+  onPreempted(): void {}
+  turn(budget: number): Turn {
+    this.#log.push(`${this.index}`);
+    const retired = Math.min(budget, this.#step);
+    this.instructions += retired;
+    if (retired < this.#step) return "budget";
+    this.exits++;
+    this.#scheduler.remove(this);
+    this.#resolve?.();
+    return "exited";
+  }
+  /** As Vcpu.run(); true when it went on at once. */
+  run(): Promise<boolean> {
+    this.#resolve = undefined;
+    const turn = this.#scheduler.again(this);
+    if (turn === "exited") return Promise.resolve(true);
+    return new Promise((resolve) => {
+      this.#resolve = () => resolve(false);
+      if (turn === undefined) this.#scheduler.add(this);
+    });
+  }
+}
+
+function setUp() {
+  const clock = new VirtualClock();
+  const counter = { yields: 0 };
+  const loop = {
+    yieldNow: () => {
+      counter.yields++;
+      return new Promise<void>((resolve) => setImmediate(resolve));
+    },
+    after: () => () => undefined,
+  };
+  const scheduler = new Scheduler(new VmClock(clock, new HeapTimers(clock)), loop, (error) => {
+    throw error;
+  });
+  return { scheduler, counter };
+}
+
+describe("a vCPU that its client runs again", () => {
+  it("goes on at once, and lets the host have its turn after a slice", async () => {
+    const { scheduler, counter } = setUp();
+    const client = new Client(0, scheduler, []);
+    let direct = 0;
+    for (let i = 0; i < 5000; i++) if (await client.run()) direct++;
+    expect(client.exits).toBe(5000);
+    expect(direct).toBeGreaterThan(4900);
+    // An exit counts 200 instructions at least: a slice has 1000 of them.
+    expect(counter.yields).toBeGreaterThanOrEqual(5);
+    expect(counter.yields).toBeLessThan(20);
+  });
+
+  it("keeps its slice while promises are served, however many, and no longer", async () => {
+    const { scheduler } = setUp();
+    const log: string[] = [];
+    const first = new Client(0, scheduler, log);
+    void new Client(1, scheduler, log, SLICE * 10).run();
+    await first.run();
+    for (let i = 0; i < 100; i++) await undefined;
+    await first.run();
+    expect(log).toEqual(["0", "0"]);
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    expect(log.slice(2)).toContain("1");
+    scheduler.close();
+  });
+
+  it("gives others their turn when its slice is over", async () => {
+    const { scheduler } = setUp();
+    const log: string[] = [];
+    const clients = [new Client(0, scheduler, log), new Client(1, scheduler, log)];
+    await Promise.all(
+      clients.map(async (client) => {
+        for (let i = 0; i < 3000; i++) await client.run();
+      }),
+    );
+    const changes = log.filter((index, i) => i > 0 && index !== log[i - 1]).length;
+    expect(changes).toBeGreaterThanOrEqual(4);
+    expect(changes).toBeLessThan(20);
+  });
+
+  it("starts anew after the scheduler had nothing left to do", async () => {
+    const { scheduler } = setUp();
+    const client = new Client(0, scheduler, []);
+    for (let i = 0; i < 3; i++) {
+      expect(await client.run()).toBe(false);
+      await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    }
+    expect(client.exits).toBe(3);
+  });
+});

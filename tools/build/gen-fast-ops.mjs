@@ -1,0 +1,322 @@
+/**
+ * The fast operations on general registers, and branches. A fast operation does what the complete
+ * handler of ops/ does, for one size and form of operands.
+ */
+import { CF, condition, FLAG_WORDS, RECORD_CONDITION } from "./gen-fast-flags.mjs";
+import { A, B, cc, ccResult, EA, I, ldm, rd, rmw, SIZES, stm, T, wr } from "./gen-fast-text.mjs";
+
+/** Flags of INC and DEC, which keep CF (in `c`). */
+const stepFlags = (n, edge) =>
+  ccResult(n, "r", `c | <u64>((a ^ 1 ^ r) & 0x10) | (<u64>(r == ${edge}) << 11)`);
+
+const OPERATOR = { add: "+", or: "|", and: "&", sub: "-", xor: "^", cmp: "-", test: "&" };
+const KIND = {
+  add: "K_ADD",
+  or: "K_LOGIC",
+  and: "K_LOGIC",
+  sub: "K_SUB",
+  xor: "K_LOGIC",
+  cmp: "K_SUB",
+  test: "K_LOGIC",
+};
+
+/** What ends a block and when its link may lead to another page: see gen-fast.mjs. */
+const NEAR = "near";
+const FAR = "far";
+
+/** Operations on general registers, and branches: [{ name, body, end }]. */
+export function integerOps() {
+  const ops = [];
+  const op = (name, body, end) => ops.push({ name, body, end });
+
+  for (const n of SIZES) {
+    for (const nm of Object.keys(OPERATOR)) {
+      const quiet = nm === "cmp" || nm === "test";
+      for (const f of quiet ? ["F"] : ["F", "N"]) {
+        const calc = (a, b) => `const r = <${T[n]}>(${a} ${OPERATOR[nm]} ${b});`;
+        const fl = f === "F" ? cc(KIND[nm], n, "r", KIND[nm] === "K_LOGIC" ? "0" : "b") : "";
+        const put = quiet ? "" : wr(n, A, "r");
+        op(`${nm}${n}_rr_${f}`, `const b = ${rd(n, B)}; ${calc(rd(n, A), "b")} ${put} ${fl} @NEXT`);
+        op(
+          `${nm}${n}_ri_${f}`,
+          `const b = <${T[n]}>load<i32>(p, 16); ${calc(rd(n, A), "b")} ${put} ${fl} @NEXT`,
+        );
+        for (const m of ["b", "x"]) {
+          const ea = `const ea = ${EA[m]};`;
+          if (nm !== "test")
+            op(
+              `${nm}${n}_rm${m}_${f}`,
+              `${ea} ${ldm("b", n)} ${calc(rd(n, A), "b")} ${put} ${fl} @NEXT`,
+            );
+          const src = { mr: rd(n, B), mi: `<${T[n]}>load<i32>(p, 16)` };
+          for (const form of ["mr", "mi"]) {
+            const b = `const b = ${src[form]};`;
+            if (quiet)
+              op(
+                `${nm}${n}_${form}${m}_${f}`,
+                `${ea} ${ldm("a", n)} ${b} ${calc("a", "b")} ${fl} @NEXT`,
+              );
+            else
+              op(
+                `${nm}${n}_${form}${m}_${f}`,
+                `${ea} ${b} ${rmw(n, calc("a", "b"), "r")} ${fl} @NEXT`,
+              );
+          }
+        }
+      }
+    }
+    op(`mov${n}_rr_F`, `${wr(n, A, rd(n, B))} @NEXT`);
+    op(
+      `mov${n}_ri_F`,
+      `${n === 4 ? `store<u64>(${A}, <u64>load<u32>(p, 16));` : wr(n, A, `<${T[n]}>load<i32>(p, 16)`)} @NEXT`,
+    );
+    for (const m of ["b", "x"]) {
+      op(`mov${n}_rm${m}_F`, `const ea = ${EA[m]}; ${ldm("v", n)} ${wr(n, A, "v")} @NEXT`);
+      op(`mov${n}_mr${m}_F`, `const ea = ${EA[m]}; const v = ${rd(n, B)}; ${stm("v", n)} @NEXT`);
+      op(
+        `mov${n}_mi${m}_F`,
+        `const ea = ${EA[m]}; const v = <${T[n]}>load<i32>(p, 16); ${stm("v", n)} @NEXT`,
+      );
+    }
+  }
+  op("movabs", `store<u64>(${A}, load<u64>(p, 24)); @NEXT`);
+
+  for (const n of [4, 8]) {
+    const bits = n * 8;
+    for (const nm of ["adc", "sbb"]) {
+      const add = nm === "adc";
+      const carry = add ? "c != 0 ? r <= a : r < a" : "c != 0 ? a <= b : a < b";
+      const over = add ? "(a ^ b ^ -1) & (a ^ r)" : "(a ^ b) & (a ^ r)";
+      const calc = `let c: ${T[n]}; { ${FLAG_WORDS} c = <${T[n]}>${CF}; } const r = <${T[n]}>(a ${add ? "+" : "-"} b ${add ? "+" : "-"} c);`;
+      const fl = ccResult(
+        n,
+        "r",
+        `<u64>(${carry}) | (<u64>((a ^ b ^ r) & 0x10)) | (((<u64>(${over}) >> ${bits - 1}) & 1) << 11)`,
+      );
+      op(
+        `${nm}${n}_rr_F`,
+        `const a = ${rd(n, A)}; const b = ${rd(n, B)}; ${calc} ${wr(n, A, "r")} ${fl} @NEXT`,
+      );
+      op(
+        `${nm}${n}_ri_F`,
+        `const a = ${rd(n, A)}; const b = <${T[n]}>load<i32>(p, 16); ${calc} ${wr(n, A, "r")} ${fl} @NEXT`,
+      );
+      for (const m of ["b", "x"])
+        op(
+          `${nm}${n}_rm${m}_F`,
+          `const ea = ${EA[m]}; ${ldm("b", n)} const a = ${rd(n, A)}; ${calc} ${wr(n, A, "r")} ${fl} @NEXT`,
+        );
+    }
+    for (const m of ["b", "x"]) op(`lea${n}_rm${m}_F`, `${wr(n, A, `<${T[n]}>(${EA[m]})`)} @NEXT`);
+    const cnt = `<${T[n]}>load<u8>(p, 16)`;
+    // CF is the last bit out. OF is defined for a count of 1 only; the same formula for all counts is
+    // what the host's processor does. AF clear.
+    const flags = {
+      shl: `((<u64>a >> (${bits} - <u64>c)) & 1) | (((<u64>(a ^ (a << 1)) >> ${bits - 1}) & 1) << 11)`,
+      shr: `((<u64>a >> (<u64>c - 1)) & 1) | (((<u64>a >> ${bits - 1}) & 1) << 11)`,
+      sar: `(<u64>(<${I[n]}>a >> (<${I[n]}>c - 1)) & 1)`,
+    };
+    const shifted = { shl: "a << c", shr: "a >> c", sar: `<${T[n]}>(<${I[n]}>a >> <${I[n]}>c)` };
+    for (const s of ["shl", "shr", "sar"])
+      for (const f of ["F", "N"])
+        op(
+          `${s}${n}_ri_${f}`,
+          `const a = ${rd(n, A)}; const c = ${cnt}; const r = <${T[n]}>(${shifted[s]}); ${wr(n, A, "r")} ${f === "F" ? ccResult(n, "r", flags[s]) : ""} @NEXT`,
+        );
+    for (const nm of ["rol", "ror"]) {
+      const turn = `const c = ${cnt}; const r = ${nm === "rol" ? "rotl" : "rotr"}<${T[n]}>(${rd(n, A)}, c); ${wr(n, A, "r")}`;
+      // With flags, the complete handler: CF and OF only are replaced.
+      op(`${nm}${n}_ri_N`, `${turn} @NEXT`);
+    }
+    // IMUL's flags need the high half when someone reads them: only the quiet form is fast.
+    for (const m of ["b", "x"])
+      op(
+        `imul${n}_rm${m}_N`,
+        `const ea = ${EA[m]}; ${ldm("b", n)} const r = <${T[n]}>(${rd(n, A)} * b); ${wr(n, A, "r")} @NEXT`,
+      );
+    op(`imul${n}_rr_N`, `const r = <${T[n]}>(${rd(n, A)} * ${rd(n, B)}); ${wr(n, A, "r")} @NEXT`);
+    op(
+      `imul${n}_ri_N`,
+      `const r = <${T[n]}>(${rd(n, B)} * <${T[n]}>load<i32>(p, 16)); ${wr(n, A, "r")} @NEXT`,
+    );
+    op(`not${n}_rr_N`, `${wr(n, A, `<${T[n]}>(~${rd(n, A)})`)} @NEXT`);
+    op(
+      `neg${n}_rr_F`,
+      `const b = ${rd(n, A)}; const r = <${T[n]}>(0 - b); ${wr(n, A, "r")} ${cc("K_SUB", n, "r", "b")} @NEXT`,
+    );
+    op(`neg${n}_rr_N`, `${wr(n, A, `<${T[n]}>(0 - ${rd(n, A)})`)} @NEXT`);
+    for (const [nm, sign, edge] of [
+      ["inc", "+", `<${T[n]}>1 << ${bits - 1}`],
+      ["dec", "-", `(<${T[n]}>1 << ${bits - 1}) - 1`],
+    ]) {
+      op(
+        `${nm}${n}_rr_F`,
+        `const a = ${rd(n, A)}; const r = <${T[n]}>(a ${sign} 1); let c: u64; { ${FLAG_WORDS} c = <u64>${CF}; } ${wr(n, A, "r")} ${stepFlags(n, edge)} @NEXT`,
+      );
+      op(`${nm}${n}_rr_N`, `${wr(n, A, `<${T[n]}>(${rd(n, A)} ${sign} 1)`)} @NEXT`);
+      for (const m of ["b", "x"])
+        op(
+          `${nm}${n}_mr${m}_F`,
+          `const ea = ${EA[m]}; ${rmw(n, `const r = <${T[n]}>(a ${sign} 1); let c: u64; { ${FLAG_WORDS} c = <u64>${CF}; }`, "r")} ${stepFlags(n, edge)} @NEXT`,
+        );
+    }
+    op(
+      `cmov${n}_rr_F`,
+      n === 8
+        ? `${RECORD_CONDITION} if (yes) store<u64>(${A}, ${rd(8, B)}); @NEXT`
+        : `${RECORD_CONDITION} const v = yes ? ${rd(4, B)} : ${rd(4, A)}; ${wr(4, A, "v")} @NEXT`,
+    );
+    for (const m of ["b", "x"])
+      op(
+        `cmov${n}_rm${m}_F`,
+        `const ea = ${EA[m]}; ${ldm("b", n)} ${RECORD_CONDITION} const v = yes ? b : ${rd(n, A)}; ${wr(n, A, "v")} @NEXT`,
+      );
+    op(`bswap${n}_rr_N`, `${wr(n, A, `bswap<${T[n]}>(${rd(n, A)})`)} @NEXT`);
+  }
+  for (const [family, from, sizes] of [
+    ["movzx1", 1, [4]],
+    ["movzx2", 2, [4]],
+    ["movsx1", 1, [4, 8]],
+    ["movsx2", 2, [4, 8]],
+    ["movsx4", 4, [8]],
+  ]) {
+    for (const n of sizes) {
+      const ext = (v) =>
+        family.startsWith("movzx") ? `<${T[n]}>${v}` : `<${T[n]}><${I[n]}><${I[from]}>${v}`;
+      op(`${family}${n}_rr_F`, `const v = ${rd(from, B)}; ${wr(n, A, ext("v"))} @NEXT`);
+      for (const m of ["b", "x"])
+        op(
+          `${family}${n}_rm${m}_F`,
+          `const ea = ${EA[m]}; ${ldm("v", from)} ${wr(n, A, ext("v"))} @NEXT`,
+        );
+    }
+  }
+  op("set1_rr_F", `${RECORD_CONDITION} store<u8>(${A}, <u8>yes); @NEXT`);
+  op(
+    "push8_rr_F",
+    `const ea = load<u64>(RSP) - 8; const v = ${rd(8, A)}; ${stm("v", 8)} store<u64>(RSP, ea); @NEXT`,
+  );
+  op(
+    "pop8_rr_F",
+    `const ea = load<u64>(RSP); ${ldm("v", 8)} store<u64>(RSP, ea + 8); store<u64>(${A}, v); @NEXT`,
+  );
+
+  op(
+    "push8_ri_F",
+    `const ea = load<u64>(RSP) - 8; const v = <u64>load<i32>(p, 16); ${stm("v", 8)} store<u64>(RSP, ea); @NEXT`,
+  );
+  for (const m of ["b", "x"])
+    op(
+      `push8_rm${m}_F`,
+      `let u: u64; { const ea = ${EA[m]}; ${ldm("v", 8)} u = v; } const ea = load<u64>(RSP) - 8; ${stm("u", 8)} store<u64>(RSP, ea); @NEXT`,
+    );
+  op(
+    "leave8_rr_F",
+    `const ea = load<u64>(RBP); ${ldm("v", 8)} store<u64>(RSP, ea + 8); store<u64>(RBP, v); @NEXT`,
+  );
+  op("cbw8_rr_F", "store<u64>(GPR, <u64>load<i32>(GPR)); @NEXT");
+  op("cwd8_rr_F", "store<u64>(RDX, <u64>(load<i64>(GPR) >> 63)); @NEXT");
+  op("cwd4_rr_F", "store<u64>(RDX, <u64><u32>(load<i32>(GPR) >> 31)); @NEXT");
+  // Ends of blocks. +32 link taken, +36 link fall, +40 instructions, +48 target and +56 fall-through,
+  // both relative to PAGE_BASE.
+  const count = "budget -= load<i32>(p, 40);";
+  const slow = (target, link) => `return goTo(p, ${target}, ${link}, budget);`;
+  const go = (rel, link) =>
+    `{ const q = load<u32>(p, ${link}); if (budget >= load<i32>(q - 20)) { p = q; continue; } ${slow(`load<u64>(PAGE_BASE) + load<u64>(p, ${rel})`, link)} }`;
+  // The target's page is compared before the link is used. `commit` changes registers: a target that
+  // is not canonical faults before that, in the complete handler.
+  const far = (target, link, commit = "", check = false) =>
+    `{ const t: u64 = ${target}; const e: u32 = tlb + ((<u32>t >> 7) & TLB_MASK); if (load<u64>(e, 24) == (t & PAGE_MASK)) { const lin: u32 = <u32>t + load<u32>(e, 16); const key: u64 = <u64>lin | KEY64; let q = load<u32>(p, ${link}); if (load<u64>(q - 32) != key) { q = load<u32>(BLOCK_HASH_AT + (((lin ^ (lin >> 15)) & HASH_MASK) << 2)); if (q == 0 || load<u64>(q - 32) != key) q = DEAD_BLOCK; else store<u32>(p, q, ${link}); } if (budget >= load<i32>(q - 20)) { ${commit} store<u64>(PAGE_BASE, t & PAGE_MASK); p = q; continue; } } ${check ? "if (((<i64>t << 16) >> 16) != <i64>t) return retry(p, budget);" : ""} ${commit} ${slow("t", link)} }`;
+  const TAKEN = { near: go(48, 32), far: far("load<u64>(PAGE_BASE) + load<u64>(p, 48)", 32) };
+  const FALL = go(56, 36);
+  const storeReturn = `const ea = load<u64>(RSP) - 8; const v = load<u64>(PAGE_BASE) + load<u64>(p, 56); ${stm("v", 8)}`;
+  const COMMIT = "store<u64>(RSP, ea);";
+  const pushReturn = `${storeReturn} ${COMMIT}`;
+  op("end", `${count} ${FALL}`, NEAR);
+  for (const w of [NEAR, FAR]) {
+    op(`jmp_${w}`, `${count} ${TAKEN[w]}`, w);
+    for (let c = 0; c < 16; c++)
+      op(
+        `jcc_${w}_${c}`,
+        `${count} ${FLAG_WORDS} if (${condition(c)}) ${TAKEN[w]} else ${FALL}`,
+        w,
+      );
+    op(`call_${w}`, `${pushReturn} ${count} ${TAKEN[w]}`, w);
+  }
+  op(
+    "ret",
+    `const ea = load<u64>(RSP); ${ldm("v", 8)} ${count} ${far("v", 32, "store<u64>(RSP, ea + 8);", true)}`,
+    FAR,
+  );
+  op("jmp_r", `const v = ${rd(8, B)}; ${count} ${far("v", 32, "", true)}`, FAR);
+  op("call_r", `const u = ${rd(8, B)}; ${storeReturn} ${count} ${far("u", 32, COMMIT, true)}`, FAR);
+  for (const m of ["b", "x"]) {
+    op(`jmp_m${m}`, `const ea = ${EA[m]}; ${ldm("v", 8)} ${count} ${far("v", 32, "", true)}`, FAR);
+    op(
+      `call_m${m}`,
+      `let u: u64; { const ea = ${EA[m]}; ${ldm("v", 8)} u = v; } ${storeReturn} ${count} ${far("u", 32, COMMIT, true)}`,
+      FAR,
+    );
+  }
+
+  const CC = {
+    2: () => "a < b",
+    3: () => "a >= b",
+    4: () => "r == 0",
+    5: () => "r != 0",
+    6: () => "a <= b",
+    7: () => "a > b",
+    8: (n) => `<${I[n]}>r < 0`,
+    9: (n) => `<${I[n]}>r >= 0`,
+    12: (n) => `<${I[n]}>a < <${I[n]}>b`,
+    13: (n) => `<${I[n]}>a >= <${I[n]}>b`,
+    14: (n) => `<${I[n]}>a <= <${I[n]}>b`,
+    15: (n) => `<${I[n]}>a > <${I[n]}>b`,
+  };
+  const TT = {
+    4: () => "r == 0",
+    5: () => "r != 0",
+    8: (n) => `<${I[n]}>r < 0`,
+    9: (n) => `<${I[n]}>r >= 0`,
+    14: (n) => `<${I[n]}>r <= 0`,
+    15: (n) => `<${I[n]}>r > 0`,
+  };
+  // Compare or test, and the jump behind it. To another page only the commonest forms.
+  for (const n of SIZES) {
+    const wide = n >= 4;
+    for (const [w, suffix] of [
+      [NEAR, ""],
+      [FAR, "_far"],
+    ]) {
+      for (const [code, test] of Object.entries(CC)) {
+        const tail = `const r = <${T[n]}>(a - b); ${cc("K_SUB", n, "r", "b")} ${count} if (${test(n)}) ${TAKEN[w]} else ${FALL}`;
+        const forms = {
+          rr: `const a = ${rd(n, A)}; const b = ${rd(n, B)};`,
+          ri: `const a = ${rd(n, A)}; const b = <${T[n]}>load<i32>(p, 16);`,
+          rmb: `const ea = ${EA.b}; ${ldm("b", n)} const a = ${rd(n, A)};`,
+          mib: `const ea = ${EA.b}; ${ldm("a", n)} const b = <${T[n]}>load<i32>(p, 16);`,
+          mrb: `const ea = ${EA.b}; ${ldm("a", n)} const b = ${rd(n, B)};`,
+        };
+        for (const [form, text] of Object.entries(forms)) {
+          const memory = form.length === 3;
+          if (n === 2 || (w === FAR && (memory || !wide))) continue;
+          op(`cmpj${n}_${form}_${code}${suffix}`, `${text} ${tail}`, w);
+        }
+      }
+      for (const [code, test] of Object.entries(TT)) {
+        const tail = `const r = <${T[n]}>(a & b); ${cc("K_LOGIC", n, "r", "0")} ${count} if (${test(n)}) ${TAKEN[w]} else ${FALL}`;
+        const forms = {
+          rr: `const a = ${rd(n, A)}; const b = ${rd(n, B)};`,
+          ri: `const a = ${rd(n, A)}; const b = <${T[n]}>load<i32>(p, 16);`,
+          mib: `const ea = ${EA.b}; ${ldm("a", n)} const b = <${T[n]}>load<i32>(p, 16);`,
+        };
+        for (const [form, text] of Object.entries(forms)) {
+          if (form === "mib" && (w === FAR || (n !== 1 && n !== 4))) continue;
+          if (form === "rr" && w === FAR && n === 2) continue;
+          op(`testj${n}_${form}_${code}${suffix}`, `${text} ${tail}`, w);
+        }
+      }
+    }
+  }
+  return ops;
+}

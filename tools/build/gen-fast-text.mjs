@@ -1,0 +1,47 @@
+/**
+ * Pieces of AssemblyScript that the fast operations are made of. The hot loop calls no function that
+ * comes back to it (see gen-interpret.mjs): whatever is not the usual case leaves it by `return`.
+ */
+
+export const T = { 1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "v128" };
+export const I = { 1: "i8", 2: "i16", 4: "i32", 8: "i64" };
+export const LG = { 1: 0, 2: 1, 4: 2, 8: 3 };
+export const SIZES = [1, 2, 4, 8];
+
+/** Addresses of the registers in a record. */
+export const A = "<u32>load<u16>(p, 4)";
+export const B = "<u32>load<u16>(p, 6)";
+/** Effective address by form: b base + disp, x with an index. */
+export const EA = {
+  b: "load<u64>(<u32>load<u16>(p, 8)) + load<u64>(p, 24)",
+  x: "load<u64>(<u32>load<u16>(p, 8)) + (load<u64>(<u32>load<u16>(p, 10)) << load<u8>(p, 12)) + load<u64>(p, 24)",
+};
+export const rd = (n, at) => `load<${T[n]}>(${at})`;
+export const wr = (n, at, v) =>
+  n === 4 ? `store<u64>(${at}, <u64>${v});` : `store<${T[n]}>(${at}, ${v});`;
+
+const last = (n) => (n === 1 ? "ea" : `(ea + ${n - 1})`);
+const entry = "const e: u32 = tlb + ((<u32>ea >> 7) & TLB_MASK);";
+const page = (n) => `(${last(n)} & PAGE_MASK)`;
+/** Page of an access of 16 bytes that must be aligned: no tag has the low bits that are left otherwise. */
+const ALIGNED = "(ea & (PAGE_MASK | 15))";
+const missRead = (n, aligned) =>
+  `return missRead(p, budget, ea, ${n}${aligned ? " | MISS_ALIGNED" : ""});`;
+const missWrite = (n, aligned) =>
+  `return missWrite(p, budget, ea, ${n}${aligned ? " | MISS_ALIGNED" : ""});`;
+
+/** Declares `v`: n bytes loaded from \`ea\`. */
+export const ldm = (v, n, aligned = false) =>
+  `let ${v}: ${T[n]}; { ${entry} if (load<u64>(e) != ${aligned ? ALIGNED : page(n)}) ${missRead(n, aligned)} ${v} = load<${T[n]}>(<u32>ea + load<u32>(e, 16)); }`;
+/** Stores n bytes at \`ea\`. */
+export const stm = (v, n, aligned = false) =>
+  `{ ${entry} if (load<u64>(e, 8) != ${aligned ? ALIGNED : page(n)}) ${missWrite(n, aligned)} store<${T[n]}>(<u32>ea + load<u32>(e, 16), ${v}); }`;
+/** Read as `a`, change, write: one look-up for both. */
+export const rmw = (n, compute, v) =>
+  `${entry} if (load<u64>(e, 8) != ${page(n)}) ${missWrite(n)} const h: u32 = <u32>ea + load<u32>(e, 16); const a = load<${T[n]}>(h); ${compute} store<${T[n]}>(h, ${v});`;
+/** Sets the flags lazily. */
+export const cc = (kind, n, dst, src) =>
+  `store<u32>(CC_OP, ${kind} | ${LG[n]}); store<u64>(CC_DST, <u64>${dst}); store<u64>(CC_SRC, <u64>${src});`;
+/** Flags from a result, and CF, AF, OF at their places. */
+export const ccResult = (n, dst, bits) =>
+  `store<u32>(CC_OP, K_RESULT | ${LG[n]}); store<u64>(CC_DST, <u64>${dst}); store<u64>(CC_SRC, ${bits});`;
