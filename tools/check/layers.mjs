@@ -28,6 +28,19 @@ export const layers = {
   // Both are clients of KVM's public objects.
   vmm: { may: ["base", "abi", "memory", "ports", "kvm/index.ts"] },
   ioctl: { may: ["base", "abi", "memory", "ports", "kvm/index.ts"] },
+  exec: {
+    may: [
+      "base",
+      "abi",
+      "memory",
+      "ports",
+      "kvm/index.ts",
+      "ioctl/index.ts",
+      "engine/bridge/index.ts",
+      "hosts/node",
+    ],
+    packages: ["node:*", "koffi"],
+  },
   play: { may: ["base", "abi", "memory", "ports", "kvm/index.ts", "ioctl/index.ts"] },
   "hosts/node": {
     may: ["base", "ports"],
@@ -40,6 +53,7 @@ export const layers = {
       "ports",
       "vmm/machine",
       "play/index.ts",
+      "exec/index.ts",
       "engine/bridge/index.ts",
       "hosts/node",
       "hosts/sim",

@@ -1,0 +1,40 @@
+import type { Hva } from "../base/index.js";
+import type { EventFd } from "../kvm/index.js";
+import type { LinearMemory } from "../memory/index.js";
+import type { KvmFile } from "./file.js";
+
+/**
+ * The program that makes ioctls: an address space and a table of descriptors. The door is written
+ * against this port; {@link LocalProcess} is a client inside this program, and a real process with
+ * shared memory can be another. Addresses are those of the client and never trusted.
+ */
+export interface ClientProcess {
+  /** Its process id, which names statistics; absent inside this program. */
+  readonly pid?: number;
+  /** A copy of client memory (copy_from_user); undefined when any byte is not mapped. */
+  read(address: bigint, length: number): Uint8Array | undefined;
+  /** Writes client memory (copy_to_user) up to the first byte that is not mapped; false then. */
+  write(address: bigint, bytes: Uint8Array): boolean;
+  /**
+   * Makes client memory the backing of a VM: where it lies in that VM's linear memory from now on.
+   * Undefined when it cannot (no room, or another VM has it).
+   */
+  attach(linear: LinearMemory, address: bigint, size: number): Hva | undefined;
+  /** The VM of this linear memory is gone: what was attached to it is plain client memory again. */
+  detach(linear: LinearMemory): void;
+  /** A client address as an offset in that VM's linear memory; undefined when not attached there. */
+  toHva(linear: LinearMemory, address: bigint): Hva | undefined;
+  /** The client address of an offset in linear memory; 0 when the client never attached it. */
+  toAddress(linear: LinearMemory, hva: Hva): bigint;
+  /** A new descriptor for a file, or -errno (EMFILE) when there is none left. */
+  install(file: KvmFile): number;
+  /** The eventfd behind a descriptor: "EBADF" when not open, "EINVAL" when something else. */
+  eventfd(fd: number): EventFd | "EBADF" | "EINVAL";
+  /**
+   * How long the thread that calls now has waited for a processor so far, nanoseconds: a function
+   * that can be asked later, as long as that thread lives. Absent or undefined: not known.
+   */
+  runDelay?(): (() => bigint) | undefined;
+  /** Zeroed pages that client and door both see: the `kvm_run` pages of a vCPU. */
+  sharedPages(bytes: number): Uint8Array;
+}

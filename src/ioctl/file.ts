@@ -1,0 +1,24 @@
+import type { Hva } from "../base/index.js";
+import type { LinearMemory } from "../memory/index.js";
+
+/** What a descriptor of the client refers to: /dev/kvm, a VM, or a vCPU. */
+export interface KvmFile {
+  /**
+   * ioctl(2) on this file.
+   * @param request the ioctl number; only its low 32 bits count.
+   * @param arg the third argument: a value or a client address; or bytes in place of what it would
+   *   point to, which are read and written in place.
+   * @returns 0 or more, or -errno. KVM_RUN gives a promise; everything else answers at once.
+   */
+  ioctl(request: number, arg: bigint | Uint8Array): number | Promise<number>;
+  /** The pages that mmap(2) of this file from `offset` on would show, or -errno. */
+  mmap(length: number, offset: number): Uint8Array | number;
+  /** pread(2): the bytes from `offset` on, none at the end, or -errno. Absent: cannot be read. */
+  read?(length: number, offset: number): Uint8Array | number;
+  /** The last descriptor was closed. A VM goes when its own and all its vCPUs' files are closed. */
+  release(): void;
+  /** A signal for the thread that is in KVM_RUN on this file: it ends with -EINTR. */
+  interrupt?(): void;
+  /** Fresh pages took the place of attached ones: what Linux's MMU notifier tells a VM. */
+  invalidate?(linear: LinearMemory, start: Hva, length: number): void;
+}

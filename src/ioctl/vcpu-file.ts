@@ -1,0 +1,168 @@
+import { apicId, Errno, type Hva } from "../base/index.js";
+import {
+  KVM_COALESCED_MMIO_PAGE_OFFSET,
+  KVM_RUN,
+  KVM_RUN_BYTES,
+  KVMIO,
+  type VcpuExit,
+} from "../kvm/index.js";
+import type { LinearMemory } from "../memory/index.js";
+import { Argument } from "./argument.js";
+import type { KvmFile } from "./file.js";
+import { RunPage } from "./run-page.js";
+import { loadSyncRegs, SYNC_REGS, storeSyncRegs } from "./sync-regs.js";
+import { answer, dispatch, type Table } from "./table.js";
+import type { VcpuContext } from "./vcpu-context.js";
+import { vcpuControlRows } from "./vcpu-control-rows.js";
+import { vcpuRows } from "./vcpu-rows.js";
+import type { VmContext } from "./vm-context.js";
+import { vcpuXenRows } from "./xen-rows.js";
+
+const rows: Table<VcpuContext> = new Map([...vcpuRows, ...vcpuControlRows, ...vcpuXenRows]);
+
+/** Where the VM's coalesced MMIO ring is in a vCPU's pages. */
+const RING = KVM_COALESCED_MMIO_PAGE_OFFSET * 4096;
+
+/** CR8 has four bits. */
+const MAX_CR8 = 15n;
+
+/** A descriptor of a vCPU. */
+class VcpuFile implements KvmFile {
+  readonly #context: VcpuContext;
+  readonly #page: RunPage;
+  /** The KVM_RUN that is under way, or the last one that waits its turn. */
+  #running: Promise<number> | undefined;
+
+  constructor(context: VcpuContext) {
+    this.#context = context;
+    this.#page = new RunPage(context.vm.process.sharedPages(KVM_RUN_BYTES));
+    context.vm.hold();
+    // A VM has one ring; clients use the first vCPU's mapping of it.
+    if (context.vcpu.index === 0) context.vm.vm.coalescedRing = this.#page.bytes.subarray(RING);
+  }
+
+  ioctl(request: number, arg: bigint | Uint8Array): number | Promise<number> {
+    const context = this.#context;
+    const number = request >>> 0;
+    const delay = context.vm.process.runDelay?.();
+    if (delay !== undefined) context.vcpu.hostRunDelay = delay;
+    if (number === KVM_RUN) return this.#run(arg);
+    if (((number >>> 8) & 0xff) !== KVMIO) return -Errno.EINVAL;
+    return dispatch(rows, context, context.vm.process, number, arg, -Errno.EINVAL);
+  }
+
+  mmap(length: number, offset: number): Uint8Array | number {
+    if (!Number.isSafeInteger(length) || length <= 0) return -Errno.EINVAL;
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset % 4096 !== 0) return -Errno.EINVAL;
+    const pages = this.#page.bytes;
+    // Beyond the pages there is nothing that an access could see.
+    if (offset >= pages.length) return -Errno.EINVAL;
+    if (offset === RING) return this.#context.vm.vm.coalescedRing;
+    return pages.subarray(offset, Math.min(pages.length, offset + length));
+  }
+
+  release(): void {
+    this.#context.vcpu.kick();
+    this.#context.vm.drop();
+  }
+
+  interrupt(): void {
+    this.#context.vcpu.kick();
+  }
+
+  invalidate(linear: LinearMemory, start: Hva, length: number): void {
+    const { vm } = this.#context.vm;
+    if (vm.linear === linear) vm.invalidate(start, length);
+  }
+
+  /** KVM_RUN. A second one while the first is under way comes after it, as the vCPU's mutex has it. */
+  #run(arg: bigint | Uint8Array): number | Promise<number> {
+    const refused = answer(() =>
+      new Argument(this.#context.vm.process, arg).value === 0n ? 0 : -Errno.EINVAL,
+    );
+    if (refused !== 0) return refused;
+    const before = this.#running;
+    if (before !== undefined) return this.#track(before.then(() => this.#enter()));
+    const result = this.#enter();
+    return typeof result === "number" ? Promise.resolve(result) : this.#track(result);
+  }
+
+  /** Keeps the VM alive, and later runs waiting, until a run has ended. */
+  #track(run: Promise<number>): Promise<number> {
+    this.#running = run;
+    this.#context.vm.hold();
+    const done = (): void => {
+      if (this.#running === run) this.#running = undefined;
+      this.#context.vm.drop();
+    };
+    run.then(done, done);
+    return run;
+  }
+
+  #enter(): number | Promise<number> {
+    const { vcpu } = this.#context;
+    const page = this.#page;
+    page.flags = 0;
+    const refused = this.#load();
+    if (refused !== 0) {
+      this.#save();
+      return refused;
+    }
+    const immediate = page.immediateExit;
+    vcpu.immediateExit = immediate;
+    vcpu.requestInterruptWindow = page.requestInterruptWindow;
+    page.takeAnswer();
+    const exit = vcpu.runNow();
+    if (exit instanceof Promise) return exit.then((later) => this.#leave(later, immediate));
+    return this.#leave(exit, immediate);
+  }
+
+  #leave(exit: VcpuExit, immediate: boolean): number {
+    this.#page.describe(exit, immediate);
+    this.#save();
+    return resultOf(exit);
+  }
+
+  /** What the client changed in the page goes into the vCPU. */
+  #load(): number {
+    const { vcpu } = this.#context;
+    const page = this.#page;
+    const dirty = page.dirtyRegs;
+    if (((page.validRegs | dirty) & ~SYNC_REGS) !== 0n) return -Errno.EINVAL;
+    if (dirty !== 0n) {
+      const refused = answer(() => loadSyncRegs(page.bytes, vcpu, dirty));
+      if (refused !== 0) return refused;
+      page.dirtyRegs = 0n;
+    }
+    if (this.#context.vm.hasLapics) return 0;
+    const { cr8 } = page;
+    if (cr8 > MAX_CR8) return -Errno.EINVAL;
+    if (Number(cr8) !== vcpu.cr8) vcpu.cr8 = Number(cr8);
+    return 0;
+  }
+
+  #save(): void {
+    const { vcpu } = this.#context;
+    const valid = this.#page.validRegs;
+    if (valid !== 0n) storeSyncRegs(this.#page.bytes, vcpu, valid & SYNC_REGS);
+    this.#page.save(vcpu);
+  }
+}
+
+/** What KVM_RUN returns. */
+function resultOf(exit: VcpuExit): number {
+  if (exit.kind === "again") return -Errno.EAGAIN;
+  return exit.kind === "intr" ? -Errno.EINTR : 0;
+}
+
+/**
+ * KVM_CREATE_VCPU: the descriptor of a new vCPU, or -errno. One that finds no descriptor (EMFILE)
+ * keeps its id; Linux takes it back.
+ */
+export function createVcpuFile(vm: VmContext, id: number): number {
+  const vcpu = vm.vm.createVcpu(apicId(id));
+  const file = new VcpuFile({ vcpu, vm, signalMask: undefined });
+  const fd = vm.process.install(file);
+  if (fd < 0) file.release();
+  return fd;
+}
