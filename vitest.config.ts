@@ -1,10 +1,16 @@
 import { defineConfig } from "vitest/config";
 
-/** Unit tests: `npx vitest run [folder]`. The boots have a configuration of their own. */
+/** Unit tests: `npx vitest run [folder]`. Boots, exec and vectors have configurations of their own. */
 export default defineConfig({
   test: {
     include: ["src/**/*.test.ts", "tools/**/*.test.ts", "tests/**/*.test.ts"],
-    exclude: ["node_modules/**", "tests/boot/**"],
+    exclude: [
+      "node_modules/**",
+      "tests/boot/**",
+      "tests/exec/**",
+      "tests/selftests/**",
+      "tests/vectors/**",
+    ],
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -1,5 +1,6 @@
 import { EventEmitter } from "node:events";
 import { PassThrough } from "node:stream";
+import { HostError } from "../base/index.js";
 import type { SignalHandlers } from "../hosts/node/signals.js";
 import type { ByteStream } from "../ports/index.js";
 import type { MachineEnd } from "../vmm/machine/index.js";
@@ -76,6 +77,10 @@ export class FakeHost implements ProgramHost {
     this.machine = machine;
     setImmediate(() => this.onMachine(machine));
     return machine;
+  }
+
+  async loadEngine(): Promise<never> {
+    throw new HostError("NOT_BUILT", "this host has no engine");
   }
 
   listenForSignals(handlers: SignalHandlers) {

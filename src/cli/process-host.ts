@@ -27,6 +27,7 @@ export async function processHost(): Promise<ProgramHost> {
     listenForSignals,
     exit: (status) => process.exit(status),
     onExit: (callback) => process.once("exit", callback),
+    loadEngine: (decode) => loadEngine({ decodeEach: decode === "each" }),
     async createMachine(request, streams) {
       const outside = timePorts(request.clock);
       const engine = await loadEngine({

@@ -1,12 +1,14 @@
 import { Command, CommanderError, Option } from "commander";
+import { type ExecOptions, execCommand } from "./exec-command.js";
 import { describeFailure } from "./exit-status.js";
 import { type GuestRequest, runGuest, type Surroundings } from "./guest-run.js";
+import { type PlayHost, type PlayOptions, playFiles } from "./play-command.js";
 import { type RunOptions, requestFrom } from "./run-command.js";
 import { requestForStart, type StartOptions, type StartTerminal } from "./start-command.js";
 import { parseCpus, parseMemory, parseSeconds } from "./values.js";
 
 /** What the commands run with. */
-export interface ProgramHost extends Surroundings {
+export interface ProgramHost extends Surroundings, Pick<PlayHost, "loadEngine"> {
   readonly version: string;
   readonly output: Surroundings["output"] & StartTerminal;
   readonly error: Surroundings["error"] & StartTerminal;
@@ -28,6 +30,22 @@ Example:
 The kernel and busybox come from Debian's packages through apt-get, without root, and are kept in
 $XDG_CACHE_HOME/kvm-xen or ~/.cache/kvm-xen. Without apt-get a small embedded guest is booted.`;
 
+const PLAY_HELP = `
+Example:
+  $ kvm-xen play tests/vectors/topics/poll.scn
+
+A scenario is a text file with one step a line (tests/oracle/README.md lists them). For each file
+its name is printed, then every step and what KVM answered, as tests/oracle/probe.c prints it on
+Linux. Time is virtual, so playing a file again prints the same.
+Exit status: 0 when all were played, 1 if the options make no sense, 2 if a file cannot be read.`;
+
+const EXEC_HELP = `
+Example:
+  $ kvm-xen exec --trace=calls.txt -- ./my-vmm --kernel bzImage
+
+The program has to be dynamically linked and made for Linux on x86-64; it needs no /dev/kvm and no
+privileges. Its exit status is that of this command; 128 and the signal's number after a signal.`;
+
 /**
  * Runs the command line `args` (without the program's name) and returns the exit status. Everything
  * that is refused is one line on the standard error output.
@@ -38,6 +56,12 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
     status = await runGuest(await request, host);
   };
   const program = makeProgram(host, run);
+  addPlay(program).action(async (files: string[], options: PlayOptions) => {
+    status = await playFiles(files, options, host);
+  });
+  addExec(program).action(async (words: string[], options: ExecOptions) => {
+    status = await execCommand(words, options, host);
+  });
   try {
     await program.parseAsync(args, { from: "user" });
     return status;
@@ -57,9 +81,10 @@ function makeProgram(host: ProgramHost, run: (request: Promise<GuestRequest>) =>
     .helpCommand(false)
     .addHelpText(
       "after",
-      "\nkvm-xen run --help and kvm-xen start --help explain each with an example.",
+      "\nkvm-xen run --help, kvm-xen start --help and kvm-xen play --help explain each with an example.",
     )
     .showSuggestionAfterError(false)
+    .enablePositionalOptions()
     .exitOverride()
     .configureOutput({
       writeOut: (text) => host.output.write(Buffer.from(text)),
@@ -90,11 +115,7 @@ function addRun(program: Command): Command {
         .choices(["real", "virtual"])
         .default("real"),
     )
-    .addOption(
-      new Option("--decode <path>", "each: decode every instruction each time (slow, the same run)")
-        .choices(["cached", "each"])
-        .default("cached"),
-    )
+    .addOption(decodeOption())
     .addHelpText("after", RUN_HELP);
   return addCommon(command);
 }
@@ -107,6 +128,33 @@ function addStart(program: Command): Command {
     .option("--update", "fetch the newest kernel even if there is one already")
     .addHelpText("after", START_HELP);
   return addCommon(command);
+}
+
+function addPlay(program: Command): Command {
+  return program
+    .command("play")
+    .description("play scenario files and print what KVM answers")
+    .argument("<file...>", "the scenarios")
+    .addOption(decodeOption())
+    .addHelpText("after", PLAY_HELP);
+}
+
+function addExec(program: Command): Command {
+  return program
+    .command("exec")
+    .description("run a KVM program with this library in place of /dev/kvm")
+    .argument("<program...>", "the program and its arguments, after --")
+    .option("--trace [file]", "print each call, as strace would; to a file, or as it happens")
+    .option("--stats", "print a table of all calls at the end")
+    .option("--mailbox", "answer through shared memory: faster calls for a busier second core")
+    .passThroughOptions()
+    .addHelpText("after", EXEC_HELP);
+}
+
+function decodeOption(): Option {
+  return new Option("--decode <path>", "each: decode every instruction each time (slow, the same)")
+    .choices(["cached", "each"])
+    .default("cached");
 }
 
 function addCommon(command: Command): Command {

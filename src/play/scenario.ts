@@ -1,0 +1,57 @@
+/** Characters of a line that the recorder's buffer holds; a longer line counts as several. */
+const MAX_LINE = 0xffff;
+
+/** Words of a step that are looked at; the rest of the line is only echoed. */
+const MAX_WORDS = 40;
+
+/** A step of a scenario. */
+export interface Step {
+  /** The line as it is echoed. */
+  readonly text: string;
+  /** Its words, at least one and at most 40. */
+  readonly words: readonly string[];
+}
+
+/**
+ * The steps of a scenario file, one a line. A comment begins with `#`, spaces at the end do not
+ * count, and lines without a step are left out. Characters are bytes (ISO 8859-1), so that an echo
+ * gives back what was in the file.
+ */
+export function parseScenario(file: Uint8Array): Step[] {
+  return linesOf(file)
+    .map((line) => until(line, "#\n\0").replace(/ +$/, ""))
+    .map((text) => ({ text, words: wordsOf(text) }))
+    .filter((step) => step.words.length > 0);
+}
+
+/** The words of a line, at most `limit`; only spaces divide them. */
+export function wordsOf(text: string, limit = MAX_WORDS): string[] {
+  return text
+    .split(" ")
+    .filter((word) => word !== "")
+    .slice(0, limit);
+}
+
+/** The text before the first of these characters. */
+function until(text: string, stops: string): string {
+  const end = [...text].findIndex((character) => stops.includes(character));
+  return end < 0 ? text : text.slice(0, end);
+}
+
+function linesOf(file: Uint8Array): string[] {
+  const lines: string[] = [];
+  for (let at = 0; at < file.length; ) {
+    const newline = file.indexOf(0x0a, at);
+    const end = newline < 0 ? file.length : newline + 1;
+    const next = Math.min(end, at + MAX_LINE);
+    lines.push(latin1(file.subarray(at, next)));
+    at = next;
+  }
+  return lines;
+}
+
+function latin1(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+}

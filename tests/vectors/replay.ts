@@ -1,0 +1,49 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { Engine } from "../../src/engine/bridge/index.js";
+import { HeapTimers, VirtualClock } from "../../src/hosts/sim/index.js";
+import { playScenario } from "../../src/play/index.js";
+
+const here = new URL(".", import.meta.url).pathname;
+const core = readFileSync(join(here, "../../dist/engine/core.wasm"));
+const only = process.env["ONLY"] ?? "";
+
+const time = () => {
+  const clock = new VirtualClock();
+  return { clock, timers: new HeapTimers(clock) };
+};
+
+async function play(engine: Engine, scenario: string): Promise<string[]> {
+  const lines: string[] = [];
+  for await (const line of playScenario(readFileSync(scenario), { engine, time })) lines.push(line);
+  return lines;
+}
+
+/** The first line that differs, with its number. */
+function difference(answers: readonly string[], recorded: readonly string[]): string | undefined {
+  const count = Math.max(answers.length, recorded.length);
+  const at = Array.from({ length: count }, (_, i) => i).find((i) => answers[i] !== recorded[i]);
+  if (at === undefined) return undefined;
+  return `line ${at + 1}\nrecorded: ${recorded[at]}\nhere:     ${answers[at]}`;
+}
+
+/**
+ * Plays every recorded scenario on one path of the engine: each line must be what Linux printed.
+ * The environment's `ONLY=text` plays those whose name holds the text.
+ */
+export function replayAll(decode: "cached" | "each"): void {
+  const engine = Engine.compile(core, { decodeEach: decode === "each" });
+  const folders = readdirSync(here, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  describe.each(folders.map((folder) => folder.name))("%s", (folder) => {
+    const names = readdirSync(join(here, folder))
+      .filter((file) => file.endsWith(".scn") && file.includes(only))
+      .map((file) => file.slice(0, -4));
+    it.each(names)("%s", async (name) => {
+      const path = join(here, folder, name);
+      const answers = await play(await engine, `${path}.scn`);
+      const recorded = readFileSync(`${path}.out`, "latin1").split("\n").slice(0, -1);
+      expect(difference(answers, recorded)).toBeUndefined();
+    });
+  });
+}
