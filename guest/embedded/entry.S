@@ -98,7 +98,7 @@ gdt_pointer:
 pml4: .skip 4096
 pdpt: .skip 4096
 page_directories: .skip 4 * 4096
-.globl hypercall_page, shared_info
+.globl hypercall_page, shared_info, pml4
 hypercall_page: .skip 4096
 shared_info: .skip 4096
 stack: .skip 8192

@@ -41,6 +41,7 @@ tour:
   call register_runstate
   call try_timer
   call show_runstate
+  call try_second_vcpu
   say "done      powering off\n"
   mov $SHUTDOWN_poweroff, %eax
   jmp shut_down
@@ -281,6 +282,56 @@ show_runstate:
   say " us\n"
   ret
 
+# A second vCPU, if there is one: started by hypercalls alone, without the local APIC.
+try_second_vcpu:
+  mov $VCPUOP_is_up, %ebx
+  call second_op
+  test %rax, %rax
+  js 3f                         # no such vCPU
+  expect z, "FAIL      vCPU 1 is up before it was started"
+  mov $VCPUOP_initialise, %ebx
+  call second_op
+  test %rax, %rax
+  expect z, "FAIL      VCPUOP_initialise of vCPU 1"
+  xor %r12d, %r12d
+1:
+  inc %r12d
+  mov $VCPUOP_up, %ebx
+  call second_op
+  test %rax, %rax
+  expect z, "FAIL      VCPUOP_up of vCPU 1"
+  mov $SPINS, %r13d
+2:
+  pause
+  dec %r13d
+  expect nz, "FAIL      vCPU 1 does not run, or does not go down"
+  cmp %r12d, second_rounds(%rip)
+  jne 2b
+  mov $VCPUOP_is_up, %ebx
+  call second_op
+  test %rax, %rax
+  jnz 2b
+  cmp $2, %r12d
+  jb 1b
+  say "second    vCPU 1 ran twice, and went down twice\n"
+3:
+  ret
+
+# Operation EBX on vCPU 1, with its context as argument.
+second_op:
+  mov %ebx, %edi
+  mov $1, %esi
+  lea second_context(%rip), %rdx
+  hypercall HYPERVISOR_vcpu_op
+  ret
+
+# What vCPU 1 runs: counts a round and goes down, as often as it is brought up.
+second_main:
+  incl second_rounds(%rip)
+  mov $VCPUOP_down, %ebx
+  call second_op
+  jmp second_main
+
 # now: nanoseconds since the machine's start, in RAX, from vcpu_info's pvclock. The version is odd
 # while the hypervisor writes, and differs when it has written in between.
 now:
@@ -368,8 +419,17 @@ virq_port: .long 0
 .balign 8, 0
 timer_deadline: .quad 0, 0      # struct vcpu_set_singleshot_timer: deadline, flags
 
+second_context:                 # struct vcpu_hvm_context
+  .long VCPU_HVM_MODE_64B, 0
+  .quad 0, 0, 0, 0, second_stack, 0, 0, 0, second_main, 0
+  .quad 0x80000011, pml4, 0x20, 0x100
+  .quad 0
+
 .section .bss, "aw", @nobits
 .balign 64
+second_rounds: .skip 8
+.skip 1016
+second_stack:
 runstate: .skip 64
 xen_leaf: .skip 8
 xen_version: .skip 8

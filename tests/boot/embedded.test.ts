@@ -18,10 +18,13 @@ const tour = [
   /^done {6}powering off$/,
 ];
 
-function expectTour(ended: Ended) {
+/** With two CPUs there is one more, before the last. */
+const second = /^second {4}vCPU 1 ran twice, and went down twice$/;
+
+function expectTour(ended: Ended, lines: readonly RegExp[] = tour) {
   expect(ended.stdout).not.toContain("FAIL");
   expect(ended.lines.map((line) => line.text)).toEqual(
-    tour.map((pattern) => expect.stringMatching(pattern)),
+    lines.map((pattern) => expect.stringMatching(pattern)),
   );
   expect(ended.status).toBe(0);
 }
@@ -39,6 +42,11 @@ describe("the embedded guest", () => {
     const woke = numberIn(ended, /woke HLT after (\d+) us/);
     expect(woke).toBeGreaterThanOrEqual(50_000);
     expect(woke).toBeLessThan(1_000_000);
+  });
+
+  it("starts a second vCPU by hypercalls", async () => {
+    const args = ["run", "--kernel", image, "--memory", "64M", "--timeout", "60", "--cpus", "2"];
+    expectTour(await runCli(args), [...tour.slice(0, -1), second, ...tour.slice(-1)]);
   });
 
   it("says the same in every run under the virtual clock", async () => {

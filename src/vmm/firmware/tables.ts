@@ -40,9 +40,12 @@ export function table(signature: string, revision: number, body: Uint8Array): Ui
   return bytes;
 }
 
+/** Bytes of the RSDP. */
+export const RSDP_SIZE = 36;
+
 /** Root System Description Pointer, revision 2 (5.2.5.3). */
 export function rsdp(xsdtPaddr: number): Uint8Array {
-  const bytes = new Uint8Array(36);
+  const bytes = new Uint8Array(RSDP_SIZE);
   const view = new DataView(bytes.buffer);
   putText(bytes, 0, "RSD PTR ");
   putText(bytes, 9, OEM_ID);

@@ -7,7 +7,7 @@ import { apicId, assert, gpa } from "../../base/index.js";
 import type { Kvm, KvmIrqRoutingEntry, Vcpu, VcpuExit, VcpuExitIo, Vm } from "../../kvm/index.js";
 import type { MemoryRegion } from "../../memory/index.js";
 import { buildAcpi } from "../firmware/acpi.js";
-import { SLEEP_CONTROL_PORT } from "../firmware/tables.js";
+import { RSDP_SIZE, SLEEP_CONTROL_PORT } from "../firmware/tables.js";
 import type { BootPlan } from "../loader/boot.js";
 import { refuse } from "../loader/errors.js";
 import { PortBus } from "../platform/bus.js";
@@ -26,11 +26,13 @@ import {
   ACPI_AREA,
   CONSOLE_GFN,
   IOAPIC_ADDRESS,
+  LEGACY_RSDP,
   LOCAL_APIC_ADDRESS,
   memoryMap,
   ramRanges,
   XENSTORE_GFN,
 } from "./layout.js";
+import { Suspension } from "./suspension.js";
 
 /** Ports and interrupt of the first serial port of a PC. */
 const UART = { port: 0x3f8, count: 8, gsi: 4 } as const;
@@ -59,6 +61,9 @@ export class Instance {
   readonly #bus = new PortBus();
   #uart: Uart | undefined;
   #end: InstanceEnd | undefined;
+  #suspension: Suspension | undefined;
+  /** Told when the guest suspends itself. Without it, such a guest goes on at once. */
+  #onSuspended: (() => void) | undefined;
   /** Instructions at the time of {@link close}. */
   #retired: number | undefined;
   #resolve: (end: InstanceEnd) => void = () => undefined;
@@ -105,6 +110,7 @@ export class Instance {
       consoleGfn: CONSOLE_GFN,
       xenstoreGfn: XENSTORE_GFN,
       onShutdown: (reason) => this.#shutdown(reason),
+      onSuspend: () => this.#suspend(),
     });
     this.#hypercalls = new Hypercalls(this.#domain);
     this.#attachDevices();
@@ -135,6 +141,30 @@ export class Instance {
   /** Ends the run from outside. */
   stop(): void {
     this.#finish({ kind: "stopped" });
+  }
+
+  /**
+   * Asks the guest to suspend itself. Resolves when it has: none of its vCPUs runs then, until
+   * {@link resume}. A guest that does not know how never answers.
+   */
+  suspend(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onSuspended = resolve;
+      this.#domain.requestShutdown("suspend");
+    });
+  }
+
+  /**
+   * Lets a suspended guest go on, in the same domain ("cancelled") or as if restored in a new one
+   * ("restored"): then all that it had set up is gone, and it sets it up again.
+   */
+  resume(as: "cancelled" | "restored"): void {
+    const suspension = this.#suspension;
+    assert(suspension !== undefined, "resume without a suspended guest");
+    this.#suspension = undefined;
+    if (as === "restored") this.#domain.restore();
+    if (suspension.call !== undefined) suspension.call.result = as === "restored" ? 0n : 1n;
+    suspension.end();
   }
 
   /** Input for the console that the configuration names. */
@@ -213,7 +243,9 @@ export class Instance {
     const write = (at: number, bytes: Uint8Array): void => {
       assert(memory.write(at, bytes), "a boot placement lies outside RAM");
     };
-    write(ACPI_AREA.addr, this.#buildAcpi());
+    const acpi = this.#buildAcpi();
+    write(ACPI_AREA.addr, acpi);
+    write(LEGACY_RSDP, acpi.subarray(0, RSDP_SIZE));
     // The memory is new, so what a placement leaves out is zero already.
     for (const { paddr, bytes } of plan.placements) write(paddr, bytes);
     const [boot] = this.#vcpus;
@@ -236,6 +268,10 @@ export class Instance {
 
   async #runVcpu(vcpu: Vcpu, domainVcpu: DomainVcpu): Promise<void> {
     while (this.#end === undefined) {
+      if (this.#suspension !== undefined) {
+        await this.#suspension.over;
+        continue;
+      }
       if (domainVcpu.down) {
         await new Promise<void>((resolve) => {
           domainVcpu.wake = resolve;
@@ -257,6 +293,7 @@ export class Instance {
         return;
       case "xen":
         exit.result = this.#hypercalls.dispatch(vcpu, exit);
+        this.#suspension?.noteCall(exit);
         return;
       case "shutdown":
         this.#crash(`vCPU ${vcpu.id} had a triple fault`);
@@ -269,10 +306,16 @@ export class Instance {
         return;
       case "hlt":
       case "irq-window-open":
+      case "set-tpr":
+      case "hypercall":
+      case "rdmsr":
+      case "wrmsr":
+      case "debug":
       case "ioapic-eoi":
         assert(false, `exit ${exit.kind} with an in-kernel interrupt controller`);
         return;
       case "intr":
+      case "again":
         return;
     }
   }
@@ -292,6 +335,19 @@ export class Instance {
     else this.#crash("the guest reported a crash");
   }
 
+  /** SHUTDOWN_suspend: the call answers when the guest is resumed. */
+  #suspend(): void {
+    const tell = this.#onSuspended;
+    this.#onSuspended = undefined;
+    if (tell === undefined) {
+      this.#ports.log.debug("the guest suspended itself unasked and goes on");
+      return;
+    }
+    this.#suspension = new Suspension();
+    for (const vcpu of this.#vcpus) vcpu.kick();
+    tell();
+  }
+
   #crash(reason: string): void {
     this.#finish({ kind: "crash", reason });
   }
@@ -300,6 +356,7 @@ export class Instance {
     if (this.#end !== undefined) return;
     this.#end = end;
     for (const vcpu of this.#vcpus) vcpu.kick();
+    this.#suspension?.end();
     this.#resolve(end);
   }
 }

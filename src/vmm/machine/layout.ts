@@ -10,6 +10,8 @@ export const LOW_RAM_LIMIT = 3 * GIB;
 export const HIGH_RAM_START = 4 * GIB;
 /** Where PCs have video memory and ROMs: RAM is there, but not in the memory map. */
 export const LEGACY_HOLE = { addr: 0xa0000, size: 0x60000 } as const;
+/** Where a BIOS has the RSDP: a kernel that was started by another (kexec) may look for it here. */
+export const LEGACY_RSDP = 0xf0000;
 /** ACPI tables: pages of their own outside RAM. */
 export const ACPI_AREA = { addr: 0xfc000000, size: 0x10000 } as const;
 /** I/O APIC and local APIC register pages, where KVM has them. */

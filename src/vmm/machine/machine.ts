@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from "../../base/index.js";
 import { Kvm } from "../../kvm/index.js";
 import { type BootPlan, planBoot } from "../loader/boot.js";
 import { readKernel } from "../loader/kernel.js";
@@ -72,6 +73,43 @@ export class Machine {
       this.#ports.log.debug("the guest reboots");
       this.#instance = this.#boot();
     }
+  }
+
+  /** Asks the guest to power itself off or to reboot; it may take its time, or not listen. */
+  requestShutdown(how: "poweroff" | "reboot"): void {
+    this.#instance.domain.requestShutdown(how);
+  }
+
+  /**
+   * Asks the guest to suspend itself, and resolves when it has: nothing in it runs until
+   * {@link resume}. A guest that does not know how never answers.
+   */
+  suspend(): Promise<void> {
+    return this.#instance.suspend();
+  }
+
+  /**
+   * Lets a suspended guest go on. "cancelled": all is as it was. "restored": as in a domain that
+   * was made anew from a saved one; the guest sets up event channels, timers and rings again.
+   */
+  resume(as: "cancelled" | "restored" = "cancelled"): void {
+    this.#instance.resume(as);
+  }
+
+  /**
+   * Asks the guest's balloon to leave the guest this much memory, at most what it started with. The
+   * guest follows when it can; {@link memoryBytes} tells how far it is.
+   */
+  setMemoryTarget(bytes: number): void {
+    this.#instance.domain.setMemoryTarget(bytes);
+  }
+
+  /**
+   * Memory that the guest has, in bytes, with that of the ACPI tables: less than at its start when
+   * its balloon gave some back.
+   */
+  get memoryBytes(): number {
+    return this.#instance.domain.physmap.reservation.pages * PAGE_SIZE;
   }
 
   /** Ends the run from outside; run() then resolves with this kind. */

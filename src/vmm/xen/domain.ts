@@ -10,7 +10,6 @@ import { DOMID_SELF, Virq } from "../../abi/xen/xen.js";
 import { assert, Errno, PAGE_SIZE } from "../../base/index.js";
 import type { GuestMemory } from "../../memory/index.js";
 import type { ByteStream, Clock, Log, Timers } from "../../ports/index.js";
-import { ConsoleRing } from "./console/ring.js";
 import { DebugText } from "./debug-text.js";
 import { EventDelivery } from "./event-delivery.js";
 import { EventPorts } from "./evtchn/ports.js";
@@ -18,12 +17,16 @@ import { GrantTable, type GrantUse, MAX_GRANT_FRAMES } from "./grants/table.js";
 import type { BackendHost, EventChannels, Grants } from "./interfaces.js";
 import { attempt, type XenVcpu, type XenVm } from "./kvm-objects.js";
 import type { GuestPhysmap } from "./overlay.js";
+import { Rings } from "./rings.js";
 import { SharedInfo } from "./shared-info.js";
 import { LinearPage } from "./shared-page.js";
+import { softReset } from "./soft-reset.js";
 import { VcpuTimers, Watchdogs } from "./timers.js";
 import { writeInitialNodes } from "./xenstore/initial-nodes.js";
-import { XenstoreRing } from "./xenstore/ring.js";
+import { PRIVILEGED } from "./xenstore/node.js";
+import { domainPath } from "./xenstore/path.js";
 import { Store } from "./xenstore/store.js";
+import { toBytes } from "./xenstore/wire.js";
 
 /** The domain id of the guest; backends are domain 0. */
 export const GUEST_DOMID = 1;
@@ -49,6 +52,8 @@ export interface DomainConfig {
   readonly xenstoreGfn: number;
   /** The guest ends itself: a SHUTDOWN_* reason. */
   readonly onShutdown: (reason: number) => void;
+  /** The guest suspends itself; SCHEDOP_shutdown answers 1, "cancelled", unless that is changed. */
+  readonly onSuspend: () => void;
 }
 
 /** A vCPU as Xen's hypercalls see it. */
@@ -59,6 +64,8 @@ export interface DomainVcpu {
   readonly timers: VcpuTimers;
   /** Where a vcpu_info was registered; undefined while the default one is in use. */
   infoGpa: number | undefined;
+  /** VCPUOP_initialise gave it its registers. */
+  initialised: boolean;
   /** VCPUOP_down: not to be run until VCPUOP_up. */
   down: boolean;
   /** Resolves the wait for VCPUOP_up. */
@@ -84,7 +91,7 @@ export class Domain implements BackendHost {
   readonly debugText: DebugText;
   readonly events: EventChannels;
   readonly grants: Grants;
-  readonly #console: ConsoleRing;
+  readonly #rings: Rings;
 
   constructor(config: DomainConfig) {
     const { vm, log } = config;
@@ -99,7 +106,8 @@ export class Domain implements BackendHost {
     for (const [id, kvm] of kvmVcpus) {
       const timers = new VcpuTimers(vm, kvm, config, () => this.ports.raiseVirq(Virq.TIMER, id));
       const wake = (): void => undefined;
-      this.vcpus.set(id, { id, kvm, timers, infoGpa: undefined, down: false, wake });
+      const fresh = { infoGpa: undefined, initialised: false, down: false };
+      this.vcpus.set(id, { id, kvm, timers, ...fresh, wake });
     }
     this.watchdogs = new Watchdogs(config, () => config.onShutdown(Shutdown.watchdog));
     this.grantFrames = Array.from({ length: MAX_GRANT_FRAMES }, () => this.#page());
@@ -107,7 +115,7 @@ export class Domain implements BackendHost {
     this.grantTable.reserve(config.consoleGfn, config.xenstoreGfn);
     this.events = { connect: (port, onNotify) => this.#connect(port, onNotify) };
     this.grants = { map: (ref, readonly) => this.#mapGrant(ref, readonly) };
-    this.#console = this.#startRings();
+    this.#rings = this.#startRings();
   }
 
   get memory(): GuestMemory {
@@ -121,13 +129,34 @@ export class Domain implements BackendHost {
 
   /** Input for hvc0. */
   consoleInput(bytes: Uint8Array): void {
-    this.#console.input(bytes);
+    this.#rings.console.input(bytes);
+  }
+
+  /** Asks the guest's balloon to leave the guest this much memory; it may take its time. */
+  setMemoryTarget(bytes: number): void {
+    const path = `${domainPath(this.domid)}/memory/target`;
+    this.store.write(PRIVILEGED, 0, path, toBytes(`${Math.floor(bytes / 1024)}`));
   }
 
   /** Stops all timers. */
   close(): void {
     for (const vcpu of this.vcpus.values()) vcpu.timers.close();
     this.watchdogs.close();
+  }
+
+  /** SHUTDOWN_soft_reset: forgets what the running kernel has set up, for another in its place. */
+  softReset(): void {
+    softReset(this, this.#rings, "reset");
+  }
+
+  /** For a guest that was suspended: a new domain, but for its memory and its nodes in the store. */
+  restore(): void {
+    softReset(this, this.#rings, "kept");
+  }
+
+  /** Asks the guest to end or suspend itself, by the node that it watches for that. */
+  requestShutdown(how: "poweroff" | "reboot" | "suspend"): void {
+    this.store.write(PRIVILEGED, 0, `${domainPath(this.domid)}/control/shutdown`, toBytes(how));
   }
 
   /** Maps shared_info, adopting the mode of the caller first: it decides where all is in the page. */
@@ -197,37 +226,27 @@ export class Domain implements BackendHost {
     return new LinearPage(linear, at);
   }
 
-  /** Makes the two rings with their ports, as a toolstack does before the guest starts. */
-  #startRings(): ConsoleRing {
-    const { config } = this;
-    const storePage = this.#page();
-    const consolePage = this.#page();
-    this.physmap.place(storePage.hva, config.xenstoreGfn);
-    this.physmap.place(consolePage.hva, config.consoleGfn);
-    const storePort = this.ports.allocUnbound(0);
-    const consolePort = this.ports.allocUnbound(0);
-    const channel = (port: number, onNotify: () => void): (() => void) => {
-      const connected = this.#connect(port, onNotify);
-      assert(connected !== undefined, "a fresh port cannot be connected");
-      return () => connected.notify();
-    };
-    const storeNotify = channel(storePort, () => ring.process());
-    const ring = new XenstoreRing(storePage, this.store, this.domid, storeNotify, this.log);
-    const consoleNotify = channel(consolePort, () => console.process());
-    const console = new ConsoleRing(consolePage, config.console, consoleNotify, this.log);
-    this.params.set(HvmParam.STORE_PFN, BigInt(config.xenstoreGfn));
-    this.params.set(HvmParam.STORE_EVTCHN, BigInt(storePort));
-    this.params.set(HvmParam.CONSOLE_PFN, BigInt(config.consoleGfn));
-    this.params.set(HvmParam.CONSOLE_EVTCHN, BigInt(consolePort));
+  /** Makes the two rings and all that a toolstack writes before the guest starts. */
+  #startRings(): Rings {
+    const { config, params } = this;
+    const pages = { store: this.#page(), console: this.#page() };
+    this.physmap.place(pages.store.hva, config.xenstoreGfn);
+    this.physmap.place(pages.console.hva, config.consoleGfn);
+    params.set(HvmParam.STORE_PFN, BigInt(config.xenstoreGfn));
+    params.set(HvmParam.CONSOLE_PFN, BigInt(config.consoleGfn));
+    const allocatePort = (): number => this.ports.allocUnbound(0);
+    const { console: stream, log } = config;
+    const rings = new Rings({ host: this, allocatePort, params, pages, stream, log });
     writeInitialNodes(this.store, {
       domid: this.domid,
       name: config.name,
       uuid: formatUuid(config.uuid),
       vcpus: config.vcpus.length,
-      store: { port: storePort, gfn: config.xenstoreGfn },
-      console: { port: consolePort, gfn: config.consoleGfn },
+      memoryBytes: config.memoryBytes,
+      store: { port: rings.ports.store, gfn: config.xenstoreGfn },
+      console: { port: rings.ports.console, gfn: config.consoleGfn },
     });
-    return console;
+    return rings;
   }
 
   #connect(guestPort: number, onNotify: () => void): { notify(): void; close(): void } | undefined {

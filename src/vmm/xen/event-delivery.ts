@@ -58,6 +58,11 @@ export class EventDelivery implements EvtchnEffects {
     for (const [port, vcpu] of early) this.raise(port, vcpu);
   }
 
+  /** Forgets what waits for a shared_info. */
+  reset(): void {
+    this.#early.clear();
+  }
+
   clearPending(port: number): void {
     this.#early.delete(port);
     this.#sharedInfo.clearPending(port);

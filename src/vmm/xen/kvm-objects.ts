@@ -1,5 +1,5 @@
 /** What the user half of Xen needs of KVM's objects: a small part, so that tests can stand in. */
-import type { KvmClockData, KvmMsi } from "../../abi/kvm/index.js";
+import type { KvmClockData, KvmMsi, KvmRegs, KvmSregs } from "../../abi/kvm/index.js";
 import type { ApicId, Gpa, Gva } from "../../base/index.js";
 import { KvmError, type VcpuXen, type VmXen } from "../../kvm/index.js";
 import type { SlotVm } from "./overlay.js";
@@ -19,6 +19,10 @@ export interface XenVcpu {
   translate(address: Gva): Gpa | undefined;
   getMpState(): number;
   setMpState(mpState: number): void;
+  getRegs(): KvmRegs;
+  setRegs(regs: KvmRegs): void;
+  getSregs(): KvmSregs;
+  setSregs(sregs: KvmSregs): void;
   nmi(): void;
 }
 

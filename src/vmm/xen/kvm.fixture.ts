@@ -1,5 +1,5 @@
 /** KVM objects that note what they are asked and keep attributes, for tests of the user half. */
-import { KVM_XEN_INVALID, KvmMpState } from "../../abi/kvm/index.js";
+import { KVM_XEN_INVALID, KvmMpState, type KvmRegs, type KvmSregs } from "../../abi/kvm/index.js";
 import { type ApicId, apicId, type Gpa, type Gva, gpa, type Hva } from "../../base/index.js";
 import {
   KvmError,
@@ -117,6 +117,7 @@ export function makeDomain() {
     consoleGfn: 0xfeff8,
     xenstoreGfn: 0xfeff9,
     onShutdown: (reason) => shutdowns.push(reason),
+    onSuspend: () => notes.push("suspend"),
   });
   const hypercalls = new Hypercalls(domain);
   /** Makes a hypercall on a vCPU; numbers may be given for 64-bit values. */
@@ -186,6 +187,25 @@ export class FakeVcpu implements XenVcpu {
 
   setMpState(mpState: number): void {
     this.mpState = mpState;
+  }
+
+  regs = {} as KvmRegs;
+  sregs = {} as KvmSregs;
+
+  getRegs(): KvmRegs {
+    return this.regs;
+  }
+
+  setRegs(regs: KvmRegs): void {
+    this.regs = regs;
+  }
+
+  getSregs(): KvmSregs {
+    return this.sregs;
+  }
+
+  setSregs(sregs: KvmSregs): void {
+    this.sregs = sregs;
   }
 
   nmi(): void {

@@ -1,10 +1,12 @@
 /**
  * Guest-physical memory as KVM memory slots: RAM, with single pages laid over it or placed outside
- * it. A RAM slot cannot be changed while it exists, so it is split around an overlay page.
+ * it, and without the frames that the guest gave back. A RAM slot cannot be changed while it
+ * exists, so it is split around an overlay page or a hole.
  */
 import type { KvmUserspaceMemoryRegion } from "../../abi/kvm/index.js";
-import { assert, gpa, type Hva, hva, PAGE_SIZE } from "../../base/index.js";
+import { gpa, type Hva, PAGE_SIZE } from "../../base/index.js";
 import { GuestMemory, type LinearMemory, type MemoryRegion } from "../../memory/index.js";
+import { RamFrames } from "./ram-frames.js";
 
 /** What is needed of a KVM VM. */
 export interface SlotVm {
@@ -17,23 +19,26 @@ type Overlay = Hva | "hole";
 
 /** Frames that may be overlaid: a guest cannot use up the slots, of which each may cost two. */
 const MAX_OVERLAYS = 200;
+/** Memory slots to use, near to what the engine has. */
+const MAX_REGIONS = 500;
 
 const keyOf = (region: MemoryRegion): string => `${region.gpa}:${region.size}:${region.hva}`;
 
 export class GuestPhysmap {
   readonly #vm: SlotVm;
-  readonly #ram: readonly MemoryRegion[];
+  readonly #ram: RamFrames;
   readonly #overlays = new Map<number, Overlay>();
   readonly #slots = new Map<string, { id: number; region: MemoryRegion }>();
   readonly #freeSlots: number[] = [];
   #nextSlot = 0;
+  #batching = false;
   /** The same memory for the VMM's own use. */
   readonly memory: GuestMemory;
 
   /** `ram`: what the guest has without overlays; regions do not touch in linear memory. */
   constructor(vm: SlotVm, ram: readonly MemoryRegion[]) {
     this.#vm = vm;
-    this.#ram = ram;
+    this.#ram = new RamFrames(ram);
     this.memory = new GuestMemory(vm.linear);
     this.#commit();
   }
@@ -82,7 +87,73 @@ export class GuestPhysmap {
     return true;
   }
 
+  /** Pages of RAM that the guest has, in frames or not; and how many it may have. */
+  get reservation(): { readonly pages: number; readonly maximum: number } {
+    return { pages: this.#ram.pages, maximum: this.#ram.maximum };
+  }
+
+  /** The highest frame that is backed. */
+  get highestFrame(): number {
+    const frames = [...this.#overlays].filter(([, what]) => what !== "hole").map(([gfn]) => gfn);
+    return Math.max(this.#ram.highest, ...frames);
+  }
+
+  /** The guest gives a frame back: nothing is there afterwards. False when nothing was. */
+  release(gfn: number): boolean {
+    const overlay = this.#overlays.get(gfn);
+    if (overlay === "hole") return false;
+    if (overlay !== undefined) this.#overlays.delete(gfn);
+    if (!this.#ram.release(gfn) && overlay === undefined) return false;
+    this.#commit();
+    return true;
+  }
+
+  /** The guest gets a cleared page in a frame, instead of what was there. False without a page. */
+  populate(gfn: number): boolean {
+    const page = this.#ram.populate(gfn);
+    if (page === undefined) return false;
+    this.#overlays.delete(gfn);
+    this.#vm.linear.u8.fill(0, page, page + PAGE_SIZE);
+    this.#vm.linear.noteWrite(page, PAGE_SIZE);
+    this.#commit();
+    return true;
+  }
+
+  /** The guest gets a page that is in no frame. False when it has all that it may have. */
+  take(): boolean {
+    return this.#ram.take();
+  }
+
+  /** Nothing lies over or beside RAM any more but in the frames `kept`. */
+  uncover(kept: readonly number[]): void {
+    for (const gfn of [...this.#overlays.keys()]) {
+      if (!kept.includes(gfn)) this.#overlays.delete(gfn);
+    }
+    this.#commit();
+  }
+
+  /** Every frame of RAM has its own page again; those that were given back are cleared. */
+  refill(): void {
+    for (const page of this.#ram.reset()) {
+      this.#vm.linear.u8.fill(0, page, page + PAGE_SIZE);
+      this.#vm.linear.noteWrite(page, PAGE_SIZE);
+    }
+    this.#commit();
+  }
+
+  /** Does several changes at once: KVM hears of them together. */
+  batch<T>(changes: () => T): T {
+    this.#batching = true;
+    try {
+      return changes();
+    } finally {
+      this.#batching = false;
+      this.#commit();
+    }
+  }
+
   #commit(): void {
+    if (this.#batching) return;
     const wanted = this.#regions();
     const keys = new Set(wanted.map(keyOf));
     for (const [key, { id, region }] of this.#slots) {
@@ -113,33 +184,11 @@ export class GuestPhysmap {
   /** RAM without the overlaid frames, biggest first (it is searched most), then the pages. */
   #regions(): MemoryRegion[] {
     const frames = [...this.#overlays.keys()].sort((a, b) => a - b);
-    const regions = this.#ram.flatMap((region) => split(region, frames));
+    const regions = this.#ram.regions(frames, MAX_REGIONS - frames.length);
     regions.sort((a, b) => b.size - a.size);
     for (const [gfn, page] of this.#overlays) {
       if (page !== "hole") regions.push({ gpa: gpa(gfn * PAGE_SIZE), size: PAGE_SIZE, hva: page });
     }
     return regions;
   }
-}
-
-/** The parts of a region between the given frames, which are in ascending order. */
-function split(region: MemoryRegion, frames: readonly number[]): MemoryRegion[] {
-  assert(region.size % PAGE_SIZE === 0, "memory region is not whole pages");
-  const end = region.gpa + region.size;
-  const parts: MemoryRegion[] = [];
-  let start: number = region.gpa;
-  const cut = (upTo: number): void => {
-    if (upTo > start) {
-      const at = hva(region.hva + (start - region.gpa));
-      parts.push({ gpa: gpa(start), size: upTo - start, hva: at });
-    }
-  };
-  for (const gfn of frames) {
-    const at = gfn * PAGE_SIZE;
-    if (at < region.gpa || at >= end) continue;
-    cut(at);
-    start = at + PAGE_SIZE;
-  }
-  cut(end);
-  return parts;
 }

@@ -1,7 +1,7 @@
 /** The shared_info page: where it is, and the parts of it that the user half reads and writes. */
 import { sharedInfoLayout } from "../../abi/xen/shared-info.js";
 import { VcpuInfo } from "../../abi/xen/vcpu-info.js";
-import { type Hva, hva } from "../../base/index.js";
+import { type Hva, hva, PAGE_SIZE } from "../../base/index.js";
 import { attempt, type XenVm } from "./kvm-objects.js";
 import type { GuestPhysmap } from "./overlay.js";
 import { LinearPage } from "./shared-page.js";
@@ -55,6 +55,12 @@ export class SharedInfo {
     const error = attempt(() => this.#vm.xen.setAttr({ type: "SHARED_INFO_HVA", hva: at }));
     this.#active = error === 0;
     return error;
+  }
+
+  /** Shows the page nowhere and empties it: the next to map it finds it fresh. */
+  reset(): void {
+    this.map(undefined, 0);
+    this.#page.write(0, new Uint8Array(PAGE_SIZE));
   }
 
   /** Where the default vcpu_info of a Xen vCPU id below MAX_VIRT_CPUS is. */

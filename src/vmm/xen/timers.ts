@@ -92,9 +92,10 @@ export class VcpuTimers {
     this.#periodic = undefined;
   }
 
-  /** Stops what is kept here; for the end of the domain. */
+  /** Stops what is kept here. */
   close(): void {
     this.#oneShot?.cancel();
+    this.#oneShot = undefined;
     this.stopPeriodic();
   }
 
@@ -138,6 +139,7 @@ export class Watchdogs {
   /** Stops both. */
   close(): void {
     for (const timer of this.#armed) timer?.cancel();
+    this.#armed.fill(undefined);
   }
 
   #arm(slot: number, seconds: number): void {

@@ -3,6 +3,7 @@ import { copyFile, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cachedFolder, cacheRoot, fillFolder } from "../../../src/hosts/node/cache.js";
+import type { CpioEntry } from "../../../src/hosts/node/cpio.js";
 import { obtainDebianGuest } from "../../../src/hosts/node/debian-guest.js";
 import { busyboxInitramfs } from "../../../src/hosts/node/initramfs.js";
 import { runProgram } from "../../../src/hosts/node/subprocess.js";
@@ -51,10 +52,14 @@ export function workFolder(): { path: string; remove: () => void } {
 }
 
 /** Writes an initramfs of busybox with a script of `guests/` as its first process. */
-export async function writeInitramfs(folder: string, script: string): Promise<string> {
+export async function writeInitramfs(
+  folder: string,
+  script: string,
+  more: readonly CpioEntry[] = [],
+): Promise<string> {
   const busybox = readFileSync((await debianGuest()).busyboxPath);
   const init = readFileSync(join(here, "guests", `${script}.sh`));
   const path = join(folder, `${script}.cpio`);
-  writeFileSync(path, busyboxInitramfs(busybox, init));
+  writeFileSync(path, busyboxInitramfs(busybox, init, more));
   return path;
 }

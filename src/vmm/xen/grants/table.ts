@@ -10,6 +10,7 @@ import {
   Gtf,
   grant_entry_v1,
 } from "../../../abi/xen/grant-table.js";
+import { PAGE_SIZE } from "../../../base/index.js";
 import type { SharedPage } from "../shared-page.js";
 
 /** Frames that a domain may have at most (Xen's default for guests). */
@@ -45,6 +46,12 @@ export class GrantTable {
     return this.#uses.size > 0;
   }
 
+  /** Empties the table and forgets all uses: what backends still have mapped stays with them. */
+  reset(): void {
+    this.#uses.clear();
+    for (const page of this.#frames) page.write(0, new Uint8Array(PAGE_SIZE));
+  }
+
   /** Fills the references that the toolstack makes: the two rings. */
   reserve(consoleGfn: number, xenstoreGfn: number): void {
     this.#writeEntry(GNTTAB_RESERVED_CONSOLE, consoleGfn);
@@ -78,6 +85,18 @@ export class GrantTable {
     else use.writers -= 1;
     if (use.readers + use.writers === 0) this.#uses.delete(ref);
     this.#setFlags(ref, use);
+  }
+
+  /** Exchanges two entries that nobody uses. @returns a GNTST_* number. */
+  swap(a: number, b: number): number {
+    const [one, other] = [this.#place(a), this.#place(b)];
+    if (one === undefined || other === undefined) return Gntst.bad_gntref;
+    if (a === b) return Gntst.okay;
+    if (this.#uses.has(a) || this.#uses.has(b)) return Gntst.eagain;
+    const kept = one.page.read(one.offset, ENTRY_SIZE);
+    one.page.write(one.offset, other.page.read(other.offset, ENTRY_SIZE));
+    other.page.write(other.offset, kept);
+    return Gntst.okay;
   }
 
   #place(ref: number): { page: SharedPage; offset: number } | undefined {

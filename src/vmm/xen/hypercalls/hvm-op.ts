@@ -1,10 +1,14 @@
 /** hvm_op (Xen's `public/hvm/hvm_op.h`, `params.h`). Not here: what emulators and dom0 use. */
 import {
   HVM_NR_PARAMS,
+  HVMMEM_mmio_dm,
+  HVMMEM_ram_rw,
   HvmCallbackType,
   Hvmop,
   HvmParam,
   xen_hvm_evtchn_upcall_vector,
+  xen_hvm_get_mem_type,
+  xen_hvm_get_time,
   xen_hvm_param,
 } from "../../../abi/xen/hvm.js";
 import { Errno } from "../../../base/index.js";
@@ -30,6 +34,9 @@ const READABLE: ReadonlySet<number> = new Set([
 ]);
 /** Parameters that Xen no longer has. */
 const GONE: ReadonlySet<number> = new Set([4, 13, 20, 21, 22, 23, 24, 25, 26, 30]);
+
+/** Guest frame numbers have 40 bits: 52-bit addresses. */
+const MAX_GFN = 2n ** 40n;
 
 /** Vectors below are exceptions; KVM refuses them. */
 const FIRST_VECTOR = 0x10;
@@ -95,9 +102,28 @@ const setUpcallVector: Handler = (call) => {
   return 0;
 };
 
+/** Xen system time, by any other name. */
+const getTime: Handler = (call) => {
+  const now = call.domain.config.vm.getClock().clock;
+  return call.guest.writeStruct(arg(call, 1), xen_hvm_get_time, { now }) ? 0 : -Errno.EFAULT;
+};
+
+/** What is in a frame: a kernel that reads another's memory (kdump) skips what is no RAM. */
+const getMemType: Handler = (call) => {
+  const { guest, domain } = call;
+  const request = guest.readStruct(arg(call, 1), xen_hvm_get_mem_type);
+  if (request === undefined) return -Errno.EFAULT;
+  if (!domain.isSelf(request.domid)) return -Errno.ESRCH;
+  const isRam = request.pfn < MAX_GFN && domain.physmap.isBacked(Number(request.pfn));
+  const answer = { ...request, mem_type: isRam ? HVMMEM_ram_rw : HVMMEM_mmio_dm };
+  return guest.writeStruct(arg(call, 1), xen_hvm_get_mem_type, answer) ? 0 : -Errno.EFAULT;
+};
+
 const subOps: SubOps = new Map<number, Handler>([
   [Hvmop.set_param, setParam],
   [Hvmop.get_param, getParam],
+  [Hvmop.get_time, getTime],
+  [Hvmop.get_mem_type, getMemType],
   [Hvmop.set_evtchn_upcall_vector, setUpcallVector],
 ]);
 

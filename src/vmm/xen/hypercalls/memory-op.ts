@@ -1,10 +1,8 @@
-/**
- * memory_op (Xen's `public/memory.h`). Not here: reservation changes (0, 1, 6), which balloons and
- * only they need; exchange; everything of other domains.
- */
+/** memory_op (Xen's `public/memory.h`). Not here: everything of other domains and of tool stacks. */
 import { type MemmapEntry, MemmapType } from "../../../abi/boot/hvm-start-info.js";
 import {
   E820_ENTRY_SIZE,
+  MEMOP_EXTENT_SHIFT,
   XENMAPIDX_grant_table_status,
   Xenmapspace,
   Xenmem,
@@ -15,7 +13,14 @@ import {
   xen_remove_from_physmap,
 } from "../../../abi/xen/memory.js";
 import { Errno, PAGE_SIZE } from "../../../base/index.js";
+import type { GuestPhysmap } from "../overlay.js";
 import { arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
+import {
+  decreaseReservation,
+  exchange,
+  increaseReservation,
+  populatePhysmap,
+} from "./reservation-op.js";
 
 /** Guest frame numbers have 40 bits: 52-bit addresses. */
 const MAX_GFN = 2n ** 40n;
@@ -107,12 +112,16 @@ const memoryMap: Handler = (call) => {
   return ok ? 0 : -Errno.EFAULT;
 };
 
-const reservation: Handler = (call) => {
-  const request = call.guest.readStruct(arg(call, 1), xen_domid);
-  if (request === undefined) return -Errno.EFAULT;
-  if (!call.domain.isSelf(request.domid)) return -Errno.EPERM;
-  return call.domain.config.memoryBytes / PAGE_SIZE;
-};
+/** Answers a number about the domain that the argument names; others exist only as domain 0. */
+const aboutDomain =
+  (value: (physmap: GuestPhysmap) => number): Handler =>
+  (call) => {
+    const request = call.guest.readStruct(arg(call, 1), xen_domid);
+    if (request === undefined) return -Errno.EFAULT;
+    const { domid } = request;
+    if (!call.domain.isSelf(domid)) return domid === 0 ? -Errno.EPERM : -Errno.ESRCH;
+    return value(call.domain.physmap);
+  };
 
 const maximumRamPage: Handler = (call) => {
   const ram = call.domain.config.memmap.filter((entry) => entry.type === MemmapType.RAM);
@@ -120,15 +129,33 @@ const maximumRamPage: Handler = (call) => {
 };
 
 const subOps: SubOps = new Map<number, Handler>([
+  [Xenmem.increase_reservation, increaseReservation],
+  [Xenmem.decrease_reservation, decreaseReservation],
   [Xenmem.maximum_ram_page, maximumRamPage],
-  [Xenmem.current_reservation, reservation],
-  [Xenmem.maximum_reservation, reservation],
+  [Xenmem.current_reservation, aboutDomain(({ reservation }) => reservation.pages)],
+  [Xenmem.maximum_reservation, aboutDomain(({ reservation }) => reservation.maximum)],
+  [Xenmem.populate_physmap, populatePhysmap],
   [Xenmem.add_to_physmap, addOne],
   [Xenmem.memory_map, memoryMap],
+  [Xenmem.exchange, exchange],
+  [Xenmem.maximum_gpfn, aboutDomain(({ highestFrame }) => highestFrame)],
   [Xenmem.remove_from_physmap, remove],
   [Xenmem.add_to_physmap_batch, addBatch],
   [Xenmem.acquire_resource, () => -Errno.EPERM],
 ]);
 
+/** Operations that can be told where to go on: those that Xen may interrupt. */
+const CONTINUED: ReadonlySet<number> = new Set([
+  Xenmem.increase_reservation,
+  Xenmem.decrease_reservation,
+  Xenmem.populate_physmap,
+]);
+
 /** memory_op(cmd, arg). */
-export const memoryOp: Handler = (call) => subOps.get(u32(call.args[0]))?.(call) ?? -Errno.ENOSYS;
+export const memoryOp: Handler = (call) => {
+  const cmd = u32(call.args[0]);
+  const op = cmd & ((1 << MEMOP_EXTENT_SHIFT) - 1);
+  const handler = subOps.get(op);
+  if (handler === undefined) return -Errno.ENOSYS;
+  return cmd === op || CONTINUED.has(op) ? handler(call) : -Errno.EINVAL;
+};

@@ -1,7 +1,7 @@
 /**
  * sched_op (Xen's `public/sched.h`). KVM answers yield and poll itself at CPL 0; they are here for
- * multicalls, where a poll may return early. Not here: soft reset and suspend, which are refused;
- * remote_shutdown and pin_override, which are not for guests.
+ * multicalls, where a poll may return early. Not here: remote_shutdown and pin_override, which are
+ * not for guests.
  */
 import { KvmMpState } from "../../../abi/kvm/index.js";
 import {
@@ -14,6 +14,9 @@ import {
 import { Errno } from "../../../base/index.js";
 import { arg, type Handler, type SubOps, u32 } from "./call.js";
 
+/** What a suspended guest sees that goes on in the same domain. */
+const SUSPEND_CANCELLED = 1;
+
 const shutdown: Handler = (call) => {
   const request = call.guest.readStruct(arg(call, 1), sched_shutdown);
   if (request === undefined) return -Errno.EFAULT;
@@ -24,12 +27,13 @@ const shutdown: Handler = (call) => {
     case Shutdown.watchdog:
       call.domain.config.onShutdown(request.reason);
       return 0;
+    case Shutdown.soft_reset:
+      call.domain.log.debug("soft reset: the guest starts another kernel");
+      call.domain.softReset();
+      return 0;
     case Shutdown.suspend:
-    case Shutdown.soft_reset: {
-      const what = request.reason === Shutdown.suspend ? "suspend" : "soft reset (kexec)";
-      call.domain.log.warn(`the guest asked for ${what}, which is not supported`);
-      return -Errno.ENOSYS;
-    }
+      call.domain.config.onSuspend();
+      return SUSPEND_CANCELLED;
     default:
       return -Errno.EINVAL;
   }

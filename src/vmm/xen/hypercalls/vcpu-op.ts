@@ -1,9 +1,8 @@
-/**
- * vcpu_op (Xen's `public/vcpu.h`). Not here: initialise of a vCPU that was never started (guests
- * start theirs by INIT and SIPI); get_physid, which is for PV guests.
- */
+/** vcpu_op (Xen's `public/vcpu.h`). */
 import { KVM_XEN_INVALID, KvmMpState } from "../../../abi/kvm/index.js";
+import { VCPU_HVM_CONTEXT_SIZE } from "../../../abi/xen/hvm-vcpu.js";
 import { Shutdown } from "../../../abi/xen/sched.js";
+import { MAX_VIRT_CPUS } from "../../../abi/xen/shared-info.js";
 import {
   PERIODIC_TIMER_MAX_NS,
   PERIODIC_TIMER_MIN_NS,
@@ -19,22 +18,47 @@ import { Errno, PAGE_SIZE } from "../../../base/index.js";
 import type { DomainVcpu } from "../domain.js";
 import { attempt } from "../kvm-objects.js";
 import { arg, type Call, type Handler, u32 } from "./call.js";
+import { startState } from "./vcpu-context.js";
 
 /** A sub-operation on the vCPU that the call names. */
 type VcpuHandler = (call: Call, target: DomainVcpu) => number;
 
 const TIME_INFO_SIZE = 32;
 
-/** Whether a vCPU was ever started. */
+/** Whether a vCPU was ever started, by INIT and SIPI or by a hypercall. */
 function isInitialised(vcpu: DomainVcpu): boolean {
+  if (vcpu.initialised) return true;
   const state = vcpu.kvm.getMpState();
   return state !== KvmMpState.UNINITIALIZED && state !== KvmMpState.INIT_RECEIVED;
 }
 
 const isUp: VcpuHandler = (_call, target) => (isInitialised(target) && !target.down ? 1 : 0);
 
+/** Gives a vCPU its registers; it runs from VCPUOP_up on. */
+const initialise: VcpuHandler = (call, target) => {
+  if (target.id >= MAX_VIRT_CPUS && target.infoGpa === undefined) return -Errno.EINVAL;
+  const bytes = call.guest.read(arg(call, 2), VCPU_HVM_CONTEXT_SIZE);
+  if (bytes === undefined) return -Errno.EFAULT;
+  if (isInitialised(target)) return -Errno.EEXIST;
+  const state = startState(bytes);
+  if (state === undefined) return -Errno.EINVAL;
+  const { kvm } = target;
+  const error = attempt(() => {
+    kvm.setSregs({ ...kvm.getSregs(), ...state.sregs });
+    kvm.setRegs({ ...kvm.getRegs(), ...state.regs });
+  });
+  if (error !== 0) return error;
+  target.initialised = true;
+  target.down = true;
+  kvm.kick();
+  return 0;
+};
+
 const up: VcpuHandler = (_call, target) => {
   if (!isInitialised(target)) return -Errno.EINVAL;
+  if (target.initialised && target.kvm.getMpState() === KvmMpState.UNINITIALIZED) {
+    target.kvm.setMpState(KvmMpState.RUNNABLE);
+  }
   target.down = false;
   target.wake();
   return 0;
@@ -157,7 +181,7 @@ const setSingleshotTimer: VcpuHandler = (call, target) => {
 };
 
 const subOps: ReadonlyMap<number, VcpuHandler> = new Map<number, VcpuHandler>([
-  [Vcpuop.initialise, (_call, t) => (isInitialised(t) ? -Errno.EEXIST : -Errno.ENOSYS)],
+  [Vcpuop.initialise, initialise],
   [Vcpuop.up, up],
   [Vcpuop.down, down],
   [Vcpuop.is_up, isUp],
@@ -179,11 +203,14 @@ const subOps: ReadonlyMap<number, VcpuHandler> = new Map<number, VcpuHandler>([
   [Vcpuop.register_vcpu_info, registerVcpuInfo],
   [
     Vcpuop.send_nmi,
-    (_call, target) => {
+    (call, target) => {
+      if (arg(call, 2) !== 0n) return -Errno.EINVAL;
       target.kvm.nmi();
       return 0;
     },
   ],
+  // A vCPU has a physical processor only where it cannot leave it.
+  [Vcpuop.get_physid, () => -Errno.EINVAL],
   [Vcpuop.register_vcpu_time_memory_area, registerTime],
   [Vcpuop.register_runstate_phys_area, registerPhys("RUNSTATE_ADDR")],
   [Vcpuop.register_vcpu_time_phys_area, registerPhys("VCPU_TIME_INFO")],

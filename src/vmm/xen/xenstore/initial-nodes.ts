@@ -9,14 +9,12 @@ export interface DomainNodes {
   readonly name: string;
   readonly uuid: string;
   readonly vcpus: number;
+  readonly memoryBytes: number;
   readonly store: { readonly port: number; readonly gfn: number };
   readonly console: { readonly port: number; readonly gfn: number };
 }
 
-/**
- * Makes the nodes that a toolstack makes before a guest starts. There is no memory/target: Linux's
- * balloon driver acts on it, and memory cannot be taken back here.
- */
+/** Makes the nodes that a toolstack makes before a guest starts. */
 export function writeInitialNodes(store: Store, nodes: DomainNodes): void {
   const { domid } = nodes;
   const home = domainPath(domid);
@@ -56,6 +54,10 @@ export function writeInitialNodes(store: Store, nodes: DomainNodes): void {
     "console/type": "xenconsoled",
     "console/output": "pty",
     "console/limit": "1048576",
+    memory: "",
+    "memory/static-max": `${nodes.memoryBytes / 1024}`,
+    "memory/target": `${nodes.memoryBytes / 1024}`,
+    "memory/videoram": "0",
     cpu: "",
   };
   for (let i = 0; i < nodes.vcpus; i++) {

@@ -16,7 +16,7 @@ const log = { warn: () => undefined, debug: () => undefined };
 function setUp() {
   const store = new Store();
   const place = { port: 1, gfn: 2 };
-  const ids = { domid: GUEST, name: "g", uuid: "u", vcpus: 1 };
+  const ids = { domid: GUEST, name: "g", uuid: "u", vcpus: 1, memoryBytes: 1 << 20 };
   writeInitialNodes(store, { ...ids, store: place, console: place });
   const page = new ArrayPage();
   let notified = 0;

@@ -7,6 +7,7 @@ import {
   XenstoreInterface,
   XSD_SOCKMSG_SIZE,
 } from "../../../abi/xen/xs-wire.js";
+import { PAGE_SIZE } from "../../../base/index.js";
 import type { Log } from "../../../ports/index.js";
 import { type ByteRingLayout, putBytes, takeBytes } from "../byte-ring.js";
 import type { SharedPage } from "../shared-page.js";
@@ -46,7 +47,16 @@ export class XenstoreRing {
     this.#notify = notify;
     this.#log = log;
     this.#connection = new Connection(store, domid, { ready: () => this.process() });
-    page.writeU32(XenstoreInterface.server_features, XENSTORE_SERVER_FEATURE_ERROR);
+    this.#clearPage();
+  }
+
+  /** For another client on the same page: the connection is new, and nothing is on its way. */
+  reset(): void {
+    this.#connection.reset();
+    this.#received = 0;
+    this.#sending = new Uint8Array(0);
+    this.#dead = false;
+    this.#clearPage();
   }
 
   /**
@@ -68,6 +78,11 @@ export class XenstoreRing {
   /** Whether the guest broke the protocol; nothing is exchanged any more. */
   get dead(): boolean {
     return this.#dead;
+  }
+
+  #clearPage(): void {
+    this.#page.write(0, new Uint8Array(PAGE_SIZE));
+    this.#page.writeU32(XenstoreInterface.server_features, XENSTORE_SERVER_FEATURE_ERROR);
   }
 
   #send(): boolean {

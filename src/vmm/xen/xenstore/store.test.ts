@@ -221,11 +221,11 @@ describe("initial nodes", () => {
     const store = new Store();
     const place = { port: 1, gfn: 0xfeff9 };
     const uuid = "00000000-0000-4000-8000-000000000001";
-    const ids = { domid: GUEST, name: "guest", uuid, vcpus: 2 };
+    const ids = { domid: GUEST, name: "guest", uuid, vcpus: 2, memoryBytes: 1 << 20 };
     writeInitialNodes(store, { ...ids, store: place, console: place });
     expect(read(store, `${HOME}/store/ring-ref`)).toBe(`${0xfeff9}`);
     expect(read(store, `${HOME}/cpu/1/availability`)).toBe("online");
-    expect(read(store, `${HOME}/memory/target`)).toBe("ENOENT");
+    expect(read(store, `${HOME}/memory/target`)).toBe("1024");
     expect(write(store, `${HOME}/store/port`, "9")).toBe("EACCES");
     expect(write(store, `${HOME}/control/shutdown`, "")).toBeUndefined();
     expect(write(store, `${HOME}/control/feature-poweroff`, "1")).toBeUndefined();

@@ -1,0 +1,30 @@
+import { Hypercall } from "../../abi/xen/xen.js";
+import type { VcpuExitXen } from "../../kvm/index.js";
+
+/** A guest that has suspended itself (SHUTDOWN_suspend): its vCPUs wait for {@link over}. */
+export class Suspension {
+  readonly over: Promise<void>;
+  /** Ends it. */
+  readonly end: () => void;
+  #call: VcpuExitXen | undefined;
+
+  constructor() {
+    let end: () => void = () => undefined;
+    this.over = new Promise((resolve) => {
+      end = resolve;
+    });
+    this.end = end;
+  }
+
+  /** Takes note of the hypercall that suspended the guest: the first to be answered after it. */
+  noteCall(exit: VcpuExitXen): void {
+    // A call inside a multicall has its result in memory already, which says "cancelled".
+    const isDirect = Number(exit.input & 0xffffffffn) === Hypercall.sched_op;
+    if (isDirect) this.#call ??= exit;
+  }
+
+  /** Whose result tells the guest how it was resumed. */
+  get call(): VcpuExitXen | undefined {
+    return this.#call;
+  }
+}

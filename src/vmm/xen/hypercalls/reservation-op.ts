@@ -1,0 +1,112 @@
+/**
+ * The part of memory_op that changes how much memory the guest has: what its balloon does. As in
+ * Xen these three never fail: they answer how many extents are done, counted from the first.
+ */
+import {
+  MEMOP_EXTENT_SHIFT,
+  XENMEMF_ADDRESS_BITS,
+  Xenmemf,
+  xen_memory_exchanged,
+  xen_memory_reservation,
+} from "../../../abi/xen/memory.js";
+import { Errno, PAGE_SIZE } from "../../../base/index.js";
+import type { GuestPhysmap } from "../overlay.js";
+import { arg, type Call, type Handler, u32 } from "./call.js";
+
+/** Extents that one call may name: more cannot be encoded for its continuation. */
+const MAX_EXTENTS = 2n ** 32n / 2n ** BigInt(MEMOP_EXTENT_SHIFT) - 1n;
+/** Largest extent of a guest (Xen's `domu_max_order`). */
+const MAX_ORDER = 9;
+const MAX_GFN = 2n ** 40n;
+
+type Reservation = NonNullable<ReturnType<typeof readReservation>>;
+
+function readReservation(call: Call, at: bigint) {
+  return call.guest.readStruct(at, xen_memory_reservation);
+}
+
+/** Whether the flags ask for what Xen would not even try. */
+function flagsAreBad(flags: number): boolean {
+  const bits = flags & XENMEMF_ADDRESS_BITS;
+  return (flags & Xenmemf.exact_node_request) !== 0 || (bits !== 0 && 2 ** bits <= PAGE_SIZE);
+}
+
+/** Runs `change` for each extent until one fails. `gfn` is undefined for one without a frame list. */
+function changeReservation(
+  change: (physmap: GuestPhysmap, gfn: number | undefined, request: Reservation) => boolean,
+  frames: "needed" | "ignored",
+): Handler {
+  return (call) => {
+    const start = u32(call.args[0]) >>> MEMOP_EXTENT_SHIFT;
+    const request = readReservation(call, arg(call, 1));
+    if (request === undefined || request.nr_extents > MAX_EXTENTS) return start;
+    if (start >= Number(request.nr_extents) || !call.domain.isSelf(request.domid)) return start;
+    if (flagsAreBad(request.mem_flags) || request.extent_order > MAX_ORDER) return start;
+    const { physmap } = call.domain;
+    return physmap.batch(() => {
+      for (let i = start; i < Number(request.nr_extents); i++) {
+        const entry = frames === "needed" ? call.guest.readLong(request.extent_start, i) : 0n;
+        if (entry === undefined || entry >= MAX_GFN) return i;
+        if (!change(physmap, Number(entry), request)) return i;
+      }
+      return Number(request.nr_extents);
+    });
+  };
+}
+
+/** XENMEM_increase_reservation: pages that are in no frame yet. */
+export const increaseReservation = changeReservation((physmap, _gfn, { extent_order }) => {
+  const { pages, maximum } = physmap.reservation;
+  if (maximum - pages < 2 ** extent_order) return false;
+  for (let page = 0; page < 2 ** extent_order; page++) physmap.take();
+  return true;
+}, "ignored");
+
+/** XENMEM_decrease_reservation: an extent that fails in its middle has lost its first pages. */
+export const decreaseReservation = changeReservation((physmap, gfn = 0, { extent_order }) => {
+  for (let page = 0; page < 2 ** extent_order; page++) {
+    if (!physmap.release(gfn + page)) return false;
+  }
+  return true;
+}, "needed");
+
+/** XENMEM_populate_physmap: cleared pages. Nobody may populate on demand for himself. */
+export const populatePhysmap = changeReservation((physmap, gfn = 0, request) => {
+  if ((request.mem_flags & Xenmemf.populate_on_demand) !== 0) return false;
+  const { pages, maximum } = physmap.reservation;
+  if (maximum - pages < 2 ** request.extent_order) return false;
+  for (let page = 0; page < 2 ** request.extent_order; page++) {
+    if (!physmap.populate(gfn + page)) return false;
+  }
+  return true;
+}, "needed");
+
+/**
+ * XENMEM_exchange, which is for guests that know machine addresses: all that is right about a
+ * request of another guest ends in -EOPNOTSUPP.
+ */
+export const exchange: Handler = (call) => {
+  const { guest, domain } = call;
+  const size = BigInt(xen_memory_reservation.size(guest.width));
+  const at = arg(call, 1);
+  const from = readReservation(call, at);
+  const to = readReservation(call, at + size);
+  const done = guest.readStruct(at + 2n * size, xen_memory_exchanged);
+  if (from === undefined || to === undefined || done === undefined) return -Errno.EFAULT;
+  const answer = (result: number): number =>
+    guest.writeStruct(at + 2n * size, xen_memory_exchanged, done) ? result : -Errno.EFAULT;
+  if (Math.max(from.extent_order, to.extent_order) > MAX_ORDER) return answer(-Errno.EPERM);
+  const pages = from.nr_extents << BigInt(from.extent_order);
+  const isSound =
+    done.nr_exchanged <= from.nr_extents &&
+    from.domid === to.domid &&
+    pages < 2n ** BigInt(guest.width) &&
+    pages === to.nr_extents << BigInt(to.extent_order);
+  if (!isSound) return answer(-Errno.EINVAL);
+  if (done.nr_exchanged === from.nr_extents) return 0;
+  if (!domain.isSelf(from.domid)) return answer(-(from.domid === 0 ? Errno.EPERM : Errno.ESRCH));
+  const gfn = guest.readLong(from.extent_start, Number(done.nr_exchanged));
+  if (gfn === undefined) return answer(-Errno.EFAULT);
+  const isBacked = gfn < MAX_GFN && domain.physmap.isBacked(Number(gfn));
+  return answer(isBacked ? -Errno.EOPNOTSUPP : -Errno.EINVAL);
+};

@@ -1,0 +1,57 @@
+import { existsSync, readFileSync } from "node:fs";
+import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { cachedFolder, cacheRoot, fillFolder } from "../../../src/hosts/node/cache.js";
+import type { CpioEntry } from "../../../src/hosts/node/cpio.js";
+import { runProgram } from "../../../src/hosts/node/subprocess.js";
+
+const tool = new URL("../newer-deb", import.meta.url).pathname;
+const FOLDER = "kexec-tools-amd64";
+const LOADER = "ld-linux-x86-64.so.2";
+/** Packages of libraries that kexec needs, by the beginning of their names. */
+const LIBRARIES = /^(libc6|libxen|liblzma|libzstd|zlib)/;
+
+/** Debian's kexec, with the libraries that it needs, as files of an initramfs. */
+export async function kexecEntries(): Promise<CpioEntry[]> {
+  const folder =
+    cachedFolder(cacheRoot(), FOLDER) ?? (await fillFolder(cacheRoot(), FOLDER, fetch));
+  const placeOf = (name: string): string => {
+    if (name === "kexec") return "sbin/kexec";
+    return name === LOADER ? `lib64/${name}` : `lib/x86_64-linux-gnu/${name}`;
+  };
+  const folders = ["sbin", "lib", "lib/x86_64-linux-gnu", "lib64"];
+  return [
+    ...folders.map((path): CpioEntry => ({ kind: "folder", path })),
+    ...(await readdir(folder)).map((name): CpioEntry => {
+      const data = readFileSync(join(folder, name));
+      return { kind: "file", path: placeOf(name), mode: 0o755, data };
+    }),
+  ];
+}
+
+/** Leaves kexec, the dynamic loader and the libraries, and nothing else, in the folder. */
+async function fetch(folder: string): Promise<void> {
+  const tree = join(folder, "tree");
+  await mkdir(tree);
+  const options = { cwd: tree, env: { NEWER_DEB_CACHE: join(tree, "apt") } };
+  const depends = async (name: string): Promise<string[]> => {
+    const lines = (await runProgram(tool, ["--depends", name], options)).split("\n");
+    return lines.filter((line) => LIBRARIES.test(line));
+  };
+  const direct = await depends("kexec-tools");
+  const names = new Set(["kexec-tools", "libxentoolcore1", ...direct]);
+  for (const name of direct) for (const more of await depends(name)) names.add(more);
+  await runProgram(tool, [...names], options);
+  for (const deb of await readdir(tree)) {
+    if (deb.endsWith(".deb")) await runProgram("dpkg-deb", ["-x", join(tree, deb), tree]);
+  }
+  const find = (...paths: string[]): string =>
+    paths.map((path) => join(tree, path)).find((path) => existsSync(path)) ?? paths[0] ?? "";
+  const libraries = find("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu");
+  const kexec = find("usr/sbin/kexec", "sbin/kexec");
+  const loader = join(libraries, LOADER);
+  const needed = await runProgram(loader, ["--library-path", libraries, "--list", kexec]);
+  const files = [...needed.matchAll(/=> (\S+)/g)].map((match) => match[1] as string);
+  for (const file of [kexec, loader, ...files]) await copyFile(file, join(folder, basename(file)));
+  await rm(tree, { recursive: true });
+}
