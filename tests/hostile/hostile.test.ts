@@ -1,0 +1,26 @@
+/** The attacks of this folder with a fixed seed: about a million calls. See run.mjs for more. */
+import { describe, expect, it } from "vitest";
+import { loadEngine } from "../../src/engine/tests/guest-cpu.fixture.js";
+import * as sim from "../../src/hosts/sim/index.js";
+import * as ioctl from "../../src/ioctl/index.js";
+import * as kvm from "../../src/kvm/index.js";
+import * as layout from "../../src/vmm/machine/layout.js";
+import { Domain } from "../../src/vmm/xen/domain.js";
+import { Hypercalls } from "../../src/vmm/xen/hypercalls/dispatch.js";
+import { GuestPhysmap } from "../../src/vmm/xen/overlay.js";
+import { targets } from "./targets.mjs";
+import type { Library } from "./types.js";
+
+/** Share of the full counts. */
+const SHARE = Number(process.env["HOSTILE_SHARE"] ?? 1);
+
+describe("nothing escapes, nothing outside the guest is touched, the VM goes on", () => {
+  it.each(Object.entries(targets))("%s", { timeout: 600_000 }, async (_name, target) => {
+    const engine = await loadEngine();
+    const vmm = { Domain, Hypercalls, GuestPhysmap };
+    const lib: Library = { ...sim, ...kvm, ...ioctl, ...layout, ...vmm, engine };
+    const count = Math.ceil(target.count * SHARE);
+    const report = await target.attack(lib, { seed: 1, count });
+    expect(report.calls).toBeGreaterThanOrEqual(count);
+  });
+});

@@ -1,0 +1,177 @@
+/**
+ * A VM that is attacked: guest memory with guard areas around it, and the check that it still works
+ * when all is over.
+ */
+
+const MIB = 1 << 20;
+const GUARD = 0x10000;
+
+/** Guard byte of an offset. */
+const pattern = (offset) => (offset * 31 + (offset >> 8) * 7 + 0x5a) & 0xff;
+
+/** A finding: what was done is in the message. */
+export class Finding extends Error {
+  name = "Finding";
+}
+
+/** A VM on virtual time with areas of memory to make slots of, and guards around them. */
+export class World {
+  /**
+   * @param {import("./types.js").Library} lib
+   * @param {import("./values.mjs").Values} values
+   */
+  constructor(lib, values) {
+    this.lib = lib;
+    this.values = values;
+    this.guards = [];
+    this.areas = [];
+    this.vcpus = [];
+    this.eventfds = [];
+    /** Numbers of slots that may exist. */
+    this.slots = new Set([0, 1, 3]);
+  }
+
+  /** Makes the VM. @param {"none" | "split" | "kernel"} irqchip */
+  async open(irqchip, vcpus) {
+    const { lib, values } = this;
+    this.clock = new lib.VirtualClock();
+    this.clock.virtual.advance(1000);
+    this.timers = new lib.HeapTimers(this.clock);
+    this.kvm = await lib.Kvm.open({ engine: lib.engine, clock: this.clock, timers: this.timers });
+    this.vm = this.kvm.createVm();
+    if (irqchip === "kernel") this.vm.createIrqchip();
+    if (irqchip === "split") this.vm.enableCap(121, [24]);
+    for (let i = 0; i < 4; i++) {
+      this.#guard();
+      const size = i === 0 ? MIB : 0x10000;
+      this.areas.push({ hva: this.vm.linear.allocate(size), size });
+    }
+    this.#guard();
+    this.slot(0, 0, this.areas[0]);
+    this.slot(1, 0xc0000000, this.areas[1]);
+    for (let i = 0; i < vcpus; i++) {
+      const vcpu = this.vm.createVcpu(i);
+      if (values.chance(80)) vcpu.setCpuid2(this.kvm.getSupportedCpuid());
+      this.vcpus.push(vcpu);
+    }
+    this.eventfds = Array.from({ length: 4 }, () => new lib.EventFd());
+    values.places = [0n, 0x40000n, 0xc0000000n, 0xfee00000n, 0xfec00000n];
+    return this;
+  }
+
+  /** Sets a slot over a whole area. */
+  slot(slot, gpa, area, flags = 0) {
+    const { hva, size } = area;
+    const region = { slot, flags, guestPhysAddr: gpa, memorySize: size, userspaceAddr: hva };
+    this.vm.setUserMemoryRegion(region);
+  }
+
+  #guard() {
+    const hva = this.vm.linear.allocate(GUARD);
+    const { u8 } = this.vm.linear;
+    for (let i = 0; i < GUARD; i++) u8[hva + i] = pattern(i);
+    this.guards.push(hva);
+  }
+
+  /** Whether every byte that no one may touch is as it was. */
+  checkGuards() {
+    const { u8 } = this.vm.linear;
+    for (let i = 0; i < 0x1000; i++) {
+      if (u8[i] !== 0) throw new Finding(`the engine's null page was written at ${i}`);
+    }
+    for (const hva of this.guards) {
+      for (let i = 0; i < GUARD; i++) {
+        if (u8[hva + i] !== pattern(i))
+          throw new Finding(`guard written at 0x${(hva + i).toString(16)}`);
+      }
+    }
+  }
+
+  /** Runs a vCPU for at most so many nanoseconds of virtual time and answers what it asks. */
+  async run(vcpu, ns = 3000, exits = 4) {
+    const { values } = this;
+    for (let i = 0; i < exits; i++) {
+      const kick = this.timers.arm(this.clock.monotonicNs() + ns, () => vcpu.kick());
+      const exit = await vcpu.run();
+      kick.cancel();
+      if (exit.kind === "intr") return exit;
+      if (exit.kind === "xen") exit.result = values.wide();
+      if ("data" in exit && exit.data instanceof Uint8Array)
+        exit.data.set(values.bytes(exit.data.length));
+      if (exit.kind === "shutdown" || exit.kind === "internal-error") return exit;
+    }
+    return undefined;
+  }
+
+  /** The VM goes on: after a reset of its memory and a vCPU, a program of three bytes runs. */
+  async checkAlive() {
+    const { vm, values } = this;
+    const area = this.areas[2];
+    for (const slot of this.slots) {
+      const gone = { slot, flags: 0, guestPhysAddr: 0, memorySize: 0, userspaceAddr: 0 };
+      this.ignore(() => vm.setUserMemoryRegion(gone));
+    }
+    this.ignore(() => vm.xen.hvmConfig({ flags: 0, msr: 0 }));
+    this.slot(3, 0x10000, area);
+    // mov al, 42; out 0x99, al
+    vm.linear.u8.set([0xb0, 42, 0xe6, 0x99], area.hva);
+    vm.invalidate(area.hva, 4);
+    const vcpu = this.vcpus[0];
+    vcpu.immediateExit = false;
+    vcpu.requestInterruptWindow = false;
+    const clean = { injected: false, nr: 0, hasErrorCode: false, errorCode: 0 };
+    const none = { injected: false, nr: 0, soft: false, shadow: 0 };
+    const nmi = { injected: false, pending: 0, masked: true };
+    for (let i = 0; i < 40; i++) {
+      this.ignore(() => vcpu.setMpState(0));
+      vcpu.setSregs(realMode(vcpu.getSregs()));
+      vcpu.setRegs({ ...vcpu.getRegs(), rip: 0n, rflags: 2n, rax: 0n });
+      vcpu.setVcpuEvents({ exception: clean, interrupt: none, nmi, sipiVector: 0, flags: 7 });
+      vcpu.setDebugregs({ db: [0n, 0n, 0n, 0n], dr6: 0xffff0ff0n, dr7: 0x400n });
+      const kick = this.timers.arm(this.clock.monotonicNs() + 10000, () => vcpu.kick());
+      const exit = await vcpu.run();
+      kick.cancel();
+      if (exit.kind === "io" && exit.port === 0x99 && exit.data[0] === 42) return;
+      // What was under way first: an answer to it, and again.
+      if ("data" in exit && exit.data instanceof Uint8Array)
+        exit.data.set(values.bytes(exit.data.length));
+      this.last = exit.kind;
+    }
+    throw new Finding(`the VM does not go on: ${this.last}`);
+  }
+
+  /** Does something that may be refused; anything else that is thrown is a finding. */
+  ignore(action) {
+    try {
+      return action();
+    } catch (error) {
+      if (error instanceof this.lib.KvmError) return undefined;
+      throw error;
+    }
+  }
+}
+
+/** Flat real mode at 0x10000. */
+export function realMode(sregs) {
+  const data = {
+    ...{ base: 0n, limit: 0xffff, selector: 0, type: 3, present: true, dpl: 0 },
+    ...{ db: false, s: true, l: false, g: false, avl: false, unusable: false },
+  };
+  return {
+    ...sregs,
+    cs: { ...data, base: 0x10000n, selector: 0x1000, type: 11 },
+    ...{ ds: data, es: data, fs: data, gs: data, ss: data },
+    tr: { ...data, type: 11, s: false },
+    ldt: { ...data, type: 2, s: false },
+    gdt: { base: 0n, limit: 0 },
+    idt: { base: 0n, limit: 0x3ff },
+    cr0: 0x10n,
+    cr2: 0n,
+    cr3: 0n,
+    cr4: 0n,
+    cr8: 0n,
+    efer: 0n,
+    apicBase: (sregs.apicBase & 0x100n) | 0xfee00800n,
+    interruptBitmap: [0n, 0n, 0n, 0n],
+  };
+}
