@@ -1,0 +1,31 @@
+/** Reads recorded.txt: what Linux 6.12 answered to record.c. */
+import { readFileSync } from "node:fs";
+
+/**
+ * Three answers: of /dev/kvm, a VM, a vCPU.
+ * @typedef {[number, number, number]} Answers
+ * @typedef {{ request: number, unmapped: Answers, zeros: Answers, irqchip: Answers }} IoctlAnswers
+ */
+
+/** @param {string[]} words @returns {Answers} */
+const three = (words) => [Number(words[0]), Number(words[1]), Number(words[2])];
+
+/** Capabilities by number ([of /dev/kvm, of a VM]) and ioctls by name. */
+export function recorded() {
+  /** @type {Map<number, [number, number]>} */
+  const caps = new Map();
+  /** @type {Map<string, IoctlAnswers>} */
+  const ioctls = new Map();
+  const text = readFileSync(new URL("recorded.txt", import.meta.url), "utf8");
+  for (const line of text.trimEnd().split("\n")) {
+    const [kind, name = "", ...rest] = line.split(" ");
+    if (kind === "cap") caps.set(Number(name), [Number(rest[0]), Number(rest[1])]);
+    else {
+      const request = Number.parseInt(rest[0] ?? "", 16);
+      const [unmapped, zeros, irqchip] = [2, 6, 10].map((at) => three(rest.slice(at, at + 3)));
+      if (!unmapped || !zeros || !irqchip) throw new Error(`recorded.txt: ${line}`);
+      ioctls.set(name, { request, unmapped, zeros, irqchip });
+    }
+  }
+  return { caps, ioctls };
+}

@@ -1,0 +1,100 @@
+/** How Linux's headers call what src/abi/kvm exports, where its own name does not say it. */
+import type { HeaderSet } from "./gcc.js";
+import type { Rules } from "./walk.js";
+
+/** The kernel's headers for programs, as linux-libc-dev installs them. */
+export const kvmHeaders: HeaderSet = {
+  name: "linux-libc-dev",
+  defines: [],
+  includes: ["linux/kvm.h", "asm/kvm_para.h", "asm/errno.h", "xen/xen.h", "xen/event_channel.h"],
+  folders: [],
+};
+
+/** Names that came after Linux 6.1, whose headers Debian 12 has: as they occur in an expression. */
+export const kvmNewer: readonly RegExp[] = [
+  /^KVM_CAP_(DIRTY_LOG_RING_WITH_BITMAP|PMU_EVENT_MASKED_EVENTS|COUNTER_OFFSET)$/,
+  /^KVM_CAP_(USER_MEMORY2|MEMORY_FAULT_INFO|MEMORY_ATTRIBUTES|GUEST_MEMFD|VM_TYPES)$/,
+  /^KVM_CAP_(PRE_FAULT_MEMORY|X86_APIC_BUS_CYCLES_NS|X86_GUEST_MODE)$/,
+  /^KVM_EXIT_MEMORY_FAULT$/,
+  /^KVM_MEM_GUEST_MEMFD$/,
+  /^KVM_(SET_USER_MEMORY_REGION2|SET_MEMORY_ATTRIBUTES|CREATE_GUEST_MEMFD|PRE_FAULT_MEMORY)$/,
+  /\bstruct kvm_(userspace_memory_region2|memory_attributes|create_guest_memfd)\b/,
+  /\bstruct kvm_pre_fault_memory\b/,
+  /\bstruct kvm_run\b.*\b(memory_fault|hypercall\.flags)\b/,
+  /\bstruct kvm_xen_hvm_attr\b.*\b(runstate_update_flag|shared_info\.hva)\b/,
+  /\bstruct kvm_xen_vcpu_attr\b.*\bu\.hva\b/,
+  /^KVM_XEN_HVM_CONFIG_(RUNSTATE_UPDATE_FLAG|PVCLOCK_TSC_UNSTABLE|SHARED_INFO_HVA)$/,
+  /^KVM_XEN_INVALID_(GFN|GPA)$/,
+  /^KVM_XEN_ATTR_TYPE_(RUNSTATE_UPDATE_FLAG|SHARED_INFO_HVA)$/,
+  /^KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA$/,
+];
+
+/** By module of src/abi/kvm. */
+export const kvmRules: Readonly<Record<string, Rules>> = {
+  cap: {
+    KvmCap: { prefix: "KVM_CAP_" },
+    KvmLimit: { ours: "limits inside the kernel; they are asked of it, not read in a header" },
+  },
+  devices: {
+    KvmPitFlag: { prefix: "KVM_PIT_FLAGS_" },
+    KvmGuestDbg: { prefix: "KVM_GUESTDBG_" },
+    KvmIoeventfdFlag: {
+      prefix: "KVM_IOEVENTFD_FLAG_",
+      names: { VIRTIO_CCW: "KVM_IOEVENTFD_FLAG_VIRTIO_CCW_NOTIFY" },
+    },
+  },
+  exit: {
+    KvmExitReason: { prefix: "KVM_EXIT_" },
+    KvmInternalError: { prefix: "KVM_INTERNAL_ERROR_" },
+    KVM_RUN_BYTES: { ours: "what KVM_GET_VCPU_MMAP_SIZE answers; asked of the kernel" },
+    KvmExitIo: { prefix: "KVM_EXIT_IO_" },
+  },
+  ioctl: {
+    IocDir: { prefix: "_IOC_" },
+  },
+  irq: {
+    KvmIrqRoutingType: { prefix: "KVM_IRQ_ROUTING_" },
+    KvmIrqchip: { prefix: "KVM_IRQCHIP_" },
+  },
+  memory: { KvmMem: { prefix: "KVM_MEM_" } },
+  state: {
+    KvmMpState: { prefix: "KVM_MP_STATE_" },
+    KvmVcpuEvent: { prefix: "KVM_VCPUEVENT_" },
+    KvmClockFlag: { prefix: "KVM_CLOCK_" },
+  },
+  xen: {
+    KvmXenHvmConfig: { prefix: "KVM_XEN_HVM_CONFIG_" },
+    KVM_XEN_INVALID: { is: "KVM_XEN_INVALID_GFN" },
+    KvmXenEvtchnFlag: { prefix: "KVM_XEN_EVTCHN_", names: { ASSIGN: "0" } },
+    EvtchnStat: {
+      prefix: "EVTCHNSTAT_",
+      names: {
+        CLOSED: "EVTCHNSTAT_closed",
+        UNBOUND: "EVTCHNSTAT_unbound",
+        INTERDOMAIN: "EVTCHNSTAT_interdomain",
+        PIRQ: "EVTCHNSTAT_pirq",
+        VIRQ: "EVTCHNSTAT_virq",
+        IPI: "EVTCHNSTAT_ipi",
+      },
+    },
+    KvmXenHvmAttrType: { prefix: "KVM_XEN_ATTR_TYPE_" },
+    KvmXenVcpuAttrType: { prefix: "KVM_XEN_VCPU_ATTR_TYPE_" },
+  },
+};
+
+/** Of src/abi/boot/hvm-start-info (Xen's headers). */
+export const bootRules: Rules = {
+  HVM_START_INFO_VERSION: { ours: "the header names no number for it" },
+  HVM_START_INFO_SIZE: { is: "sizeof(struct hvm_start_info)" },
+  HVM_MODLIST_ENTRY_SIZE: { is: "sizeof(struct hvm_modlist_entry)" },
+  HVM_MEMMAP_ENTRY_SIZE: { is: "sizeof(struct hvm_memmap_table_entry)" },
+  HVM_MEMMAP_MAX_ENTRIES: { ours: "a limit of Linux" },
+  MemmapType: { prefix: "XEN_HVM_MEMMAP_TYPE_" },
+};
+
+/** Of what other folders take from the kernel's headers. */
+export const restRules: Rules = {
+  Errno: { prefix: "" },
+  KvmMsr: { prefix: "MSR_" },
+  KvmFeature: { prefix: "1 << KVM_FEATURE_" },
+};

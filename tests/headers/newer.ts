@@ -1,0 +1,41 @@
+/** Headers of Debian's next release, unpacked into build/cache without installing anything. */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { HeaderSet } from "./gcc.js";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const cache = join(root, "build/cache");
+const tool = join(root, "tests/boot/newer-deb");
+/** The release that has the kernel which recorded the reference answers. */
+const SUITE = "trixie";
+
+/** The folder of an unpacked package; fetched the first time. */
+function unpacked(name: string): string {
+  const folder = join(cache, `headers-${SUITE}`, name);
+  if (existsSync(folder)) return folder;
+  mkdirSync(join(folder, ".."), { recursive: true });
+  const work = mkdtempSync(`${folder}-`);
+  try {
+    const env = { ...process.env, SUITE, NEWER_DEB_CACHE: join(cache, "newer-deb") };
+    execFileSync(tool, [name], { cwd: work, env, stdio: "pipe" });
+    const deb = readdirSync(work).find((file) => file.endsWith(".deb")) ?? "";
+    execFileSync("dpkg-deb", ["-x", join(work, deb), join(work, "tree")], { stdio: "pipe" });
+    renameSync(join(work, "tree"), folder);
+  } finally {
+    rmSync(work, { recursive: true });
+  }
+  return folder;
+}
+
+/** The same headers from the newer package; or, as a text, why they cannot be had here. */
+export function newerHeaders(set: HeaderSet): HeaderSet | string {
+  try {
+    const include = join(unpacked(set.name), "usr/include");
+    const folders = [include, join(include, "x86_64-linux-gnu")];
+    return { ...set, name: `${set.name} (${SUITE})`, folders };
+  } catch (error) {
+    return `${set.name} of ${SUITE} cannot be fetched: ${String(error).split("\n")[0]}`;
+  }
+}

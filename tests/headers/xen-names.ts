@@ -1,0 +1,278 @@
+/** How Xen's public headers call what src/abi/xen exports, where its own name does not say it. */
+import type { HeaderSet } from "./gcc.js";
+import type { Rules } from "./walk.js";
+
+/** Xen's public headers, as libxen-dev installs them. */
+export const xenHeaders: HeaderSet = {
+  name: "libxen-dev",
+  defines: [
+    "#define __XEN_INTERFACE_VERSION__ __XEN_LATEST_INTERFACE_VERSION__",
+    // Parameters that guests no longer have.
+    "#define __XEN_TOOLS__",
+  ],
+  includes: [
+    "xen/xen.h",
+    "xen/arch-x86/cpuid.h",
+    "xen/arch-x86/hvm/start_info.h",
+    "xen/event_channel.h",
+    "xen/features.h",
+    "xen/grant_table.h",
+    "xen/hvm/hvm_op.h",
+    "xen/hvm/hvm_vcpu.h",
+    "xen/hvm/params.h",
+    "xen/io/console.h",
+    "xen/io/xs_wire.h",
+    "xen/memory.h",
+    "xen/sched.h",
+    "xen/vcpu.h",
+    "xen/version.h",
+    "xen/errno.h",
+  ],
+  folders: [],
+};
+
+const VCPU_INFO = "struct vcpu_info";
+const sharedInfo = (width: 32 | 64): Rules[string] => ({
+  prefix: "",
+  width,
+  names: {
+    evtchnPending: "offsetof(struct shared_info, evtchn_pending)",
+    evtchnMask: "offsetof(struct shared_info, evtchn_mask)",
+    wcVersion: "offsetof(struct shared_info, wc_version)",
+    wcSecHi: `offsetof(struct shared_info, ${width === 64 ? "wc_sec_hi" : "arch.wc_sec_hi"})`,
+    ports: "8 * sizeof(((struct shared_info *)0)->evtchn_pending)",
+    selectorBits: "8 * sizeof(xen_ulong_t)",
+  },
+});
+const runstate = (width: 32 | 64): Rules[string] => ({
+  prefix: "",
+  width,
+  names: {
+    size: "sizeof(struct vcpu_runstate_info)",
+    state: "offsetof(struct vcpu_runstate_info, state)",
+    stateEntryTime: "offsetof(struct vcpu_runstate_info, state_entry_time)",
+    time: "offsetof(struct vcpu_runstate_info, time)",
+  },
+});
+const schedPoll = (width: 32 | 64): Rules[string] => ({
+  prefix: "",
+  width,
+  names: {
+    size: "sizeof(struct sched_poll)",
+    ports: "offsetof(struct sched_poll, ports)",
+    nrPorts: "offsetof(struct sched_poll, nr_ports)",
+    timeout: "offsetof(struct sched_poll, timeout)",
+  },
+});
+const xencons = (field: string): string => `offsetof(struct xencons_interface, ${field})`;
+const xenstore = (field: string): string => `offsetof(struct xenstore_domain_interface, ${field})`;
+const pvclock = (field: string): string => `offsetof(struct vcpu_time_info, ${field})`;
+
+/** Names that came after Xen 4.17, whose headers Debian 12 has. */
+export const xenNewer: readonly RegExp[] = [
+  /^VCPUOP_register_(runstate|vcpu_time)_phys_area$/,
+  /^XENFEAT_(runstate|vcpu_time)_phys_area$/,
+  /^XENVER_(extraversion|capabilities|changeset|commandline)2$/,
+];
+
+/** By module of src/abi/xen. */
+export const xenRules: Readonly<Record<string, Rules>> = {
+  console: {
+    Xencons: {
+      prefix: "",
+      names: {
+        in: xencons("in"),
+        IN_SIZE: "sizeof(((struct xencons_interface *)0)->in)",
+        out: xencons("out"),
+        OUT_SIZE: "sizeof(((struct xencons_interface *)0)->out)",
+        in_cons: xencons("in_cons"),
+        in_prod: xencons("in_prod"),
+        out_cons: xencons("out_cons"),
+        out_prod: xencons("out_prod"),
+      },
+    },
+  },
+  cpuid: {
+    XEN_CPUID_SIGNATURE: {
+      is: ["XEN_CPUID_SIGNATURE_EBX", "XEN_CPUID_SIGNATURE_ECX", "XEN_CPUID_SIGNATURE_EDX"],
+    },
+    XEN_CPUID_TSC_VTSC: { ours: "the header describes leaf 3 in words only" },
+    XEN_CPUID_TSC_HOST_RELIABLE: { ours: "the header describes leaf 3 in words only" },
+    XEN_CPUID_TSC_RDTSCP: { ours: "the header describes leaf 3 in words only" },
+    XenHvmCpuid: { prefix: "XEN_HVM_CPUID_" },
+  },
+  "event-channel": {
+    Evtchnop: { prefix: "EVTCHNOP_" },
+    Evtchnstat: { prefix: "EVTCHNSTAT_" },
+    evtchn_port: { struct: "struct evtchn_close" },
+    evtchn_status: {
+      struct: "struct evtchn_status",
+      fields: { u0: "u", u1: "u.interdomain.port" },
+    },
+  },
+  "grant-table": {
+    Gnttabop: { prefix: "GNTTABOP_" },
+    Gntst: { prefix: "GNTST_" },
+    Gtf: { prefix: "GTF_" },
+    Gntmap: { prefix: "GNTMAP_" },
+    GRANT_ENTRIES_PER_FRAME_V1: { is: "4096 / sizeof(struct grant_entry_v1)" },
+    GNTTAB_CACHE_OPS: { is: "GNTTAB_CACHE_CLEAN | GNTTAB_CACHE_INVAL" },
+    GNTTABOP_CMD_MASK: { ours: "inside Xen: where a preempted call goes on" },
+    gnttab_copy_ptr: { struct: "__typeof__(((struct gnttab_copy *)0)->source)" },
+    gnttab_copy_tail: { ours: "a part of a structure, whose other part and whole are compared" },
+    GNTTAB_COPY_SIZE: {
+      prefix: "",
+      names: { 32: "sizeof(struct gnttab_copy)", 64: "sizeof(struct gnttab_copy)" },
+      widths: { 32: 32, 64: 64 },
+    },
+  },
+  hvm: {
+    Hvmop: { prefix: "HVMOP_" },
+    HvmParam: { prefix: "HVM_PARAM_" },
+    HvmCallbackType: { prefix: "HVM_PARAM_CALLBACK_TYPE_" },
+  },
+  "hvm-vcpu": {
+    vcpu_hvm_context: { ours: "a part of a structure; what follows it and its whole are compared" },
+    VCPU_HVM_CONTEXT_SIZE: { is: "sizeof(struct vcpu_hvm_context)" },
+    vcpu_hvm_x86_32: {
+      struct: "struct vcpu_hvm_x86_32",
+      fields: { pad2_0: "pad2[0]", pad2_1: "pad2[1]", pad2_2: "pad2[2]" },
+    },
+  },
+  "kvm-hypercalls": {
+    KvmXenHypercall: {
+      prefix: "__HYPERVISOR_",
+      names: {
+        SET_TIMER_OP: "__HYPERVISOR_set_timer_op",
+        XEN_VERSION: "__HYPERVISOR_xen_version",
+        VCPU_OP: "__HYPERVISOR_vcpu_op",
+        SCHED_OP: "__HYPERVISOR_sched_op",
+        EVENT_CHANNEL_OP: "__HYPERVISOR_event_channel_op",
+      },
+    },
+    SCHED_POLL_64: schedPoll(64),
+    SCHED_POLL_COMPAT: schedPoll(32),
+    SCHED_POLL_MAX_PORTS: { ours: "a limit inside Xen and KVM; the header states none" },
+    SINGLESHOT_SIZE_64: { is: "sizeof(struct vcpu_set_singleshot_timer)", width: 64 },
+    SINGLESHOT_SIZE_COMPAT: { is: "sizeof(struct vcpu_set_singleshot_timer)", width: 32 },
+  },
+  layout: {},
+  memory: {
+    Xenmem: { prefix: "XENMEM_" },
+    MEMOP_EXTENT_SHIFT: { ours: "inside Xen: where a preempted call goes on" },
+    Xenmemf: { prefix: "XENMEMF_" },
+    XENMEMF_ADDRESS_BITS: { is: "XENMEMF_get_address_bits(~0u)" },
+    xen_memory_exchanged: { ours: "a part of a structure; what is before it is compared" },
+    Xenmapspace: { prefix: "XENMAPSPACE_" },
+    xen_domid: { struct: "domid_t", fields: { domid: undefined } },
+    E820_ENTRY_SIZE: { ours: "of the PC's BIOS; the header passes such entries through" },
+  },
+  pvclock: {
+    Pvclock: {
+      prefix: "",
+      names: {
+        SIZE: "sizeof(struct vcpu_time_info)",
+        VERSION: pvclock("version"),
+        TSC_TIMESTAMP: pvclock("tsc_timestamp"),
+        SYSTEM_TIME: pvclock("system_time"),
+        TSC_TO_SYSTEM_MUL: pvclock("tsc_to_system_mul"),
+        TSC_SHIFT: pvclock("tsc_shift"),
+        FLAGS: pvclock("flags"),
+        FLAG_TSC_STABLE: "XEN_PVCLOCK_TSC_STABLE_BIT",
+        FLAG_GUEST_STOPPED: "XEN_PVCLOCK_GUEST_STOPPED",
+      },
+    },
+  },
+  runstate: {
+    Runstate: {
+      prefix: "RUNSTATE_",
+      names: {
+        RUNNING: "RUNSTATE_running",
+        RUNNABLE: "RUNSTATE_runnable",
+        BLOCKED: "RUNSTATE_blocked",
+        OFFLINE: "RUNSTATE_offline",
+      },
+    },
+    RUNSTATE_64: runstate(64),
+    RUNSTATE_COMPAT: runstate(32),
+  },
+  sched: {
+    Schedop: { prefix: "SCHEDOP_" },
+    Shutdown: { prefix: "SHUTDOWN_" },
+    NR_DOMAIN_WATCHDOG_TIMERS: { ours: "a limit inside Xen; the header states none" },
+  },
+  "shared-info": {
+    SHARED_INFO_64: sharedInfo(64),
+    SHARED_INFO_COMPAT: sharedInfo(32),
+    MAX_VIRT_CPUS: { is: "XEN_LEGACY_MAX_VCPUS" },
+  },
+  vcpu: {
+    Vcpuop: { prefix: "VCPUOP_" },
+    vcpu_register_memory_area: {
+      struct: "struct vcpu_register_time_memory_area",
+      fields: { p: "addr.p" },
+    },
+    vcpu_runstate_info: {
+      struct: "struct vcpu_runstate_info",
+      fields: {
+        time_running: "time[RUNSTATE_running]",
+        time_runnable: "time[RUNSTATE_runnable]",
+        time_blocked: "time[RUNSTATE_blocked]",
+        time_offline: "time[RUNSTATE_offline]",
+      },
+    },
+    PERIODIC_TIMER_MIN_NS: { ours: "a limit inside Xen; the header states none" },
+    PERIODIC_TIMER_MAX_NS: { ours: "a limit inside Xen; the header states none" },
+  },
+  "vcpu-info": {
+    VcpuInfo: {
+      prefix: "",
+      names: {
+        SIZE: `sizeof(${VCPU_INFO})`,
+        EVTCHN_UPCALL_PENDING: `offsetof(${VCPU_INFO}, evtchn_upcall_pending)`,
+        EVTCHN_UPCALL_MASK: `offsetof(${VCPU_INFO}, evtchn_upcall_mask)`,
+        EVTCHN_PENDING_SEL_64: `offsetof(${VCPU_INFO}, evtchn_pending_sel)`,
+        EVTCHN_PENDING_SEL_COMPAT: `offsetof(${VCPU_INFO}, evtchn_pending_sel)`,
+        TIME: `offsetof(${VCPU_INFO}, time)`,
+      },
+      widths: { EVTCHN_PENDING_SEL_64: 64, EVTCHN_PENDING_SEL_COMPAT: 32 },
+    },
+  },
+  version: {
+    Xenver: { prefix: "XENVER_" },
+    XEN_COMMANDLINE_LEN: { is: "sizeof(xen_commandline_t)" },
+    XEN_COMPILE_INFO_FIELDS: {
+      is: ["compiler", "compile_by", "compile_domain", "compile_date"].map(
+        (field) => `sizeof(((struct xen_compile_info *)0)->${field})`,
+      ),
+    },
+    xen_varbuf: { struct: "struct xen_build_id", fields: {} },
+    XEN_ENOBUFS: { is: "XEN_ENOBUFS" },
+  },
+  xen: {
+    Hypercall: { prefix: "__HYPERVISOR_" },
+    Xenfeat: { prefix: "XENFEAT_" },
+    Virq: { prefix: "VIRQ_" },
+  },
+  "xs-wire": {
+    Xs: { prefix: "XS_" },
+    XSD_SOCKMSG_SIZE: { is: "sizeof(struct xsd_sockmsg)" },
+    XSD_ERRORS: { ours: "names, not numbers" },
+    XenstoreInterface: {
+      prefix: "",
+      names: {
+        req: xenstore("req"),
+        rsp: xenstore("rsp"),
+        req_cons: xenstore("req_cons"),
+        req_prod: xenstore("req_prod"),
+        rsp_cons: xenstore("rsp_cons"),
+        rsp_prod: xenstore("rsp_prod"),
+        server_features: xenstore("server_features"),
+        connection: xenstore("connection"),
+        error: xenstore("error"),
+      },
+      ours: { evtchn_port: "newer than Xen 4.20" },
+    },
+    XenstoreError: { prefix: "XENSTORE_ERROR_" },
+  },
+};

@@ -1,0 +1,31 @@
+/** Scenarios of spec/kvm with the answers that Linux recorded, and how this library plays them. */
+import { readFileSync } from "node:fs";
+import { loadEngine } from "../../src/engine/tests/guest-cpu.fixture.js";
+import { HeapTimers, VirtualClock } from "../../src/hosts/sim/index.js";
+import { playScenario } from "../../src/play/index.js";
+
+/** The lines of each part of a file of recorded answers, by the name after `== `. */
+export function recordedAnswers(file: string): Map<string, string[]> {
+  const text = readFileSync(new URL(`../../spec/kvm/${file}`, import.meta.url), "utf8");
+  const parts = text.trimEnd().split(/^== /m).slice(1);
+  return new Map(
+    parts.map((part) => {
+      const [name = "", ...lines] = part.trimEnd().split("\n");
+      return [name, lines];
+    }),
+  );
+}
+
+/** The lines that a scenario gives here. */
+export async function play(scenario: string): Promise<string[]> {
+  const time = () => {
+    const clock = new VirtualClock();
+    return { clock, timers: new HeapTimers(clock) };
+  };
+  const around = { engine: await loadEngine(), time };
+  const lines: string[] = [];
+  for await (const line of playScenario(new TextEncoder().encode(scenario), around)) {
+    lines.push(line);
+  }
+  return lines;
+}
