@@ -8,7 +8,7 @@ import { checkLayers } from "./layers.mjs";
 import { closingLine, countsOf } from "./report.mjs";
 
 /**
- * `node tools/check/run.mjs STAGE...` runs the stages `check` and `boot` one after the other and
+ * `node tools/check/run.mjs STAGE...` runs stages (`check`, `vectors`, `boot`, `exec`) one after the other and
  * ends with a line that counts the tests. All steps of a stage run even when one fails; a stage
  * after a failed one does not.
  * @typedef {{ name: string, run: () => boolean }} Step
@@ -54,6 +54,16 @@ function embeddedGuest() {
   return process.env["CI"] === undefined;
 }
 
+/**
+ * Tests whose programs are written in C; skipped, loudly, where there is no compiler.
+ * @param {() => boolean} tests
+ */
+function withCompiler(tests) {
+  if (spawnSync("gcc", ["--version"]).status === 0) return tests();
+  console.log("skipped: no C compiler here");
+  return process.env["CI"] === undefined;
+}
+
 const generator = "tools/build/gen.mjs";
 
 /** @type {Record<string, Step[]>} */
@@ -72,7 +82,19 @@ const stages = {
     { name: "embedded guest", run: embeddedGuest },
     { name: "unit tests", run: () => vitest("unit", []) },
   ],
+  vectors: [
+    {
+      name: "recorded scenarios",
+      run: () => vitest("vectors", ["--config", "tests/vectors/vitest.config.ts"]),
+    },
+  ],
   boot: [{ name: "boots", run: () => vitest("boot", ["--config", "tests/boot/vitest.config.ts"]) }],
+  exec: [
+    {
+      name: "programs under exec",
+      run: () => withCompiler(() => vitest("exec", ["--config", "tests/exec/vitest.config.ts"])),
+    },
+  ],
 };
 
 rmSync(reports, { recursive: true, force: true });
@@ -93,7 +115,7 @@ for (const stage of process.argv.slice(2)) {
   }
 }
 if (failed.length > 0) console.log(`\nFailed: ${failed.join(", ")}`);
-const counts = ["unit", "boot"]
+const counts = ["unit", "vectors", "boot"]
   .map((name) => join(reports, `${name}.json`))
   .filter((path) => existsSync(path))
   .map((path) => countsOf(readFileSync(path, "utf8")));

@@ -1,0 +1,142 @@
+import { Errno, type Hva } from "../base/index.js";
+import type { ClientProcess, KvmFile } from "../ioctl/index.js";
+import type { EventFd } from "../kvm/index.js";
+import type { LinearMemory } from "../memory/index.js";
+import { GuestBacking, type Replaced } from "./guest-backing.js";
+import { eventfdId, HostEventFd } from "./host-eventfd.js";
+import { close, fixedBuffer, processVmReadv, processVmWritev } from "./libc.js";
+import type { Reactor } from "./reactor.js";
+import type { RunPages } from "./run-pages.js";
+
+/** What a client can be asked while it waits for an answer. */
+export interface Conversation {
+  /** A new descriptor for a file: its number, or -errno; and the end that tells when it is closed. */
+  needFile(handle: number): { readonly fd: number; readonly lifeline: number | undefined };
+  /** A copy of one of its descriptors, undefined when it has none of that number. */
+  needDescriptor(fd: number): number | undefined;
+  /** How long its thread has waited for a processor, nanoseconds. */
+  runDelay(): () => bigint;
+}
+
+/** What makes a file of the server known by a number. */
+export interface FileTable {
+  /** A handle for a file of this client. */
+  add(file: KvmFile, client: Client): number;
+  /** The client has a descriptor for it; when the lifeline reads end of file, the last was closed. */
+  connect(handle: number, lifeline: number): void;
+  remove(handle: number): void;
+}
+
+/** Bytes copied from or to the client with one call at most. */
+const WINDOW = 1 << 16;
+
+/** A process that makes ioctls: its memory and its descriptors, through the preload library in it. */
+export class Client implements ClientProcess {
+  readonly pid: number;
+  readonly backing = new GuestBacking();
+  /** The thread that waits for an answer just now. */
+  conversation: Conversation | undefined;
+  readonly #reactor: Reactor;
+  readonly #pages: RunPages;
+  readonly #files: FileTable;
+  readonly #eventfds = new Map<string, HostEventFd>();
+  readonly #window = fixedBuffer(WINDOW + 32);
+  readonly #vectors: DataView;
+
+  constructor(pid: number, parts: { reactor: Reactor; pages: RunPages; files: FileTable }) {
+    this.pid = pid;
+    this.#reactor = parts.reactor;
+    this.#pages = parts.pages;
+    this.#files = parts.files;
+    const { u8 } = this.#window;
+    this.#vectors = new DataView(u8.buffer, u8.byteOffset + WINDOW, 32);
+  }
+
+  read(address: bigint, length: number): Uint8Array | undefined {
+    const bytes = new Uint8Array(length);
+    for (let done = 0; done < length; done += WINDOW) {
+      const part = Math.min(WINDOW, length - done);
+      if (!this.#copy(processVmReadv, address + BigInt(done), part)) return undefined;
+      bytes.set(this.#window.u8.subarray(0, part), done);
+    }
+    return bytes;
+  }
+
+  write(address: bigint, bytes: Uint8Array): boolean {
+    for (let done = 0; done < bytes.length; done += WINDOW) {
+      const part = Math.min(WINDOW, bytes.length - done);
+      this.#window.u8.set(bytes.subarray(done, done + part));
+      if (!this.#copy(processVmWritev, address + BigInt(done), part)) return false;
+    }
+    return true;
+  }
+
+  attach(linear: LinearMemory, address: bigint, size: number): Hva | undefined {
+    return this.backing.attach(linear, address, size);
+  }
+
+  detach(linear: LinearMemory): void {
+    this.backing.detach(linear);
+  }
+
+  toHva(linear: LinearMemory, address: bigint): Hva | undefined {
+    return this.backing.toHva(linear, address);
+  }
+
+  toAddress(linear: LinearMemory, offset: Hva): bigint {
+    return this.backing.toAddress(linear, offset);
+  }
+
+  install(file: KvmFile): number {
+    const handle = this.#files.add(file, this);
+    const made = this.conversation?.needFile(handle);
+    if (made === undefined || made.fd < 0 || made.lifeline === undefined) {
+      if (made?.lifeline !== undefined) close(made.lifeline);
+      this.#files.remove(handle);
+      return made !== undefined && made.fd < 0 ? made.fd : -Errno.EMFILE;
+    }
+    this.#files.connect(handle, made.lifeline);
+    return made.fd;
+  }
+
+  eventfd(fd: number): EventFd | "EBADF" | "EINVAL" {
+    const copy = this.conversation?.needDescriptor(fd);
+    if (copy === undefined) return "EBADF";
+    const id = eventfdId(copy);
+    const known = id === undefined ? undefined : this.#eventfds.get(id);
+    if (id === undefined || known !== undefined) close(copy);
+    if (id === undefined) return "EINVAL";
+    if (known !== undefined) return known;
+    const made = new HostEventFd(copy, this.#reactor);
+    this.#eventfds.set(id, made);
+    return made;
+  }
+
+  runDelay(): (() => bigint) | undefined {
+    return this.conversation?.runDelay();
+  }
+
+  sharedPages(bytes: number): Uint8Array {
+    return this.#pages.allocate(bytes);
+  }
+
+  /** The process is gone. */
+  close(): void {
+    this.backing.close();
+    for (const eventfd of this.#eventfds.values()) eventfd.close();
+    this.#eventfds.clear();
+  }
+
+  #copy(call: typeof processVmReadv, address: bigint, length: number): boolean {
+    // Addresses of user space: what is above cannot be mapped.
+    if (address < 0n || address + BigInt(length) > 0x7fff_ffff_f000n) return false;
+    const { address: base } = this.#window;
+    this.#vectors.setBigUint64(0, BigInt(base), true);
+    this.#vectors.setBigUint64(8, BigInt(length), true);
+    this.#vectors.setBigUint64(16, address, true);
+    this.#vectors.setBigUint64(24, BigInt(length), true);
+    return call(this.pid, base + WINDOW, 1, base + WINDOW + 16, 1, 0) === length;
+  }
+}
+
+export type { Replaced };

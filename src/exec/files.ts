@@ -1,0 +1,87 @@
+import type { KvmFile } from "../ioctl/index.js";
+import type { Client, FileTable } from "./client.js";
+import { close } from "./libc.js";
+import type { Reactor } from "./reactor.js";
+
+/** A file that some process has descriptors for. */
+export interface OpenFile {
+  readonly handle: number;
+  readonly file: KvmFile;
+  /** Whose memory and descriptors its ioctls mean. */
+  readonly client: Client;
+  /** Where a read without a position goes on. */
+  position: number;
+  /** /dev/kvm belongs to no process: one of its own for each that uses the descriptor. */
+  readonly shared: Map<Client, KvmFile> | undefined;
+}
+
+/**
+ * The files of all clients by handle. A file lives as long as a copy of its descriptor does, in any
+ * process: the client's end of a socket pair is that descriptor, the lifeline is the other end.
+ */
+export class Files implements FileTable {
+  readonly #files = new Map<number, OpenFile>();
+  readonly #lifelines = new Map<number, number>();
+  readonly #reactor: Reactor;
+  #next = 1;
+
+  constructor(reactor: Reactor) {
+    this.#reactor = reactor;
+  }
+
+  /** The file of a handle. */
+  get(handle: number): OpenFile | undefined {
+    return this.#files.get(handle);
+  }
+
+  /** All files that are open. */
+  all(): Iterable<OpenFile> {
+    return this.#files.values();
+  }
+
+  add(file: KvmFile, client: Client): number {
+    return this.#add(file, client, undefined);
+  }
+
+  /** A handle for /dev/kvm, which children of the client may use too. */
+  addSystem(file: KvmFile, client: Client): number {
+    return this.#add(file, client, new Map([[client, file]]));
+  }
+
+  connect(handle: number, lifeline: number): void {
+    this.#lifelines.set(handle, lifeline);
+    this.#reactor.watch(lifeline, () => this.#closed(handle));
+  }
+
+  remove(handle: number): void {
+    this.#files.delete(handle);
+  }
+
+  /** Releases everything that a client has open. */
+  closeAll(client: Client): void {
+    for (const open of [...this.#files.values()]) {
+      // A child of it may still have a descriptor of /dev/kvm.
+      if (open.client === client && open.shared === undefined) this.#closed(open.handle);
+      open.shared?.delete(client);
+    }
+  }
+
+  #add(file: KvmFile, client: Client, shared: OpenFile["shared"]): number {
+    const handle = this.#next++;
+    this.#files.set(handle, { handle, file, client, position: 0, shared });
+    return handle;
+  }
+
+  #closed(handle: number): void {
+    const open = this.#files.get(handle);
+    const lifeline = this.#lifelines.get(handle);
+    if (lifeline !== undefined) {
+      this.#reactor.unwatch(lifeline);
+      close(lifeline);
+      this.#lifelines.delete(handle);
+    }
+    this.#files.delete(handle);
+    open?.file.release();
+    this.#reactor.promisesWait();
+  }
+}

@@ -1,0 +1,169 @@
+import { fstatSync } from "node:fs";
+import { type Hva, hva } from "../base/index.js";
+import type { LinearMemory } from "../memory/index.js";
+import { addressOf, C, close, mmap } from "./libc.js";
+
+/** Client memory that is a file in memory: [address, address + length) is `fd` from `offset` on. */
+interface SharedRange {
+  readonly address: number;
+  readonly length: number;
+  readonly fd: number;
+  readonly offset: number;
+}
+
+/** Client memory that a VM uses: it lies in that VM's linear memory from `hva` on. */
+interface Attached {
+  readonly linear: LinearMemory;
+  readonly address: number;
+  readonly length: number;
+  readonly hva: Hva;
+}
+
+/** Where linear memory changed under a VM. */
+export interface Replaced {
+  readonly linear: LinearMemory;
+  readonly start: Hva;
+  readonly length: number;
+}
+
+const PAGE = 4096;
+
+/**
+ * Guest memory of one client: its files in memory, laid over the WebAssembly memory of its VMs. The
+ * base of a WebAssembly memory is page-aligned and does not move when it grows. Taking a mapping
+ * back means mapping anonymous memory over it: a hole in WebAssembly memory would end the process.
+ */
+export class GuestBacking {
+  #shared: SharedRange[] = [];
+  #attached: Attached[] = [];
+
+  /**
+   * The client made this memory shared; the descriptor belongs to this object from now on. What VMs
+   * have of it changes at once. Undefined when the file is too short or the numbers make no sense.
+   */
+  share(address: number, length: number, fd: number, offset: number): Replaced[] | undefined {
+    const whole = length > 0 && length % PAGE === 0 && address % PAGE === 0 && offset % PAGE === 0;
+    const long = whole && fstatSync(fd).size >= offset + length;
+    if (!long) {
+      close(fd);
+      return undefined;
+    }
+    this.#forget(address, length);
+    const range = { address, length, fd, offset };
+    this.#shared.push(range);
+    return this.#overlapping(address, length).map((part) => {
+      this.#lay(part.linear, part.start, part.address, range, part.length);
+      return part;
+    });
+  }
+
+  /** The client has something else there, or nothing. */
+  unshare(address: number, length: number): Replaced[] {
+    this.#forget(address, length);
+    return this.#overlapping(address, length).map((part) => {
+      clear(part.linear, part.start, part.length);
+      return part;
+    });
+  }
+
+  /** Client memory as backing of a VM; undefined when there is no room for it. */
+  attach(linear: LinearMemory, address: bigint, size: number): Hva | undefined {
+    const at = Number(address);
+    const known = this.#find(linear, at, size);
+    if (known !== undefined) return known;
+    const start = linear.allocate(size);
+    if (start === undefined) return undefined;
+    linear.hasOutsideWriters = true;
+    this.#attached.push({ linear, address: at, length: size, hva: start });
+    for (const range of this.#shared) {
+      const from = Math.max(at, range.address);
+      const to = Math.min(at + size, range.address + range.length);
+      if (from < to) this.#lay(linear, hva(start + from - at), from, range, to - from);
+    }
+    return start;
+  }
+
+  /** The VM is gone: its memory is its own again, until it is collected. */
+  detach(linear: LinearMemory): void {
+    for (const part of this.#attached) {
+      if (part.linear === linear) clear(linear, part.hva, part.length);
+    }
+    this.#attached = this.#attached.filter((part) => part.linear !== linear);
+  }
+
+  /** A client address in a VM's linear memory. */
+  toHva(linear: LinearMemory, address: bigint): Hva | undefined {
+    return this.#find(linear, Number(address), 1);
+  }
+
+  /** The client address of an offset in linear memory, 0 when there is none. */
+  toAddress(linear: LinearMemory, offset: Hva): bigint {
+    const part = this.#attached.findLast(
+      (one) => one.linear === linear && offset >= one.hva && offset < one.hva + one.length,
+    );
+    return part === undefined ? 0n : BigInt(part.address + offset - part.hva);
+  }
+
+  /** The client is gone. */
+  close(): void {
+    for (const { linear } of [...this.#attached]) this.detach(linear);
+    for (const fd of new Set(this.#shared.map((range) => range.fd))) close(fd);
+    this.#shared = [];
+  }
+
+  #find(linear: LinearMemory, address: number, size: number): Hva | undefined {
+    const part = this.#attached.findLast(
+      (one) =>
+        one.linear === linear &&
+        address >= one.address &&
+        address + size <= one.address + one.length,
+    );
+    return part === undefined ? undefined : hva(part.hva + address - part.address);
+  }
+
+  #overlapping(address: number, length: number): (Replaced & { readonly address: number })[] {
+    return this.#attached.flatMap((part) => {
+      const from = Math.max(address, part.address);
+      const to = Math.min(address + length, part.address + part.length);
+      if (from >= to) return [];
+      const start = hva(part.hva + from - part.address);
+      return [{ linear: part.linear, start, length: to - from, address: from }];
+    });
+  }
+
+  /** Takes [address, address + length) out of what is shared. */
+  #forget(address: number, length: number): void {
+    const end = address + length;
+    const kept: SharedRange[] = [];
+    const gone: SharedRange[] = [];
+    for (const range of this.#shared) {
+      const last = range.address + range.length;
+      if (last <= address || range.address >= end) {
+        kept.push(range);
+        continue;
+      }
+      if (range.address < address) kept.push({ ...range, length: address - range.address });
+      if (last > end) {
+        const skipped = end - range.address;
+        kept.push({ ...range, address: end, length: last - end, offset: range.offset + skipped });
+      }
+      gone.push(range);
+    }
+    for (const { fd } of gone) if (!kept.some((range) => range.fd === fd)) close(fd);
+    this.#shared = kept;
+  }
+
+  /** Lays `length` bytes from client address `from` on over linear memory. */
+  #lay(linear: LinearMemory, at: Hva, from: number, range: SharedRange, length: number): void {
+    const offset = range.offset + from - range.address;
+    const flags = C.MAP_SHARED | C.MAP_FIXED;
+    const target = addressOf(linear.memory.buffer) + at;
+    const mapped = mmap(target, length, C.PROT_READ_WRITE, flags, range.fd, offset);
+    if (Number(mapped) === -1) clear(linear, at, length);
+  }
+}
+
+function clear(linear: LinearMemory, at: Hva, length: number): void {
+  const flags = C.MAP_PRIVATE | C.MAP_ANONYMOUS | C.MAP_FIXED;
+  mmap(addressOf(linear.memory.buffer) + at, length, C.PROT_READ_WRITE, flags, -1, 0);
+}

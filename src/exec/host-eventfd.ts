@@ -1,0 +1,73 @@
+import { readFileSync, readlinkSync } from "node:fs";
+import { EventFd } from "../kvm/index.js";
+import { C, close, poll, read, write } from "./libc.js";
+import type { Reactor } from "./reactor.js";
+
+/**
+ * An eventfd of the client: events of the VM are added to it, and while someone listens, what the
+ * client adds is taken from it, as the kernel does for an irqfd.
+ */
+export class HostEventFd extends EventFd {
+  readonly #fd: number;
+  readonly #reactor: Reactor;
+  readonly #heard = new Set<() => void>();
+  readonly #word = new Uint8Array(8);
+  readonly #count = new DataView(this.#word.buffer);
+
+  constructor(fd: number, reactor: Reactor) {
+    super();
+    this.#fd = fd;
+    this.#reactor = reactor;
+  }
+
+  override signal(value = 1n): void {
+    this.#count.setBigUint64(0, value, true);
+    // A full counter keeps its value, as eventfd_signal does.
+    if (this.#isReady(4)) write(this.#fd, this.#word, 8);
+  }
+
+  override read(): bigint {
+    if (!this.#isReady(C.POLLIN)) return 0n;
+    return read(this.#fd, this.#word, 8) === 8 ? this.#count.getBigUint64(0, true) : 0n;
+  }
+
+  override onSignal(listener: () => void): () => void {
+    if (this.#heard.size === 0) this.#reactor.watch(this.#fd, () => this.#signalled());
+    this.#heard.add(listener);
+    return () => {
+      this.#heard.delete(listener);
+      if (this.#heard.size === 0) this.#reactor.unwatch(this.#fd);
+    };
+  }
+
+  /** Gives the descriptor back. */
+  close(): void {
+    this.#reactor.unwatch(this.#fd);
+    close(this.#fd);
+  }
+
+  #signalled(): void {
+    if (this.read() === 0n) return;
+    for (const listener of [...this.#heard]) listener();
+    this.#reactor.promisesWait();
+  }
+
+  #isReady(events: number): boolean {
+    const entry = new Uint8Array(8);
+    const view = new DataView(entry.buffer);
+    view.setInt32(0, this.#fd, true);
+    view.setInt16(4, events, true);
+    return poll(entry, 1, 0) === 1 && (view.getInt16(6, true) & events) !== 0;
+  }
+}
+
+/** What names an eventfd everywhere (`eventfd-id` in fdinfo); undefined for any other file. */
+export function eventfdId(fd: number): string | undefined {
+  try {
+    if (readlinkSync(`/proc/self/fd/${fd}`) !== "anon_inode:[eventfd]") return undefined;
+    const info = readFileSync(`/proc/self/fdinfo/${fd}`, "latin1");
+    return /^eventfd-id:\s*(\S+)/m.exec(info)?.[1];
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,147 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, existsSync, openSync } from "node:fs";
+import { constants } from "node:os";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import { HostError } from "../base/index.js";
+import { C, close, eventfd, write } from "./libc.js";
+import type { WorkerReport, WorkerRequest } from "./worker.js";
+
+/** A program to run with this library in place of /dev/kvm. */
+export interface ExecRequest {
+  readonly program: string;
+  readonly args: readonly string[];
+  /** Print each call: to a file, or to the standard error output ("-"). */
+  readonly trace?: string;
+  /** Print a table of all calls at the end. */
+  readonly stats: boolean;
+  /** Answer through shared memory, by a thread that stays awake for a while after each call. */
+  readonly mailboxes: boolean;
+}
+
+/** Where the parts of this package are. */
+export interface ExecFiles {
+  readonly engine: string;
+  readonly shim: string;
+}
+
+/** Signals that end this program: the client gets them too. */
+const FORWARDED: readonly NodeJS.Signals[] = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"];
+/** Signals that a terminal sends to the client as well: it decides. */
+const LEFT_TO_CLIENT: readonly NodeJS.Signals[] = ["SIGINT", "SIGQUIT", "SIGTSTP"];
+
+/**
+ * Runs a program whose /dev/kvm is this library, until it ends.
+ * @returns its exit status; 128 and the signal's number when a signal ended it.
+ * @throws HostError NO_SHIM when the preload library was not built, NO_PROGRAM when the program
+ *   cannot be started, EXEC_SERVER when the server cannot, TRACE_FILE.
+ */
+export async function execProgram(
+  request: ExecRequest,
+  files: ExecFiles,
+  print: (text: string) => void,
+): Promise<number> {
+  if (!existsSync(files.shim)) {
+    throw new HostError(
+      "NO_SHIM",
+      "exec needs its preload library: install a C compiler (gcc) and run 'npm run build'",
+    );
+  }
+  const trace = openTrace(request.trace);
+  const name = `kvm-xen-exec-${process.pid}-${Math.random().toString(36).slice(2)}`;
+  const stop = eventfd(0, C.EFD_CLOEXEC);
+  const server = startServer({
+    engine: files.engine,
+    name,
+    stop,
+    trace,
+    stats: request.stats,
+    mailboxes: request.mailboxes,
+  });
+  try {
+    await server.listening;
+    const status = await runClient(request, {
+      ...process.env,
+      KVM_XEN_EXEC_SOCKET: name,
+      KVM_XEN_EXEC_SERVER: String(process.pid),
+      LD_PRELOAD: [files.shim, process.env["LD_PRELOAD"]].filter(Boolean).join(" "),
+    });
+    write(stop, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]), 8);
+    const summary = await server.ended;
+    if (summary !== undefined) print(`${summary}\n`);
+    return status;
+  } finally {
+    await server.terminate();
+    close(stop);
+    if (trace !== undefined && trace > 2) closeSync(trace);
+  }
+}
+
+function openTrace(path: string | undefined): number | undefined {
+  if (path === undefined) return undefined;
+  if (path === "-") return 2;
+  try {
+    return openSync(path, "w");
+  } catch (cause) {
+    throw new HostError("TRACE_FILE", `${path}: the trace cannot be written there`, { cause });
+  }
+}
+
+function startServer(request: WorkerRequest) {
+  const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: request });
+  let listens = () => {};
+  let ends = (_: string | undefined) => {};
+  let fails = (_: HostError) => {};
+  const listening = new Promise<void>((resolve, reject) => {
+    listens = resolve;
+    fails = reject;
+  });
+  const ended = new Promise<string | undefined>((resolve) => {
+    ends = resolve;
+  });
+  const fail = (message: string) => {
+    fails(new HostError("EXEC_SERVER", `the server of exec failed: ${message}`));
+    ends(undefined);
+  };
+  worker.on("message", (report: WorkerReport) => {
+    if (report.kind === "listening") listens();
+    if (report.kind === "failed") fail(report.message);
+    if (report.kind === "ended") ends(report.summary);
+  });
+  worker.on("error", (error) => fail(String(error)));
+  worker.on("exit", () => ends(undefined));
+  return { listening, ended, terminate: () => worker.terminate() };
+}
+
+function runClient(request: ExecRequest, env: NodeJS.ProcessEnv): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(request.program, [...request.args], { stdio: "inherit", env });
+    const stopListening = passSignals(child);
+    child.once("error", (cause: NodeJS.ErrnoException) => {
+      stopListening();
+      const why = cause.code === "ENOENT" ? "no such program" : `cannot be started (${cause.code})`;
+      reject(new HostError("NO_PROGRAM", `${request.program}: ${why}`, { cause }));
+    });
+    child.once("exit", (status, signal) => {
+      stopListening();
+      resolve(signal === null ? (status ?? 0) : 128 + constants.signals[signal]);
+    });
+  });
+}
+
+function passSignals(child: ChildProcess): () => void {
+  const forward = (signal: NodeJS.Signals) => child.kill(signal);
+  const ignore = () => {};
+  for (const signal of FORWARDED) process.on(signal, forward);
+  for (const signal of LEFT_TO_CLIENT) process.on(signal, ignore);
+  return () => {
+    for (const signal of FORWARDED) process.off(signal, forward);
+    for (const signal of LEFT_TO_CLIENT) process.off(signal, ignore);
+  };
+}
+
+/** Where a build puts the engine and the preload library. */
+export function builtFiles(): ExecFiles {
+  const file = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+  return { engine: file("dist/engine/core.wasm"), shim: file("dist/exec/libkvm-xen-exec.so") };
+}

@@ -1,0 +1,161 @@
+import { readFileSync } from "node:fs";
+import { openKvm } from "../ioctl/index.js";
+import type { Kvm } from "../kvm/index.js";
+import { Client } from "./client.js";
+import { Connection, type ConnectionParts } from "./connection.js";
+import { Files } from "./files.js";
+import {
+  accept4,
+  bind,
+  C,
+  close,
+  getrlimit,
+  getsockopt,
+  listen,
+  setrlimit,
+  socket,
+} from "./libc.js";
+import { MailRoom } from "./mailbox.js";
+import type { Reactor } from "./reactor.js";
+import { RunPages } from "./run-pages.js";
+import type { Tracer } from "./trace.js";
+
+/** What a server is made of. */
+export interface ServerOptions {
+  readonly kvm: Kvm;
+  readonly reactor: Reactor;
+  /** The name of its socket, in Linux's abstract namespace: nothing is left in a file system. */
+  readonly name: string;
+  readonly tracer?: Tracer;
+  /** Offer mailboxes: answers come faster, at the price of a busy thread for a while after each. */
+  readonly mailboxes?: boolean;
+}
+
+/** Serves the programs of one `kvm-xen exec`. */
+export class Server {
+  readonly #options: ServerOptions;
+  readonly #files: Files;
+  readonly #pages = new RunPages();
+  readonly #clients = new Map<number, Client>();
+  readonly #connections = new Set<Connection>();
+  readonly #mailRoom: MailRoom | undefined;
+  #listener = -1;
+
+  constructor(options: ServerOptions) {
+    this.#options = options;
+    this.#files = new Files(options.reactor);
+    if (options.mailboxes === true) this.#mailRoom = new MailRoom(this.#pages);
+    options.reactor.lookout = this.#mailRoom;
+  }
+
+  /** Listens; false when the name is taken or sockets are not to be had. */
+  listen(): boolean {
+    allowManyDescriptors();
+    const name = new TextEncoder().encode(this.#options.name);
+    const address = new Uint8Array(3 + name.length);
+    new DataView(address.buffer).setUint16(0, C.AF_UNIX, true);
+    address.set(name, 3);
+    this.#listener = socket(C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0);
+    if (this.#listener < 0 || bind(this.#listener, address, address.length) !== 0) return false;
+    if (listen(this.#listener, 128) !== 0) return false;
+    return this.#options.reactor.watch(this.#listener, () => this.#accept());
+  }
+
+  /** Ends everything: connections, VMs, guest memory. */
+  close(): void {
+    this.#options.reactor.unwatch(this.#listener);
+    close(this.#listener);
+    for (const connection of [...this.#connections]) connection.close();
+    for (const client of this.#clients.values()) this.#end(client);
+    this.#clients.clear();
+  }
+
+  #accept(): void {
+    const fd = accept4(this.#listener, null, null, C.SOCK_CLOEXEC);
+    if (fd < 0) return;
+    const pid = peerOf(fd);
+    if (pid === undefined) {
+      close(fd);
+      return;
+    }
+    const connection = new Connection(fd, this.#parts(pid));
+    this.#connections.add(connection);
+    this.#options.reactor.watch(fd, (events) => connection.readable(events));
+  }
+
+  #parts(peer: number): ConnectionParts {
+    const { reactor, kvm, tracer } = this.#options;
+    return {
+      reactor,
+      tracer,
+      files: this.#files,
+      pages: this.#pages,
+      mailRoom: this.#mailRoom,
+      open: (client) => this.#files.addSystem(openKvm(kvm, client), client),
+      fileFor(open, client) {
+        if (open.client === client) return open.file;
+        if (open.shared === undefined) return undefined;
+        const own = open.shared.get(client) ?? openKvm(kvm, client);
+        open.shared.set(client, own);
+        return own;
+      },
+      // A process speaks for itself only.
+      hello: (_, pid) => (pid === peer ? this.#client(pid) : undefined),
+      closed: (connection) => this.#closed(connection),
+    };
+  }
+
+  #client(pid: number): Client {
+    let client = this.#clients.get(pid);
+    if (client === undefined) {
+      const { reactor } = this.#options;
+      client = new Client(pid, { reactor, pages: this.#pages, files: this.#files });
+      this.#clients.set(pid, client);
+    }
+    return client;
+  }
+
+  /** The last connection of a process: it is gone, or will say hello again. */
+  #closed(connection: Connection): void {
+    this.#connections.delete(connection);
+    const { client } = connection;
+    if (client === undefined) return;
+    if ([...this.#connections].some((other) => other.client === client)) return;
+    if (isAlive(client.pid)) return;
+    this.#clients.delete(client.pid);
+    this.#end(client);
+  }
+
+  #end(client: Client): void {
+    this.#files.closeAll(client);
+    client.close();
+  }
+}
+
+/** Whether a process still runs; one that only waits to be reaped does not. */
+function isAlive(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    const state = stat.slice(stat.lastIndexOf(")") + 2, stat.lastIndexOf(")") + 3);
+    return state !== "Z" && state !== "X";
+  } catch {
+    return false;
+  }
+}
+
+/** The process at the other end, undefined when it is not this user's. */
+function peerOf(fd: number): number | undefined {
+  const credentials = new Uint8Array(12);
+  const length = new Uint32Array([12]);
+  if (getsockopt(fd, C.SOL_SOCKET, C.SO_PEERCRED, credentials, length) !== 0) return undefined;
+  const view = new DataView(credentials.buffer);
+  return view.getUint32(4, true) === process.getuid?.() ? view.getInt32(0, true) : undefined;
+}
+
+/** Each vCPU takes a descriptor here; a soft limit of 1024 is too low for programs with many. */
+function allowManyDescriptors(): void {
+  const limit = new BigUint64Array(2);
+  if (getrlimit(C.RLIMIT_NOFILE, limit) !== 0) return;
+  limit[0] = limit[1] as bigint;
+  setrlimit(C.RLIMIT_NOFILE, limit);
+}

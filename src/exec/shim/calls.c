@@ -1,0 +1,298 @@
+/* The functions of libc that a program reaches KVM through. */
+#define _GNU_SOURCE
+#include "shim.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define PUBLIC __attribute__((visibility("default")))
+
+static long answer(int64_t result) {
+  if (result >= 0) return (long)result;
+  errno = (int)-result;
+  return -1;
+}
+
+/* open */
+
+static bool is_kvm(const char *path) { return path && !strcmp(path, "/dev/kvm"); }
+
+static int open_kvm(int flags) {
+  int other;
+  /* The handle is known after the answer. */
+  int fd = descriptor_new(0, (flags & O_CLOEXEC) != 0, &other);
+  if (fd < 0) return (int)answer(fd);
+  struct message request = {.type = MSG_OPEN};
+  struct message reply;
+  int64_t result = server_call(&request, other, &reply, NULL, NULL, 0);
+  real_close(other);
+  if (result < 0) {
+    real_close(fd);
+    return (int)answer(result);
+  }
+  descriptor_set(fd, (uint32_t)result);
+  return fd;
+}
+
+static mode_t mode_of(int flags, va_list list) {
+  return flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? va_arg(list, mode_t) : 0;
+}
+
+PUBLIC int openat(int folder, const char *path, int flags, ...) {
+  va_list list;
+  va_start(list, flags);
+  mode_t mode = mode_of(flags, list);
+  va_end(list);
+  if (is_kvm(path)) return open_kvm(flags);
+  int fd = (int)syscall(SYS_openat, folder, path, flags, mode);
+  if (fd >= 0) descriptor_set(fd, 0);
+  return fd;
+}
+
+PUBLIC int open(const char *path, int flags, ...) {
+  va_list list;
+  va_start(list, flags);
+  mode_t mode = mode_of(flags, list);
+  va_end(list);
+  return openat(AT_FDCWD, path, flags, mode);
+}
+
+PUBLIC int open64(const char *, int, ...) __attribute__((alias("open")));
+PUBLIC int openat64(int, const char *, int, ...) __attribute__((alias("openat")));
+/* What _FORTIFY_SOURCE turns them into. */
+PUBLIC int __open_2(const char *path, int flags) { return open(path, flags, 0); }
+PUBLIC int __open64_2(const char *path, int flags) { return open(path, flags, 0); }
+PUBLIC int __openat_2(int folder, const char *path, int flags) {
+  return openat(folder, path, flags, 0);
+}
+PUBLIC int __openat64_2(int folder, const char *path, int flags) {
+  return openat(folder, path, flags, 0);
+}
+
+PUBLIC int access(const char *path, int mode) {
+  return is_kvm(path) && !(mode & X_OK) ? 0 : (int)syscall(SYS_faccessat, AT_FDCWD, path, mode);
+}
+
+/* ioctl */
+
+/* What has to happen on this side before the server sees the call. */
+static int prepare(uint32_t handle, unsigned long request, uint64_t argument) {
+  struct kvm_userspace_memory_region region;
+  if (request == KVM_SET_USER_MEMORY_REGION ||
+      (_IOC_TYPE(request) == KVMIO && _IOC_NR(request) == 0x49)) {
+    /* KVM_SET_USER_MEMORY_REGION2 begins like the first one. */
+    if (copy_in(&region, argument, sizeof region) && region.memory_size)
+      return memory_share(region.userspace_addr, region.memory_size);
+  } else if (request == KVM_SET_SIGNAL_MASK) {
+    sigset_t mask;
+    uint32_t length;
+    sigemptyset(&mask);
+    if (!argument)
+      signal_mask_set(handle, NULL);
+    else if (copy_in(&length, argument, sizeof length) && length == 8 &&
+             copy_in(&mask, argument + sizeof length, length))
+      signal_mask_set(handle, &mask);
+  }
+  return 0;
+}
+
+static int64_t run(const struct message *request) {
+  sigset_t all, outside, own;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &outside);
+  int64_t result =
+      server_call_interruptible(request, &outside, signal_mask_of(request->handle, &own));
+  pthread_sigmask(SIG_SETMASK, &outside, NULL);
+  return result;
+}
+
+PUBLIC int ioctl(int fd, unsigned long request, ...) {
+  va_list list;
+  va_start(list, request);
+  void *argument = va_arg(list, void *);
+  va_end(list);
+  uint32_t handle = handle_of(fd);
+  if (!handle) return real_ioctl(fd, request, argument);
+  struct message message = {.type = MSG_IOCTL,
+                            .handle = handle,
+                            .a = (uint32_t)request,
+                            .b = (uint64_t)(uintptr_t)argument};
+  if ((uint32_t)request == KVM_RUN) return (int)answer(run(&message));
+  int error = prepare(handle, (uint32_t)request, message.b);
+  if (error) return (int)answer(error);
+  return (int)answer(server_call(&message, -1, NULL, NULL, NULL, 0));
+}
+
+/* mmap and its kin */
+
+static void *map_kvm(uint32_t handle, void *address, size_t length, int prot, int flags,
+                     off_t offset) {
+  struct message request = {
+      .type = MSG_MMAP, .handle = handle, .a = length, .b = (uint64_t)offset};
+  struct message reply;
+  int fd = -1;
+  int64_t result = server_call(&request, -1, &reply, &fd, NULL, 0);
+  if (result < 0 || fd < 0) {
+    if (fd >= 0) real_close(fd);
+    answer(result < 0 ? result : -ENODEV);
+    return MAP_FAILED;
+  }
+  void *mapped = real_mmap(address, length, prot, flags, fd, (off_t)reply.b);
+  real_close(fd);
+  return mapped;
+}
+
+PUBLIC void *mmap(void *address, size_t length, int prot, int flags, int fd, off_t offset) {
+  uint32_t handle = flags & MAP_ANONYMOUS ? 0 : handle_of(fd);
+  if (handle) return map_kvm(handle, address, length, prot, flags, offset);
+  bool in_memory = (flags & MAP_TYPE) != MAP_PRIVATE;
+  int own = -1;
+  if (in_memory && (flags & MAP_ANONYMOUS) && !(flags & MAP_HUGETLB)) {
+    /* Shared memory without a name could not be handed to the server. */
+    own = memfd_create("kvm-xen-shared", MFD_CLOEXEC);
+    if (own >= 0 && !ftruncate(own, (off_t)((length + 4095) & ~4095ul))) {
+      fd = own;
+      flags &= ~MAP_ANONYMOUS;
+      offset = 0;
+    }
+  }
+  void *mapped = real_mmap(address, length, prot, flags, fd, offset);
+  int saved = errno;
+  if (mapped != MAP_FAILED) {
+    if (memory_is_shared((uintptr_t)mapped, length))
+      memory_replaced((uintptr_t)mapped, (length + 4095) & ~4095ul, true);
+    if (in_memory && !(flags & MAP_ANONYMOUS))
+      memory_note_file((uintptr_t)mapped, length, fd, offset);
+  }
+  if (own >= 0) real_close(own);
+  errno = saved;
+  return mapped;
+}
+
+PUBLIC void *mmap64(void *, size_t, int, int, int, off_t) __attribute__((alias("mmap")));
+
+PUBLIC int munmap(void *address, size_t length) {
+  int result = real_munmap(address, length);
+  int saved = errno;
+  if (!result && memory_is_shared((uintptr_t)address, length))
+    memory_replaced((uintptr_t)address, (length + 4095) & ~4095ul, false);
+  errno = saved;
+  return result;
+}
+
+PUBLIC void *mremap(void *address, size_t length, size_t new_length, int flags, ...) {
+  va_list list;
+  va_start(list, flags);
+  void *target = flags & MREMAP_FIXED ? va_arg(list, void *) : NULL;
+  va_end(list);
+  void *moved =
+      (void *)syscall(SYS_mremap, address, length, new_length, flags, target);
+  int saved = errno;
+  if (moved != MAP_FAILED) {
+    if (moved != address && length && memory_is_shared((uintptr_t)address, length))
+      memory_replaced((uintptr_t)address, length, (flags & MREMAP_DONTUNMAP) != 0);
+    if (moved == address && new_length < length)
+      memory_replaced((uintptr_t)address + new_length, length - new_length, false);
+    if (moved != address && memory_is_shared((uintptr_t)moved, new_length))
+      memory_replaced((uintptr_t)moved, new_length, true);
+  }
+  errno = saved;
+  return moved;
+}
+
+PUBLIC int madvise(void *address, size_t length, int advice) {
+  int result = (int)syscall(SYS_madvise, address, length, advice);
+  int saved = errno;
+  if (!result && (advice == MADV_DONTNEED || advice == MADV_FREE) &&
+      memory_is_shared((uintptr_t)address, length))
+    memory_zeroed((uintptr_t)address, (length + 4095) & ~4095ul);
+  errno = saved;
+  return result;
+}
+
+/* Descriptors */
+
+PUBLIC int close(int fd) {
+  descriptor_set(fd, 0);
+  return real_close(fd);
+}
+
+PUBLIC int close_range(unsigned first, unsigned last, int flags) {
+  int result = (int)syscall(SYS_close_range, first, last, flags);
+  if (!result && !(flags & CLOSE_RANGE_CLOEXEC)) descriptors_closed(first, last);
+  return result;
+}
+
+PUBLIC void closefrom(int first) {
+  close_range(first < 0 ? 0 : (unsigned)first, ~0u, 0);
+}
+
+static int copied(int from, int to) {
+  if (to >= 0) descriptor_set(to, handle_of(from));
+  return to;
+}
+
+PUBLIC int dup(int fd) { return copied(fd, (int)syscall(SYS_dup, fd)); }
+PUBLIC int dup2(int fd, int to) { return copied(fd, (int)syscall(SYS_dup2, fd, to)); }
+PUBLIC int dup3(int fd, int to, int flags) {
+  return copied(fd, (int)syscall(SYS_dup3, fd, to, flags));
+}
+
+PUBLIC int fcntl(int fd, int command, ...) {
+  va_list list;
+  va_start(list, command);
+  void *argument = va_arg(list, void *);
+  va_end(list);
+  int result = (int)syscall(SYS_fcntl, fd, command, argument);
+  if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) copied(fd, result);
+  return result;
+}
+
+PUBLIC int fcntl64(int, int, ...) __attribute__((alias("fcntl")));
+
+/* Reading KVM's statistics */
+
+static ssize_t read_kvm(uint32_t handle, void *buffer, size_t size, off_t offset) {
+  char bytes[READ_MAX];
+  struct message reply;
+  struct message request = {.type = MSG_READ,
+                            .handle = handle,
+                            .a = size < READ_MAX ? size : READ_MAX,
+                            .b = (uint64_t)offset};
+  int64_t got = server_call(&request, -1, &reply, NULL, bytes, sizeof bytes);
+  if (got > (int64_t)size) got = (int64_t)size;
+  if (got > 0) memcpy(buffer, bytes, (size_t)got);
+  return answer(got);
+}
+
+PUBLIC ssize_t pread(int fd, void *buffer, size_t size, off_t offset) {
+  uint32_t handle = handle_of(fd);
+  if (handle) return read_kvm(handle, buffer, size, offset);
+  return syscall(SYS_pread64, fd, buffer, size, offset);
+}
+
+PUBLIC ssize_t pread64(int, void *, size_t, off_t) __attribute__((alias("pread")));
+
+PUBLIC ssize_t read(int fd, void *buffer, size_t size) {
+  uint32_t handle = handle_of(fd);
+  /* The server keeps the position of this file: offset -1 reads on from there. */
+  if (handle) return read_kvm(handle, buffer, size, -1);
+  /* libc's own: a thread may be cancelled while it waits here. */
+  static ssize_t (*next)(int, void *, size_t);
+  if (!next) *(void **)&next = dlsym(RTLD_NEXT, "read");
+  return next(fd, buffer, size);
+}
+
+static void in_child(void) { memory_after_fork(); }
+
+__attribute__((constructor)) static void start(void) { pthread_atfork(NULL, NULL, in_child); }

@@ -1,0 +1,348 @@
+/* Connections: one for each thread, one more when a signal handler calls in the middle of a call. */
+#define _GNU_SOURCE
+#include "shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+struct connection {
+  int fd;
+  pid_t pid; /* who opened it: a child after fork has to open its own */
+  bool busy;
+  struct mailbox *mailbox;       /* NULL: the socket only */
+  const _Atomic uint32_t *awake; /* the server looks into mailboxes by itself */
+  /* What this thread waited for a processor, when the server wants to know: see program_delay(). */
+  int delay_file; /* its schedstat, -1 when the server did not ask */
+  uint64_t delay_at_call, delay_in_calls;
+};
+
+static __thread struct connection mine = {.fd = -1, .delay_file = -1};
+static pthread_key_t thread_end;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+#define PAGE_OF(pointer) ((void *)((uintptr_t)(pointer) & ~4095ul))
+
+static void hang_up(void) {
+  if (mine.fd >= 0) real_close(mine.fd);
+  if (mine.mailbox) {
+    real_munmap(PAGE_OF(mine.mailbox), 4096);
+    real_munmap(PAGE_OF(mine.awake), 4096);
+  }
+  if (mine.delay_file >= 0) real_close(mine.delay_file);
+  mine.fd = -1;
+  mine.mailbox = NULL;
+  mine.delay_file = -1;
+}
+
+/* Nanoseconds that this thread has waited for a processor: the second number of its schedstat. */
+static uint64_t thread_delay(void) {
+  char text[96];
+  ssize_t length = syscall(SYS_pread64, mine.delay_file, text, sizeof text - 1, 0);
+  if (length <= 0) return mine.delay_at_call;
+  text[length] = 0;
+  char *second = strchr(text, ' ');
+  return second ? strtoull(second, NULL, 10) : mine.delay_at_call;
+}
+
+/*
+ * What the program waited in its own time, plus 1; 0 when the server did not ask. On Linux a call
+ * runs in the thread itself: the waits for the server's answers are none of the program's.
+ */
+static uint64_t program_delay(void) {
+  if (mine.delay_file < 0) return 0;
+  mine.delay_at_call = thread_delay();
+  return mine.delay_at_call - mine.delay_in_calls + 1;
+}
+
+/* After the answer to a call, which may ask for these numbers from now on. */
+static void call_ends(bool wanted) {
+  if (mine.delay_file >= 0) {
+    mine.delay_in_calls += thread_delay() - mine.delay_at_call;
+  } else if (wanted) {
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    int high = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 900);
+    if (high >= 0) real_close(fd);
+    mine.delay_file = high >= 0 ? high : fd;
+    mine.delay_in_calls = 0;
+  }
+}
+
+static void end_of_thread(void *unused) {
+  (void)unused;
+  hang_up();
+}
+
+static void make_key(void) { pthread_key_create(&thread_end, end_of_thread); }
+
+static int send_message(int fd, const struct message *message, int descriptor) {
+  struct iovec part = {.iov_base = (void *)message, .iov_len = sizeof *message};
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+  if (descriptor >= 0) {
+    header.msg_control = control.bytes;
+    header.msg_controllen = sizeof control.bytes;
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
+  }
+  ssize_t sent;
+  do sent = sendmsg(fd, &header, MSG_NOSIGNAL);
+  while (sent < 0 && errno == EINTR);
+  return sent == (ssize_t)sizeof *message ? 0 : -ENODEV;
+}
+
+/* The next message; -ENODEV when the server is gone. */
+static int receive_message(int fd, struct message *message, int *received, void *bytes,
+                           size_t size) {
+  struct iovec parts[2] = {{.iov_base = message, .iov_len = sizeof *message},
+                           {.iov_base = bytes, .iov_len = size}};
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct msghdr header = {.msg_iov = parts,
+                          .msg_iovlen = bytes ? 2 : 1,
+                          .msg_control = control.bytes,
+                          .msg_controllen = sizeof control.bytes};
+  ssize_t got;
+  do got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
+  while (got < 0 && errno == EINTR);
+  if (got < (ssize_t)sizeof *message) return -ENODEV;
+  int descriptor = -1;
+  struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+  if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS)
+    memcpy(&descriptor, CMSG_DATA(rights), sizeof descriptor);
+  if (received)
+    *received = descriptor;
+  else if (descriptor >= 0)
+    real_close(descriptor);
+  return 0;
+}
+
+static void *map_page(int fd, uint64_t offset) {
+  void *page = real_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                         (off_t)(offset & ~4095ull));
+  return page == MAP_FAILED ? NULL : (char *)page + (offset & 4095);
+}
+
+/* Opens one; *own gets its mailbox, when there are mailboxes and it wants one. */
+static int open_connection(struct connection *own) {
+  const char *name = getenv("KVM_XEN_EXEC_SOCKET");
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  size_t length = name ? strlen(name) : 0;
+  if (length == 0 || length + 1 > sizeof address.sun_path) return -ENOENT;
+  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  /* High numbers: programs expect their own descriptors to be the lowest free ones. */
+  int high = fcntl(fd, F_DUPFD_CLOEXEC, 900);
+  if (high >= 0) {
+    real_close(fd);
+    fd = high;
+  }
+  memcpy(address.sun_path + 1, name, length); /* an abstract name: nothing to remove later */
+  socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
+  struct message hello = {.type = MSG_HELLO,
+                          .a = PROTOCOL_VERSION,
+                          .b = (uint64_t)getpid(),
+                          .c = (uint64_t)syscall(SYS_gettid),
+                          .d = own != NULL};
+  const char *server = getenv("KVM_XEN_EXEC_SERVER");
+  /* Where Yama restricts it: the server reads and writes what arguments point to. */
+  if (server) prctl(PR_SET_PTRACER, strtoul(server, NULL, 10), 0, 0, 0);
+  struct message answer;
+  int error = 0;
+  if (connect(fd, (struct sockaddr *)&address, size)) error = -ENOENT;
+  if (!error) error = send_message(fd, &hello, -1);
+  int pages = -1;
+  if (!error) error = receive_message(fd, &answer, &pages, NULL, 0);
+  if (!error && (int64_t)answer.a < 0) error = (int)(int64_t)answer.a;
+  if (error) {
+    real_close(fd);
+    return error;
+  }
+  if (pages >= 0 && own) {
+    own->awake = map_page(pages, answer.c);
+    own->mailbox = own->awake ? map_page(pages, answer.b) : NULL;
+  }
+  if (pages >= 0) real_close(pages);
+  return fd;
+}
+
+/* The connection to use; *temporary when it is only for this call. */
+static int acquire(bool *temporary) {
+  pthread_once(&once, make_key);
+  *temporary = mine.busy;
+  if (mine.busy) return open_connection(NULL);
+  if (mine.fd >= 0 && mine.pid != getpid()) hang_up(); /* the parent's */
+  if (mine.fd < 0) {
+    int fd = open_connection(&mine);
+    if (fd < 0) return fd;
+    mine.fd = fd;
+    mine.pid = getpid();
+    pthread_setspecific(thread_end, &mine);
+  }
+  mine.busy = true;
+  return mine.fd;
+}
+
+static void release(int fd, bool temporary, int error) {
+  if (temporary) {
+    real_close(fd);
+    return;
+  }
+  if (error == -ENODEV) hang_up();
+  mine.busy = false;
+}
+
+/* Does what the server asks for in the middle of a call. */
+static int serve(int fd, const struct message *need) {
+  struct message reply = {.type = MSG_REPLY};
+  int descriptor = -1;
+  bool close_it = false;
+  if (need->type == MSG_NEED_FILE) {
+    reply.a = (uint64_t)(int64_t)descriptor_new(need->handle, true, &descriptor);
+    close_it = true;
+  } else if (need->type == MSG_NEED_FD) {
+    descriptor = (int)need->a;
+    if (descriptor < 0 || fcntl(descriptor, F_GETFD) < 0) {
+      descriptor = -1;
+      reply.a = (uint64_t)-EBADF;
+    }
+  } else {
+    reply.a = (uint64_t)-EINVAL;
+  }
+  int error = send_message(fd, &reply, descriptor);
+  if (close_it && descriptor >= 0) real_close(descriptor);
+  return error;
+}
+
+/* Turns of looking at the answer before going to sleep: about 50 us. */
+#define SPINS 2000
+
+/* Puts a request into the mailbox. MAILBOX_ANSWER, or what to do instead of taking the result. */
+static int mailbox_call(int fd, const struct message *request, int64_t *result) {
+  struct mailbox *box = mine.mailbox;
+  box->request = *request;
+  box->request.c = program_delay();
+  box->waiting = 0;
+  box->state = MAILBOX_REQUEST;
+  if (!*mine.awake) {
+    struct message bell = {.type = MSG_BELL};
+    if (send_message(fd, &bell, -1)) return -ENODEV;
+  }
+  for (int i = 0; i < SPINS && box->state == MAILBOX_REQUEST; i++) __builtin_ia32_pause();
+  while (box->state == MAILBOX_REQUEST) {
+    struct timespec second = {.tv_sec = 1};
+    char byte;
+    box->waiting = 1;
+    syscall(SYS_futex, &box->state, FUTEX_WAIT, MAILBOX_REQUEST, &second, NULL, 0);
+    /* A server that is gone does not answer. */
+    if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) return -ENODEV;
+  }
+  int state = (int)box->state;
+  *result = box->result;
+  box->state = MAILBOX_IDLE;
+  return state;
+}
+
+int64_t server_call(const struct message *request, int descriptor, struct message *answer,
+                    int *received, void *bytes, size_t size) {
+  sigset_t all, before;
+  bool temporary;
+  /* A handler that called in the middle of this would find half a conversation. */
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int saved = errno;
+  int fd = acquire(&temporary);
+  int error = fd < 0 ? fd : 0;
+  struct message own;
+  if (!answer) answer = &own;
+  bool boxed = !error && !temporary && mine.mailbox && request->type == MSG_IOCTL;
+  if (boxed) {
+    int64_t result = 0;
+    int state = mailbox_call(fd, request, &result);
+    if (state == MAILBOX_ANSWER) {
+      call_ends(false);
+      release(fd, temporary, 0);
+      errno = saved;
+      pthread_sigmask(SIG_SETMASK, &before, NULL);
+      return result;
+    }
+    if (state < 0) error = state;
+  } else if (!error) {
+    struct message sent = *request;
+    uint64_t delay = temporary ? 0 : program_delay();
+    if (request->type == MSG_IOCTL) sent.c = delay;
+    error = send_message(fd, &sent, descriptor);
+  }
+  while (!error) {
+    error = receive_message(fd, answer, received, bytes, size);
+    if (error || answer->type == MSG_ANSWER) break;
+    error = serve(fd, answer);
+  }
+  if (!error && !temporary) call_ends(answer->d == 1);
+  if (fd >= 0) release(fd, temporary, error);
+  errno = saved;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return error ? error : (int64_t)answer->a;
+}
+
+int64_t server_call_interruptible(const struct message *request, const sigset_t *outside,
+                                  const sigset_t *kvm_mask) {
+  bool temporary;
+  int signals = -1;
+  int fd = acquire(&temporary);
+  int error = fd < 0 ? fd : 0;
+  if (!error && kvm_mask) {
+    /* KVM_SET_SIGNAL_MASK: what that mask lets through ends the wait, but no handler runs in it. */
+    sigset_t wanted;
+    sigfillset(&wanted);
+    for (int s = 1; s < NSIG; s++)
+      if (sigismember(kvm_mask, s) == 1) sigdelset(&wanted, s);
+    signals = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
+  }
+  struct message sent = *request;
+  if (!error && !temporary) sent.c = program_delay();
+  if (!error) error = send_message(fd, &sent, -1);
+  struct message answer = {0};
+  sigset_t all;
+  sigfillset(&all);
+  bool interrupted = false;
+  while (!error) {
+    struct pollfd events[2] = {{.fd = fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    bool quiet = interrupted || kvm_mask;
+    int ready = ppoll(events, interrupted || signals < 0 ? 1 : 2, NULL, quiet ? &all : outside);
+    if ((ready < 0 && errno == EINTR) || (ready > 0 && !events[0].revents)) {
+      struct message interrupt = {.type = MSG_INTERRUPT};
+      interrupted = true;
+      error = send_message(fd, &interrupt, -1);
+      continue;
+    }
+    if (ready <= 0) continue;
+    error = receive_message(fd, &answer, NULL, NULL, 0);
+    if (error || answer.type == MSG_ANSWER) break;
+    error = serve(fd, &answer);
+  }
+  if (!error && !temporary) call_ends(answer.d == 1);
+  if (signals >= 0) real_close(signals);
+  if (fd >= 0) release(fd, temporary, error);
+  return error ? error : (int64_t)answer.a;
+}

@@ -1,0 +1,63 @@
+/*
+ * What the preload library and the server say to each other. One connection (AF_UNIX,
+ * SOCK_SEQPACKET) for each thread of the client; one message at a time, each answered, except
+ * INTERRUPT. Descriptors travel as SCM_RIGHTS, at most one with a message. ../protocol.ts has the
+ * same numbers.
+ */
+#ifndef KVM_XEN_EXEC_PROTOCOL_H
+#define KVM_XEN_EXEC_PROTOCOL_H
+
+#include <stdint.h>
+
+#define PROTOCOL_VERSION 1
+
+/* All fields in the client's byte order; what a field means depends on the type. */
+struct message {
+  uint32_t type;
+  uint32_t handle;   /* which open file of the server */
+  uint64_t a, b, c, d;
+};
+
+enum {
+  /* client to server */
+  MSG_HELLO = 1,     /* a version, b pid, c tid, d 1: a mailbox is wanted */
+  MSG_OPEN,          /* open(/dev/kvm); descriptor: the other end of what the client got */
+  MSG_IOCTL,         /* a request, b argument, c what the thread waited for a processor (ns, plus 1) */
+  MSG_MMAP,          /* a length, b offset */
+  MSG_SHARE,         /* a address, b length, c offset in the descriptor, d bit 0: may not be written */
+  MSG_UNSHARE,       /* a address, b length: this is no longer the memory that was shared */
+  MSG_READ,          /* a length (at most READ_MAX), b offset: of a file that can be read */
+  MSG_INTERRUPT,     /* a signal came during the ioctl that this connection waits for */
+  MSG_REPLY,         /* to a NEED_*: a value or -errno, a descriptor when asked for */
+  MSG_BELL,          /* a request lies in the mailbox, and the server may be asleep */
+
+  /* server to client */
+  MSG_ANSWER = 100,  /* a result or -errno, b detail (offset for MMAP); d 1: tell c of IOCTL from now
+                        on; bytes follow for READ */
+  MSG_NEED_FILE,     /* make a descriptor for handle; reply: its number, descriptor: the other end */
+  MSG_NEED_FD,       /* a number: send that descriptor */
+};
+
+/*
+ * With mailboxes on, the ANSWER to HELLO brings a descriptor, and the offsets in it of this
+ * connection's mailbox (b) and of the word that says whether the server is awake (c). An IOCTL that
+ * brings no descriptor may be put into the mailbox instead of the socket.
+ */
+struct mailbox {
+  _Atomic uint32_t state;   /* MAILBOX_* */
+  _Atomic uint32_t waiting; /* the client sleeps on `state` */
+  struct message request;
+  int64_t result;
+};
+
+enum {
+  MAILBOX_IDLE,
+  MAILBOX_REQUEST,
+  MAILBOX_ANSWER,
+  MAILBOX_SOCKET, /* go on at the socket: the server has a question, or answers there */
+};
+
+/* Bytes that follow the ANSWER to a READ at most. */
+#define READ_MAX 16384
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * The preload library of `kvm-xen exec`: stands between a program and libc, and sends what the
+ * program does with /dev/kvm to the server. Everything else goes on to libc unchanged.
+ */
+#ifndef KVM_XEN_EXEC_SHIM_H
+#define KVM_XEN_EXEC_SHIM_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "protocol.h"
+
+/* connection.c: one connection for each thread. Results are values, or -errno. */
+
+/* Sends a request, serves what the server asks for meanwhile, and returns its answer. */
+int64_t server_call(const struct message *request, int descriptor, struct message *answer,
+                    int *received, void *bytes, size_t size);
+/* The same for a request that a signal may end: `mask` is what the program wants to wait with. */
+int64_t server_call_interruptible(const struct message *request, const sigset_t *outside,
+                                  const sigset_t *kvm_mask);
+
+/* descriptors.c: which descriptors of the program are KVM's. */
+
+/* The handle of a descriptor, 0 when it is not KVM's. */
+uint32_t handle_of(int fd);
+/* A new descriptor for a handle; *other gets the end that belongs to the server. */
+int descriptor_new(uint32_t handle, bool close_on_exec, int *other);
+void descriptor_set(int fd, uint32_t handle);
+/* The descriptors from `first` to `last` were closed. */
+void descriptors_closed(unsigned first, unsigned last);
+/* KVM_SET_SIGNAL_MASK of a vCPU: NULL when it has none. */
+const sigset_t *signal_mask_of(uint32_t handle, sigset_t *copy);
+void signal_mask_set(uint32_t handle, const sigset_t *mask);
+
+/* memory.c: memory of the program that is a guest's memory too. */
+
+/* Makes [address, address + length) memory that the server sees too. 0, or -errno. */
+int memory_share(uintptr_t address, size_t length);
+/* Whether shared memory lies in [address, address + length). */
+bool memory_is_shared(uintptr_t address, size_t length);
+/* The program put something else there (mapped, or nothing): it is shared anew if `mapped`. */
+void memory_replaced(uintptr_t address, size_t length, bool mapped);
+/* MADV_DONTNEED and the like on memory that was private: it reads as zero from now on. */
+void memory_zeroed(uintptr_t address, size_t length);
+/* mmap(MAP_SHARED) of a file in memory: its descriptor may be closed before it becomes guest memory. */
+void memory_note_file(uintptr_t address, size_t length, int fd, off_t offset);
+/* In a child after fork: what was private is private again. */
+void memory_after_fork(void);
+/* Copies from the program's own memory without crashing: false when not readable. */
+bool copy_in(void *to, uint64_t from, size_t size);
+
+/* real.c: libc's own functions, past this library. */
+int real_close(int fd);
+int real_ioctl(int fd, unsigned long request, void *argument);
+void *real_mmap(void *address, size_t length, int prot, int flags, int fd, off_t offset);
+int real_munmap(void *address, size_t length);
+
+#endif

@@ -1,0 +1,56 @@
+import { readFileSync, writeSync } from "node:fs";
+import { parentPort, workerData } from "node:worker_threads";
+import { assert } from "../base/index.js";
+import { Engine } from "../engine/bridge/index.js";
+import { NodeClock, NodeTimers } from "../hosts/node/index.js";
+import { Kvm } from "../kvm/index.js";
+import { Reactor } from "./reactor.js";
+import { Server } from "./server.js";
+import { Tracer } from "./trace.js";
+
+/** What the thread of the server is started with. */
+export interface WorkerRequest {
+  /** Path of the engine. */
+  readonly engine: string;
+  /** Name of the socket. */
+  readonly name: string;
+  /** An eventfd that tells the server to end. */
+  readonly stop: number;
+  /** Where the trace goes: a descriptor. */
+  readonly trace: number | undefined;
+  readonly stats: boolean;
+  readonly mailboxes: boolean;
+}
+
+/** What it says. */
+export type WorkerReport =
+  | { readonly kind: "listening" }
+  | { readonly kind: "failed"; readonly message: string }
+  | { readonly kind: "ended"; readonly summary: string | undefined };
+
+async function serve(request: WorkerRequest, report: (report: WorkerReport) => void) {
+  const reactor = new Reactor();
+  const engine = await Engine.compile(readFileSync(request.engine));
+  const clock = new NodeClock();
+  const kvm = await Kvm.open({ engine, clock, timers: new NodeTimers(clock), loop: reactor });
+  const { trace } = request;
+  const print = trace === undefined ? undefined : (line: string) => writeSync(trace, `${line}\n`);
+  const tracer = print !== undefined || request.stats ? new Tracer(print) : undefined;
+  const { name, mailboxes } = request;
+  const server = new Server({ kvm, reactor, name, mailboxes, ...(tracer && { tracer }) });
+  reactor.watch(request.stop, () => reactor.stop());
+  if (!server.listen()) {
+    report({ kind: "failed", message: "no socket to listen on" });
+    return;
+  }
+  report({ kind: "listening" });
+  await reactor.run();
+  server.close();
+  report({ kind: "ended", summary: request.stats ? tracer?.summary() : undefined });
+}
+
+assert(parentPort !== null, "worker.ts runs as a thread only");
+const port = parentPort;
+serve(workerData as WorkerRequest, (report) => port.postMessage(report)).catch((error: unknown) => {
+  port.postMessage({ kind: "failed", message: String(error) } satisfies WorkerReport);
+});

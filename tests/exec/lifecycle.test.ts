@@ -1,0 +1,72 @@
+import { readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { describe, expect, it } from "vitest";
+import { compile, exec, processes, sockets, start, until } from "./support.js";
+
+const program = compile("lifecycle");
+
+const leftovers = () => readdirSync(tmpdir()).filter((name) => name.includes("kvm-xen-exec"));
+
+describe("a program under exec", () => {
+  it("gives its exit status", async () => {
+    expect(await exec("--", program, "exit", "42")).toMatchObject({ status: 42 });
+  });
+
+  it("gives 128 and the number of the signal that ended it", async () => {
+    expect(await exec("--", program, "kill-self")).toMatchObject({ status: 137 });
+  });
+
+  it("leaves nothing when it is killed in the middle of a run", async () => {
+    const running = start("--", program, "spin", "mark-killed");
+    await running.said("spinning");
+    const [pid] = processes(`${program}\0spin\0mark-killed`).filter(
+      (one) => one !== running.child.pid,
+    );
+    process.kill(pid as number, "SIGKILL");
+    expect(await running.ended).toMatchObject({ status: 137 });
+    expect(processes("mark-killed")).toEqual([]);
+    const name = `-${running.child.pid}-`;
+    expect(sockets().filter((socket) => socket.includes(name))).toEqual([]);
+    expect(leftovers()).toEqual([]);
+  });
+
+  it("ends with an error when exec itself is killed", async () => {
+    const running = start("--", program, "spin", "mark-orphan");
+    await running.said("spinning");
+    running.child.kill("SIGKILL");
+    expect(await until(() => processes("mark-orphan").length === 0)).toBe(true);
+  });
+
+  it("passes SIGTERM on", async () => {
+    const running = start("--", program, "spin", "mark-term");
+    await running.said("spinning");
+    running.child.kill("SIGTERM");
+    expect(await running.ended).toMatchObject({ status: 143 });
+  });
+
+  it("is refused in one line when it does not exist", async () => {
+    const ended = await exec("--", "/no/such/program");
+    expect(ended).toMatchObject({ status: 2, stdout: "" });
+    expect(ended.stderr).toBe("kvm-xen: /no/such/program: no such program\n");
+  });
+
+  it("is not disturbed by another one that sends garbage or dies", async () => {
+    const good = start("--", program, "count", "40");
+    await good.said("count");
+    const bad = await exec("--", program, "garbage", "300");
+    expect(bad.status).toBe(0);
+    expect(await exec("--", program, "kill-self")).toMatchObject({ status: 137 });
+    expect(await good.ended).toMatchObject({ status: 0, stderr: "" });
+  });
+
+  it("goes on after it sent garbage", async () => {
+    const ended = await exec("--", program, "garbage", "300");
+    expect(ended.stdout).toContain("still served: 12");
+  });
+
+  it("cannot be reached by another user", async () => {
+    const ended = await exec("--", program, "other-user");
+    expect(ended.stdout).toMatch(/other user: (refused|not root here)/);
+    expect(ended.status).toBe(0);
+  });
+});
