@@ -75,13 +75,7 @@ export const IOCTLS = [
         "E2BIG, ENOMEM",
         "done",
       ],
-      [
-        "KVM_GET_SUPPORTED_HV_CPUID",
-        "system, vcpu",
-        "CPUID of Hyper-V",
-        "E2BIG, ENOMEM",
-        "done",
-      ],
+      ["KVM_GET_SUPPORTED_HV_CPUID", "system, vcpu", "CPUID of Hyper-V", "E2BIG, ENOMEM", "done"],
       ["KVM_X86_GET_MCE_CAP_SUPPORTED", "system", "Machine check banks", "none", "done"],
       [
         "KVM_GET_DEVICE_ATTR",

@@ -70,7 +70,8 @@ export class StatsFile implements KvmFile {
 }
 
 /** A name as it fits, with a zero behind it. */
-const text = (name: string): Uint8Array => new TextEncoder().encode(name).subarray(0, NAME_SIZE - 1);
+const text = (name: string): Uint8Array =>
+  new TextEncoder().encode(name).subarray(0, NAME_SIZE - 1);
 
 /** KVM_GET_STATS_FD: a descriptor for statistics, or -errno. */
 export function createStatsFile(

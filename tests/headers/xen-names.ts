@@ -130,6 +130,10 @@ export const xenRules: Readonly<Record<string, Rules>> = {
     Hvmop: { prefix: "HVMOP_" },
     HvmParam: { prefix: "HVM_PARAM_" },
     HvmCallbackType: { prefix: "HVM_PARAM_CALLBACK_TYPE_" },
+    xen_hvm_get_mem_type: {
+      struct: "struct xen_hvm_get_mem_type",
+      fields: { pad0: "pad[0]", pad1: "pad[1]" },
+    },
   },
   "hvm-vcpu": {
     vcpu_hvm_context: { ours: "a part of a structure; what follows it and its whole are compared" },
