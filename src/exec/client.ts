@@ -75,6 +75,10 @@ export class Client implements ClientProcess {
     return this.backing.attach(linear, address, size);
   }
 
+  release(linear: LinearMemory, at: Hva): void {
+    this.backing.release(linear, at);
+  }
+
   detach(linear: LinearMemory): void {
     this.backing.detach(linear);
   }
@@ -117,7 +121,7 @@ export class Client implements ClientProcess {
   }
 
   sharedPages(bytes: number): Uint8Array {
-    return this.#pages.allocate(bytes);
+    return this.#pages.allocateOwn(bytes);
   }
 
   /** The process is gone. */

@@ -200,13 +200,14 @@ export class Connection implements Conversation {
       case Msg.SHARE: {
         const at = Number(message.a);
         const offset = Number(message.c);
-        const replaced = client.backing.share(at, Number(message.b), descriptor, offset);
+        const length = Number(message.b);
+        const readOnly = message.d === 1n;
+        const replaced = client.backing.share(at, length, descriptor, offset, readOnly);
         this.#invalidate(client, replaced ?? []);
         return replaced === undefined ? refused(Errno.EFAULT) : ok({});
       }
       case Msg.UNSHARE:
-        this.#invalidate(client, client.backing.unshare(Number(message.a), Number(message.b)));
-        return ok({});
+        return this.#unshare(client, Number(message.a), Number(message.b));
       case Msg.READ:
         return this.#read(message);
       default:
@@ -216,7 +217,8 @@ export class Connection implements Conversation {
 
   #ioctl(client: Client, message: Message): Answer | "later" {
     const open = this.#parts.files.get(message.handle);
-    if (open === undefined) return refused(Errno.EBADF);
+    // A descriptor of a process that is gone, in one of its children.
+    if (open === undefined) return refused(Errno.EIO);
     const file = this.#parts.fileFor(open, client);
     if (file === undefined) return refused(Errno.EIO);
     const request = Number(BigInt.asUintN(32, message.a));
@@ -259,6 +261,13 @@ export class Connection implements Conversation {
     if (typeof bytes === "number") return refused(-bytes);
     if (asked < 0n) open.position += bytes.length;
     return { ...ok({ a: BigInt(bytes.length) }), attached: { bytes } };
+  }
+
+  /** Answers whether a VM has that memory still. */
+  #unshare(client: Client, address: number, length: number): Answer {
+    const replaced = client.backing.unshare(address, length);
+    this.#invalidate(client, replaced);
+    return ok({ a: replaced.length > 0 ? 1n : 0n });
   }
 
   /** Tells the VMs which of their pages have another backing now. */

@@ -1,7 +1,7 @@
 import { fstatSync } from "node:fs";
 import { type Hva, hva } from "../base/index.js";
 import type { LinearMemory } from "../memory/index.js";
-import { addressOf, C, close, mmap } from "./libc.js";
+import { addressOf, C, close, mmap, munmap } from "./libc.js";
 
 /** Client memory that is a file in memory: [address, address + length) is `fd` from `offset` on. */
 interface SharedRange {
@@ -9,6 +9,8 @@ interface SharedRange {
   readonly length: number;
   readonly fd: number;
   readonly offset: number;
+  /** What a guest writes there stays its own: the client may not write there either. */
+  readonly readOnly: boolean;
 }
 
 /** Client memory that a VM uses: it lies in that VM's linear memory from `hva` on. */
@@ -17,6 +19,16 @@ interface Attached {
   readonly address: number;
   readonly length: number;
   readonly hva: Hva;
+  /** Slots that use it; it is given back with the last one. */
+  slots: number;
+  /** Something other than a slot knows its address. */
+  pinned: boolean;
+}
+
+/** Linear memory that nothing is attached to. */
+interface Hole {
+  readonly start: Hva;
+  readonly length: number;
 }
 
 /** Where linear memory changed under a VM. */
@@ -27,6 +39,8 @@ export interface Replaced {
 }
 
 const PAGE = 4096;
+/** Where the user half of an address space ends. */
+const USER_END = 0x7fff_ffff_f000;
 
 /**
  * Guest memory of one client: its files in memory, laid over the WebAssembly memory of its VMs. The
@@ -36,20 +50,28 @@ const PAGE = 4096;
 export class GuestBacking {
   #shared: SharedRange[] = [];
   #attached: Attached[] = [];
+  readonly #holes = new WeakMap<LinearMemory, Hole[]>();
 
   /**
    * The client made this memory shared; the descriptor belongs to this object from now on. What VMs
    * have of it changes at once. Undefined when the file is too short or the numbers make no sense.
    */
-  share(address: number, length: number, fd: number, offset: number): Replaced[] | undefined {
+  share(
+    address: number,
+    length: number,
+    fd: number,
+    offset: number,
+    readOnly = false,
+  ): Replaced[] | undefined {
     const whole = length > 0 && length % PAGE === 0 && address % PAGE === 0 && offset % PAGE === 0;
-    const long = whole && fstatSync(fd).size >= offset + length;
-    if (!long) {
+    const safe = whole && address + length <= USER_END && Number.isSafeInteger(offset + length);
+    const long = safe && fstatSync(fd).size >= offset + length;
+    if (!long || !canMap(fd, offset, readOnly)) {
       close(fd);
       return undefined;
     }
     this.#forget(address, length);
-    const range = { address, length, fd, offset };
+    const range = { address, length, fd, offset, readOnly };
     this.#shared.push(range);
     return this.#overlapping(address, length).map((part) => {
       this.#lay(part.linear, part.start, part.address, range, part.length);
@@ -70,17 +92,31 @@ export class GuestBacking {
   attach(linear: LinearMemory, address: bigint, size: number): Hva | undefined {
     const at = Number(address);
     const known = this.#find(linear, at, size);
-    if (known !== undefined) return known;
-    const start = linear.allocate(size);
+    if (known !== undefined) {
+      known.slots++;
+      return hva(known.hva + at - known.address);
+    }
+    const start = this.#takeHole(linear, size) ?? linear.allocate(size);
     if (start === undefined) return undefined;
     linear.hasOutsideWriters = true;
-    this.#attached.push({ linear, address: at, length: size, hva: start });
+    this.#attached.push({ linear, address: at, length: size, hva: start, slots: 1, pinned: false });
     for (const range of this.#shared) {
       const from = Math.max(at, range.address);
       const to = Math.min(at + size, range.address + range.length);
       if (from < to) this.#lay(linear, hva(start + from - at), from, range, to - from);
     }
     return start;
+  }
+
+  /** A slot does not use any more what {@link attach} gave. */
+  release(linear: LinearMemory, at: Hva): void {
+    const part = this.#at(linear, at);
+    if (part === undefined || --part.slots > 0 || part.pinned) return;
+    this.#attached.splice(this.#attached.indexOf(part), 1);
+    clear(linear, part.hva, part.length);
+    const holes = this.#holes.get(linear) ?? [];
+    holes.push({ start: part.hva, length: part.length });
+    this.#holes.set(linear, joined(holes));
   }
 
   /** The VM is gone: its memory is its own again, until it is collected. */
@@ -93,14 +129,15 @@ export class GuestBacking {
 
   /** A client address in a VM's linear memory. */
   toHva(linear: LinearMemory, address: bigint): Hva | undefined {
-    return this.#find(linear, Number(address), 1);
+    const part = this.#find(linear, Number(address), 1);
+    if (part === undefined) return undefined;
+    part.pinned = true;
+    return hva(part.hva + Number(address) - part.address);
   }
 
   /** The client address of an offset in linear memory, 0 when there is none. */
   toAddress(linear: LinearMemory, offset: Hva): bigint {
-    const part = this.#attached.findLast(
-      (one) => one.linear === linear && offset >= one.hva && offset < one.hva + one.length,
-    );
+    const part = this.#at(linear, offset);
     return part === undefined ? 0n : BigInt(part.address + offset - part.hva);
   }
 
@@ -111,14 +148,30 @@ export class GuestBacking {
     this.#shared = [];
   }
 
-  #find(linear: LinearMemory, address: number, size: number): Hva | undefined {
-    const part = this.#attached.findLast(
+  #find(linear: LinearMemory, address: number, size: number): Attached | undefined {
+    return this.#attached.findLast(
       (one) =>
         one.linear === linear &&
         address >= one.address &&
         address + size <= one.address + one.length,
     );
-    return part === undefined ? undefined : hva(part.hva + address - part.address);
+  }
+
+  #at(linear: LinearMemory, offset: Hva): Attached | undefined {
+    return this.#attached.findLast(
+      (one) => one.linear === linear && offset >= one.hva && offset < one.hva + one.length,
+    );
+  }
+
+  /** Linear memory that a slot gave back. */
+  #takeHole(linear: LinearMemory, size: number): Hva | undefined {
+    const holes = this.#holes.get(linear) ?? [];
+    const index = holes.findIndex((hole) => hole.length >= size);
+    const hole = holes[index];
+    if (hole === undefined) return undefined;
+    const rest = { start: hva(hole.start + size), length: hole.length - size };
+    holes.splice(index, 1, ...(rest.length > 0 ? [rest] : []));
+    return hole.start;
   }
 
   #overlapping(address: number, length: number): (Replaced & { readonly address: number })[] {
@@ -156,11 +209,29 @@ export class GuestBacking {
   /** Lays `length` bytes from client address `from` on over linear memory. */
   #lay(linear: LinearMemory, at: Hva, from: number, range: SharedRange, length: number): void {
     const offset = range.offset + from - range.address;
-    const flags = C.MAP_SHARED | C.MAP_FIXED;
+    const flags = (range.readOnly ? C.MAP_PRIVATE : C.MAP_SHARED) | C.MAP_FIXED;
     const target = addressOf(linear.memory.buffer) + at;
     const mapped = mmap(target, length, C.PROT_READ_WRITE, flags, range.fd, offset);
     if (Number(mapped) === -1) clear(linear, at, length);
   }
+}
+
+/** Whether pages of a file can be mapped: those of hugetlbfs cannot one by one. */
+function canMap(fd: number, offset: number, readOnly: boolean): boolean {
+  const flags = readOnly ? C.MAP_PRIVATE : C.MAP_SHARED;
+  const mapped = Number(mmap(0, PAGE, C.PROT_READ_WRITE, flags, fd, offset));
+  return mapped !== -1 && munmap(mapped, PAGE) === 0;
+}
+
+/** Neighbours become one. */
+function joined(holes: readonly Hole[]): Hole[] {
+  const result: Hole[] = [];
+  for (const hole of [...holes].sort((a, b) => a.start - b.start)) {
+    const last = result.at(-1);
+    if (last === undefined || last.start + last.length !== hole.start) result.push(hole);
+    else result.splice(-1, 1, { start: last.start, length: last.length + hole.length });
+  }
+  return result;
 }
 
 function clear(linear: LinearMemory, at: Hva, length: number): void {

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { HostError } from "../base/index.js";
 import { C, close, eventfd, write } from "./libc.js";
+import { whyNotPreloaded } from "./program.js";
 import type { WorkerReport, WorkerRequest } from "./worker.js";
 
 /** A program to run with this library in place of /dev/kvm. */
@@ -23,6 +24,8 @@ export interface ExecRequest {
 export interface ExecFiles {
   readonly engine: string;
   readonly shim: string;
+  /** What the server needs in C. */
+  readonly guard: string;
 }
 
 /** Signals that end this program: the client gets them too. */
@@ -52,6 +55,7 @@ export async function execProgram(
   const stop = eventfd(0, C.EFD_CLOEXEC);
   const server = startServer({
     engine: files.engine,
+    guard: files.guard,
     name,
     stop,
     trace,
@@ -60,6 +64,11 @@ export async function execProgram(
   });
   try {
     await server.listening;
+    const { env } = process;
+    const why = whyNotPreloaded(request.program, env["PATH"] ?? "");
+    if (why !== undefined) {
+      print(`kvm-xen: ${request.program} ${why}: it does not get this library's /dev/kvm\n`);
+    }
     const status = await runClient(request, {
       ...process.env,
       KVM_XEN_EXEC_SOCKET: name,
@@ -68,6 +77,8 @@ export async function execProgram(
     });
     write(stop, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]), 8);
     const summary = await server.ended;
+    const failure = server.failure();
+    if (failure !== undefined) print(`kvm-xen: ${failure}\n`);
     if (summary !== undefined) print(`${summary}\n`);
     return status;
   } finally {
@@ -99,8 +110,10 @@ function startServer(request: WorkerRequest) {
   const ended = new Promise<string | undefined>((resolve) => {
     ends = resolve;
   });
+  let failure: string | undefined;
   const fail = (message: string) => {
-    fails(new HostError("EXEC_SERVER", `the server of exec failed: ${message}`));
+    failure = `the server of exec failed: ${message}`;
+    fails(new HostError("EXEC_SERVER", failure));
     ends(undefined);
   };
   worker.on("message", (report: WorkerReport) => {
@@ -110,7 +123,8 @@ function startServer(request: WorkerRequest) {
   });
   worker.on("error", (error) => fail(String(error)));
   worker.on("exit", () => ends(undefined));
-  return { listening, ended, terminate: () => worker.terminate() };
+  const terminate = () => worker.terminate();
+  return { listening, ended, failure: () => failure, terminate };
 }
 
 function runClient(request: ExecRequest, env: NodeJS.ProcessEnv): Promise<number> {
@@ -143,5 +157,9 @@ function passSignals(child: ChildProcess): () => void {
 /** Where a build puts the engine and the preload library. */
 export function builtFiles(): ExecFiles {
   const file = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
-  return { engine: file("dist/engine/core.wasm"), shim: file("dist/exec/libkvm-xen-exec.so") };
+  return {
+    engine: file("dist/engine/core.wasm"),
+    shim: file("dist/exec/libkvm-xen-exec.so"),
+    guard: file("dist/exec/libkvm-xen-guard.so"),
+  };
 }

@@ -62,8 +62,27 @@ export const processVmWritev = fn<[number, Address, number, Address, number, num
 export const futex = fn<[number, Address, number, number, number, number, number]>(
   "intptr_t syscall(intptr_t, uintptr_t, intptr_t, intptr_t, uintptr_t, uintptr_t, intptr_t)",
 );
+export const pidfdOpen = fn<[number, number, number]>(
+  "intptr_t syscall(intptr_t, intptr_t, intptr_t)",
+);
 export const setrlimit = fn<[number, BigUint64Array]>("int setrlimit(int, void *)");
 export const getrlimit = fn<[number, BigUint64Array]>("int getrlimit(int, void *)");
+
+/** Kept: its handler must stay loaded. */
+let guard: ReturnType<typeof koffi.load> | undefined;
+
+/**
+ * Lets this process survive that a client truncates a file in memory that is mapped here
+ * (guard/guard.c): the library's path. False when it cannot be loaded.
+ */
+export function installGuard(path: string): boolean {
+  try {
+    guard = koffi.load(path);
+    return guard.func("int kvm_xen_guard()")() === 0;
+  } catch {
+    return false;
+  }
+}
 
 /** Numbers of Linux on x86-64. */
 export const C = {
@@ -92,6 +111,7 @@ export const C = {
   MAP_ANONYMOUS: 0x20,
   RLIMIT_NOFILE: 7,
   SYS_FUTEX: 202,
+  SYS_PIDFD_OPEN: 434,
   FUTEX_WAKE: 1,
 } as const;
 

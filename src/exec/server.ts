@@ -12,6 +12,7 @@ import {
   getrlimit,
   getsockopt,
   listen,
+  pidfdOpen,
   setrlimit,
   socket,
 } from "./libc.js";
@@ -38,6 +39,8 @@ export class Server {
   readonly #pages = new RunPages();
   readonly #clients = new Map<number, Client>();
   readonly #connections = new Set<Connection>();
+  /** What tells the end of each client's process. */
+  readonly #processes = new Map<Client, number>();
   readonly #mailRoom: MailRoom | undefined;
   #listener = -1;
 
@@ -111,8 +114,23 @@ export class Server {
       const { reactor } = this.#options;
       client = new Client(pid, { reactor, pages: this.#pages, files: this.#files });
       this.#clients.set(pid, client);
+      this.#watch(client);
     }
     return client;
+  }
+
+  /** Ends a client with its process, although children may have copies of its descriptors. */
+  #watch(client: Client): void {
+    const pidfd = pidfdOpen(C.SYS_PIDFD_OPEN, client.pid, 0);
+    if (pidfd < 0) return; // Linux before 5.3: its connections tell
+    this.#processes.set(client, pidfd);
+    this.#options.reactor.watch(pidfd, () => {
+      for (const connection of [...this.#connections]) {
+        if (connection.client === client) connection.close();
+      }
+      if (this.#clients.get(client.pid) === client) this.#clients.delete(client.pid);
+      this.#end(client);
+    });
   }
 
   /** The last connection of a process: it is gone, or will say hello again. */
@@ -127,6 +145,12 @@ export class Server {
   }
 
   #end(client: Client): void {
+    const pidfd = this.#processes.get(client);
+    if (pidfd !== undefined) {
+      this.#processes.delete(client);
+      this.#options.reactor.unwatch(pidfd);
+      close(pidfd);
+    }
     this.#files.closeAll(client);
     client.close();
   }

@@ -4,6 +4,7 @@ import { assert } from "../base/index.js";
 import { Engine } from "../engine/bridge/index.js";
 import { NodeClock, NodeTimers } from "../hosts/node/index.js";
 import { Kvm } from "../kvm/index.js";
+import { installGuard } from "./libc.js";
 import { Reactor } from "./reactor.js";
 import { Server } from "./server.js";
 import { Tracer } from "./trace.js";
@@ -12,6 +13,8 @@ import { Tracer } from "./trace.js";
 export interface WorkerRequest {
   /** Path of the engine. */
   readonly engine: string;
+  /** Path of the server's own part in C. */
+  readonly guard: string;
   /** Name of the socket. */
   readonly name: string;
   /** An eventfd that tells the server to end. */
@@ -28,13 +31,27 @@ export type WorkerReport =
   | { readonly kind: "failed"; readonly message: string }
   | { readonly kind: "ended"; readonly summary: string | undefined };
 
+/** Writes lines until that fails: a full disk must not end the program. */
+function printer(fd: number): (line: string) => void {
+  let works = true;
+  return (line) => {
+    if (!works) return;
+    try {
+      writeSync(fd, `${line}\n`);
+    } catch {
+      works = false;
+    }
+  };
+}
+
 async function serve(request: WorkerRequest, report: (report: WorkerReport) => void) {
+  installGuard(request.guard);
   const reactor = new Reactor();
   const engine = await Engine.compile(readFileSync(request.engine));
   const clock = new NodeClock();
   const kvm = await Kvm.open({ engine, clock, timers: new NodeTimers(clock), loop: reactor });
   const { trace } = request;
-  const print = trace === undefined ? undefined : (line: string) => writeSync(trace, `${line}\n`);
+  const print = trace === undefined ? undefined : printer(trace);
   const tracer = print !== undefined || request.stats ? new Tracer(print) : undefined;
   const { name, mailboxes } = request;
   const server = new Server({ kvm, reactor, name, mailboxes, ...(tracer && { tracer }) });
@@ -44,8 +61,12 @@ async function serve(request: WorkerRequest, report: (report: WorkerReport) => v
     return;
   }
   report({ kind: "listening" });
-  await reactor.run();
-  server.close();
+  try {
+    await reactor.run();
+  } finally {
+    // Whatever went wrong: clients that wait for answers hear of it.
+    server.close();
+  }
   report({ kind: "ended", summary: request.stats ? tracer?.summary() : undefined });
 }
 

@@ -3,26 +3,36 @@ import { describe, expect, it } from "vitest";
 import { compile, exec, here } from "./support.js";
 
 /** What Linux 6.12 answered, by part. */
-function recorded(): [string, string][] {
-  const text = readFileSync(here("programs/client.out"), "utf8");
+function recorded(program: string): [string, string][] {
+  const text = readFileSync(here(`programs/${program}.out`), "utf8");
   return text
     .split(/^(?=-- )/m)
     .map((part) => [/^-- (\S+)/.exec(part)?.[1] ?? "", part] as [string, string]);
 }
 
-describe("a client sees through exec what it sees on Linux", () => {
-  const program = compile("client");
-  const parts = recorded();
+describe.each([
+  { name: "client", count: 11 },
+  { name: "odd", count: 8 },
+  { name: "kernel", count: 3 },
+])("$name sees through exec what it sees on Linux", ({ name, count }) => {
+  const program = compile(name);
+  const parts = recorded(name);
 
   it("has recorded answers", () => {
-    expect(parts.length).toBe(11);
+    expect(parts.length).toBe(count);
   });
 
-  for (const [name, answers] of parts) {
-    it(name, async () => {
-      const ended = await exec("--", program, name);
+  for (const [part, answers] of parts) {
+    it(part, async () => {
+      const ended = await exec("--", program, part);
       expect(ended.stdout).toBe(answers);
       expect(ended).toMatchObject({ status: 0, stderr: "" });
     });
   }
+
+  it("all in one program, with mailboxes", async () => {
+    const ended = await exec("--mailbox", "--", program);
+    expect(ended.stdout).toBe(parts.map(([, answers]) => answers).join(""));
+    expect(ended).toMatchObject({ status: 0, stderr: "" });
+  });
 });

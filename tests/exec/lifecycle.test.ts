@@ -69,4 +69,37 @@ describe("a program under exec", () => {
     expect(ended.stdout).toMatch(/other user: (refused|not root here)/);
     expect(ended.status).toBe(0);
   });
+
+  it("refuses ranges and descriptors that make no sense", async () => {
+    const ended = await exec("--", program, "absurd");
+    expect(ended).toMatchObject({ status: 0, stdout: "absurd ranges accepted: 0\n" });
+  });
+
+  it("is served while answers pile up that nobody reads", async () => {
+    const ended = await exec("--", program, "flood");
+    expect(ended).toMatchObject({ status: 0, stdout: "api: 12\n" });
+  });
+
+  it("survives that the file behind a slot becomes shorter", async () => {
+    const ended = await exec("--", program, "truncated");
+    expect(ended).toMatchObject({ status: 0, stdout: "run: 0 \napi: 12\n" });
+  });
+
+  it("may be outlived by a child with copies of its descriptors", async () => {
+    const ended = await exec("--", program, "orphan");
+    // What Linux prints.
+    expect(ended.stdout).toBe(
+      "parent ended by signal 14\nvCPU of the dead: EIO\napi: 12\nown: 0, exit 5\n",
+    );
+  });
+
+  it("may kill children of its own in the middle of anything", async () => {
+    const ended = await exec("--", program, "killed", "60");
+    expect(ended.stdout).toBe("more descriptors in the server: no\napi: 12\n");
+  });
+
+  it("goes on when its trace cannot be written", async () => {
+    const ended = await exec("--trace=/dev/full", "--", program, "exit", "3");
+    expect(ended).toMatchObject({ status: 3, stderr: "" });
+  });
 });

@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * Builds the preload library of `kvm-xen exec` to dist/exec/libkvm-xen-exec.so, where there is a C
- * compiler for Linux; everything else works without it.
+ * Builds the preload library of `kvm-xen exec` to dist/exec/libkvm-xen-exec.so, and what its server
+ * needs in C to dist/exec/libkvm-xen-guard.so, where there is a C compiler for Linux; everything else
+ * works without them.
  *
  *   node tools/build/shim.mjs
  */
@@ -11,8 +12,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const folder = join(root, "src/exec/shim");
-const target = join(root, "dist/exec/libkvm-xen-exec.so");
+const libraries = { shim: "libkvm-xen-exec.so", guard: "libkvm-xen-guard.so" };
 const compiler = process.env["CC"] ?? "gcc";
 const flags = ["-O2", "-Wall", "-Wextra", "-std=gnu11", "-fvisibility=hidden", "-shared", "-fPIC"];
 
@@ -26,9 +26,15 @@ function build() {
     return 0;
   }
   mkdirSync(join(root, "dist/exec"), { recursive: true });
-  const sources = readdirSync(folder).filter((name) => name.endsWith(".c"));
-  const args = [...flags, "-o", target, ...sources.map((name) => join(folder, name)), "-ldl"];
-  return spawnSync(compiler, [...args, "-lpthread"], { stdio: "inherit" }).status ?? 1;
+  for (const [name, library] of Object.entries(libraries)) {
+    const folder = join(root, "src/exec", name);
+    const sources = readdirSync(folder).filter((file) => file.endsWith(".c"));
+    const target = join(root, "dist/exec", library);
+    const args = [...flags, "-o", target, ...sources.map((file) => join(folder, file)), "-ldl"];
+    const status = spawnSync(compiler, [...args, "-lpthread"], { stdio: "inherit" }).status ?? 1;
+    if (status !== 0) return status;
+  }
+  return 0;
 }
 
 process.exit(build());

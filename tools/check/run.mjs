@@ -8,8 +8,8 @@ import { checkLayers } from "./layers.mjs";
 import { closingLine, countsOf } from "./report.mjs";
 
 /**
- * `node tools/check/run.mjs STAGE...` runs stages (`check`, `vectors`, `boot`, `exec`) one after the other and
- * ends with a line that counts the tests. All steps of a stage run even when one fails; a stage
+ * `node tools/check/run.mjs STAGE...` runs the stages `check`, `vectors`, `boot`, `exec` and `selftests`, or
+ * some of them, one after the other and ends with a line that counts the tests. All steps of a stage run even when one fails; a stage
  * after a failed one does not.
  * @typedef {{ name: string, run: () => boolean }} Step
  */
@@ -95,6 +95,13 @@ const stages = {
       run: () => withCompiler(() => vitest("exec", ["--config", "tests/exec/vitest.config.ts"])),
     },
   ],
+  selftests: [
+    {
+      name: "the kernel's selftests",
+      run: () =>
+        withCompiler(() => vitest("selftests", ["--config", "tests/selftests/vitest.config.ts"])),
+    },
+  ],
 };
 
 rmSync(reports, { recursive: true, force: true });
@@ -115,7 +122,7 @@ for (const stage of process.argv.slice(2)) {
   }
 }
 if (failed.length > 0) console.log(`\nFailed: ${failed.join(", ")}`);
-const counts = ["unit", "vectors", "boot"]
+const counts = ["unit", "vectors", "boot", "exec", "selftests"]
   .map((name) => join(reports, `${name}.json`))
   .filter((path) => existsSync(path))
   .map((path) => countsOf(readFileSync(path, "utf8")));

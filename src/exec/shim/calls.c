@@ -210,6 +210,15 @@ PUBLIC void *mremap(void *address, size_t length, size_t new_length, int flags, 
   return moved;
 }
 
+PUBLIC int mprotect(void *address, size_t length, int prot) {
+  int result = (int)syscall(SYS_mprotect, address, length, prot);
+  int saved = errno;
+  if (!result && prot != PROT_NONE && memory_is_shared((uintptr_t)address, length))
+    memory_protected((uintptr_t)address, (length + 4095) & ~4095ul);
+  errno = saved;
+  return result;
+}
+
 PUBLIC int madvise(void *address, size_t length, int advice) {
   int result = (int)syscall(SYS_madvise, address, length, advice);
   int saved = errno;
@@ -222,13 +231,29 @@ PUBLIC int madvise(void *address, size_t length, int advice) {
 
 /* Descriptors */
 
+/* The program closes what it does not know: those of this library are not open to it. */
+static int not_open(int error) {
+  errno = error;
+  return -1;
+}
+
 PUBLIC int close(int fd) {
+  if (descriptor_is_own(fd)) return not_open(EBADF);
   descriptor_set(fd, 0);
   return real_close(fd);
 }
 
 PUBLIC int close_range(unsigned first, unsigned last, int flags) {
-  int result = (int)syscall(SYS_close_range, first, last, flags);
+  int result = 0;
+  unsigned from = first;
+  for (bool more = true; more && !result;) {
+    unsigned own = next_own_descriptor(from);
+    more = own != ~0u && own <= last;
+    if (!more || own > from || last < first)
+      result = (int)syscall(SYS_close_range, from, more ? own - 1 : last, flags);
+    from = own + 1;
+    if (more && from > last) break;
+  }
   if (!result && !(flags & CLOSE_RANGE_CLOEXEC)) descriptors_closed(first, last);
   return result;
 }
@@ -243,8 +268,13 @@ static int copied(int from, int to) {
 }
 
 PUBLIC int dup(int fd) { return copied(fd, (int)syscall(SYS_dup, fd)); }
-PUBLIC int dup2(int fd, int to) { return copied(fd, (int)syscall(SYS_dup2, fd, to)); }
+PUBLIC int dup2(int fd, int to) {
+  if (descriptor_is_own(to)) return not_open(EBUSY);
+  int result = (int)syscall(SYS_dup2, fd, to);
+  return fd == to ? result : copied(fd, result);
+}
 PUBLIC int dup3(int fd, int to, int flags) {
+  if (descriptor_is_own(to)) return not_open(EBUSY);
   return copied(fd, (int)syscall(SYS_dup3, fd, to, flags));
 }
 
@@ -293,6 +323,10 @@ PUBLIC ssize_t read(int fd, void *buffer, size_t size) {
   return next(fd, buffer, size);
 }
 
-static void in_child(void) { memory_after_fork(); }
+static void in_child(void) {
+  descriptors_after_fork();
+  connection_after_fork();
+  memory_after_fork();
+}
 
 __attribute__((constructor)) static void start(void) { pthread_atfork(NULL, NULL, in_child); }

@@ -27,22 +27,25 @@ struct connection {
   /* What this thread waited for a processor, when the server wants to know: see program_delay(). */
   int delay_file; /* its schedstat, -1 when the server did not ask */
   uint64_t delay_at_call, delay_in_calls;
+  int signals; /* a signalfd, -1 when there is none yet */
+  sigset_t wanted; /* what it is for */
 };
 
-static __thread struct connection mine = {.fd = -1, .delay_file = -1};
+static __thread struct connection mine = {.fd = -1, .delay_file = -1, .signals = -1};
 static pthread_key_t thread_end;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 #define PAGE_OF(pointer) ((void *)((uintptr_t)(pointer) & ~4095ul))
 
 static void hang_up(void) {
-  if (mine.fd >= 0) real_close(mine.fd);
+  if (mine.fd >= 0) own_close(mine.fd);
   if (mine.mailbox) {
     real_munmap(PAGE_OF(mine.mailbox), 4096);
     real_munmap(PAGE_OF(mine.awake), 4096);
   }
-  if (mine.delay_file >= 0) real_close(mine.delay_file);
-  mine.fd = -1;
+  if (mine.delay_file >= 0) own_close(mine.delay_file);
+  if (mine.signals >= 0) own_close(mine.signals);
+  mine.fd = mine.signals = -1;
   mine.mailbox = NULL;
   mine.delay_file = -1;
 }
@@ -73,9 +76,7 @@ static void call_ends(bool wanted) {
     mine.delay_in_calls += thread_delay() - mine.delay_at_call;
   } else if (wanted) {
     int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-    int high = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 900);
-    if (high >= 0) real_close(fd);
-    mine.delay_file = high >= 0 ? high : fd;
+    mine.delay_file = own_descriptor(fd, OWN_CONNECTION);
     mine.delay_in_calls = 0;
   }
 }
@@ -149,14 +150,8 @@ static int open_connection(struct connection *own) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   size_t length = name ? strlen(name) : 0;
   if (length == 0 || length + 1 > sizeof address.sun_path) return -ENOENT;
-  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  int fd = own_descriptor(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), OWN_CONNECTION);
   if (fd < 0) return -errno;
-  /* High numbers: programs expect their own descriptors to be the lowest free ones. */
-  int high = fcntl(fd, F_DUPFD_CLOEXEC, 900);
-  if (high >= 0) {
-    real_close(fd);
-    fd = high;
-  }
   memcpy(address.sun_path + 1, name, length); /* an abstract name: nothing to remove later */
   socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
   struct message hello = {.type = MSG_HELLO,
@@ -175,7 +170,7 @@ static int open_connection(struct connection *own) {
   if (!error) error = receive_message(fd, &answer, &pages, NULL, 0);
   if (!error && (int64_t)answer.a < 0) error = (int)(int64_t)answer.a;
   if (error) {
-    real_close(fd);
+    own_close(fd);
     return error;
   }
   if (pages >= 0 && own) {
@@ -205,7 +200,7 @@ static int acquire(bool *temporary) {
 
 static void release(int fd, bool temporary, int error) {
   if (temporary) {
-    real_close(fd);
+    own_close(fd);
     return;
   }
   if (error == -ENODEV) hang_up();
@@ -267,6 +262,9 @@ int64_t server_call(const struct message *request, int descriptor, struct messag
                     int *received, void *bytes, size_t size) {
   sigset_t all, before;
   bool temporary;
+  int cancel;
+  /* ioctl() is no cancellation point, as the functions below are. */
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
   /* A handler that called in the middle of this would find half a conversation. */
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -284,6 +282,7 @@ int64_t server_call(const struct message *request, int descriptor, struct messag
       release(fd, temporary, 0);
       errno = saved;
       pthread_sigmask(SIG_SETMASK, &before, NULL);
+      pthread_setcancelstate(cancel, NULL);
       return result;
     }
     if (state < 0) error = state;
@@ -302,47 +301,104 @@ int64_t server_call(const struct message *request, int descriptor, struct messag
   if (fd >= 0) release(fd, temporary, error);
   errno = saved;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_setcancelstate(cancel, NULL);
   return error ? error : (int64_t)answer->a;
 }
 
+/* Signals that end nothing when the program says nothing about them. */
+static bool is_ignored(int signal) {
+  struct sigaction action;
+  if (sigaction(signal, NULL, &action)) return false;
+  if (action.sa_handler == SIG_IGN) return true;
+  return action.sa_handler == SIG_DFL && (signal == SIGCHLD || signal == SIGURG ||
+                                          signal == SIGWINCH || signal == SIGCONT);
+}
+
+/* Whether one of these is pending that the program wants; others are dropped, as Linux does. */
+static bool signal_waits(const sigset_t *wanted) {
+  sigset_t pending;
+  struct timespec now = {0};
+  bool found = false;
+  sigpending(&pending);
+  for (int s = 1; s < NSIG; s++) {
+    if (sigismember(wanted, s) != 1 || sigismember(&pending, s) != 1) continue;
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, s);
+    if (is_ignored(s))
+      sigtimedwait(&one, NULL, &now);
+    else
+      found = true;
+  }
+  return found;
+}
+
+/* This thread's descriptor that is readable when a signal is pending that `mask` lets through. */
+static int wake_descriptor(const sigset_t *mask, sigset_t *wanted) {
+  sigfillset(wanted);
+  for (int s = 1; s < NSIG; s++)
+    if (sigismember(mask, s) == 1) sigdelset(wanted, s);
+  if (mine.signals < 0)
+    mine.signals = own_descriptor(signalfd(-1, wanted, SFD_CLOEXEC | SFD_NONBLOCK), OWN_CONNECTION);
+  else if (memcmp(&mine.wanted, wanted, sizeof *wanted))
+    signalfd(mine.signals, wanted, 0);
+  mine.wanted = *wanted;
+  return mine.signals;
+}
+
+/* Milliseconds that the server has for the answer to an INTERRUPT before handlers run meanwhile. */
+#define INTERRUPT_MS 3000
+
+/*
+ * All signals are blocked while this waits: as in the kernel, handlers run when the call is over
+ * (they may make calls of their own, or never return), and what is ignored ends nothing.
+ */
 int64_t server_call_interruptible(const struct message *request, const sigset_t *outside,
                                   const sigset_t *kvm_mask) {
   bool temporary;
-  int signals = -1;
+  int cancel, type;
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+  pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+  pthread_setcanceltype(type, NULL);
+  /* A thread that may be cancelled anywhere may be cancelled in KVM_RUN: nothing else wakes it. */
+  bool anywhere = type == PTHREAD_CANCEL_ASYNCHRONOUS && cancel == PTHREAD_CANCEL_ENABLE;
   int fd = acquire(&temporary);
   int error = fd < 0 ? fd : 0;
-  if (!error && kvm_mask) {
-    /* KVM_SET_SIGNAL_MASK: what that mask lets through ends the wait, but no handler runs in it. */
-    sigset_t wanted;
-    sigfillset(&wanted);
-    for (int s = 1; s < NSIG; s++)
-      if (sigismember(kvm_mask, s) == 1) sigdelset(&wanted, s);
-    signals = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
-  }
+  sigset_t wanted;
+  int signals = error ? -1 : wake_descriptor(kvm_mask ? kvm_mask : outside, &wanted);
   struct message sent = *request;
   if (!error && !temporary) sent.c = program_delay();
   if (!error) error = send_message(fd, &sent, -1);
   struct message answer = {0};
-  sigset_t all;
-  sigfillset(&all);
   bool interrupted = false;
   while (!error) {
     struct pollfd events[2] = {{.fd = fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
-    bool quiet = interrupted || kvm_mask;
-    int ready = ppoll(events, interrupted || signals < 0 ? 1 : 2, NULL, quiet ? &all : outside);
-    if ((ready < 0 && errno == EINTR) || (ready > 0 && !events[0].revents)) {
+    if (anywhere) pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+    int ready = poll(events, interrupted || signals < 0 ? 1 : 2, interrupted ? INTERRUPT_MS : -1);
+    if (anywhere) pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    /* A signal of libc's own, which cannot be blocked, or one that the program waits for. */
+    bool stop = ready < 0 && errno == EINTR;
+    if (ready > 0 && !events[0].revents) stop = kvm_mask || signal_waits(&wanted);
+    if (stop) {
       struct message interrupt = {.type = MSG_INTERRUPT};
       interrupted = true;
       error = send_message(fd, &interrupt, -1);
       continue;
     }
-    if (ready <= 0) continue;
+    if (ready == 0) ppoll(events, 1, NULL, outside); /* the server does not answer: let it be ended */
+    if (ready <= 0 || !events[0].revents) continue;
     error = receive_message(fd, &answer, NULL, NULL, 0);
     if (error || answer.type == MSG_ANSWER) break;
     error = serve(fd, &answer);
   }
   if (!error && !temporary) call_ends(answer.d == 1);
-  if (signals >= 0) real_close(signals);
   if (fd >= 0) release(fd, temporary, error);
+  pthread_setcancelstate(cancel, NULL);
   return error ? error : (int64_t)answer.a;
+}
+
+void connection_after_fork(void) {
+  mine.fd = mine.delay_file = mine.signals = -1;
+  mine.busy = false;
+  hang_up();
 }

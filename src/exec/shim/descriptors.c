@@ -7,15 +7,36 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define MAX_DESCRIPTORS 65536
 
 static _Atomic uint32_t handles[MAX_DESCRIPTORS];
+/* In place of a handle: descriptors of this library. */
+#define OWN(kind) (UINT32_MAX - (uint32_t)(kind))
+#define IS_OWN(handle) ((handle) >= OWN(OWN_CONNECTION))
+
+/* Whose table this is, in a page that reads as zero in a child that has memory of its own. */
+static pid_t *owner;
+
+/* A child of vfork has descriptors of its own, but this memory is its parent's. */
+static bool is_borrowed(void) {
+  if (!owner) {
+    void *page = real_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED || madvise(page, 4096, MADV_WIPEONFORK)) return false;
+    owner = page;
+  }
+  if (!*owner) *owner = getpid();
+  return *owner != getpid();
+}
+
+__attribute__((constructor)) static void start(void) { is_borrowed(); }
 
 /* Signal masks of vCPUs, few and rarely set. */
 struct mask {
@@ -27,15 +48,52 @@ static struct mask *masks;
 static _Atomic bool any_mask;
 static pthread_mutex_t mask_lock = PTHREAD_MUTEX_INITIALIZER;
 
-uint32_t handle_of(int fd) { return fd >= 0 && fd < MAX_DESCRIPTORS ? handles[fd] : 0; }
+uint32_t handle_of(int fd) {
+  uint32_t handle = fd >= 0 && fd < MAX_DESCRIPTORS ? handles[fd] : 0;
+  return IS_OWN(handle) ? 0 : handle;
+}
 
 void descriptor_set(int fd, uint32_t handle) {
-  if (fd >= 0 && fd < MAX_DESCRIPTORS) handles[fd] = handle;
+  if (fd < 0 || fd >= MAX_DESCRIPTORS || handles[fd] == handle || is_borrowed()) return;
+  handles[fd] = handle;
+}
+
+bool descriptor_is_own(int fd) {
+  return fd >= 0 && fd < MAX_DESCRIPTORS && IS_OWN(handles[fd]);
+}
+
+unsigned next_own_descriptor(unsigned from) {
+  for (unsigned fd = from; fd < MAX_DESCRIPTORS; fd++)
+    if (IS_OWN(handles[fd])) return fd;
+  return UINT_MAX;
+}
+
+int own_descriptor(int fd, enum own_kind kind) {
+  if (fd < 0) return fd;
+  int high = fcntl(fd, F_DUPFD_CLOEXEC, 900);
+  if (high >= 0) {
+    real_close(fd);
+    fd = high;
+  }
+  descriptor_set(fd, OWN(kind));
+  return fd;
+}
+
+void own_close(int fd) {
+  descriptor_set(fd, 0);
+  real_close(fd);
+}
+
+void descriptors_after_fork(void) {
+  for (int fd = 0; fd < MAX_DESCRIPTORS; fd++)
+    if (handles[fd] == OWN(OWN_CONNECTION)) own_close(fd);
 }
 
 void descriptors_closed(unsigned first, unsigned last) {
   if (last >= MAX_DESCRIPTORS) last = MAX_DESCRIPTORS - 1;
-  for (unsigned fd = first; fd <= last; fd++) handles[fd] = 0;
+  if (is_borrowed()) return;
+  for (unsigned fd = first; fd <= last; fd++)
+    if (!IS_OWN(handles[fd])) handles[fd] = 0;
 }
 
 int descriptor_new(uint32_t handle, bool close_on_exec, int *other) {

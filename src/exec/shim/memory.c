@@ -43,8 +43,7 @@ static struct ranges files;  /* shared mappings of files in memory, which may be
 static _Atomic uintptr_t lowest = UINTPTR_MAX, highest;
 
 static int keep(int fd) {
-  int high = fcntl(fd, F_DUPFD_CLOEXEC, 900);
-  return high >= 0 ? high : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  return own_descriptor(fcntl(fd, F_DUPFD_CLOEXEC, 3), OWN_MEMORY);
 }
 
 static bool add(struct ranges *list, struct range range) {
@@ -76,7 +75,7 @@ static void cut(struct ranges *list, uintptr_t start, uintptr_t end) {
     if (r.fd >= 0 && right.start < right.end) right.fd = keep(r.fd);
     if (left.start < left.end) add(list, left);
     if (right.start < right.end) add(list, right);
-    if (r.fd >= 0) real_close(r.fd);
+    if (r.fd >= 0) own_close(r.fd);
   }
 }
 
@@ -101,20 +100,25 @@ static int tell_share(const struct range *r) {
   return (int)server_call(&request, r->fd, NULL, NULL, NULL, 0);
 }
 
-static void tell_unshare(uintptr_t start, uintptr_t end) {
+/* Whether a VM has this memory still. */
+static bool tell_unshare(uintptr_t start, uintptr_t end) {
   struct message request = {.type = MSG_UNSHARE, .a = start, .b = end - start};
-  server_call(&request, -1, NULL, NULL, NULL, 0);
+  return server_call(&request, -1, NULL, NULL, NULL, 0) > 0;
+}
+
+static void widen(uintptr_t start, uintptr_t end) {
+  if (start < lowest) lowest = start;
+  if (end > highest) highest = end;
 }
 
 static int record(struct range r) {
   int error = tell_share(&r);
   if (!error && !add(&shared, r)) error = -ENOMEM;
   if (error) {
-    real_close(r.fd);
+    own_close(r.fd);
     return error;
   }
-  if (r.start < lowest) lowest = r.start;
-  if (r.end > highest) highest = r.end;
+  widen(r.start, r.end);
   return 0;
 }
 
@@ -181,13 +185,13 @@ static int share_private(uintptr_t start, uintptr_t end, int prot, bool of_file)
   if (fd < 0) return -EMFILE;
   size_t length = end - start;
   if (ftruncate(fd, (off_t)length) || !copy_pages(fd, start, end, of_file)) {
-    real_close(fd);
+    own_close(fd);
     return -ENOMEM;
   }
   fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
   if (real_mmap((void *)start, length, prot, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
     int error = -errno;
-    real_close(fd);
+    own_close(fd);
     return error;
   }
   struct range r = {start, end, fd, 0, prot, true};
@@ -207,6 +211,7 @@ static int descriptor_for(const struct mapping *m, uintptr_t at, off_t *offset) 
            (unsigned long)m->end);
   int fd = open(path, O_RDWR | O_CLOEXEC);
   if (fd < 0) fd = open(path, O_RDONLY | O_CLOEXEC);
+  fd = own_descriptor(fd, OWN_MEMORY);
   for (int own = 3; fd < 0 && own < 4096; own++) {
     struct stat s;
     if (!fstat(own, &s) && s.st_ino == m->inode && s.st_dev == m->device) fd = keep(own);
@@ -247,6 +252,19 @@ static int share_gap(uintptr_t start, uintptr_t end) {
   return error;
 }
 
+/* What is not accessible in [at, end) becomes guest memory when the program makes it so. */
+static void note_holes(uintptr_t at, uintptr_t end) {
+  while (at < end) {
+    struct range *known = find(&shared, at);
+    uintptr_t stop = known ? known->end : end;
+    for (size_t i = 0; !known && i < shared.count; i++)
+      if (shared.item[i].start > at && shared.item[i].start < stop) stop = shared.item[i].start;
+    struct range hole = {at, stop, -1, 0, 0, false};
+    if (!known && add(&shared, hole)) widen(at, stop);
+    at = stop;
+  }
+}
+
 static int share_locked(uintptr_t address, size_t length) {
   uintptr_t end = address + length;
   int error = 0;
@@ -262,6 +280,7 @@ static int share_locked(uintptr_t address, size_t length) {
         stop = shared.item[i].start;
     cut(&shared, at, stop);
     error = share_gap(at, stop);
+    if (!error) note_holes(at, stop);
     at = stop;
   }
   return error;
@@ -285,27 +304,37 @@ bool memory_is_shared(uintptr_t address, size_t length) {
   return found;
 }
 
-void memory_replaced(uintptr_t address, size_t length, bool mapped) {
+static void replace(uintptr_t address, size_t length, bool mapped, bool holes_only) {
   uintptr_t end = address + length;
   struct ranges gone = {0};
-  pthread_mutex_lock(&lock);
-  cut(&files, address, end);
   for (size_t i = 0; i < shared.count; i++) {
     struct range r = shared.item[i];
-    if (r.end <= address || r.start >= end) continue;
+    if (r.end <= address || r.start >= end || (holes_only && r.fd >= 0)) continue;
     if (r.start < address) r.start = address;
     if (r.end > end) r.end = end;
     add(&gone, r);
   }
-  cut(&shared, address, end);
   for (size_t i = 0; i < gone.count; i++) {
     struct range r = gone.item[i];
-    if (r.fd >= 0) tell_unshare(r.start, r.end);
+    cut(&shared, r.start, r.end);
+    if (!tell_unshare(r.start, r.end)) continue;
     struct range hole = {r.start, r.end, -1, 0, 0, false};
     if (!mapped || share_locked(r.start, r.end - r.start)) add(&shared, hole);
   }
-  pthread_mutex_unlock(&lock);
   free(gone.item);
+}
+
+void memory_replaced(uintptr_t address, size_t length, bool mapped) {
+  pthread_mutex_lock(&lock);
+  cut(&files, address, address + length);
+  replace(address, length, mapped, false);
+  pthread_mutex_unlock(&lock);
+}
+
+void memory_protected(uintptr_t address, size_t length) {
+  pthread_mutex_lock(&lock);
+  replace(address, length, true, true);
+  pthread_mutex_unlock(&lock);
 }
 
 void memory_zeroed(uintptr_t address, size_t length) {
@@ -328,7 +357,7 @@ void memory_note_file(uintptr_t address, size_t length, int fd, off_t offset) {
   pthread_mutex_lock(&lock);
   cut(&files, address, address + length);
   struct range r = {address, address + length, keep(fd), offset, 0, false};
-  if (r.fd >= 0 && !add(&files, r)) real_close(r.fd);
+  if (r.fd >= 0 && !add(&files, r)) own_close(r.fd);
   pthread_mutex_unlock(&lock);
 }
 
@@ -342,7 +371,7 @@ void memory_after_fork(void) {
   }
   /* Guest memory belongs to the parent: its VMs answer EIO here. */
   for (size_t i = 0; i < shared.count; i++)
-    if (shared.item[i].fd >= 0) real_close(shared.item[i].fd);
+    if (shared.item[i].fd >= 0) own_close(shared.item[i].fd);
   shared.count = 0;
   lowest = UINTPTR_MAX;
   highest = 0;

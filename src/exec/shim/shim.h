@@ -31,6 +31,19 @@ int descriptor_new(uint32_t handle, bool close_on_exec, int *other);
 void descriptor_set(int fd, uint32_t handle);
 /* The descriptors from `first` to `last` were closed. */
 void descriptors_closed(unsigned first, unsigned last);
+/*
+ * A descriptor of this library, which the program does not know and must not close: moved to a high
+ * number, as programs expect their own to be the lowest free ones. -errno when there is none.
+ */
+enum own_kind { OWN_MEMORY, OWN_CONNECTION };
+int own_descriptor(int fd, enum own_kind kind);
+void own_close(int fd);
+bool descriptor_is_own(int fd);
+/* The first of this library's own descriptors from `from` on; UINT_MAX when there is none. */
+unsigned next_own_descriptor(unsigned from);
+/* In a child after fork: connections are the parent's. */
+void descriptors_after_fork(void);
+void connection_after_fork(void);
 /* KVM_SET_SIGNAL_MASK of a vCPU: NULL when it has none. */
 const sigset_t *signal_mask_of(uint32_t handle, sigset_t *copy);
 void signal_mask_set(uint32_t handle, const sigset_t *mask);
@@ -43,6 +56,8 @@ int memory_share(uintptr_t address, size_t length);
 bool memory_is_shared(uintptr_t address, size_t length);
 /* The program put something else there (mapped, or nothing): it is shared anew if `mapped`. */
 void memory_replaced(uintptr_t address, size_t length, bool mapped);
+/* mprotect: what could not be shared before may be shared now. */
+void memory_protected(uintptr_t address, size_t length);
 /* MADV_DONTNEED and the like on memory that was private: it reads as zero from now on. */
 void memory_zeroed(uintptr_t address, size_t length);
 /* mmap(MAP_SHARED) of a file in memory: its descriptor may be closed before it becomes guest memory. */

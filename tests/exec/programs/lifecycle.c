@@ -1,5 +1,6 @@
 /* Programs that end, or behave, badly under `kvm-xen exec`. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -12,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -82,6 +84,159 @@ static void garbage(int rounds) {
   }
 }
 
+/* A conversation of its own with the server, past the preload library. */
+static int64_t say(int fd, uint32_t type, uint64_t a, uint64_t b, uint64_t c, int passed) {
+  uint64_t words[5] = {type, a, b, c, 0};
+  struct iovec part = {words, sizeof words};
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+  if (passed >= 0) {
+    header.msg_control = control.bytes;
+    header.msg_controllen = sizeof control.bytes;
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(rights), &passed, sizeof passed);
+  }
+  if (sendmsg(fd, &header, MSG_NOSIGNAL) < 0) return -1000;
+  if (recv(fd, words, sizeof words, 0) != sizeof words) return -1001;
+  return (int64_t)words[1];
+}
+
+/* Ranges and descriptors that make no sense: each is refused, and nothing else happens. */
+static int absurd(void) {
+  int fd = server(), accepted = 0;
+  say(fd, 1, 1, (uint64_t)getpid(), 1, -1);
+  int pipes[2], file = memfd_create("short", 0), folder = open("/", O_RDONLY);
+  pipe(pipes);
+  ftruncate(file, 8192);
+  int passed[] = {pipes[0], folder, fd, 0, kvm, vm, file};
+  uint64_t numbers[] = {0, 1, 4096, 8192, 1ull << 40, 1ull << 47, 1ull << 53, 1ull << 63, -4096ull};
+  for (size_t p = 0; p < sizeof passed / sizeof *passed; p++)
+    for (int i = 0; i < 9; i++)
+      for (int j = 0; j < 9; j++)
+        for (int k = 0; k < 9; k++) {
+          int64_t answer = say(fd, 5, numbers[i], numbers[j], numbers[k], passed[p]);
+          if (answer < -999) return printf("hung up at %zu %d %d %d\n", p, i, j, k), 1;
+          accepted += answer == 0 && passed[p] != file;
+          say(fd, 6, numbers[i], numbers[j], 0, -1);
+        }
+  printf("absurd ranges accepted: %d\n", accepted);
+  return 0;
+}
+
+/* Questions whose answers nobody reads; and calls on another connection meanwhile. */
+static int flood(void) {
+  int fds[8];
+  for (int i = 0; i < 8; i++) {
+    fds[i] = server();
+    say(fds[i], 1, 1, (uint64_t)getpid(), 1, -1);
+  }
+  uint64_t api[5] = {3 | 1ull << 32, KVM_GET_API_VERSION, 0, 0, 0};
+  for (int j = 0; j < 20000; j++)
+    for (int i = 0; i < 8; i++) send(fds[i], api, sizeof api, MSG_NOSIGNAL | MSG_DONTWAIT);
+  printf("api: %d\n", ioctl(kvm, KVM_GET_API_VERSION, 0));
+  return 0;
+}
+
+/* A child that outlives its parent, with copies of all its descriptors, while a vCPU runs. */
+static int orphan(void) {
+  int pipes[2];
+  pipe(pipes);
+  ioctl(kvm, KVM_GET_API_VERSION, 0);
+  pid_t parent = fork();
+  if (parent == 0) {
+    machine("\xeb\xfe", 2);
+    pid_t child = fork();
+    if (child == 0) {
+      usleep(300000);
+      printf("vCPU of the dead: %s\n", ioctl(vcpu, KVM_RUN, 0) < 0 ? strerrorname_np(errno) : "runs");
+      printf("api: %d\n", ioctl(kvm, KVM_GET_API_VERSION, 0));
+      machine("\xf4", 1);
+      int result = ioctl(vcpu, KVM_RUN, 0);
+      printf("own: %d, exit %d\n", result, run->exit_reason);
+      fflush(stdout);
+      _exit(0);
+    }
+    alarm(0);
+    struct itimerval soon = {.it_value = {.tv_usec = 100000}};
+    signal(SIGALRM, SIG_DFL);
+    setitimer(ITIMER_REAL, &soon, NULL);
+    ioctl(vcpu, KVM_RUN, 0);
+    _exit(9);
+  }
+  int status;
+  waitpid(parent, &status, 0);
+  printf("parent ended by signal %d\n", WTERMSIG(status));
+  fflush(stdout);
+  close(pipes[1]);
+  char byte;
+  read(pipes[0], &byte, 1);
+  return 0;
+}
+
+/* The file behind a slot becomes shorter. */
+static int truncated(void) {
+  int file = memfd_create("guest", 0);
+  ftruncate(file, 0x10000);
+  char *memory = mmap(NULL, 0x10000, 3, MAP_SHARED, file, 0);
+  machine("\xa0\x00\x30\xf4", 4); /* mov al,[3000h]; hlt */
+  struct kvm_userspace_memory_region slot = {1, 0, 0x100000, 0x10000, (uintptr_t)memory};
+  ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot);
+  ftruncate(file, 0);
+  struct kvm_sregs sregs;
+  ioctl(vcpu, KVM_GET_SREGS, &sregs);
+  sregs.ds.base = 0x100000;
+  ioctl(vcpu, KVM_SET_SREGS, &sregs);
+  int result = ioctl(vcpu, KVM_RUN, 0);
+  printf("run: %d %s\n", result, result ? strerrorname_np(errno) : "");
+  printf("api: %d\n", ioctl(kvm, KVM_GET_API_VERSION, 0));
+  return 0;
+}
+
+/* Descriptors that the server has open. */
+static int server_descriptors(void) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%s/fd", getenv("KVM_XEN_EXEC_SERVER"));
+  DIR *folder = opendir(path);
+  int count = 0;
+  while (folder && readdir(folder)) count++;
+  if (folder) closedir(folder);
+  return count;
+}
+
+/* Children that are killed at any moment leave nothing in the server. */
+static int killed(int rounds) {
+  srand(1);
+  int before = 0;
+  for (int i = 0; i < rounds; i++) {
+    if (i == 1) before = server_descriptors();
+    pid_t child = fork();
+    if (child == 0) {
+      machine("\xeb\xfe", 2);
+      ioctl(vcpu, KVM_RUN, 0);
+      _exit(1);
+    }
+    usleep(i == 0 ? 200000 : rand() % 40000);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+  }
+  int more = 0;
+  /* A vCPU's pages are given back when they are collected. */
+  for (int i = 0; i < 100; i++) {
+    more = server_descriptors() - before;
+    if (more < rounds / 2) break;
+    usleep(20000);
+  }
+  printf("more descriptors in the server: %s\n", more < rounds / 2 ? "no" : "MANY");
+  printf("api: %d\n", ioctl(kvm, KVM_GET_API_VERSION, 0));
+  return 0;
+}
+
 int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
   if (!strcmp(what, "exit")) {
@@ -128,5 +283,14 @@ int main(int argc, char **argv) {
     printf("other user: %s\n", got <= 0 ? "refused" : "SERVED");
     return got <= 0 ? 0 : 1;
   }
+  if (!strcmp(what, "orphan")) {
+    kvm = open("/dev/kvm", O_RDWR);
+    return orphan();
+  }
+  machine("\xf4", 1);
+  if (!strcmp(what, "absurd")) return absurd();
+  if (!strcmp(what, "killed")) return killed(atoi(argv[2]));
+  if (!strcmp(what, "flood")) return flood();
+  if (!strcmp(what, "truncated")) return truncated();
   return 98;
 }

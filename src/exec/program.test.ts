@@ -1,0 +1,36 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { whyNotPreloaded } from "./program.js";
+
+/** An ELF file with one program header. */
+function elf(machine: number, kind: number): Uint8Array {
+  const bytes = Buffer.alloc(120);
+  bytes.set([0x7f, 0x45, 0x4c, 0x46, machine === 62 ? 2 : 1]);
+  bytes.writeUInt16LE(machine, 18);
+  bytes.writeBigUInt64LE(64n, 32);
+  bytes.writeUInt16LE(56, 54);
+  bytes.writeUInt16LE(1, 56);
+  bytes.writeUInt32LE(kind, 64);
+  return bytes;
+}
+
+it("tells programs that do not load the preload library by their file", () => {
+  const folder = mkdtempSync(join(tmpdir(), "kvm-xen-program-"));
+  const why = (bytes: Uint8Array | string) => {
+    writeFileSync(join(folder, "program"), bytes);
+    const direct = whyNotPreloaded(join(folder, "program"), "");
+    expect(whyNotPreloaded("program", `/nowhere:${folder}`)).toBe(direct);
+    return direct;
+  };
+  try {
+    expect(why(elf(62, 3))).toBeUndefined();
+    expect(why(elf(62, 1))).toBe("is statically linked");
+    expect(why(elf(3, 3))).toBe("is not for x86-64");
+    expect(why("#!/bin/sh\n")).toBeUndefined();
+    expect(whyNotPreloaded(join(folder, "nothing"), "")).toBeUndefined();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
