@@ -20,6 +20,8 @@ export interface ClientProcess {
    * Undefined when it cannot (no room, or another VM has it).
    */
   attach(linear: LinearMemory, address: bigint, size: number): Hva | undefined;
+  /** A slot is gone that used what {@link attach} gave: its room may be used again. */
+  release?(linear: LinearMemory, at: Hva): void;
   /** The VM of this linear memory is gone: what was attached to it is plain client memory again. */
   detach(linear: LinearMemory): void;
   /** A client address as an offset in that VM's linear memory; undefined when not attached there. */

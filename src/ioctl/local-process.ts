@@ -49,6 +49,13 @@ export class LocalProcess implements ClientProcess {
     return isKvmFile(file) ? file.mmap(length, offset) : -Errno.ENODEV;
   }
 
+  /** pread(2) of a descriptor of KVM_GET_STATS_FD: bytes, none at the end; or -errno. */
+  pread(fd: number, length: number, offset: number): Uint8Array | number {
+    const file = this.#files[fd];
+    if (file === undefined) return -Errno.EBADF;
+    return (isKvmFile(file) ? file.read?.(length, offset) : undefined) ?? -Errno.EINVAL;
+  }
+
   /** close(2). */
   close(fd: number): number {
     const file = this.#files[fd];

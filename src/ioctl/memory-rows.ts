@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from "../base/index.js";
+import { hva, PAGE_SIZE } from "../base/index.js";
 import {
   KVM_CLEAR_DIRTY_LOG,
   KVM_GET_DIRTY_LOG,
@@ -57,13 +57,19 @@ function setRegion(context: VmContext, region: Region): void {
       context.process.attach(linear, userspace_addr, Number(memory_size)) ??
       refuse("ENOMEM", "the client's memory cannot become the VM's");
   }
-  context.vm.setUserMemoryRegion({
-    slot,
-    flags,
-    guestPhysAddr: Number(guest_phys_addr),
-    memorySize: Number(memory_size),
-    userspaceAddr,
-  });
+  try {
+    context.vm.setUserMemoryRegion({
+      slot,
+      flags,
+      guestPhysAddr: Number(guest_phys_addr),
+      memorySize: Number(memory_size),
+      userspaceAddr,
+    });
+  } catch (error) {
+    if (memory_size > 0n) context.process.release?.(context.vm.linear, hva(userspaceAddr));
+    throw error;
+  }
+  context.slotBacking(slot, memory_size > 0n ? hva(userspaceAddr) : undefined);
 }
 
 /** As large a number as there is, for what is too large anyway. */

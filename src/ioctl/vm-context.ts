@@ -1,4 +1,4 @@
-import { hva, PAGE_SIZE } from "../base/index.js";
+import { type Hva, hva, PAGE_SIZE } from "../base/index.js";
 import type { EventFd, Vm } from "../kvm/index.js";
 import { refuse } from "./argument.js";
 import type { ClientProcess } from "./client-process.js";
@@ -14,10 +14,20 @@ export class VmContext {
   /** An interrupt controller was made: vCPUs have a local APIC in the kernel. */
   hasLapics = false;
   #files = 0;
+  /** Where in linear memory the backing of each slot is. */
+  readonly #backings = new Map<number, Hva>();
 
   constructor(vm: Vm, process: ClientProcess) {
     this.vm = vm;
     this.process = process;
+  }
+
+  /** A slot has this backing now, or none; the one before is not needed any more. */
+  slotBacking(slot: number, at: Hva | undefined): void {
+    const before = this.#backings.get(slot);
+    if (at === undefined) this.#backings.delete(slot);
+    else this.#backings.set(slot, at);
+    if (before !== undefined) this.process.release?.(this.vm.linear, before);
   }
 
   /** A descriptor refers to the VM. */

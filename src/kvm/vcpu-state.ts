@@ -89,6 +89,10 @@ export class VcpuState implements Runner, XenVcpuHost {
   clockStopped = false;
   /** KVM_REQ_CLOCK_UPDATE. */
   clockUpdate = true;
+  /** KVM_REQ_UNBLOCK: the next entry looks at deferred events first. */
+  unblock = false;
+  /** KVM_REQ_STEAL_UPDATE: it got the thread since its last entry. */
+  scheduledIn = false;
   /** run() must resolve with "intr". */
   kicked = false;
   /** `kvm_run.request_interrupt_window`. */
@@ -97,6 +101,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   immediateExit = false;
   /** The exit whose completion the next run() performs. */
   pendingExit: VcpuExit | undefined;
+  /** Exits that follow the pending one before the guest goes on: one instruction's other writes. */
+  readonly followUps: VcpuExit[] = [];
   /** The rest of what the client gave a REP INS. */
   stringInput: StringInput | undefined;
   /** Linear RIP at the last exit of the kinds io, mmio and xen. */
@@ -172,6 +178,7 @@ export class VcpuState implements Runner, XenVcpuHost {
 
   // XenVcpuHost
   notify(): void {
+    this.unblock = true;
     this.endPoll();
     this.#look();
   }
@@ -348,7 +355,8 @@ export class VcpuState implements Runner, XenVcpuHost {
     if (this.kicked || this.ioapicEoi >= 0) return true;
     if (this.initPending || this.sipiPending || this.tripleFault) return true;
     if (this.mpState === KvmMpState.RUNNABLE) return true;
-    if (this.mpState !== KvmMpState.HALTED) return false;
+    const { HALTED, UNINITIALIZED } = KvmMpState;
+    if (this.mpState !== HALTED && this.mpState !== UNINITIALIZED) return false;
     return this.xen.deferredTimer || this.wakesFromHalt();
   }
   turn(budget: number): Turn {
@@ -359,6 +367,11 @@ export class VcpuState implements Runner, XenVcpuHost {
       this.#runDelayNs += this.env.clock.nowNs() - this.#waitingSinceNs;
       this.#waitingSinceNs = undefined;
     }
+    this.scheduledIn = true;
+  }
+  /** The guest is entered for the first time since the vCPU got the thread: the time is accounted. */
+  accountEntry(): void {
+    this.scheduledIn = false;
     if (this.env.xen.enabled) this.xen.running();
     else this.#areas.recordSteal(() => this.runDelayNs());
   }

@@ -28,7 +28,7 @@ import { deliverPayload, readEvents, writeEvents } from "./cpu/vcpu-events.js";
 import { imageOf, xsaveOf } from "./cpu/xsave.js";
 import { refuse } from "./error.js";
 import type { VcpuExit } from "./exits.js";
-import { finishInstruction } from "./run/entry.js";
+import { finishInstruction, takeFollowUp } from "./run/entry.js";
 import { completeExit } from "./run/exits.js";
 import type { Statistic } from "./stats.js";
 import type { VcpuState } from "./vcpu-state.js";
@@ -93,6 +93,8 @@ export class Vcpu {
       return finishInstruction(state);
     }
     completeExit(state);
+    const next = takeFollowUp(state);
+    if (next !== undefined) return next;
     state.resolve = beforePromise;
     const turn = state.env.scheduler.again(state);
     return turn === "exited" ? (state.pendingExit as VcpuExit) : this.#wait(turn === undefined);

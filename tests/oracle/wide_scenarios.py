@@ -306,7 +306,8 @@ class Wide:
 
     def run(self, g):
         r = self.r
-        self.step("%s run 300", g.name)
+        # Long enough for a loaded machine: an exit that comes too late would read as -EINTR.
+        self.step("%s run 1000", g.name)
         if self.chance(.3):
             self.step("%s result 0x%x", g.name, r.choice((0, 1, 0xffffffffffffffda, r.getrandbits(64))))
         if self.chance(.05):

@@ -322,3 +322,26 @@ describe("inter-processor interrupts", () => {
     expect(new ApicBus().deliver({ ...fixed(0x50), destination: 9 })).toBe(-1);
   });
 });
+
+describe("x2APIC", () => {
+  const X2APIC = 0xfee00d00n;
+
+  it("refuses an ICR with reserved bits and drops the one that is ignored", () => {
+    const { first } = setUp();
+    first.setBase(X2APIC);
+    const refused = Array.from({ length: 32 }, (_, bit) => bit).filter(
+      (bit) => !first.writeMsr(0x830, 1n << BigInt(bit)),
+    );
+    expect(refused).toEqual([13, 16, 17, ...Array.from({ length: 12 }, (_, i) => 20 + i)]);
+    expect(first.writeMsr(0x830, 0x1000n)).toBe(true);
+    expect(first.readMsr(0x830)).toBe(0n);
+  });
+
+  it("gives the id back its place when the client goes back to xAPIC mode", () => {
+    const second = setUp(2).lapics[1] as Lapic;
+    second.setBase(X2APIC);
+    expect(second.readMsr(0x802)).toBe(1n);
+    second.setBase(0xfee00900n);
+    expect(read(second, ApicReg.ID)).toBe(1 << 24);
+  });
+});

@@ -6,7 +6,7 @@ import { deliverPayload } from "../cpu/vcpu-events.js";
 import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { debugAfter, debugBefore, watch } from "./debug-step.js";
-import { type AfterExit, completeExit, handleExit, hasInput } from "./exits.js";
+import { type AfterExit, completeExit, handleExit, hasInput, isFinishedWrite } from "./exits.js";
 import type { Turn } from "./scheduler.js";
 
 /** AMD's exit code for a state that cannot be entered. */
@@ -46,6 +46,8 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
       if (vcpu.mpState !== KvmMpState.HALTED || !vcpu.wakesFromHalt()) return "waiting";
       vcpu.endHalt();
     }
+    if (vcpu.clockUpdate) vcpu.processClockUpdate();
+    if (vcpu.scheduledIn) vcpu.accountEntry();
     const next = clock.timers.nextDeadlineNs();
     if (virtual !== undefined || distance <= 0 || next !== deadline) {
       deadline = next;
@@ -70,8 +72,13 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     distance -= Math.max(retired, EXIT_WAIT);
     left -= code === EngineExit.BUDGET ? given : Math.max(retired, EXIT_COST);
     const after = handleExit(vcpu, code);
-    if (after === "continue") continue;
-    return after === "yield" ? "yielded" : finish(vcpu, after);
+    if (after === "continue" || after === "yield") {
+      // KVM looks at deferred events after every exit that it handles itself.
+      vcpu.unblock = true;
+      if (after === "continue") continue;
+      return "yielded";
+    }
+    return finish(vcpu, after);
   }
   // A guest that only faults retires nothing: its time must go on all the same, or no timer fires.
   if (!progress && budget >= STALL_BUDGET) virtual?.advance(budget);
@@ -103,6 +110,8 @@ export function finishInstruction(vcpu: VcpuState): VcpuExit {
   const virtual = vcpu.env.clock.clock.virtual;
   for (let access = 0; access < MAX_ACCESSES; access++) {
     completeExit(vcpu);
+    const next = takeFollowUp(vcpu);
+    if (next !== undefined) return next;
     if (!engine.replaying && !hasInput(vcpu)) return { kind: "intr" };
     engine.setWindows(NO_WINDOW, false);
     if (virtual !== undefined) engine.setTime(vcpu.env.clock.nowNs());
@@ -111,11 +120,44 @@ export function finishInstruction(vcpu: VcpuState): VcpuExit {
     const after = handleExit(vcpu, code);
     if (after !== "continue" && after !== "yield") {
       vcpu.pendingExit = after;
+      if (isFinishedWrite(after)) finishWrite(vcpu);
       return after;
     }
   }
   // An instruction that is never done, such as one whose fault cannot be delivered, has to wait.
   return { kind: "intr" };
+}
+
+/** The next exit of an instruction that has several; it is then the pending one. */
+export function takeFollowUp(vcpu: VcpuState): VcpuExit | undefined {
+  const next = vcpu.followUps.shift();
+  if (next !== undefined) vcpu.pendingExit = next;
+  return next;
+}
+
+/**
+ * A write to memory that the client answers for has happened, as far as the guest is concerned, when
+ * run() resolves: KVM has executed the whole instruction then, and written its registers back.
+ * Further writes of the same instruction become exits that follow without the guest going on.
+ */
+function finishWrite(vcpu: VcpuState): void {
+  const { engine } = vcpu;
+  const virtual = vcpu.env.clock.clock.virtual;
+  engine.completeWrite();
+  for (let access = 0; access < MAX_ACCESSES && engine.replaying; access++) {
+    engine.setWindows(NO_WINDOW, false);
+    if (virtual !== undefined) engine.setTime(vcpu.env.clock.nowNs());
+    const code = engine.run(1);
+    if (virtual !== undefined) virtual.advance(engine.retired);
+    const isAccess = code === EngineExit.MMIO || code === EngineExit.IO;
+    // The next iteration of a string instruction: its access comes again at the next entry.
+    if (isAccess && !engine.replaying) return;
+    const after = handleExit(vcpu, code);
+    if (after === "continue" || after === "yield") continue;
+    vcpu.followUps.push(after);
+    if (!isFinishedWrite(after)) return;
+    engine.completeWrite();
+  }
 }
 
 /** Ends run() with an exit. */
@@ -125,6 +167,7 @@ function finish(vcpu: VcpuState, exit: VcpuExit): Turn {
   const resolve = vcpu.resolve;
   vcpu.resolve = undefined;
   vcpu.pendingExit = exit;
+  if (isFinishedWrite(exit)) finishWrite(vcpu);
   vcpu.env.scheduler.remove(vcpu);
   resolve?.(exit);
   return "exited";
@@ -133,11 +176,8 @@ function finish(vcpu: VcpuState, exit: VcpuExit): Turn {
 /** Work that waits at an entry; an exit when the client must hear first. */
 function processRequests(vcpu: VcpuState): VcpuExit | undefined {
   const { xen } = vcpu;
-  if (vcpu.initPending || vcpu.sipiPending) {
-    const waited = vcpu.mpState === KvmMpState.UNINITIALIZED;
-    vcpu.acceptApicEvents();
-    if (waited) return { kind: "again" };
-  }
+  if (vcpu.mpState === KvmMpState.UNINITIALIZED) return leaveUninitialized(vcpu);
+  if (vcpu.initPending || vcpu.sipiPending) vcpu.acceptApicEvents();
   if (vcpu.tripleFault) {
     vcpu.tripleFault = false;
     return { kind: "shutdown" };
@@ -152,16 +192,26 @@ function processRequests(vcpu: VcpuState): VcpuExit | undefined {
   }
   if (xen.mayDefer) {
     // Deferred events end a halt even when they cannot be delivered.
-    if (xen.deferredEvents && vcpu.mpState === KvmMpState.HALTED) vcpu.endHalt();
-    xen.processDeferred();
+    const halted = vcpu.mpState === KvmMpState.HALTED;
+    if (xen.deferredEvents && halted) vcpu.endHalt();
+    if (vcpu.unblock || vcpu.kicked || halted) xen.processDeferred();
   }
+  vcpu.unblock = false;
   if (vcpu.kicked && !hasInput(vcpu)) {
     vcpu.kicked = false;
     if (vcpu.mpState === KvmMpState.HALTED) vcpu.endPoll();
     return { kind: "intr" };
   }
-  if (vcpu.clockUpdate) vcpu.processClockUpdate();
   return undefined;
+}
+
+/** Before its INIT message a vCPU only waits: every event ends that, and the client has to come again. */
+function leaveUninitialized(vcpu: VcpuState): VcpuExit | undefined {
+  if (!vcpu.canRun()) return undefined;
+  vcpu.acceptApicEvents();
+  if (!vcpu.kicked) return { kind: "again" };
+  vcpu.kicked = false;
+  return { kind: "intr" };
 }
 
 /** Chooses the event of this entry: NMI first, then one external interrupt. */
@@ -208,7 +258,7 @@ const WINDOW = 1;
 
 /** Injects an external interrupt if there is one and it may come; the window for what still waits. */
 function prepareInterrupt(vcpu: VcpuState, allowed: boolean): number {
-  const { engine, xen } = vcpu;
+  const { xen } = vcpu;
   if (vcpu.debug.blocksInterrupts) return NO_WINDOW;
   // Looked at without a local APIC too: that finds the page of vcpu_info again.
   const pending = xen.pendingVector();

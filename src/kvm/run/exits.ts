@@ -261,7 +261,6 @@ const VMCALL = 0;
 const HYPERCALL_LENGTH = 3;
 
 function handleHypercall(vcpu: VcpuState): AfterExit {
-  const { engine } = vcpu;
   if (isForHyperv(vcpu)) {
     if (hypervHypercall(vcpu) === "exception") return "continue";
     return leaveHypercall(vcpu);
@@ -305,6 +304,11 @@ function abandoned(vcpu: VcpuState): boolean {
   return true;
 }
 
+/** Whether an exit is a write whose instruction is done before the client hears of it. */
+export function isFinishedWrite(exit: VcpuExit): boolean {
+  return exit.kind === "mmio" && exit.isWrite && !isPatch(exit);
+}
+
 /** Hands the client's answer to the last exit to the guest, at the start of a run(). */
 export function completeExit(vcpu: VcpuState): void {
   const exit = vcpu.pendingExit;
@@ -324,9 +328,8 @@ export function completeExit(vcpu: VcpuState): void {
       }
       return;
     case "mmio":
-      if (isPatch(exit) || abandoned(vcpu)) return;
-      if (exit.isWrite) engine.completeWrite();
-      else if (exit.len <= 4) engine.completeReadU32(u32From(exit.data, exit.len));
+      if (exit.isWrite || abandoned(vcpu)) return;
+      if (exit.len <= 4) engine.completeReadU32(u32From(exit.data, exit.len));
       else engine.completeRead(valueFrom(exit.data, exit.len));
       return;
     case "xen":
