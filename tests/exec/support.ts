@@ -11,9 +11,13 @@ export const here = (path: string) => join(root, "tests/exec", path);
 
 /** Compiles a program of programs/ and returns its path. */
 export function compile(name: string): string {
+  return compileFile(here(`programs/${name}.c`), name);
+}
+
+/** Compiles a program and returns its path. */
+export function compileFile(source: string, name: string): string {
   mkdirSync(built, { recursive: true });
   const target = join(built, name);
-  const source = here(`programs/${name}.c`);
   const flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-result", "-pthread"];
   const result = spawnSync("gcc", [...flags, "-o", target, source], { encoding: "utf8" });
   if (result.status !== 0) throw new Error(`gcc ${name}: ${result.stderr}`);
