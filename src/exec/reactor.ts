@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import type { EventLoop } from "../kvm/index.js";
 import { C, close, epollCreate1, epollCtl, epollWait, fixedBuffer } from "./libc.js";
 
@@ -8,7 +9,7 @@ const EVENT_SIZE = 12;
 /** Turns that may go by without the rest of Node having its own. */
 const QUIET_TURNS = 64;
 
-/** Milliseconds that the loop looks into mailboxes after the last request before it sleeps. */
+/** Milliseconds that the loop looks for the next request after one before it sleeps. */
 const ATTENTION_MS = 0.05;
 
 /** Looks between the kernel's events and between sleeps at something in memory. */
@@ -20,6 +21,8 @@ export interface Lookout {
   /** It is not looked at after one more time. */
   rest(): void;
 }
+
+const SEVERAL_CPUS = availableParallelism() > 1;
 
 interface Alarm {
   readonly at: number;
@@ -39,6 +42,7 @@ export class Reactor implements EventLoop {
   #alarms: Alarm[] = [];
   #stopped = false;
   #attended = 0;
+  #attentiveUntil = 0;
   #promisesWait = true;
   /** Mailboxes, when they are used. */
   lookout: Lookout | undefined;
@@ -116,7 +120,8 @@ export class Reactor implements EventLoop {
   /** Looks at what lies in memory, for a moment if the loop would sleep; how long it may sleep. */
   #attend(patience: number): number {
     const { lookout } = this;
-    if (lookout === undefined) return patience;
+    // Waking an idle processor takes longer than most clients need for their next call.
+    if (lookout === undefined) return performance.now() < this.#attentiveUntil ? 0 : patience;
     if (patience === 0) {
       lookout.look();
       return 0;
@@ -136,6 +141,7 @@ export class Reactor implements EventLoop {
 
   #dispatch(timeout: number): void {
     const count = epollWait(this.#epoll, this.#events, BATCH, timeout);
+    if (count > 0 && SEVERAL_CPUS) this.#attentiveUntil = performance.now() + ATTENTION_MS;
     // Copied: a callback may come back here.
     const ready: [number, number][] = [];
     for (let i = 0; i < count; i++) {
