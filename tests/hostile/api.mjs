@@ -1,6 +1,6 @@
 /** Attack on the typed API: every method with values from all over, in any order. */
-import { Values } from "./values.mjs";
-import { Finding, World } from "./world.mjs";
+import { inEpisodes } from "./episodes.mjs";
+import { World } from "./world.mjs";
 
 const EPISODE = 4000;
 
@@ -408,29 +408,5 @@ export async function episode(lib, values, outcomes, calls, trace) {
   world.timers.runDue();
 }
 
-/**
- * @param {import("./types.js").Library} lib
- * @param {{ seed: number, count: number }} options
- * @returns {Promise<import("./types.js").Report>}
- */
-export async function attackApi(lib, { seed, count }) {
-  const outcomes = new Map();
-  for (let done = 0, n = 0; done < count; done += EPISODE, n++) {
-    const trace = [];
-    try {
-      await episode(
-        lib,
-        new Values(`api ${seed} ${n}`),
-        outcomes,
-        Math.min(EPISODE, count - done),
-        trace,
-      );
-    } catch (error) {
-      throw new Finding(
-        `api, seed ${seed}, episode ${n}, after ${trace.slice(-8).join(", ")}: ${error.stack}`,
-        { cause: error },
-      );
-    }
-  }
-  return { calls: count, outcomes };
-}
+/** The attack: see {@link inEpisodes}. */
+export const attackApi = inEpisodes("api", EPISODE, episode);

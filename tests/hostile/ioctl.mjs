@@ -2,7 +2,7 @@
  * Attack on the binary door: random request numbers and structures, nearly valid ones among them, on
  * every kind of descriptor, with arguments that are bytes, addresses or nothing.
  */
-import { Values } from "./values.mjs";
+import { inEpisodes } from "./episodes.mjs";
 import { Finding } from "./world.mjs";
 
 const PAGES = 64;
@@ -194,29 +194,5 @@ async function checkAlive(client) {
 
 const EPISODE = 4000;
 
-/**
- * @param {import("./types.js").Library} lib
- * @param {{ seed: number, count: number }} options
- * @returns {Promise<import("./types.js").Report>}
- */
-export async function attackIoctls(lib, { seed, count }) {
-  const outcomes = new Map();
-  for (let done = 0, n = 0; done < count; done += EPISODE, n++) {
-    const trace = [];
-    try {
-      await episode(
-        lib,
-        new Values(`ioctl ${seed} ${n}`),
-        outcomes,
-        Math.min(EPISODE, count - done),
-        trace,
-      );
-    } catch (error) {
-      throw new Finding(
-        `ioctl, seed ${seed}, episode ${n}, after ${trace.slice(-3).join(", ")}: ${error.stack}`,
-        { cause: error },
-      );
-    }
-  }
-  return { calls: count, outcomes };
-}
+/** The attack: see {@link inEpisodes}. */
+export const attackIoctls = inEpisodes("ioctl", EPISODE, episode);

@@ -2,8 +2,8 @@
  * Attack on the user half: every hypercall through its dispatcher with random arguments, and random
  * contents of everything that the guest shares with it.
  */
-import { Values } from "./values.mjs";
-import { Finding, World } from "./world.mjs";
+import { inEpisodes } from "./episodes.mjs";
+import { World } from "./world.mjs";
 
 const MIB = 1 << 20;
 const ARENA = 0x100000;
@@ -208,29 +208,5 @@ async function episode(lib, v, outcomes, calls, trace) {
 
 const EPISODE = 8000;
 
-/**
- * @param {import("./types.js").Library} lib
- * @param {{ seed: number, count: number }} options
- * @returns {Promise<import("./types.js").Report>}
- */
-export async function attackVmm(lib, { seed, count }) {
-  const outcomes = new Map();
-  for (let done = 0, n = 0; done < count; done += EPISODE, n++) {
-    const trace = [];
-    try {
-      await episode(
-        lib,
-        new Values(`vmm ${seed} ${n}`),
-        outcomes,
-        Math.min(EPISODE, count - done),
-        trace,
-      );
-    } catch (error) {
-      throw new Finding(
-        `vmm, seed ${seed}, episode ${n}, after ${trace.slice(-3).join(", ")}: ${error.stack}`,
-        { cause: error },
-      );
-    }
-  }
-  return { calls: count, outcomes };
-}
+/** The attack: see {@link inEpisodes}. */
+export const attackVmm = inEpisodes("vmm", EPISODE, episode);

@@ -1,0 +1,128 @@
+import { describe, expect, it } from "vitest";
+import { Errno } from "../../../base/index.js";
+import { makeDomain } from "../kvm.fixture.js";
+import { AT, addToPhysmap, type Field, put, SELF } from "./arguments.fixture.js";
+
+const { EINVAL, ENOSYS, EPERM, ESRCH, EOPNOTSUPP } = Errno;
+
+describe("grant_table_op", () => {
+  it("answers sizes and versions", () => {
+    const { call, domain } = makeDomain();
+    expect(call(20, [6, put(domain, [[2, SELF]]), 1])).toBe(0);
+    expect(domain.memory.readU32(AT + 8)).toBe(64);
+    expect(call(20, [6, AT, 2])).toBe(-EINVAL);
+    expect(call(20, [8, put(domain, [[4, 2]]), 1])).toBe(-ENOSYS);
+    expect(domain.memory.readU32(AT)).toBe(1);
+    expect(call(20, [8, put(domain, [[4, 1]]), 1])).toBe(0);
+    expect(call(20, [8, put(domain, [[4, 3]]), 1])).toBe(-EINVAL);
+    expect(call(20, [10, put(domain, [[2, SELF]]), 1])).toBe(0);
+    expect(domain.memory.readU32(AT + 4)).toBe(1);
+    expect(call(20, [10, put(domain, [[2, 0]]), 1])).toBe(-EPERM);
+    expect(call(20, [10, put(domain, [[2, 9]]), 1])).toBe(-ESRCH);
+    expect(call(20, [6, AT, 2 ** 31])).toBe(-EINVAL);
+    expect(call(20, [6 | 0x1000, AT, 1])).toBe(-EINVAL);
+    expect(call(20, [3, AT, 1])).toBe(-ENOSYS);
+  });
+
+  it("has nothing to map, unmap or transfer", () => {
+    const { call, domain } = makeDomain();
+    const status = (offset: number): number =>
+      ((domain.memory.readU16(AT + offset) ?? 0) << 16) >> 16;
+    const map = (flags: number, ref: number, dom: number): number => {
+      const fields: Field[] = [
+        [8, 0x20000],
+        [4, flags],
+        [4, ref],
+        [2, dom],
+      ];
+      expect(call(20, [0, put(domain, fields), 1])).toBe(0);
+      return status(18);
+    };
+    expect(map(0, 8, 0)).toBe(-3);
+    expect(map(1, 8, 0)).toBe(-1);
+    expect(map(2, 8, 0)).toBe(-3);
+    expect(map(2, 8, 9)).toBe(-2);
+    expect(map(2, 8, SELF)).toBe(-2);
+    expect(map(2, 8, 1)).toBe(-1);
+    expect(map(2, 1 << 20, 1)).toBe(-3);
+    for (const unmap of [1, 7]) {
+      expect(call(20, [unmap, AT, 1])).toBe(0);
+      expect(status(20)).toBe(-4);
+    }
+    expect(call(20, [4, put(domain, [[8, 0x20]]), 1])).toBe(0);
+    expect(status(16)).toBe(-1);
+    expect(call(20, [4, put(domain, [[8, 0x99999]]), 1])).toBe(0);
+    expect(status(16)).toBe(-9);
+    const frames: Field[] = [
+      [4, 1],
+      [2, SELF],
+    ];
+    expect(call(20, [9, put(domain, frames), 1])).toBe(0);
+    expect(status(6)).toBe(-1);
+  });
+
+  it("swaps entries that nobody uses", () => {
+    const { call, domain } = makeDomain();
+    const swap = (a: number, b: number): number => {
+      const fields: Field[] = [
+        [4, a],
+        [4, b],
+      ];
+      expect(call(20, [11, put(domain, fields), 1])).toBe(0);
+      return ((domain.memory.readU16(AT + 8) ?? 0) << 16) >> 16;
+    };
+    expect(swap(1, 9)).toBe(0);
+    expect(domain.grantTable.begin(1, 0, true)).toBe(-1);
+    const use = domain.grantTable.begin(9, 0, true);
+    expect(use).toMatchObject({ gfn: 0xfeff9 });
+    expect(swap(9, 1)).toBe(-12);
+    expect(swap(9, 9)).toBe(0);
+    expect(swap(9, 1 << 20)).toBe(-3);
+  });
+
+  it("flushes no caches", () => {
+    const { call, domain } = makeDomain();
+    const flush = (offset: number, length: number, op: number): number => {
+      const fields: Field[] = [
+        [8, 0x20000],
+        [2, offset],
+        [2, length],
+        [4, op],
+      ];
+      return call(20, [12, put(domain, fields), 1]);
+    };
+    expect(flush(0, 64, 3)).toBe(-EOPNOTSUPP);
+    expect(flush(0, 0, 3)).toBe(0);
+    expect(flush(0, 64, 4)).toBe(-EINVAL);
+    expect(flush(4000, 97, 1)).toBe(-EINVAL);
+  });
+
+  it("copies between own frames and own grants", () => {
+    const test = makeDomain();
+    const { call, domain } = test;
+    addToPhysmap(test, 1, 0, 0x100000);
+    const entry = 0x100000 * 4096 + 8 * 8;
+    domain.memory.write(entry, Uint8Array.of(1, 0, 1, 0, 0x20, 0, 0, 0));
+    domain.memory.write(0x7010, Uint8Array.of(1, 2, 3));
+    const copy = (fromOffset: number, ref: number, len: number): number => {
+      put(domain, [
+        [8, 7],
+        [2, SELF],
+        [2, fromOffset],
+        [8, ref],
+        [2, SELF],
+        [2, 0x100],
+        [8, 0],
+      ]);
+      domain.memory.writeU16(AT + 32, len);
+      domain.memory.writeU16(AT + 34, 2);
+      expect(call(20, [5, AT, 1])).toBe(0);
+      return ((domain.memory.readU16(AT + 36) ?? 0) << 16) >> 16;
+    };
+    expect(copy(0x10, 8, 3)).toBe(0);
+    expect([...(domain.memory.read(0x20100, 3) ?? [])]).toEqual([1, 2, 3]);
+    expect(copy(0xfff, 8, 3)).toBe(-10);
+    expect(copy(0x10, 9, 3)).toBe(-1);
+    expect(copy(0x10, 1 << 20, 3)).toBe(-3);
+  });
+});
