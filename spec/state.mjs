@@ -93,6 +93,7 @@ export const CPU_BLOCK = [
   ["REPLAY_COUNT", "u32", 1, "entries in REPLAY"],
   ["REPLAY_NEXT", "u32", 1, "entries used so far by this execution"],
   ["REPLAY", "u64", 64, "data of completed reads (0 for writes)"],
+  ["REPLAY_CODE", "u64", 2, "bytes of that instruction, as they were when it left run()"],
   ["ICOUNT", "u64", 1, "retired instructions, exact outside run()"],
   ["TSC_OFFSET", "u64", 1, "added to the clock to give the time stamp counter"],
   ["TIME_BASE", "u64", 1, "virtual time: nanoseconds at the start of run()"],

@@ -410,6 +410,20 @@ export const QUIRKS = [
       "v0 run",
     ],
   },
+  {
+    title: "Registers written while a device read waits",
+    says: "api.rst 5: the instruction is only complete after KVM_RUN is called again.",
+    does: "That KVM_RUN ends the instruction as it was decoded, wherever RIP points by now, and goes on behind it. What it was to put into a register is lost after KVM_SET_REGS. (tests/vectors/in-flight has a hundred such cases.)",
+    steps: [
+      "v0 mode64",
+      `poke 0x1000 8b03e710${HLT}`,
+      `poke 0x1800 e755${HLT}`,
+      "v0 regs rip=0x1000 rbx=0xd0000000 rax=0x1234",
+      "v0 run",
+      "v0 regs rip=0x1800",
+      "v0 run",
+    ],
+  },
 ];
 
 /** The scenario of a quirk. @param {Quirk} quirk */

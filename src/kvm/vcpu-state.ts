@@ -13,6 +13,7 @@ import { resetRegisters, startAt } from "./cpu/reset.js";
 import type { VcpuExit } from "./exits.js";
 import type { XenVcpuHooks, XenVcpuHost } from "./hooks.js";
 import { Lapic } from "./irq/lapic.js";
+import { beforeClientWrite, type InFlight } from "./run/in-flight.js";
 import type { Runner, Turn } from "./run/scheduler.js";
 import type { StringInput } from "./run/string-input.js";
 import { VcpuStats } from "./stats.js";
@@ -103,6 +104,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   pendingExit: VcpuExit | undefined;
   /** Exits that follow the pending one before the guest goes on: one instruction's other writes. */
   readonly followUps: VcpuExit[] = [];
+  /** The instruction of the pending exit, when the client wrote registers since. */
+  inFlight: InFlight | undefined;
   /** The rest of what the client gave a REP INS. */
   stringInput: StringInput | undefined;
   /** Linear RIP at the last exit of the kinds io, mmio and xen. */
@@ -323,6 +326,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   /** Registers and local APIC as after INIT. */
   reset(init: boolean): void {
     this.endPoll();
+    beforeClientWrite(this, "sregs");
+    beforeClientWrite(this, "regs");
     const signature = this.cpuid.find(1, 0)?.eax;
     resetRegisters(
       this.engine,

@@ -28,8 +28,8 @@ import { deliverPayload, readEvents, writeEvents } from "./cpu/vcpu-events.js";
 import { imageOf, xsaveOf } from "./cpu/xsave.js";
 import { refuse } from "./error.js";
 import type { VcpuExit } from "./exits.js";
-import { finishInstruction, takeFollowUp } from "./run/entry.js";
-import { completeExit } from "./run/exits.js";
+import { complete, finishInstruction, takeFollowUp } from "./run/finish.js";
+import { beforeClientWrite } from "./run/in-flight.js";
 import type { Statistic } from "./stats.js";
 import type { VcpuState } from "./vcpu-state.js";
 import type { VcpuXen } from "./xen-api.js";
@@ -92,7 +92,7 @@ export class Vcpu {
       // Deferred events stay deferred: the kernel looks at them after an entry only.
       return finishInstruction(state);
     }
-    completeExit(state);
+    complete(state);
     const next = takeFollowUp(state);
     if (next !== undefined) return next;
     state.resolve = beforePromise;
@@ -170,6 +170,7 @@ export class Vcpu {
   /** KVM_SET_REGS. */
   setRegs(regs: KvmRegs): void {
     const state = this.#state;
+    beforeClientWrite(state, "regs");
     // An exception whose delivery was interrupted stays.
     if (state.queuedException?.pending === true) state.queuedException = undefined;
     writeRegs(state.engine, regs);
@@ -226,6 +227,7 @@ export class Vcpu {
     const state = this.#state;
     if (!validSregs(sregs, state.cpuid)) refuse("EINVAL", "control registers");
     if (!state.setApicBase(sregs.apicBase, true)) refuse("EINVAL", "IA32_APIC_BASE");
+    beforeClientWrite(state, "sregs");
     writeSregs(state.engine, sregs);
     state.badState = !canEnter(sregs);
     if (sregs.cr8 <= MAX_CR8) {

@@ -24,7 +24,7 @@ const usage = `usage: npm run oracle -- SEED COUNT [--record DIR]
 const here = new URL(".", import.meta.url).pathname;
 const command = join(here, "../../dist/cli/main.js");
 /** Scenarios that one start of the kernel plays. */
-const BATCH = 100;
+const BATCH = 50;
 
 /** @param {string} message */
 function refuse(message) {
@@ -73,8 +73,8 @@ function answersIn(output) {
  * @param {string[]} files
  */
 function askLinux(probe, files) {
-  // The emulated machine needs about a second for a scenario in which guests wait.
-  const limit = { LIMIT: String(120 + files.length * 5) };
+  // The emulated machine needs a second or two for a scenario in which guests wait, more beside other work.
+  const limit = { LIMIT: String(120 + files.length * 15) };
   return answersIn(run(join(here, "ask-linux"), [probe, ...files], limit));
 }
 

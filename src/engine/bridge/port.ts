@@ -232,6 +232,8 @@ export interface EngineVcpu {
    * windows below do not report before it is over.
    */
   readonly replaying: boolean;
+  /** The bytes of the instruction that left run() for IO or MMIO last: 16, with what follows it. */
+  replayCode(): Uint8Array;
   /** Answers CPUID and moves rip past it. Values are u32. */
   completeCpuid(eax: number, ebx: number, ecx: number, edx: number): void;
   /** Answers RDMSR and moves rip past it. */

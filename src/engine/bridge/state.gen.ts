@@ -166,40 +166,42 @@ export const Cpu = {
   REPLAY_NEXT: 0x2ac,
   /** data of completed reads (0 for writes). u64[64] */
   REPLAY: 0x2b0,
+  /** bytes of that instruction, as they were when it left run(). u64[2] */
+  REPLAY_CODE: 0x4b0,
   /** retired instructions, exact outside run(). u64 */
-  ICOUNT: 0x4b0,
+  ICOUNT: 0x4c0,
   /** added to the clock to give the time stamp counter. u64 */
-  TSC_OFFSET: 0x4b8,
+  TSC_OFFSET: 0x4c8,
   /** virtual time: nanoseconds at the start of run(). u64 */
-  TIME_BASE: 0x4c0,
+  TIME_BASE: 0x4d0,
   /** 1: the clock is TIME_BASE + retired instructions; 0: the host is asked. u32 */
-  VIRTUAL_TIME: 0x4c8,
+  VIRTUAL_TIME: 0x4d8,
   /** which vCPU this is. u32 */
-  CPU_INDEX: 0x4cc,
+  CPU_INDEX: 0x4dc,
   /** physical x87 registers R0..R7: significand u64, sign and exponent u16. x80[8] */
-  FPR: 0x4d0,
+  FPR: 0x4e0,
   /** SSE registers. v128[16] */
-  XMM: 0x550,
+  XMM: 0x560,
   /** x87 control word. u32 */
-  FCW: 0x650,
+  FCW: 0x660,
   /** x87 status word, TOP included. u32 */
-  FSW: 0x654,
+  FSW: 0x664,
   /** x87 tags, abridged: bit n set when physical register n is not empty. u32 */
-  FTW: 0x658,
+  FTW: 0x668,
   /** SSE control and status. u32 */
-  MXCSR: 0x65c,
+  MXCSR: 0x66c,
   /** last x87 opcode. u32 */
-  FOP: 0x660,
+  FOP: 0x670,
   /** selector of FIP. u32 */
-  FCS: 0x664,
+  FCS: 0x674,
   /** selector of FDP. u32 */
-  FDS: 0x668,
+  FDS: 0x678,
   /** address of the last x87 instruction. u64 */
-  FIP: 0x670,
+  FIP: 0x680,
   /** address of the last x87 memory operand. u64 */
-  FDP: 0x678,
+  FDP: 0x688,
   /** not 0 when SSE instructions raise #UD or #NM; follows from CR0 and CR4. u32 */
-  SSE_OFF: 0x680,
+  SSE_OFF: 0x690,
   /** not 0: RDMSR and WRMSR leave run() for every MSR. u32 */
-  MSR_EXITS: 0x684,
+  MSR_EXITS: 0x694,
 } as const;

@@ -300,6 +300,10 @@ export class WasmVcpu implements EngineVcpu {
   get replaying(): boolean {
     return this.#get32(Cpu.REPLAY_COUNT) !== 0;
   }
+  replayCode(): Uint8Array {
+    const at = this.state + Cpu.REPLAY_CODE;
+    return this.#linear.u8.slice(at, at + 16);
+  }
   completeCpuid(eax: number, ebx: number, ecx: number, edx: number): void {
     this.setGprNumber(0, eax >>> 0);
     this.setGprNumber(3, ebx >>> 0);

@@ -3,7 +3,7 @@
  * single instructions, delivers exceptions and injected events, and leaves by exit code.
  */
 import {
-  CODE_SIZE, EXIT, FAULT, FLAGS, ICOUNT, INJECT, IRQ_WINDOW, NMI_MASKED, NMI_WINDOW, PAGE_BASE, REPLAY_COUNT, REPLAY_NEXT,
+  CODE_SIZE, EXIT, FAULT, FLAGS, ICOUNT, INJECT, IRQ_WINDOW, NMI_MASKED, NMI_WINDOW, PAGE_BASE, REPLAY_CODE, REPLAY_COUNT, REPLAY_NEXT,
   RIP, SCRATCH_AT, SEG, SHADOW,
 } from "./state.gen";
 import { countOf, getBudget, lookup, mustStep, setBudget } from "./blocks";
@@ -12,11 +12,11 @@ import { deliver, deliverInjected } from "./cpu/events";
 import { MAX_LENGTH, decode } from "./decode";
 import { dispatch } from "./dispatch.gen";
 import {
-  F_EXIT, F_RETRY, R_EXIT, R_FAULT, R_JUMP, R_NEXT, V_GP, X_BUDGET, X_IRQ_WINDOW, X_NMI_WINDOW, raiseErr,
+  F_EXIT, F_RETRY, R_EXIT, R_FAULT, R_JUMP, R_NEXT, V_GP, X_BUDGET, X_IO, X_IRQ_WINDOW, X_MMIO, X_NMI_WINDOW, raiseErr,
 } from "./fault";
 import { IF } from "./flags";
 import { interpret } from "./interpret";
-import { fetchPage } from "./mmu/access";
+import { FETCH, fetchPage, hostLinear } from "./mmu/access";
 import { setInBlocks } from "./smc";
 
 /** Where step() decodes to, and where it puts the bytes of an instruction that crosses a page. */
@@ -60,6 +60,18 @@ function fetchBytes(va: u64, need: u32): u32 {
   return STEP_BYTES;
 }
 
+/** Keeps the bytes of the instruction that leaves run() for an access outside: it ends as it began. */
+function keepCode(): void {
+  let va = load<u64>(RIP);
+  if (load<u32>(CODE_SIZE) != 2) va = (va + load<u64>(SEG + 16, 8)) & 0xffffffff;
+  const here: u32 = 0x1000 - (<u32>va & 0xfff);
+  const first = hostLinear(va, FETCH);
+  if (first != 0) memory.copy(REPLAY_CODE, first, min<u32>(here, 16));
+  if (here >= <u32>MAX_LENGTH) return;
+  const second = hostLinear(va + <u64>here, FETCH);
+  if (second != 0) memory.copy(REPLAY_CODE + here, second, 16 - here);
+}
+
 /** Decodes and executes the instruction at RIP by its complete handler. Sets RIP: gives no R_NEXT. */
 export function step(): u32 {
   const code = load<u32>(CODE_SIZE);
@@ -70,12 +82,13 @@ export function step(): u32 {
     va = (rip + load<u64>(SEG + 16, 8)) & 0xffffffff;
   }
   const off = <u32>va & 0xfff;
-  let bytes = fetchBytes(va, 1);
+  const again = load<u32>(REPLAY_COUNT) != 0;
+  let bytes = again ? REPLAY_CODE : fetchBytes(va, 1);
   if (bytes == 0) return R_FAULT;
   // RIP-relative operands count from the page base: PAGE_BASE belongs to this instruction now.
   store<u64>(PAGE_BASE, rip - <u64>off);
   let length = decode(STEP_RECORD, bytes, code, off);
-  if (off + length > 0x1000) {
+  if (!again && off + length > 0x1000) {
     bytes = fetchBytes(va, length);
     if (bytes == 0) return R_FAULT;
     length = decode(STEP_RECORD, bytes, code, off);
@@ -143,8 +156,9 @@ export function run(max: i32): u32 {
       if (code != 0) return leave(code);
     }
     let r: u32;
-    const single = stepNext || decodeEach || load<u32>(REPLAY_COUNT) != 0 || load<u32>(SHADOW) != 0 || stepping();
-    if (!stepNext && load<u32>(REPLAY_COUNT) == 0) {
+    const again = load<u32>(REPLAY_COUNT) != 0;
+    const single = stepNext || decodeEach || again || load<u32>(SHADOW) != 0 || stepping();
+    if (!stepNext && !again) {
       const code = windows();
       if (code != X_BUDGET) return leave(code);
     }
@@ -171,7 +185,9 @@ export function run(max: i32): u32 {
         stepNext = true;
       } else if (fault == F_EXIT) {
         store<u32>(FAULT, 0);
-        return leave(load<u32>(EXIT));
+        const code = load<u32>(EXIT);
+        if (!again && (code == X_MMIO || code == X_IO)) keepCode();
+        return leave(code);
       } else {
         const code = deliver();
         if (code != 0) return leave(code);

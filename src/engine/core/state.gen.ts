@@ -169,39 +169,41 @@ export const REPLAY_COUNT: u32 = 0x12a8;
 export const REPLAY_NEXT: u32 = 0x12ac;
 /** data of completed reads (0 for writes). u64[64] */
 export const REPLAY: u32 = 0x12b0;
+/** bytes of that instruction, as they were when it left run(). u64[2] */
+export const REPLAY_CODE: u32 = 0x14b0;
 /** retired instructions, exact outside run(). u64 */
-export const ICOUNT: u32 = 0x14b0;
+export const ICOUNT: u32 = 0x14c0;
 /** added to the clock to give the time stamp counter. u64 */
-export const TSC_OFFSET: u32 = 0x14b8;
+export const TSC_OFFSET: u32 = 0x14c8;
 /** virtual time: nanoseconds at the start of run(). u64 */
-export const TIME_BASE: u32 = 0x14c0;
+export const TIME_BASE: u32 = 0x14d0;
 /** 1: the clock is TIME_BASE + retired instructions; 0: the host is asked. u32 */
-export const VIRTUAL_TIME: u32 = 0x14c8;
+export const VIRTUAL_TIME: u32 = 0x14d8;
 /** which vCPU this is. u32 */
-export const CPU_INDEX: u32 = 0x14cc;
+export const CPU_INDEX: u32 = 0x14dc;
 /** physical x87 registers R0..R7: significand u64, sign and exponent u16. x80[8] */
-export const FPR: u32 = 0x14d0;
+export const FPR: u32 = 0x14e0;
 /** SSE registers. v128[16] */
-export const XMM: u32 = 0x1550;
+export const XMM: u32 = 0x1560;
 /** x87 control word. u32 */
-export const FCW: u32 = 0x1650;
+export const FCW: u32 = 0x1660;
 /** x87 status word, TOP included. u32 */
-export const FSW: u32 = 0x1654;
+export const FSW: u32 = 0x1664;
 /** x87 tags, abridged: bit n set when physical register n is not empty. u32 */
-export const FTW: u32 = 0x1658;
+export const FTW: u32 = 0x1668;
 /** SSE control and status. u32 */
-export const MXCSR: u32 = 0x165c;
+export const MXCSR: u32 = 0x166c;
 /** last x87 opcode. u32 */
-export const FOP: u32 = 0x1660;
+export const FOP: u32 = 0x1670;
 /** selector of FIP. u32 */
-export const FCS: u32 = 0x1664;
+export const FCS: u32 = 0x1674;
 /** selector of FDP. u32 */
-export const FDS: u32 = 0x1668;
+export const FDS: u32 = 0x1678;
 /** address of the last x87 instruction. u64 */
-export const FIP: u32 = 0x1670;
+export const FIP: u32 = 0x1680;
 /** address of the last x87 memory operand. u64 */
-export const FDP: u32 = 0x1678;
+export const FDP: u32 = 0x1688;
 /** not 0 when SSE instructions raise #UD or #NM; follows from CR0 and CR4. u32 */
-export const SSE_OFF: u32 = 0x1680;
+export const SSE_OFF: u32 = 0x1690;
 /** not 0: RDMSR and WRMSR leave run() for every MSR. u32 */
-export const MSR_EXITS: u32 = 0x1684;
+export const MSR_EXITS: u32 = 0x1694;

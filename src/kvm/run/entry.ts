@@ -6,7 +6,8 @@ import { deliverPayload } from "../cpu/vcpu-events.js";
 import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { debugAfter, debugBefore, watch } from "./debug-step.js";
-import { type AfterExit, completeExit, handleExit, hasInput, isFinishedWrite } from "./exits.js";
+import { type AfterExit, handleExit, isFinishedWrite } from "./exits.js";
+import { finishWrite } from "./finish.js";
 import type { Turn } from "./scheduler.js";
 
 /** AMD's exit code for a state that cannot be entered. */
@@ -17,9 +18,6 @@ const PAUSES = 4;
 
 /** What an exit counts at least, so that a turn ends even when nothing retires. */
 const EXIT_COST = 20;
-
-/** More accesses than one instruction can make. */
-const MAX_ACCESSES = 70;
 
 /** A turn this long in which nothing retired was spent on faults. */
 const STALL_BUDGET = 1000;
@@ -101,65 +99,6 @@ function debugStep(vcpu: VcpuState): AfterExit {
   return debugAfter(vcpu, before) ?? "continue";
 }
 
-/**
- * What a client that wants out at once still gets: the instruction whose access it answered is
- * finished, without any event before it.
- */
-export function finishInstruction(vcpu: VcpuState): VcpuExit {
-  const { engine } = vcpu;
-  const virtual = vcpu.env.clock.clock.virtual;
-  for (let access = 0; access < MAX_ACCESSES; access++) {
-    completeExit(vcpu);
-    const next = takeFollowUp(vcpu);
-    if (next !== undefined) return next;
-    if (!engine.replaying && !hasInput(vcpu)) return { kind: "intr" };
-    engine.setWindows(NO_WINDOW, false);
-    if (virtual !== undefined) engine.setTime(vcpu.env.clock.nowNs());
-    const code = engine.run(1);
-    if (virtual !== undefined) virtual.advance(engine.retired);
-    const after = handleExit(vcpu, code);
-    if (after !== "continue" && after !== "yield") {
-      vcpu.pendingExit = after;
-      if (isFinishedWrite(after)) finishWrite(vcpu);
-      return after;
-    }
-  }
-  // An instruction that is never done, such as one whose fault cannot be delivered, has to wait.
-  return { kind: "intr" };
-}
-
-/** The next exit of an instruction that has several; it is then the pending one. */
-export function takeFollowUp(vcpu: VcpuState): VcpuExit | undefined {
-  const next = vcpu.followUps.shift();
-  if (next !== undefined) vcpu.pendingExit = next;
-  return next;
-}
-
-/**
- * A write to memory that the client answers for has happened, as far as the guest is concerned, when
- * run() resolves: KVM has executed the whole instruction then, and written its registers back.
- * Further writes of the same instruction become exits that follow without the guest going on.
- */
-function finishWrite(vcpu: VcpuState): void {
-  const { engine } = vcpu;
-  const virtual = vcpu.env.clock.clock.virtual;
-  engine.completeWrite();
-  for (let access = 0; access < MAX_ACCESSES && engine.replaying; access++) {
-    engine.setWindows(NO_WINDOW, false);
-    if (virtual !== undefined) engine.setTime(vcpu.env.clock.nowNs());
-    const code = engine.run(1);
-    if (virtual !== undefined) virtual.advance(engine.retired);
-    const isAccess = code === EngineExit.MMIO || code === EngineExit.IO;
-    // The next iteration of a string instruction: its access comes again at the next entry.
-    if (isAccess && !engine.replaying) return;
-    const after = handleExit(vcpu, code);
-    if (after === "continue" || after === "yield") continue;
-    vcpu.followUps.push(after);
-    if (!isFinishedWrite(after)) return;
-    engine.completeWrite();
-  }
-}
-
 /** Ends run() with an exit. */
 function finish(vcpu: VcpuState, exit: VcpuExit): Turn {
   if (exit.kind === "intr") vcpu.stats.signalExits++;
@@ -197,7 +136,7 @@ function processRequests(vcpu: VcpuState): VcpuExit | undefined {
     if (vcpu.unblock || vcpu.kicked || halted) xen.processDeferred();
   }
   vcpu.unblock = false;
-  if (vcpu.kicked && !hasInput(vcpu)) {
+  if (vcpu.kicked) {
     vcpu.kicked = false;
     if (vcpu.mpState === KvmMpState.HALTED) vcpu.endPoll();
     return { kind: "intr" };
@@ -218,8 +157,7 @@ function leaveUninitialized(vcpu: VcpuState): VcpuExit | undefined {
 function prepareEvents(vcpu: VcpuState): void {
   const { engine } = vcpu;
   const { ready } = engine;
-  // Nothing comes between the elements that a client gave with one exit.
-  let free = (ready & Ready.EVENTS) !== 0 && !hasInput(vcpu);
+  let free = (ready & Ready.EVENTS) !== 0;
   const queued = vcpu.queuedException;
   if (free && queued !== undefined) {
     if (queued.pending === true) deliverPayload(vcpu);

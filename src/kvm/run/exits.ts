@@ -13,9 +13,10 @@ import { KvmMsrExitReason, type VcpuExit, type VcpuExitIo, type VcpuExitMmio } f
 import { PicPair } from "../irq/pic.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { DisableExits, Quirk } from "../vm-settings.js";
+import { leavesInstruction } from "./in-flight.js";
 import { isPatch, patchHypercall } from "./patch-hypercall.js";
 import { kvmHypercall } from "./pv-hypercall.js";
-import { askForInput, givenInput, usedInput } from "./string-input.js";
+import { askForInput, usedInput } from "./string-input.js";
 
 /** What follows an engine exit: go on, let others go first, or leave run(). */
 export type AfterExit = "continue" | "yield" | VcpuExit;
@@ -174,13 +175,8 @@ function handleIo(vcpu: VcpuState): AfterExit {
     return "continue";
   }
   const rip = linearRip(vcpu);
-  const given = write ? undefined : givenInput(vcpu, rip, address, size);
-  if (given !== undefined) {
-    engine.completeReadU32(given);
-    return "continue";
-  }
   vcpu.exitRip = rip;
-  const data = write ? bytesOf(engine.exit, size) : askForInput(vcpu, rip, address, size);
+  const data = write ? bytesOf(engine.exit, size) : askForInput(vcpu, rip, size);
   const exit: VcpuExitIo = {
     kind: "io",
     direction: write ? "out" : "in",
@@ -247,13 +243,6 @@ function linearRip(vcpu: VcpuState): bigint {
   return BigInt.asUintN(32, engine.segment(SegmentIndex.CS).base + engine.rip);
 }
 
-/** Whether input that the client gave is still to be used, by the instruction at RIP. */
-export function hasInput(vcpu: VcpuState): boolean {
-  if (vcpu.stringInput === undefined) return false;
-  if (vcpu.stringInput.rip !== linearRip(vcpu)) vcpu.stringInput = undefined;
-  return vcpu.stringInput !== undefined;
-}
-
 /** `aux` of a hypercall exit: Intel's instruction. */
 const VMCALL = 0;
 
@@ -317,7 +306,7 @@ export function completeExit(vcpu: VcpuState): void {
   const { engine } = vcpu;
   switch (exit.kind) {
     case "io":
-      if (abandoned(vcpu)) {
+      if (!leavesInstruction(vcpu, exit) && abandoned(vcpu)) {
         vcpu.stringInput = undefined;
         return;
       }
@@ -328,7 +317,7 @@ export function completeExit(vcpu: VcpuState): void {
       }
       return;
     case "mmio":
-      if (exit.isWrite || abandoned(vcpu)) return;
+      if (exit.isWrite) return;
       if (exit.len <= 4) engine.completeReadU32(u32From(exit.data, exit.len));
       else engine.completeRead(valueFrom(exit.data, exit.len));
       return;

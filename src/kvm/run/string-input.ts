@@ -18,9 +18,7 @@ const NOT_REPEATED = { repeats: false, mask: 0n } as const;
 
 /** Elements of a REP INS that the client gave with one exit, for the iterations to come. */
 export interface StringInput {
-  /** The instruction: its linear address, port, and bytes of an element. */
-  readonly rip: bigint;
-  readonly port: number;
+  /** Bytes of an element. */
   readonly size: number;
   /** Bits of RCX that count. */
   readonly mask: bigint;
@@ -59,7 +57,7 @@ function instructionAt(
  * all that are left, but no more than there are bytes to the border of the page in RDI, and at most
  * 1024 bytes.
  */
-export function askForInput(vcpu: VcpuState, rip: bigint, port: number, size: number): Uint8Array {
+export function askForInput(vcpu: VcpuState, rip: bigint, size: number): Uint8Array {
   vcpu.stringInput = undefined;
   const { repeats, mask } = instructionAt(vcpu, rip);
   if (!repeats) return new Uint8Array(size);
@@ -70,7 +68,7 @@ export function askForInput(vcpu: VcpuState, rip: bigint, port: number, size: nu
   const most = Math.min(inPage, MAX_BYTES / size);
   const count = Math.max(1, left < BigInt(most) ? Number(left) : most);
   const data = new Uint8Array(count * size);
-  if (count > 1) vcpu.stringInput = { rip, port, size, mask, data, used: 0 };
+  if (count > 1) vcpu.stringInput = { size, mask, data, used: 0 };
   return data;
 }
 
@@ -83,18 +81,14 @@ export function usedInput(vcpu: VcpuState): void {
   if (isLast || input.used >= input.data.length) vcpu.stringInput = undefined;
 }
 
-/** The next element that the client gave already; undefined when it has to be asked. */
-export function givenInput(
-  vcpu: VcpuState,
-  rip: bigint,
-  port: number,
-  size: number,
-): number | undefined {
+/** The next element that the client gave already, undefined when there is none. */
+export function takeInput(vcpu: VcpuState): number | undefined {
   const input = vcpu.stringInput;
   if (input === undefined) return undefined;
-  if (input.rip !== rip || input.port !== port || input.size !== size) return undefined;
   let value = 0;
-  for (let i = 0; i < size; i++) value |= (input.data[input.used + i] as number) << (i * 8);
+  for (let i = 0; i < input.size; i++) {
+    value |= (input.data[input.used + i] as number) << (i * 8);
+  }
   usedInput(vcpu);
   return value >>> 0;
 }

@@ -193,6 +193,9 @@ export class FakeVcpu implements EngineVcpu {
     this.replaying = true;
   }
   dropReplay(): void {}
+  replayCode(): Uint8Array {
+    return new Uint8Array(16);
+  }
   completeWrite(): void {
     this.replaying = true;
   }

@@ -6,10 +6,10 @@
 import { PAGE_MASK } from "../layout";
 import { codeWritten } from "../smc";
 import { F_RETRY, V_AC, V_GP, X_INTERNAL, X_MMIO, faulted, raiseErr, raiseExit, raisePf } from "../fault";
-import { ACCESS_CHECKS, CODE_SIZE, CR0, CR4, EFER, EXIT, EXIT_ADDR, EXIT_DATA, EXIT_SIZE, EXIT_WRITE, FAULT, FLAGS } from "../state.gen";
+import { ACCESS_CHECKS, CODE_SIZE, CPL, CR0, CR4, EFER, EXIT, EXIT_ADDR, EXIT_DATA, EXIT_SIZE, EXIT_WRITE, FAULT, FLAGS } from "../state.gen";
 import { MMU_HALF, PAGE_FLAGS_AT, REPLAY, REPLAY_COUNT, REPLAY_NEXT } from "../state.gen";
 import { noteDataAccess } from "../cpu/debug";
-import { SLOT_READONLY, findSlot, logWrite, slotLin } from "./slots";
+import { SLOT_READONLY, findSlot, gpaToLin, logWrite, slotLin } from "./slots";
 import { TAG_NONE, TE_GLOBAL, TE_SIZE_SHIFT, TE_WRITE, tlbEntry, useEntry } from "./tlb";
 import { PTE_D, PTE_G, PTE_U, PTE_W, WALK_OK, touchLeaf, walk, walkGpa, walkNx, walkPerm, walkSize } from "./walk";
 
@@ -444,6 +444,12 @@ export function hostTranslate(va: u64, kind: u32, cpl: u32): u64 {
   if (!isCanonical(va) || walk(va, false) != WALK_OK) return ~0;
   if ((rights(halfFor(cpl)) & (1 << kind)) == 0) return ~0;
   return walkGpa | (va & 0xfff);
+}
+
+/** Linear memory address of `va` for an access of a kind at the current privilege level; 0 when there is none. Changes nothing. */
+export function hostLinear(va: u64, kind: u32): u32 {
+  const gpa = hostTranslate(va, kind, load<u32>(CPL));
+  return gpa == ~0 ? 0 : gpaToLin(gpa);
 }
 
 /** As hostTranslate, for callers to whom 64-bit integers are expensive: -1 when it would fault. */

@@ -1,0 +1,127 @@
+import { EngineExit, type EngineExitCode } from "../../engine/bridge/port.js";
+import type { VcpuExit } from "../exits.js";
+import type { VcpuState } from "../vcpu-state.js";
+import { completeExit, handleExit, isFinishedWrite } from "./exits.js";
+import { executeAsBegun } from "./in-flight.js";
+import { takeInput } from "./string-input.js";
+
+/** {@link EngineVcpu.setWindows}: none. */
+const NO_WINDOW = 0;
+
+/** More accesses than one instruction can make. */
+const MAX_ACCESSES = 70;
+
+/** One instruction, or the rest of it, with no event before it: the engine's exit code. */
+function runOne(vcpu: VcpuState): EngineExitCode {
+  const { engine } = vcpu;
+  const { clock } = vcpu.env;
+  const virtual = clock.clock.virtual;
+  engine.setWindows(NO_WINDOW, false);
+  if (virtual !== undefined) engine.setTime(clock.nowNs());
+  const code = engine.run(1);
+  if (virtual !== undefined) virtual.advance(engine.retired);
+  return code;
+}
+
+/** Hands the client's answer to the last exit to the guest, at the start of a run(). */
+export function complete(vcpu: VcpuState): void {
+  completeExit(vcpu);
+  const flight = vcpu.inFlight;
+  if (!vcpu.engine.replaying) vcpu.inFlight = undefined;
+  else if (flight !== undefined) executeAsBegun(vcpu, flight, () => finishBegun(vcpu));
+  else if (vcpu.stringInput !== undefined) {
+    // The last element is left to the entry that follows.
+    while (vcpu.stringInput !== undefined && iterate(vcpu));
+  }
+}
+
+/**
+ * One iteration of a REP INS, and the input of the next; false when there is none. An exception or
+ * an exit in the middle loses the rest of the input, as in KVM.
+ */
+function iterate(vcpu: VcpuState): boolean {
+  const { engine } = vcpu;
+  const before = engine.instructions;
+  const after = handleExit(vcpu, runOne(vcpu));
+  const input = takeInput(vcpu);
+  if (after === "continue" && engine.instructions !== before && input !== undefined) {
+    engine.completeReadU32(input);
+    return true;
+  }
+  vcpu.stringInput = undefined;
+  if (after === "continue" || after === "yield") return false;
+  vcpu.followUps.push(after);
+  if (isFinishedWrite(after)) finishWrite(vcpu);
+  return false;
+}
+
+/**
+ * Finishes an instruction whose registers the client has changed; exits that it still makes become
+ * follow-ups. False when one of them has to be answered before the instruction can go on.
+ */
+function finishBegun(vcpu: VcpuState): boolean {
+  const { engine, followUps } = vcpu;
+  for (let access = 0; access < MAX_ACCESSES && engine.replaying; ) {
+    if (vcpu.stringInput !== undefined) {
+      iterate(vcpu);
+      continue;
+    }
+    access++;
+    const after = handleExit(vcpu, runOne(vcpu));
+    if (after === "continue" || after === "yield") continue;
+    followUps.push(after);
+    if (!isFinishedWrite(after)) return false;
+    engine.completeWrite();
+  }
+  return true;
+}
+
+/**
+ * What a client that wants out at once still gets: the instruction whose access it answered is
+ * finished, without any event before it.
+ */
+export function finishInstruction(vcpu: VcpuState): VcpuExit {
+  const { engine } = vcpu;
+  for (let access = 0; access < MAX_ACCESSES; access++) {
+    complete(vcpu);
+    const next = takeFollowUp(vcpu);
+    if (next !== undefined) return next;
+    if (!engine.replaying) return { kind: "intr" };
+    const after = handleExit(vcpu, runOne(vcpu));
+    if (after !== "continue" && after !== "yield") {
+      vcpu.pendingExit = after;
+      if (isFinishedWrite(after)) finishWrite(vcpu);
+      return after;
+    }
+  }
+  // An instruction that is never done, such as one whose fault cannot be delivered, has to wait.
+  return { kind: "intr" };
+}
+
+/** The next exit of an instruction that has several; it is then the pending one. */
+export function takeFollowUp(vcpu: VcpuState): VcpuExit | undefined {
+  const next = vcpu.followUps.shift();
+  if (next !== undefined) vcpu.pendingExit = next;
+  return next;
+}
+
+/**
+ * A write to memory that the client answers for has happened, as far as the guest is concerned, when
+ * run() resolves: KVM has executed the whole instruction then, and written its registers back.
+ * Further writes of the same instruction become exits that follow without the guest going on.
+ */
+export function finishWrite(vcpu: VcpuState): void {
+  const { engine } = vcpu;
+  engine.completeWrite();
+  for (let access = 0; access < MAX_ACCESSES && engine.replaying; access++) {
+    const code = runOne(vcpu);
+    const isAccess = code === EngineExit.MMIO || code === EngineExit.IO;
+    // The next iteration of a string instruction: its access comes again at the next entry.
+    if (isAccess && !engine.replaying) return;
+    const after = handleExit(vcpu, code);
+    if (after === "continue" || after === "yield") continue;
+    vcpu.followUps.push(after);
+    if (!isFinishedWrite(after)) return;
+    engine.completeWrite();
+  }
+}
