@@ -13,7 +13,12 @@ export const ABSENT = [
   ["MOVBE", "MOVBE = 0", "#UD"],
   ["3DNow!, EXTRQ INSERTQ MOVNTSD MOVNTSS (SSE4a), XOP, TBM", "0", "#UD"],
   ["XSAVEC, XSAVES, XRSTORS", "leaf 0xd sub-leaf 1 = XSAVEOPT only", "#UD"],
-  ["MONITOR, MWAIT, UMONITOR, UMWAIT, TPAUSE", "MONITOR = 0", "#UD"],
+  [
+    "MONITOR, MWAIT",
+    "MONITOR = 0",
+    "nothing, or #UD where KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS is off",
+  ],
+  ["UMONITOR, UMWAIT, TPAUSE", "WAITPKG = 0", "#UD"],
   ["RDPID, RDPRU, CLWB, CLDEMOTE, MOVDIRI, ENQCMD, SERIALIZE", "0", "#UD"],
   [
     "WRPKRU, RDPKRU, CET instructions other than ENDBR (a NOP)",

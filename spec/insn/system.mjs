@@ -31,7 +31,7 @@ export default [
   "0F 01 /7 mem | invlpg Mb | cpu/system:invlpg",
   // Register forms: the instruction is chosen by ModRM.rm in the handler.
   "0F 01 /0 reg | vmcall | cpu/system:group_0",
-  "0F 01 /1 reg | stac | cpu/system:group_1",
+  "0F 01 /1 reg | monitor | cpu/system:group_1",
   "0F 01 /2 reg | xgetbv | cpu/system:group_2",
   "0F 01 /3 reg | vmmcall | cpu/system:group_3",
   "0F 01 /7 reg | swapgs | cpu/system:group_7",

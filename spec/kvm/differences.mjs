@@ -24,10 +24,10 @@ export const DIFFERENCES = [
       ],
       ["Addresses", "48 bits, physical and linear", "the host's", "4-level page tables"],
       [
-        "MONITOR and MWAIT",
-        "#UD; KVM_CAP_X86_DISABLE_EXITS has no bit for them",
-        "executed as NOPs, or passed through",
-        "nothing waits for a store",
+        "MWAIT with KVM_X86_DISABLE_EXITS_MWAIT",
+        "ends at once; other vCPUs get their turn",
+        "waits for a store to the monitored line",
+        "nothing watches stores; a wait may end at any time",
       ],
       [
         "Other processors of the kind",
@@ -121,6 +121,12 @@ export const DIFFERENCES = [
         "below 4 GiB in all (ENOMEM)",
         "what the host has",
         "32-bit WebAssembly memory",
+      ],
+      [
+        "Slots beyond the first 512",
+        "their memory is looked for when it is first accessed; KVM_RUN gives EFAULT when there is no room",
+        "the host's memory is as large as it is",
+        "32764 slots may name more than 4 GiB, most of it never used",
       ],
       [
         "KVM_SET_TSS_ADDR, KVM_SET_IDENTITY_MAP_ADDR, KVM_SET_NR_MMU_PAGES",

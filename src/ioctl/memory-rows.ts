@@ -1,4 +1,4 @@
-import { hva, PAGE_SIZE } from "../base/index.js";
+import { PAGE_SIZE } from "../base/index.js";
 import {
   KVM_CLEAR_DIRTY_LOG,
   KVM_GET_DIRTY_LOG,
@@ -49,27 +49,36 @@ function setRegion(context: VmContext, region: Region): void {
   }
   if (userspace_addr + memory_size > USER_END) refuse("EINVAL", "not a user address");
   if (guest_phys_addr + memory_size > 1n << 52n) refuse("EINVAL", "beyond guest addresses");
-  let userspaceAddr = 0;
-  if (memory_size > 0n) {
-    if (memory_size >= MAX_SIZE) refuse("ENOMEM", "a VM's memory ends at 4 GiB");
-    const { linear } = context.vm;
-    userspaceAddr =
-      context.process.attach(linear, userspace_addr, Number(memory_size)) ??
-      refuse("ENOMEM", "the client's memory cannot become the VM's");
+  const [guestPhysAddr, memorySize] = [Number(guest_phys_addr), Number(memory_size)];
+  const given = { slot, flags, guestPhysAddr, memorySize, userspaceAddr: 0 };
+  if (memory_size === 0n) {
+    context.vm.setUserMemoryRegion(given);
+    context.slotDeleted(slot);
+    return;
   }
-  try {
-    context.vm.setUserMemoryRegion({
-      slot,
-      flags,
-      guestPhysAddr: Number(guest_phys_addr),
-      memorySize: Number(memory_size),
-      userspaceAddr,
+  if (memory_size >= MAX_SIZE) refuse("ENOMEM", "a VM's memory ends at 4 GiB");
+  const { linear } = context.vm;
+  const attach = () => context.process.attach(linear, userspace_addr, memorySize);
+  if (context.isLate(slot)) {
+    context.vm.setUserMemoryRegion(given, {
+      key: userspace_addr,
+      attach: () => {
+        const at = attach();
+        if (at !== undefined) context.slotBacking(slot, at);
+        return at;
+      },
     });
+    context.slotIsLate(slot);
+    return;
+  }
+  const at = attach() ?? refuse("ENOMEM", "the client's memory cannot become the VM's");
+  try {
+    context.vm.setUserMemoryRegion({ ...given, userspaceAddr: at });
   } catch (error) {
-    if (memory_size > 0n) context.process.release?.(context.vm.linear, hva(userspaceAddr));
+    context.process.release?.(linear, at);
     throw error;
   }
-  context.slotBacking(slot, memory_size > 0n ? hva(userspaceAddr) : undefined);
+  context.slotBacking(slot, at);
 }
 
 /** As large a number as there is, for what is too large anyway. */

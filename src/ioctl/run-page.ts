@@ -255,6 +255,7 @@ function reasonOf(exit: VcpuExit): number | undefined {
     case "set-tpr":
       return KvmExitReason.SET_TPR;
     case "again":
+    case "fault":
       return undefined;
   }
 }

@@ -152,6 +152,7 @@ class VcpuFile implements KvmFile {
 /** What KVM_RUN returns. */
 function resultOf(exit: VcpuExit): number {
   if (exit.kind === "again") return -Errno.EAGAIN;
+  if (exit.kind === "fault") return -Errno.EFAULT;
   return exit.kind === "intr" ? -Errno.EINTR : 0;
 }
 

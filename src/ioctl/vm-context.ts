@@ -7,6 +7,9 @@ import type { ClientProcess } from "./client-process.js";
 const NOWHERE = 1n << 40n;
 const LINEAR_END = 1n << 32n;
 
+/** So many slots of a VM have their memory from the start, so that a lack of it is seen at once. */
+const EARLY_SLOTS = 512;
+
 /** What the ioctls of a VM work on: the VM, its client, and the descriptors that keep it alive. */
 export class VmContext {
   readonly vm: Vm;
@@ -14,20 +17,41 @@ export class VmContext {
   /** An interrupt controller was made: vCPUs have a local APIC in the kernel. */
   hasLapics = false;
   #files = 0;
-  /** Where in linear memory the backing of each slot is. */
-  readonly #backings = new Map<number, Hva>();
+  /** Where in linear memory the backing of each slot is; undefined when it is looked for later. */
+  readonly #backings = new Map<number, Hva | undefined>();
+  readonly #late = new Set<number>();
 
   constructor(vm: Vm, process: ClientProcess) {
     this.vm = vm;
     this.process = process;
   }
 
-  /** A slot has this backing now, or none; the one before is not needed any more. */
-  slotBacking(slot: number, at: Hva | undefined): void {
+  /** A slot has this backing now; the one before is not needed any more. */
+  slotBacking(slot: number, at: Hva): void {
     const before = this.#backings.get(slot);
-    if (at === undefined) this.#backings.delete(slot);
-    else this.#backings.set(slot, at);
+    this.#backings.set(slot, at);
     if (before !== undefined) this.process.release?.(this.vm.linear, before);
+  }
+
+  /** A slot is gone, and with it the need for its backing. */
+  slotDeleted(slot: number): void {
+    const before = this.#backings.get(slot);
+    this.#backings.delete(slot);
+    this.#late.delete(slot);
+    if (before !== undefined) this.process.release?.(this.vm.linear, before);
+  }
+
+  /** Whether the memory of a slot comes when it is first accessed: of those beyond {@link EARLY_SLOTS}. */
+  isLate(slot: number): boolean {
+    if (this.#backings.has(slot)) return this.#late.has(slot);
+    return this.#backings.size >= EARLY_SLOTS;
+  }
+
+  /** A slot is there whose memory comes when it is first accessed. */
+  slotIsLate(slot: number): void {
+    if (this.#backings.has(slot)) return;
+    this.#backings.set(slot, undefined);
+    this.#late.add(slot);
   }
 
   /** A descriptor refers to the VM. */

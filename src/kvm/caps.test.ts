@@ -15,16 +15,11 @@ const LINUX =
 /** What this library lacks, and says so: by subject, capabilities and the value here. */
 const ABSENT: Readonly<Record<string, readonly (readonly [number, number])[]>> = {
   "TPR patching (VAPIC)": [[6, 0]],
-  "room in the engine": [
-    [10, 512],
-    [66, 1024],
-  ],
   "Hyper-V": [44, 45, 46, 96, 123, 148, 149, 154, 155, 161, 199].map((cap) => [cap, 0]),
   "system management mode": [
     [117, 0],
     [118, 0],
   ],
-  "MWAIT without exits": [[143, 14]],
   "nested virtualization": [[157, 0]],
   PMU: [
     [173, 0],

@@ -1,12 +1,11 @@
 import { KvmCap, KvmLimit } from "../abi/kvm/index.js";
-import { EngineLimit } from "../engine/bridge/port.js";
 
 /** `KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE`, and with `KVM_DIRTY_LOG_INITIALLY_SET`. */
 export const MANUAL_PROTECT_ENABLE = 1;
 export const MANUAL_PROTECT_CAPS = 3;
 
-/** `KVM_X86_DISABLE_EXITS_*` that have an effect here: HLT, PAUSE, CSTATE. There is no MWAIT. */
-export const DISABLE_EXITS = 0xe;
+/** `KVM_X86_DISABLE_EXITS_*`: MWAIT, HLT, PAUSE, CSTATE. */
+export const DISABLE_EXITS = 0xf;
 
 /** `KVM_MSR_EXIT_REASON_*`: INVAL, UNKNOWN, FILTER. */
 export const MSR_EXIT_REASONS = 7;
@@ -42,7 +41,7 @@ const CAPS = new Map<number, number>([
   // Recommended: one, since the vCPUs of a VM share a thread.
   [KvmCap.NR_VCPUS, 1],
   // As many as the engine can look at; numbers may go up to Linux's limit.
-  [KvmCap.NR_MEMSLOTS, EngineLimit.SLOTS],
+  [KvmCap.NR_MEMSLOTS, KvmLimit.USER_MEM_SLOTS],
   [KvmCap.PIT, 1],
   [KvmCap.NOP_IO_DELAY, 1],
   [KvmCap.MP_STATE, 1],
@@ -77,7 +76,7 @@ const CAPS = new Map<number, number>([
   [KvmCap.XCRS, 1],
   [KvmCap.ASYNC_PF, 1],
   [KvmCap.GET_TSC_KHZ, 1],
-  [KvmCap.MAX_VCPUS, EngineLimit.VCPUS],
+  [KvmCap.MAX_VCPUS, KvmLimit.MAX_VCPUS],
   [KvmCap.TSC_DEADLINE_TIMER, 1],
   // KVM_SYNC_X86_REGS | SREGS | EVENTS
   [KvmCap.SYNC_REGS, 7],

@@ -22,6 +22,8 @@ export type VcpuExit =
    * The vCPU waited for its INIT message and got something: KVM_RUN returns -EAGAIN. Call run() again.
    */
   | { readonly kind: "again" }
+  /** There is no memory for a slot that the guest accessed (LateBacking): KVM_RUN returns -EFAULT. */
+  | { readonly kind: "fault" }
   /** The guest lowered CR8 (no in-kernel local APIC). */
   | { readonly kind: "set-tpr" }
   /** requestInterruptWindow was set and an interrupt can be taken (no in-kernel PIC). */
@@ -44,6 +46,8 @@ export interface VcpuExitIo {
   readonly count: number;
   /** size * count bytes: what was written, or to be filled for "in" (zero at first). */
   readonly data: Uint8Array;
+  /** OUTS, and OUT to port 0x7e (a quirk): the registers are those behind it already. */
+  readonly finished?: true;
 }
 
 /** KVM_EXIT_MMIO. */

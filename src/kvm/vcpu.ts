@@ -443,7 +443,9 @@ export class Vcpu {
       const db = (inject & KvmGuestDbg.INJECT_DB) !== 0;
       state.queueException(db ? Exception.DB : Exception.BP, undefined);
     }
-    state.debug.set(request);
+    const { debug } = state;
+    debug.set(request);
+    state.engine.watch(debug.addresses, debug.dr7InForce);
     state.debug.rebase(state.linearRip());
   }
 

@@ -16,10 +16,14 @@ export const Quirk = {
   LINT0_REENABLED: 1 << 0,
   /** A local APIC that is off or in x2APIC mode answers its page with ones. */
   LAPIC_MMIO_HOLE: 1 << 2,
+  /** OUT to port 0x7e is done when the client hears of it: BIOSes of QEMU expect that. */
+  OUT_7E_INC_RIP: 1 << 3,
   /** IA32_MISC_ENABLE does not rule CPUID's MONITOR bit. */
   MISC_ENABLE_NO_MWAIT: 1 << 4,
   /** The hypercall instruction of the other vendor is rewritten in guest memory. */
   FIX_HYPERCALL_INSN: 1 << 5,
+  /** MONITOR and MWAIT do nothing even where CPUID says that they are not there. */
+  MWAIT_NEVER_UD_FAULTS: 1 << 6,
 } as const;
 
 /** `KVM_X86_DISABLE_EXITS_*`. */
@@ -113,7 +117,7 @@ export function enableVmCap(vm: CapContext, cap: number, arg: bigint): void {
       if ((arg & X2APIC_DISABLE_BROADCAST_QUIRK) !== 0n) settings.x2apicBroadcastQuirk = false;
       return;
     case KvmCap.X86_DISABLE_EXITS:
-      settings.disabledExits |= only(VALID_DISABLE_EXITS) & ~DisableExits.MWAIT;
+      settings.disabledExits |= only(VALID_DISABLE_EXITS);
       return;
     case KvmCap.MSR_PLATFORM_INFO:
       settings.platformInfoReadable = arg !== 0n;

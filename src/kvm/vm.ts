@@ -10,7 +10,6 @@ import {
   type KvmUserspaceMemoryRegion,
 } from "../abi/kvm/index.js";
 import type { ApicId, Hva } from "../base/index.js";
-import { EngineLimit } from "../engine/bridge/port.js";
 import type { LinearMemory } from "../memory/index.js";
 import { TSC_KHZ } from "./cpu/clock.js";
 import { type KvmMsrFilter, MsrFilter } from "./cpu/msr-filter.js";
@@ -20,7 +19,7 @@ import type { KvmIoeventfd } from "./io/ioeventfd.js";
 import { type IoapicState, IrqSource } from "./irq/ioapic.js";
 import { Irqfds } from "./irq/irqfd.js";
 import { msiMessage } from "./irq/routing.js";
-import type { KvmClearDirtyLog } from "./memory/slots.js";
+import type { KvmClearDirtyLog, LateBacking } from "./memory/slots.js";
 import { turn } from "./run/entry.js";
 import type { Statistic } from "./stats.js";
 import { Vcpu } from "./vcpu.js";
@@ -63,10 +62,12 @@ export class Vm {
 
   /**
    * KVM_SET_USER_MEMORY_REGION, and KVM_SET_USER_MEMORY_REGION2, whose guest_memfd is not there.
+   * @param late finds the memory when the slot is first accessed; `userspaceAddr` does not count then.
+   *   If it finds none, run() of the vCPU that needs it gives "fault".
    * @throws KvmError EINVAL, EEXIST, ENOMEM.
    */
-  setUserMemoryRegion(region: KvmUserspaceMemoryRegion): void {
-    this.#state.slots.set(region);
+  setUserMemoryRegion(region: KvmUserspaceMemoryRegion, late?: LateBacking): void {
+    this.#state.slots.set(region, late);
   }
 
   /**
@@ -185,7 +186,7 @@ export class Vm {
     const state = this.#state;
     const { settings } = state;
     if (id < 0 || id >= KvmLimit.MAX_VCPU_IDS) refuse("EINVAL", "vCPU id");
-    if (state.vcpus.length >= EngineLimit.VCPUS) refuse("EINVAL", "too many vCPUs");
+    if (state.vcpus.length >= KvmLimit.MAX_VCPUS) refuse("EINVAL", "too many vCPUs");
     // From here on KVM_CAP_MAX_VCPU_ID is settled.
     settings.maxVcpuIds ||= KvmLimit.MAX_VCPU_IDS;
     if (id >= settings.maxVcpuIds) refuse("EINVAL", "vCPU id beyond KVM_CAP_MAX_VCPU_ID");

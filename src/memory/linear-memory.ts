@@ -84,8 +84,14 @@ export class LinearMemory {
       this.#view = new DataView(this.memory.buffer);
     }
     this.#end = start + size;
-    if (owner === "internal") this.#internal.push({ start, bytes: size });
+    if (owner === "internal") this.#noteInternal(start, size);
     return hva(start);
+  }
+
+  #noteInternal(start: number, bytes: number): void {
+    const last = this.#internal.at(-1);
+    if (last !== undefined && last.start + last.bytes === start) last.bytes += bytes;
+    else this.#internal.push({ start, bytes });
   }
 
   /** Gives back what {@link allocate} handed out: the same offset, size and owner. */

@@ -8,12 +8,13 @@ export interface CoreExports {
   hostTranslate(va: bigint, kind: number, cpl: number): bigint;
   /** As hostTranslate, without 64-bit integers: -1 for none. Not in every core. */
   hostTranslateParts?(low: number, high: number, kind: number, cpl: number): number;
-  setSlot(i: number, gpa: bigint, size: bigint, lin: number, flags: number, dirty: number): void;
-  setSlotCount(n: number): void;
+  insertSlot(i: number, gpa: bigint, size: bigint, lin: number, flags: number, dirty: number): void;
+  removeSlot(i: number): void;
   dropAllWriteTags(): void;
   flushAllVcpus(): void;
   initMmu(): void;
   setTlbArea(index: number, address: number): void;
+  prepareTlbArea(address: number): void;
   tlbAreaBytes(): number;
   retiredOutside(): void;
   hostReadMsr(index: number): bigint;

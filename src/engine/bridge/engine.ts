@@ -56,6 +56,8 @@ export class WasmVm implements EngineVm {
   /** The core's functions; for the vCPUs of this VM. */
   readonly core: CoreExports;
   #now: () => number = () => 0;
+  #back: (place: number) => Hva = () => hva(0);
+  #slots = 0;
   #virtual = false;
   #current: WasmVcpu | undefined;
   #vcpus = 0;
@@ -73,6 +75,7 @@ export class WasmVm implements EngineVm {
         memory,
         abort: () => assert(false, "engine core: abort"),
         hostClockNs: () => this.#now(),
+        hostBackSlot: (place: number) => this.#back(place >>> 0),
       },
     });
     this.core = instance.exports as unknown as CoreExports;
@@ -104,7 +107,8 @@ export class WasmVm implements EngineVm {
     const vcpu = new WasmVcpu(this, index, save, tlb, seed);
     this.#all.push(vcpu);
     // A vCPU that spins waits for one that needs the thread.
-    if (index > 0) for (const each of this.#all) each.pauseExit = PAUSES_PER_EXIT;
+    if (index === 1) for (const each of this.#all) each.pauseExit = PAUSES_PER_EXIT;
+    if (index > 0) vcpu.pauseExit = PAUSES_PER_EXIT;
     this.linear.view.setUint32(save + Cpu.VIRTUAL_TIME, this.#virtual ? 1 : 0, true);
     return vcpu;
   }
@@ -123,15 +127,24 @@ export class WasmVm implements EngineVm {
     this.#current = vcpu;
   }
 
-  setSlots(slots: readonly EngineSlot[]): void {
-    assert(slots.length <= EngineLimit.SLOTS, "engine: too many slots");
-    const sorted = [...slots].sort((a, b) => a.gpa - b.gpa);
-    sorted.forEach((slot, i) => {
-      const flags = slot.readonly ? 1 : 0;
-      this.core.setSlot(i, BigInt(slot.gpa), BigInt(slot.size), slot.hva, flags, slot.dirtyBitmap);
-    });
-    this.core.setSlotCount(slots.length);
+  insertSlot(place: number, slot: EngineSlot): void {
+    assert(place >= 0 && place <= this.#slots, "engine: place of a slot");
+    assert(this.#slots < EngineLimit.SLOTS, "engine: too many slots");
+    this.#slots++;
+    const { gpa, size, hva: lin, dirtyBitmap } = slot;
+    const flags = slot.readonly ? 1 : 0;
+    this.core.insertSlot(place, BigInt(gpa), BigInt(size), lin, flags, dirtyBitmap);
+  }
+
+  removeSlot(place: number): void {
+    assert(place >= 0 && place < this.#slots, "engine: place of a slot");
+    this.#slots--;
+    this.core.removeSlot(place);
     this.core.flushAllVcpus();
+  }
+
+  onUnbacked(listener: (place: number) => Hva): void {
+    this.#back = listener;
   }
 
   clearDirty(): void {

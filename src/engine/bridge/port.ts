@@ -37,6 +37,8 @@ export const EngineExit = {
   PAUSE: 12,
   /** The engine cannot go on; `aux` is its reason code. */
   INTERNAL: 13,
+  /** MONITOR (`aux` 0) or MWAIT (`aux` 1) at privilege level 0; rip at it. */
+  MWAIT: 14,
 } as const;
 
 /** One of {@link EngineExit}. */
@@ -48,7 +50,7 @@ export interface EngineExitInfo {
   readonly write: boolean;
   /** IO: port. MMIO: guest-physical address. RDMSR/WRMSR: MSR index (unsigned). */
   readonly address: number;
-  /** IO: 1, 2 or 4. MMIO: 1 to 8 bytes, never across a page. */
+  /** IO: 1, 2 or 4. MMIO: 1 to 8 bytes, never across a page. MWAIT: length of the instruction. */
   readonly size: number;
   /** IO and MMIO writes: the value, zero-extended. WRMSR: the value. Else undefined content. */
   readonly data: bigint;
@@ -56,7 +58,7 @@ export interface EngineExitInfo {
   readonly dataLow: number;
   /** Bits 32 to 63 of `data`. */
   readonly dataHigh: number;
-  /** HYPERCALL: 0 VMCALL, 1 VMMCALL. INTERNAL: reason. Else 0. */
+  /** HYPERCALL: 0 VMCALL, 1 VMMCALL. MWAIT: 0 MONITOR, 1 MWAIT. INTERNAL: reason. Else 0. */
   readonly aux: number;
 }
 
@@ -66,7 +68,7 @@ export interface EngineSlot {
   readonly gpa: Gpa;
   /** Bytes, a positive multiple of 4096. */
   readonly size: number;
-  /** Start in linear memory, multiple of 4096. */
+  /** Start in linear memory, multiple of 4096; 0: {@link EngineVm.onUnbacked} gives it when needed. */
   readonly hva: Hva;
   /** Guest writes exit as MMIO. */
   readonly readonly: boolean;
@@ -112,8 +114,8 @@ export const SegmentIndex = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6,
  */
 export type EngineTsc = "instructions" | (() => number);
 
-/** What the core's tables hold: less than KVM allows, so that its callers refuse the rest. */
-export const EngineLimit = { SLOTS: 512, VCPUS: 1024 } as const;
+/** What the core's tables hold: as much as KVM of Linux allows (KVM_USER_MEM_SLOTS, KVM_MAX_VCPUS). */
+export const EngineLimit = { SLOTS: 32764, VCPUS: 4096 } as const;
 
 /** The shared part of an engine: memory and its slots. */
 export interface EngineVm {
@@ -122,8 +124,15 @@ export interface EngineVm {
   prepareVcpu(): boolean;
   /** Makes a vCPU whose registers are undefined until the caller sets them all. */
   createVcpu(): EngineVcpu;
-  /** Replaces the whole slot table; the slots do not overlap. Drops all translations. */
-  setSlots(slots: readonly EngineSlot[]): void;
+  /** Adds a slot at a place of the table, which is in ascending order of gpa, without overlaps. */
+  insertSlot(place: number, slot: EngineSlot): void;
+  /** Takes the slot at a place out of the table. Drops all translations. */
+  removeSlot(place: number): void;
+  /**
+   * Who finds memory for the slot at a place whose `hva` is 0, when it is first accessed; 0: there is
+   * none, and the access goes the way of one outside of all slots. May allocate linear memory.
+   */
+  onUnbacked(listener: (place: number) => Hva): void;
   /** Re-arms write tracking after bits of a dirty bitmap were cleared. */
   clearDirty(): void;
   /** Memory was written from outside: decoded code there must go. */
@@ -268,6 +277,15 @@ export interface EngineVcpu {
   requestInterruptWindow: boolean;
   /** See NMI_WINDOW: NMIs not masked, no shadow, no replay under way. Stays set until cleared here. */
   requestNmiWindow: boolean;
+
+  /**
+   * Breakpoints of a debugger outside of the guest, in force instead of the guest's own: addresses as
+   * in DR0 to DR3, and DR7 (0 for none). Those on data and ports are told by {@link watchHits}; those
+   * on instructions are the caller's business.
+   */
+  watch(addresses: readonly bigint[], dr7: number): void;
+  /** Which breakpoints of {@link watch} the last instruction hit, if it was completed: bits 0 to 3. */
+  readonly watchHits: number;
 
   /** Added to the nanoseconds of the time source; RDTSC gives the sum modulo 2^64. */
   tscOffset: bigint;

@@ -8,27 +8,27 @@ export const Layout = {
   CPU: 0x1000,
   /** fetch buffer, temporary records and operands; see layout.ts. */
   SCRATCH: 0x2000,
-  /** memory slots: see mmu/slots.ts. */
-  SLOTS: 0x4000,
   /** static data of the wasm module. */
-  STATIC: 0x8000,
+  STATIC: 0x4000,
   /** a TLB that never hits: accesses that must be looked at one by one. */
-  EMPTY_TLB: 0x80000,
+  EMPTY_TLB: 0x7c000,
   /** a byte per linear page: 1 = holds decoded code. */
-  PAGE_FLAGS: 0x100000,
+  PAGE_FLAGS: 0xfc000,
   /** a u32 per linear page: first decoded block. */
-  PAGE_BLOCKS: 0x200000,
+  PAGE_BLOCKS: 0x1fc000,
   /** a u64 per linear page: bit n = decoded code in its bytes 64n..64n+63. */
-  PAGE_CHUNKS: 0x600000,
+  PAGE_CHUNKS: 0x5fc000,
   /** decoded blocks by linear address. */
-  BLOCK_HASH: 0xe00000,
+  BLOCK_HASH: 0xdfc000,
+  /** memory slots: see mmu/slots.ts. */
+  SLOTS: 0x11fc000,
   /** decoded blocks. */
-  ARENA: 0x1200000,
-  END: 0x5200000,
+  ARENA: 0x12fc000,
+  END: 0x52fc000,
 } as const;
 
 /** Bytes of a vCPU's state block. */
-export const CPU_BYTES = 1728;
+export const CPU_BYTES = 1792;
 
 /** Offsets in a vCPU's state block. */
 export const Cpu = {
@@ -146,9 +146,9 @@ export const Cpu = {
   EXIT: 0x278,
   /** IO, MMIO: 1 for a write. u32 */
   EXIT_WRITE: 0x27c,
-  /** IO, MMIO: bytes, 1 2 4 8. u32 */
+  /** IO, MMIO: bytes, 1 2 4 8; CPUID, RDMSR, WRMSR, MWAIT: length of the instruction. u32 */
   EXIT_SIZE: 0x280,
-  /** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction. u32 */
+  /** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MWAIT: 0 MONITOR, 1 MWAIT. u32 */
   EXIT_AUX: 0x284,
   /** IO: port; MMIO: guest-physical address. u64 */
   EXIT_ADDR: 0x288,
@@ -156,52 +156,58 @@ export const Cpu = {
   EXIT_DATA: 0x290,
   /** DR6 bits of data breakpoints that the current instruction has hit. u32 */
   DEBUG_PENDING: 0x298,
+  /** not 0: breakpoints of a debugger outside the guest are in force, not the guest's: its DR7. u32 */
+  WATCH_DR7: 0x29c,
+  /** of those, the data and I/O breakpoints that the last instruction hit. u32 */
+  WATCH_HITS: 0x2a0,
+  /** their addresses, as in DR0 to DR3. u64[4] */
+  WATCH: 0x2a8,
   /** PAUSE instructions since the last PAUSE exit. u32 */
-  PAUSE_COUNT: 0x29c,
+  PAUSE_COUNT: 0x2c8,
   /** state of the generator behind RDRAND and RDSEED; the bridge seeds it. u64 */
-  RNG: 0x2a0,
+  RNG: 0x2d0,
   /** entries in REPLAY. u32 */
-  REPLAY_COUNT: 0x2a8,
+  REPLAY_COUNT: 0x2d8,
   /** entries used so far by this execution. u32 */
-  REPLAY_NEXT: 0x2ac,
+  REPLAY_NEXT: 0x2dc,
   /** data of completed reads (0 for writes). u64[64] */
-  REPLAY: 0x2b0,
+  REPLAY: 0x2e0,
   /** bytes of that instruction, as they were when it left run(). u64[2] */
-  REPLAY_CODE: 0x4b0,
+  REPLAY_CODE: 0x4e0,
   /** retired instructions, exact outside run(). u64 */
-  ICOUNT: 0x4c0,
+  ICOUNT: 0x4f0,
   /** added to the clock to give the time stamp counter. u64 */
-  TSC_OFFSET: 0x4c8,
+  TSC_OFFSET: 0x4f8,
   /** virtual time: nanoseconds at the start of run(). u64 */
-  TIME_BASE: 0x4d0,
+  TIME_BASE: 0x500,
   /** 1: the clock is TIME_BASE + retired instructions; 0: the host is asked. u32 */
-  VIRTUAL_TIME: 0x4d8,
+  VIRTUAL_TIME: 0x508,
   /** which vCPU this is. u32 */
-  CPU_INDEX: 0x4dc,
+  CPU_INDEX: 0x50c,
   /** physical x87 registers R0..R7: significand u64, sign and exponent u16. x80[8] */
-  FPR: 0x4e0,
+  FPR: 0x510,
   /** SSE registers. v128[16] */
-  XMM: 0x560,
+  XMM: 0x590,
   /** x87 control word. u32 */
-  FCW: 0x660,
+  FCW: 0x690,
   /** x87 status word, TOP included. u32 */
-  FSW: 0x664,
+  FSW: 0x694,
   /** x87 tags, abridged: bit n set when physical register n is not empty. u32 */
-  FTW: 0x668,
+  FTW: 0x698,
   /** SSE control and status. u32 */
-  MXCSR: 0x66c,
+  MXCSR: 0x69c,
   /** last x87 opcode. u32 */
-  FOP: 0x670,
+  FOP: 0x6a0,
   /** selector of FIP. u32 */
-  FCS: 0x674,
+  FCS: 0x6a4,
   /** selector of FDP. u32 */
-  FDS: 0x678,
+  FDS: 0x6a8,
   /** address of the last x87 instruction. u64 */
-  FIP: 0x680,
+  FIP: 0x6b0,
   /** address of the last x87 memory operand. u64 */
-  FDP: 0x688,
+  FDP: 0x6b8,
   /** not 0 when SSE instructions raise #UD or #NM; follows from CR0 and CR4. u32 */
-  SSE_OFF: 0x690,
+  SSE_OFF: 0x6c0,
   /** not 0: RDMSR and WRMSR leave run() for every MSR. u32 */
-  MSR_EXITS: 0x694,
+  MSR_EXITS: 0x6c4,
 } as const;

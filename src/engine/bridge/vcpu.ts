@@ -79,11 +79,15 @@ export class WasmVcpu implements EngineVcpu {
   retired = 0;
   readonly #vm: WasmVm;
   readonly #linear: LinearMemory;
+  readonly #tlb: Hva;
+  /** The TLB's entries have been made empty: most of a VM's memory for a vCPU that never runs. */
+  #tlbReady = false;
 
   constructor(vm: WasmVm, index: number, save: Hva, tlb: Hva, seed: bigint) {
     this.#vm = vm;
     this.#linear = vm.linear;
     this.index = index;
+    this.#tlb = tlb;
     this.save = save;
     this.state = save;
     this.#put32(Cpu.TLB_ALL, tlb);
@@ -265,6 +269,10 @@ export class WasmVcpu implements EngineVcpu {
   run(maxInstructions: number): EngineExitCode {
     const vm = this.#vm;
     vm.load(this);
+    if (!this.#tlbReady) {
+      this.#tlbReady = true;
+      vm.core.prepareTlbArea(this.#tlb);
+    }
     const before = this.#get32(Cpu.ICOUNT);
     const code = vm.core.run(maxInstructions) as EngineExitCode;
     this.retired = (this.#get32(Cpu.ICOUNT) - before) >>> 0;
@@ -309,15 +317,15 @@ export class WasmVcpu implements EngineVcpu {
     this.setGprNumber(3, ebx >>> 0);
     this.setGprNumber(1, ecx >>> 0);
     this.setGprNumber(2, edx >>> 0);
-    this.#retire(2);
+    this.#retire(this.#get32(Cpu.EXIT_SIZE));
   }
   completeRdmsr(value: bigint): void {
     this.setGprNumber(0, Number(value & 0xffffffffn));
     this.setGprNumber(2, Number((value >> 32n) & 0xffffffffn));
-    this.#retire(2);
+    this.#retire(this.#get32(Cpu.EXIT_SIZE));
   }
   completeWrmsr(): void {
-    this.#retire(2);
+    this.#retire(this.#get32(Cpu.EXIT_SIZE));
   }
   skipInstruction(length: number): void {
     this.#retire(length);
@@ -372,6 +380,16 @@ export class WasmVcpu implements EngineVcpu {
   setWindows(interrupt: number, nmi: boolean): void {
     this.#put32(Cpu.IRQ_WINDOW, interrupt);
     this.#put32(Cpu.NMI_WINDOW, nmi ? 1 : 0);
+  }
+  watch(addresses: readonly bigint[], dr7: number): void {
+    for (let i = 0; i < 4; i++) this.#put64(Cpu.WATCH + i * 8, addresses[i] ?? 0n);
+    this.#put32(Cpu.WATCH_DR7, dr7);
+    this.#put32(Cpu.WATCH_HITS, 0);
+    this.#vm.load(this);
+    this.#vm.core.updateMode();
+  }
+  get watchHits(): number {
+    return this.#get32(Cpu.WATCH_HITS);
   }
   get requestInterruptWindow(): boolean {
     return this.#get32(Cpu.IRQ_WINDOW) !== 0;

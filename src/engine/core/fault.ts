@@ -47,6 +47,7 @@ export const X_NMI_WINDOW: u32 = 10;
 export const X_CR8_WRITE: u32 = 11;
 export const X_PAUSE: u32 = 12;
 export const X_INTERNAL: u32 = 13;
+export const X_MWAIT: u32 = 14;
 
 /** What a handler returns: go on with the next instruction. */
 export const R_NEXT: u32 = 0;

@@ -1,8 +1,8 @@
 /** What the engine exports to engine/bridge. */
 export { arenaUsed, distrustCode, dropBlocks } from "./blocks";
 export { hostTranslate, hostTranslateParts } from "./mmu/access";
-export { setSlot, setSlotCount } from "./mmu/slots";
-export { dropAllWriteTags, flushAllVcpus, initMmu, setTlbArea, tlbAreaBytes } from "./mmu/tlb";
+export { insertSlot, removeSlot } from "./mmu/slots";
+export { dropAllWriteTags, flushAllVcpus, initMmu, prepareTlbArea, setTlbArea, tlbAreaBytes } from "./mmu/tlb";
 export { retiredOutside } from "./cpu/debug";
 export { hostReadMsr, hostWriteMsr, msrKnown } from "./cpu/msr";
 export { syncMode, updateMode } from "./cpu/mode";

@@ -9,32 +9,32 @@ export const CPU_SIZE: u32 = 0x1000;
 /** fetch buffer, temporary records and operands; see layout.ts. */
 export const SCRATCH_AT: u32 = 0x2000;
 export const SCRATCH_SIZE: u32 = 0x2000;
-/** memory slots: see mmu/slots.ts. */
-export const SLOTS_AT: u32 = 0x4000;
-export const SLOTS_SIZE: u32 = 0x4000;
 /** static data of the wasm module. */
-export const STATIC_AT: u32 = 0x8000;
+export const STATIC_AT: u32 = 0x4000;
 export const STATIC_SIZE: u32 = 0x78000;
 /** a TLB that never hits: accesses that must be looked at one by one. */
-export const EMPTY_TLB_AT: u32 = 0x80000;
+export const EMPTY_TLB_AT: u32 = 0x7c000;
 export const EMPTY_TLB_SIZE: u32 = 0x80000;
 /** a byte per linear page: 1 = holds decoded code. */
-export const PAGE_FLAGS_AT: u32 = 0x100000;
+export const PAGE_FLAGS_AT: u32 = 0xfc000;
 export const PAGE_FLAGS_SIZE: u32 = 0x100000;
 /** a u32 per linear page: first decoded block. */
-export const PAGE_BLOCKS_AT: u32 = 0x200000;
+export const PAGE_BLOCKS_AT: u32 = 0x1fc000;
 export const PAGE_BLOCKS_SIZE: u32 = 0x400000;
 /** a u64 per linear page: bit n = decoded code in its bytes 64n..64n+63. */
-export const PAGE_CHUNKS_AT: u32 = 0x600000;
+export const PAGE_CHUNKS_AT: u32 = 0x5fc000;
 export const PAGE_CHUNKS_SIZE: u32 = 0x800000;
 /** decoded blocks by linear address. */
-export const BLOCK_HASH_AT: u32 = 0xe00000;
+export const BLOCK_HASH_AT: u32 = 0xdfc000;
 export const BLOCK_HASH_SIZE: u32 = 0x400000;
+/** memory slots: see mmu/slots.ts. */
+export const SLOTS_AT: u32 = 0x11fc000;
+export const SLOTS_SIZE: u32 = 0x100000;
 /** decoded blocks. */
-export const ARENA_AT: u32 = 0x1200000;
+export const ARENA_AT: u32 = 0x12fc000;
 export const ARENA_SIZE: u32 = 0x4000000;
-export const LAYOUT_END: u32 = 0x5200000;
-export const CPU_BYTES: u32 = 1728;
+export const LAYOUT_END: u32 = 0x52fc000;
+export const CPU_BYTES: u32 = 1792;
 /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15. u64[16] */
 export const GPR: u32 = 0x1000;
 /** always zero: the base or index of an address that has none. u64 */
@@ -149,9 +149,9 @@ export const PAUSE_EXIT: u32 = 0x1274;
 export const EXIT: u32 = 0x1278;
 /** IO, MMIO: 1 for a write. u32 */
 export const EXIT_WRITE: u32 = 0x127c;
-/** IO, MMIO: bytes, 1 2 4 8. u32 */
+/** IO, MMIO: bytes, 1 2 4 8; CPUID, RDMSR, WRMSR, MWAIT: length of the instruction. u32 */
 export const EXIT_SIZE: u32 = 0x1280;
-/** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction. u32 */
+/** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MWAIT: 0 MONITOR, 1 MWAIT. u32 */
 export const EXIT_AUX: u32 = 0x1284;
 /** IO: port; MMIO: guest-physical address. u64 */
 export const EXIT_ADDR: u32 = 0x1288;
@@ -159,51 +159,57 @@ export const EXIT_ADDR: u32 = 0x1288;
 export const EXIT_DATA: u32 = 0x1290;
 /** DR6 bits of data breakpoints that the current instruction has hit. u32 */
 export const DEBUG_PENDING: u32 = 0x1298;
+/** not 0: breakpoints of a debugger outside the guest are in force, not the guest's: its DR7. u32 */
+export const WATCH_DR7: u32 = 0x129c;
+/** of those, the data and I/O breakpoints that the last instruction hit. u32 */
+export const WATCH_HITS: u32 = 0x12a0;
+/** their addresses, as in DR0 to DR3. u64[4] */
+export const WATCH: u32 = 0x12a8;
 /** PAUSE instructions since the last PAUSE exit. u32 */
-export const PAUSE_COUNT: u32 = 0x129c;
+export const PAUSE_COUNT: u32 = 0x12c8;
 /** state of the generator behind RDRAND and RDSEED; the bridge seeds it. u64 */
-export const RNG: u32 = 0x12a0;
+export const RNG: u32 = 0x12d0;
 /** entries in REPLAY. u32 */
-export const REPLAY_COUNT: u32 = 0x12a8;
+export const REPLAY_COUNT: u32 = 0x12d8;
 /** entries used so far by this execution. u32 */
-export const REPLAY_NEXT: u32 = 0x12ac;
+export const REPLAY_NEXT: u32 = 0x12dc;
 /** data of completed reads (0 for writes). u64[64] */
-export const REPLAY: u32 = 0x12b0;
+export const REPLAY: u32 = 0x12e0;
 /** bytes of that instruction, as they were when it left run(). u64[2] */
-export const REPLAY_CODE: u32 = 0x14b0;
+export const REPLAY_CODE: u32 = 0x14e0;
 /** retired instructions, exact outside run(). u64 */
-export const ICOUNT: u32 = 0x14c0;
+export const ICOUNT: u32 = 0x14f0;
 /** added to the clock to give the time stamp counter. u64 */
-export const TSC_OFFSET: u32 = 0x14c8;
+export const TSC_OFFSET: u32 = 0x14f8;
 /** virtual time: nanoseconds at the start of run(). u64 */
-export const TIME_BASE: u32 = 0x14d0;
+export const TIME_BASE: u32 = 0x1500;
 /** 1: the clock is TIME_BASE + retired instructions; 0: the host is asked. u32 */
-export const VIRTUAL_TIME: u32 = 0x14d8;
+export const VIRTUAL_TIME: u32 = 0x1508;
 /** which vCPU this is. u32 */
-export const CPU_INDEX: u32 = 0x14dc;
+export const CPU_INDEX: u32 = 0x150c;
 /** physical x87 registers R0..R7: significand u64, sign and exponent u16. x80[8] */
-export const FPR: u32 = 0x14e0;
+export const FPR: u32 = 0x1510;
 /** SSE registers. v128[16] */
-export const XMM: u32 = 0x1560;
+export const XMM: u32 = 0x1590;
 /** x87 control word. u32 */
-export const FCW: u32 = 0x1660;
+export const FCW: u32 = 0x1690;
 /** x87 status word, TOP included. u32 */
-export const FSW: u32 = 0x1664;
+export const FSW: u32 = 0x1694;
 /** x87 tags, abridged: bit n set when physical register n is not empty. u32 */
-export const FTW: u32 = 0x1668;
+export const FTW: u32 = 0x1698;
 /** SSE control and status. u32 */
-export const MXCSR: u32 = 0x166c;
+export const MXCSR: u32 = 0x169c;
 /** last x87 opcode. u32 */
-export const FOP: u32 = 0x1670;
+export const FOP: u32 = 0x16a0;
 /** selector of FIP. u32 */
-export const FCS: u32 = 0x1674;
+export const FCS: u32 = 0x16a4;
 /** selector of FDP. u32 */
-export const FDS: u32 = 0x1678;
+export const FDS: u32 = 0x16a8;
 /** address of the last x87 instruction. u64 */
-export const FIP: u32 = 0x1680;
+export const FIP: u32 = 0x16b0;
 /** address of the last x87 memory operand. u64 */
-export const FDP: u32 = 0x1688;
+export const FDP: u32 = 0x16b8;
 /** not 0 when SSE instructions raise #UD or #NM; follows from CR0 and CR4. u32 */
-export const SSE_OFF: u32 = 0x1690;
+export const SSE_OFF: u32 = 0x16c0;
 /** not 0: RDMSR and WRMSR leave run() for every MSR. u32 */
-export const MSR_EXITS: u32 = 0x1694;
+export const MSR_EXITS: u32 = 0x16c4;

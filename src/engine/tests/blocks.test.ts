@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { gpa, hva } from "../../base/index.js";
 import { EngineExit } from "../bridge/port.js";
 import { At, CR0, CR4, Flag, GuestCpu, le, Reg } from "./guest-cpu.fixture.js";
 
@@ -157,13 +158,9 @@ describe("code that changes behind the engine's back", () => {
 });
 
 describe("a device access whose place becomes memory before it is answered", () => {
-  const slots = (t: GuestCpu, withDevice: boolean) =>
-    t.vm.setSlots([
-      { gpa: 0, size: At.RAM, hva: t.ram, readonly: false, dirtyBitmap: 0 },
-      ...(withDevice
-        ? [{ gpa: DEVICE, size: 0x1000, hva: t.bitmap, readonly: false, dirtyBitmap: 0 }]
-        : []),
-    ] as unknown as Parameters<GuestCpu["vm"]["setSlots"]>[0]);
+  const device = { gpa: gpa(DEVICE), size: 0x1000, readonly: false, dirtyBitmap: hva(0) };
+  const add = (t: GuestCpu) => t.vm.insertSlot(1, { ...device, hva: t.bitmap });
+  const remove = (t: GuestCpu) => t.vm.removeSlot(1);
 
   it("ends with the answer, and a write does not reach the memory", async () => {
     const t = await GuestCpu.create("long64");
@@ -172,13 +169,13 @@ describe("a device access whose place becomes memory before it is answered", () 
     t.vm.linear.view.setUint32(t.bitmap, 0x32, true);
     t.code("8b 06 8b 16 89 1e 8b 3e f4");
     expect(t.run()).toBe(EngineExit.MMIO);
-    slots(t, true);
+    add(t);
     t.cpu.completeRead(0x77n);
     expect(t.run(2)).toBe(EngineExit.BUDGET);
     expect([t.reg(Reg.RAX), t.reg(Reg.RDX)]).toEqual([0x77n, 0x32n]);
-    slots(t, false);
+    remove(t);
     expect(t.run()).toBe(EngineExit.MMIO);
-    slots(t, true);
+    add(t);
     t.cpu.completeWrite();
     t.runToHandler();
     expect(t.reg(Reg.RDI)).toBe(0x32n);

@@ -193,3 +193,56 @@ describe("code that changes", () => {
     expect(t.reg(Reg.RAX) & 0xffn).toBe(0x77n);
   });
 });
+
+describe("breakpoints of a debugger outside the guest", () => {
+  /** DR7 for breakpoint 1: type 0 code, 1 write, 3 access; one byte. */
+  const second = (type: number): number => 0x400 | 8 | (type << 20);
+  const watching = async (code: string, type: number, at: number = At.DATA) => {
+    const t = await GuestCpu.create("long64");
+    t.code(code);
+    t.set({ RDI: BigInt(At.DATA), RSI: BigInt(At.DATA), RCX: 3n });
+    t.cpu.watch([0n, BigInt(at)], second(type));
+    return t;
+  };
+
+  it("see every access, whether or not it changes anything", async () => {
+    // mov al,[rdi]; mov [rdi],al; add byte [rdi],0; nop
+    const seen = async (type: number) => {
+      const t = await watching("8a 07 88 07 80 07 00 90", type);
+      return [0, 0, 0, 0].map(() => {
+        t.run(1);
+        return t.cpu.watchHits;
+      });
+    };
+    expect(await seen(1)).toEqual([0, 2, 2, 0]);
+    expect(await seen(3)).toEqual([2, 2, 2, 0]);
+    expect(await seen(0)).toEqual([0, 0, 0, 0]);
+  });
+
+  it("stop a repeated instruction at the element", async () => {
+    const t = await watching("f3 aa 90", 1, At.DATA + 1);
+    const hits = [0, 0, 0].map(() => {
+      t.run(1);
+      return [t.cpu.watchHits, Number(t.reg(Reg.RCX))];
+    });
+    expect(hits).toEqual([
+      [0, 2],
+      [2, 1],
+      [0, 0],
+    ]);
+  });
+
+  it("are in force instead of the guest's own, and raise nothing in the guest", async () => {
+    const t = await watching("88 07 88 07 f4", 1);
+    t.cpu.setDr(0, BigInt(At.DATA));
+    t.cpu.setDr(7, dr7(1));
+    t.cpu.setDr(6, DR6);
+    t.cpu.syncSregs();
+    t.run(1);
+    expect([t.cpu.watchHits, Number(t.cpu.rip) - At.CODE]).toEqual([2, 2]);
+    expect(t.cpu.dr(6)).toBe(DR6);
+    t.cpu.watch([], 0);
+    expect(t.runToHandler()).toBe(1);
+    expect(t.cpu.watchHits).toBe(0);
+  });
+});

@@ -161,9 +161,11 @@ export class GuestCpu {
       return { ...slot, hva, dirtyBitmap: 0 as Hva };
     });
     const log = options.log === true ? bitmap : (0 as Hva);
-    vm.setSlots(
-      [{ ...RAM_SLOT, hva: ram, dirtyBitmap: log }, ...more].sort((a, b) => a.gpa - b.gpa),
-    );
+    [{ ...RAM_SLOT, hva: ram, dirtyBitmap: log }, ...more]
+      .sort((a, b) => a.gpa - b.gpa)
+      .forEach((slot, place) => {
+        vm.insertSlot(place, slot);
+      });
     vm.setTsc("instructions");
     this.cpu = vm.createVcpu();
     this.#setUp(options.cpl ?? 0);

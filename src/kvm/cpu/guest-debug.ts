@@ -1,5 +1,8 @@
 import { KvmGuestDbg, type KvmGuestDebug } from "../../abi/kvm/index.js";
 
+/** DR7: the bit that is always one. */
+const DR7_FIXED = 0x400n;
+
 /** KVM_SET_GUEST_DEBUG: what a debugger outside of the guest asked for. */
 export class GuestDebug {
   #control = 0;
@@ -54,8 +57,18 @@ export class GuestDebug {
     return this.#registers[index] ?? 0n;
   }
 
+  /** DR0 to DR3 of the debugger. */
+  get addresses(): readonly bigint[] {
+    return this.#registers.slice(0, 4);
+  }
+
   /** DR7 of the debugger. */
   get dr7(): bigint {
     return this.#registers[7] ?? 0n;
+  }
+
+  /** DR7 as the processor has it while {@link hardwareBreakpoints} are in force; else 0. */
+  get dr7InForce(): number {
+    return this.hardwareBreakpoints ? Number(BigInt.asUintN(32, this.dr7 | DR7_FIXED)) : 0;
   }
 }

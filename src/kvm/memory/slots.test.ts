@@ -39,6 +39,40 @@ describe("KVM_SET_USER_MEMORY_REGION", () => {
   });
 });
 
+describe("many slots", () => {
+  it("give the engine's table in order, and an overlap with any of them is refused", async () => {
+    const { vm, engine } = await machine();
+    const at = vm.linear.allocate(0x1000) as number;
+    const gpaOf = (n: number) => 0x1_0000_0000 + n * 0x3000;
+    // 997 and 1000 have no common factor: every number comes once, in no order.
+    for (let i = 0; i < 1000; i++) {
+      const n = (i * 997) % 1000;
+      vm.setUserMemoryRegion(region(n + 2, gpaOf(n), 0x1000, at));
+    }
+    const gpas = engine.slots.map((slot) => slot.gpa as number);
+    expect(gpas).toEqual([...gpas].sort((a, b) => a - b));
+    expect(gpas).toHaveLength(1002);
+    const set = (gpa: number, size: number) =>
+      errnoOf(() => vm.setUserMemoryRegion(region(5000, gpa, size, at)));
+    for (const n of [0, 1, 500, 999]) expect(set(gpaOf(n), 0x1000)).toBe(EEXIST);
+    const big = vm.linear.allocate(0x4000) as number;
+    const wide = () => vm.setUserMemoryRegion(region(5000, gpaOf(10) - 0x1000, 0x4000, big));
+    expect(errnoOf(wide)).toBe(EEXIST);
+    expect(set(gpaOf(7) + 0x1000, 0x1000)).toBe(0);
+    // A slot may move over its own old place, not over others.
+    vm.setUserMemoryRegion(region(5001, 0x8_0000_0000, 0x4000, big));
+    const move = (gpa: number) =>
+      errnoOf(() => vm.setUserMemoryRegion(region(5001, gpa, 0x4000, big)));
+    expect([move(0x8_0000_1000), move(0x8_0000_0000), move(gpaOf(3) - 0x3000)]).toEqual([
+      0,
+      0,
+      EEXIST,
+    ]);
+    for (let n = 0; n < 1000; n++) vm.setUserMemoryRegion(region(n + 2, 0, 0, 0));
+    expect(engine.slots).toHaveLength(4);
+  });
+});
+
 describe("KVM_GET_DIRTY_LOG", () => {
   it("hands out and clears the bitmap, over flag changes", async () => {
     const { vm, engine } = await machine();

@@ -1,6 +1,6 @@
 import { KvmLimit, KvmMem, type KvmUserspaceMemoryRegion } from "../../abi/kvm/index.js";
 import { gpa, type Hva, hva, PAGE_SIZE } from "../../base/index.js";
-import { EngineLimit, type EngineSlot, type EngineVm } from "../../engine/bridge/port.js";
+import type { EngineSlot, EngineVm } from "../../engine/bridge/port.js";
 import type { LinearMemory } from "../../memory/index.js";
 import { refuse } from "../error.js";
 
@@ -11,10 +11,22 @@ export interface MemorySlot {
   /** First guest frame number. */
   readonly baseGfn: number;
   readonly pages: number;
+  /** Start in linear memory. 0: not found so far ({@link LateBacking}); never so after find(). */
   readonly hva: Hva;
+  readonly late: LateBacking | undefined;
   /** One bit per page in linear memory, 0 when writes are not logged. */
   readonly dirtyBitmap: Hva;
 }
+
+/** Memory of a slot that is looked for when the slot is first accessed: most of many slots never are. */
+export interface LateBacking {
+  /** The same for the same memory, and only for it. */
+  readonly key: bigint;
+  /** Where in linear memory it lies from now on; undefined when there is no room for it. */
+  attach(): Hva | undefined;
+}
+
+type Slot = { -readonly [K in keyof MemorySlot]: MemorySlot[K] };
 
 /** Guest-physical addresses end here: 52 bits. */
 const MAX_GPA = 2 ** 52;
@@ -47,16 +59,18 @@ export interface KvmClearDirtyLog {
  */
 export class MemorySlots {
   readonly #engine: EngineVm;
-  readonly #byId = new Map<number, MemorySlot>();
-  /** By guest address, for lookups. */
-  #sorted: MemorySlot[] = [];
+  readonly #byId = new Map<number, Slot>();
+  /** By guest address, for lookups; the engine's table is in the same order. */
+  readonly #sorted: Slot[] = [];
   #generation = 0;
-  #last: MemorySlot | undefined;
+  /** A slot that was accessed last: it has memory. */
+  #last: Slot | undefined;
   /** KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, MANUAL_PROTECT_ENABLE, or that and INITIALLY_SET. */
   manualProtect = 0;
 
   constructor(engine: EngineVm) {
     this.#engine = engine;
+    engine.onUnbacked((place) => this.#backed(this.#sorted[place] as Slot)?.hva ?? hva(0));
   }
 
   /** Changes with every change of the table. */
@@ -79,23 +93,40 @@ export class MemorySlots {
     return this.#byId.get(id);
   }
 
-  /** The slot that holds a guest frame, if any. */
+  /** The slot that holds a guest frame, if any, with memory behind it. May allocate linear memory. */
   find(gfn: number): MemorySlot | undefined {
     const last = this.#last;
     if (last !== undefined && gfn >= last.baseGfn && gfn < last.baseGfn + last.pages) return last;
+    const slot = this.#holder(gfn);
+    this.#last = slot === undefined ? undefined : this.#backed(slot);
+    return this.#last;
+  }
+
+  /** Whether a slot holds a guest frame for which there was no memory. */
+  isUnbacked(gfn: number): boolean {
+    return this.#holder(gfn)?.hva === 0;
+  }
+
+  #holder(gfn: number): Slot | undefined {
+    const slot = this.#sorted[this.#place(gfn + 1) - 1];
+    return slot !== undefined && gfn < slot.baseGfn + slot.pages ? slot : undefined;
+  }
+
+  /** Of the slots in order, the first that starts at or behind a guest frame. */
+  #place(gfn: number): number {
     let low = 0;
-    let high = this.#sorted.length - 1;
-    while (low <= high) {
+    let high = this.#sorted.length;
+    while (low < high) {
       const middle = (low + high) >> 1;
-      const slot = this.#sorted[middle] as MemorySlot;
-      if (gfn < slot.baseGfn) high = middle - 1;
-      else if (gfn >= slot.baseGfn + slot.pages) low = middle + 1;
-      else {
-        this.#last = slot;
-        return slot;
-      }
+      if ((this.#sorted[middle] as Slot).baseGfn < gfn) low = middle + 1;
+      else high = middle;
     }
-    return undefined;
+    return low;
+  }
+
+  #backed(slot: Slot): Slot | undefined {
+    if (slot.hva === 0) slot.hva = slot.late?.attach() ?? hva(0);
+    return slot.hva === 0 ? undefined : slot;
   }
 
   /** How many bytes from a guest-physical address on are in slots without a gap, at most `size`. */
@@ -110,25 +141,26 @@ export class MemorySlots {
   }
 
   /**
-   * KVM_SET_USER_MEMORY_REGION: creates, moves, changes the flags of, or deletes a slot.
+   * KVM_SET_USER_MEMORY_REGION: creates, moves, changes the flags of, or deletes a slot. With `late`,
+   * its memory is looked for later, and `userspaceAddr` does not count (0).
    * @throws KvmError EINVAL, EEXIST for an overlap, ENOMEM for the dirty bitmap.
    */
-  set(region: KvmUserspaceMemoryRegion): void {
+  set(region: KvmUserspaceMemoryRegion, late?: LateBacking): void {
     const id = region.slot;
-    checkRegion(region, this.linear);
+    checkRegion(region, late === undefined ? this.linear : undefined);
     const old = this.#byId.get(id);
     const pages = region.memorySize / PAGE_SIZE;
     if (pages === 0) {
       if (old === undefined) refuse("EINVAL", "no such memory slot to delete");
       this.#byId.delete(id);
-      this.#commit();
+      this.#remove(old);
       this.#freeBitmap(old);
       return;
     }
     const baseGfn = region.guestPhysAddr / PAGE_SIZE;
     if (old !== undefined) {
       if (
-        old.hva !== region.userspaceAddr ||
+        !hasBacking(old, region, late) ||
         old.pages !== pages ||
         ((old.flags ^ region.flags) & KvmMem.READONLY) !== 0
       )
@@ -136,23 +168,16 @@ export class MemorySlots {
       if (old.baseGfn === baseGfn && old.flags === region.flags) return;
     }
     if (old?.baseGfn !== baseGfn) {
-      this.#checkOverlap(id, baseGfn, pages);
+      this.#checkOverlap(old, baseGfn, pages);
       if (region.guestPhysAddr + region.memorySize > MAX_GPA)
         refuse("EINVAL", "memory slot beyond 52 bits");
     }
-    if (old === undefined && this.#byId.size >= EngineLimit.SLOTS) {
-      refuse("EINVAL", "there are as many memory slots as KVM_CAP_NR_MEMSLOTS allows");
-    }
     const dirtyBitmap = this.#bitmapFor(region.flags, pages, old);
-    this.#byId.set(id, {
-      id,
-      flags: region.flags,
-      baseGfn,
-      pages,
-      hva: hva(region.userspaceAddr),
-      dirtyBitmap,
-    });
-    this.#commit();
+    const start = late === undefined ? hva(region.userspaceAddr) : (old?.hva ?? hva(0));
+    const slot = { id, flags: region.flags, baseGfn, pages, hva: start, late, dirtyBitmap };
+    if (old !== undefined) this.#remove(old);
+    this.#byId.set(id, slot);
+    this.#insert(slot);
     if (old !== undefined && dirtyBitmap === 0) this.#freeBitmap(old);
   }
 
@@ -214,10 +239,15 @@ export class MemorySlots {
     bytes[at] = (bytes[at] as number) | (1 << (page & 7));
   }
 
-  #checkOverlap(id: number, baseGfn: number, pages: number): void {
-    for (const other of this.#sorted) {
-      if (other.id === id) continue;
-      if (baseGfn < other.baseGfn + other.pages && other.baseGfn < baseGfn + pages) {
+  /** Looks at the neighbours only: the slots there are do not overlap. */
+  #checkOverlap(moved: Slot | undefined, baseGfn: number, pages: number): void {
+    const sorted = this.#sorted;
+    let at = this.#place(baseGfn) - 1;
+    if (sorted[at] === moved) at--;
+    for (at = Math.max(at, 0); at < sorted.length; at++) {
+      const other = sorted[at] as Slot;
+      if (other.baseGfn >= baseGfn + pages) return;
+      if (other !== moved && baseGfn < other.baseGfn + other.pages) {
         refuse("EEXIST", `memory slot overlaps slot ${other.id}`);
       }
     }
@@ -238,12 +268,32 @@ export class MemorySlots {
     this.linear.free(slot.dirtyBitmap, bitmapBytes(slot.pages), "internal");
   }
 
-  #commit(): void {
+  #insert(slot: Slot): void {
+    const place = this.#place(slot.baseGfn);
+    this.#sorted.splice(place, 0, slot);
+    this.#engine.insertSlot(place, engineSlot(slot));
     this.#generation++;
-    this.#last = undefined;
-    this.#sorted = [...this.#byId.values()].sort((a, b) => a.baseGfn - b.baseGfn);
-    this.#engine.setSlots(this.#sorted.map(engineSlot));
   }
+
+  #remove(slot: Slot): void {
+    const place = this.#place(slot.baseGfn);
+    this.#sorted.splice(place, 1);
+    this.#engine.removeSlot(place);
+    this.#last = undefined;
+    this.#generation++;
+  }
+}
+
+/** Whether a slot is backed by what a call names. */
+function hasBacking(
+  slot: MemorySlot,
+  region: KvmUserspaceMemoryRegion,
+  late: LateBacking | undefined,
+): boolean {
+  if (late === undefined || slot.late === undefined) {
+    return late === slot.late && slot.hva === region.userspaceAddr;
+  }
+  return late.key === slot.late.key;
 }
 
 function engineSlot(slot: MemorySlot): EngineSlot {
@@ -256,8 +306,11 @@ function engineSlot(slot: MemorySlot): EngineSlot {
   };
 }
 
-/** The checks that need no knowledge of other slots, in the kernel's order. */
-function checkRegion(region: KvmUserspaceMemoryRegion, linear: LinearMemory): void {
+/**
+ * The checks that need no knowledge of other slots, in the kernel's order. `linear`: where the backing
+ * has to be, unless it comes later.
+ */
+function checkRegion(region: KvmUserspaceMemoryRegion, linear: LinearMemory | undefined): void {
   const { slot, flags, guestPhysAddr, memorySize, userspaceAddr } = region;
   if ((slot & 0xffff) >= KvmLimit.USER_MEM_SLOTS) refuse("EINVAL", "slot number");
   if ((flags & ~(KvmMem.LOG_DIRTY_PAGES | KvmMem.READONLY)) !== 0) refuse("EINVAL", "slot flags");
@@ -267,7 +320,7 @@ function checkRegion(region: KvmUserspaceMemoryRegion, linear: LinearMemory): vo
     refuse("EINVAL", "memory slot address is not a multiple of 4096");
   if (!Number.isSafeInteger(userspaceAddr) || userspaceAddr < 0 || userspaceAddr % PAGE_SIZE !== 0)
     refuse("EINVAL", "memory slot backing is not a multiple of 4096");
-  if (memorySize > 0 && !linear.contains(userspaceAddr, memorySize)) {
+  if (memorySize > 0 && linear?.contains(userspaceAddr, memorySize) === false) {
     refuse("EINVAL", "memory slot backing lies outside of the VM's linear memory");
   }
   if (slot >>> 16 !== 0) refuse("EINVAL", "address space");

@@ -1,5 +1,4 @@
 import { Exception } from "../../abi/x86/index.js";
-import { gva } from "../../base/index.js";
 import type { VcpuExitDebug } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 
@@ -17,18 +16,12 @@ const MOV_DR = [0x0f, 0x21] as const;
 
 const BREAKPOINTS = [0, 1, 2, 3] as const;
 
-/** What a breakpoint waits for (DR7). */
-const Kind = { EXECUTE: 0, WRITE: 1, IO: 2, ACCESS: 3 } as const;
-
-/** What memory under the debugger's data breakpoints held before an instruction. */
-export type Watched = readonly (Uint8Array | undefined)[];
+/** What a breakpoint waits for (DR7): the engine looks for the other kinds. */
+const EXECUTE = 0;
 
 const isEnabled = (dr7: bigint, index: number): boolean => ((dr7 >> BigInt(index * 2)) & 3n) !== 0n;
 
 const kindOf = (dr7: bigint, index: number): number => Number((dr7 >> BigInt(16 + index * 4)) & 3n);
-
-const lengthOf = (dr7: bigint, index: number): number =>
-  [1, 2, 8, 4][Number((dr7 >> BigInt(18 + index * 4)) & 3n)] as number;
 
 function exit(vcpu: VcpuState, exception: number, dr6: bigint): VcpuExitDebug {
   const { debug, engine } = vcpu;
@@ -51,7 +44,7 @@ export function debugBefore(vcpu: VcpuState): VcpuExitDebug | undefined {
     const { dr7 } = debug;
     const pc = vcpu.linearRip();
     for (const index of BREAKPOINTS) {
-      const here = isEnabled(dr7, index) && kindOf(dr7, index) === Kind.EXECUTE;
+      const here = isEnabled(dr7, index) && kindOf(dr7, index) === EXECUTE;
       if (here && debug.address(index) === pc) {
         return exit(vcpu, Exception.DB, 1n << BigInt(index));
       }
@@ -67,32 +60,10 @@ export function debugBefore(vcpu: VcpuState): VcpuExitDebug | undefined {
   return undefined;
 }
 
-/** Reads what lies under the debugger's data breakpoints. */
-export function watch(vcpu: VcpuState): Watched {
-  const { debug, engine, env } = vcpu;
-  if (!debug.hardwareBreakpoints) return [];
-  const { dr7 } = debug;
-  return BREAKPOINTS.map((index) => {
-    const kind = kindOf(dr7, index);
-    if (!isEnabled(dr7, index) || (kind !== Kind.WRITE && kind !== Kind.ACCESS)) return undefined;
-    return env.access.readVirtual(engine, gva(debug.address(index)), lengthOf(dr7, index));
-  });
-}
-
-/**
- * After an instruction that completed: an exit for single-step, or for a data breakpoint. Of data
- * accesses only writes that change something are seen, from outside of the engine.
- */
-export function debugAfter(vcpu: VcpuState, before: Watched): VcpuExitDebug | undefined {
-  const { debug } = vcpu;
-  let hits = 0n;
-  if (before.length > 0) {
-    for (const [index, now] of watch(vcpu).entries()) {
-      const old = before[index];
-      if (old === undefined || now === undefined) continue;
-      if (old.some((byte, i) => byte !== now[i])) hits |= 1n << BigInt(index);
-    }
-  }
+/** After an instruction that completed: an exit for single-step, or for a breakpoint on data or ports. */
+export function debugAfter(vcpu: VcpuState): VcpuExitDebug | undefined {
+  const { debug, engine } = vcpu;
+  let hits = debug.hardwareBreakpoints ? BigInt(engine.watchHits) : 0n;
   if (debug.singleStep) hits |= DR6_BS;
   return hits === 0n ? undefined : exit(vcpu, Exception.DB, hits);
 }

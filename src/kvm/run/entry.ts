@@ -5,7 +5,7 @@ import { instructionsUntilTimer } from "../cpu/clock.js";
 import { deliverPayload } from "../cpu/vcpu-events.js";
 import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
-import { debugAfter, debugBefore, watch } from "./debug-step.js";
+import { debugAfter, debugBefore } from "./debug-step.js";
 import { type AfterExit, handleExit, isFinishedWrite } from "./exits.js";
 import { finishWrite } from "./finish.js";
 import type { Turn } from "./scheduler.js";
@@ -92,11 +92,10 @@ function debugStep(vcpu: VcpuState): AfterExit {
     const exit = debugBefore(vcpu);
     if (exit !== undefined) return exit;
   }
-  const before = watch(vcpu);
   const start = engine.instructions;
   const after = handleExit(vcpu, engine.run(1));
   if (after !== "continue" || engine.instructions === start) return after;
-  return debugAfter(vcpu, before) ?? "continue";
+  return debugAfter(vcpu) ?? "continue";
 }
 
 /** Ends run() with an exit. */

@@ -13,7 +13,9 @@ import { KvmMsrExitReason, type VcpuExit, type VcpuExitIo, type VcpuExitMmio } f
 import { PicPair } from "../irq/pic.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { DisableExits, Quirk } from "../vm-settings.js";
+import { isFinishedOut } from "./finished-out.js";
 import { leavesInstruction } from "./in-flight.js";
+import { handleMwait } from "./mwait.js";
 import { isPatch, patchHypercall } from "./patch-hypercall.js";
 import { kvmHypercall } from "./pv-hypercall.js";
 import { askForInput, usedInput } from "./string-input.js";
@@ -71,6 +73,8 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
       return "continue";
     case EngineExit.PAUSE:
       return "yield";
+    case EngineExit.MWAIT:
+      return handleMwait(vcpu);
     case EngineExit.INTERNAL:
       // The guest gets #UD when the client runs it again all the same; user code gets it at once.
       vcpu.queuedException = { vector: Exception.UD, errorCode: undefined };
@@ -184,6 +188,7 @@ function handleIo(vcpu: VcpuState): AfterExit {
     size,
     count: data.length / size,
     data,
+    ...(write && isFinishedOut(vcpu) ? { finished: true } : undefined),
   };
   return exit;
 }
@@ -217,6 +222,7 @@ function handleMmio(vcpu: VcpuState): AfterExit {
     engine.completeWrite();
     return "continue";
   }
+  if (env.slots.isUnbacked(Math.floor(address / PAGE_SIZE))) return { kind: "fault" };
   vcpu.stats.mmioExits++;
   vcpu.exitRip = linearRip(vcpu);
   const exit: VcpuExitMmio = {
@@ -295,6 +301,7 @@ function abandoned(vcpu: VcpuState): boolean {
 
 /** Whether an exit is a write whose instruction is done before the client hears of it. */
 export function isFinishedWrite(exit: VcpuExit): boolean {
+  if (exit.kind === "io") return exit.finished === true;
   return exit.kind === "mmio" && exit.isWrite && !isPatch(exit);
 }
 
@@ -306,6 +313,7 @@ export function completeExit(vcpu: VcpuState): void {
   const { engine } = vcpu;
   switch (exit.kind) {
     case "io":
+      if (exit.finished === true) return;
       if (!leavesInstruction(vcpu, exit) && abandoned(vcpu)) {
         vcpu.stringInput = undefined;
         return;

@@ -2,6 +2,7 @@ import { EngineExit, type EngineExitCode } from "../../engine/bridge/port.js";
 import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { completeExit, handleExit, isFinishedWrite } from "./exits.js";
+import { markRepetition } from "./finished-out.js";
 import { executeAsBegun } from "./in-flight.js";
 import { takeInput } from "./string-input.js";
 
@@ -82,11 +83,15 @@ function finishBegun(vcpu: VcpuState): boolean {
  */
 export function finishInstruction(vcpu: VcpuState): VcpuExit {
   const { engine } = vcpu;
+  const isIo = vcpu.pendingExit?.kind === "io";
   for (let access = 0; access < MAX_ACCESSES; access++) {
     complete(vcpu);
     const next = takeFollowUp(vcpu);
     if (next !== undefined) return next;
-    if (!engine.replaying) return { kind: "intr" };
+    if (!engine.replaying) {
+      if (isIo) markRepetition(vcpu);
+      return { kind: "intr" };
+    }
     const after = handleExit(vcpu, runOne(vcpu));
     if (after !== "continue" && after !== "yield") {
       vcpu.pendingExit = after;
@@ -106,8 +111,8 @@ export function takeFollowUp(vcpu: VcpuState): VcpuExit | undefined {
 }
 
 /**
- * A write to memory that the client answers for has happened, as far as the guest is concerned, when
- * run() resolves: KVM has executed the whole instruction then, and written its registers back.
+ * A write to memory that the client answers for, or OUTS, has happened, as far as the guest is concerned,
+ * when run() resolves: KVM has executed the whole instruction then, and written its registers back.
  * Further writes of the same instruction become exits that follow without the guest going on.
  */
 export function finishWrite(vcpu: VcpuState): void {
@@ -117,11 +122,12 @@ export function finishWrite(vcpu: VcpuState): void {
     const code = runOne(vcpu);
     const isAccess = code === EngineExit.MMIO || code === EngineExit.IO;
     // The next iteration of a string instruction: its access comes again at the next entry.
-    if (isAccess && !engine.replaying) return;
+    if (isAccess && !engine.replaying) break;
     const after = handleExit(vcpu, code);
     if (after === "continue" || after === "yield") continue;
     vcpu.followUps.push(after);
     if (!isFinishedWrite(after)) return;
     engine.completeWrite();
   }
+  if (vcpu.pendingExit?.kind === "io") markRepetition(vcpu);
 }

@@ -1,4 +1,4 @@
-import type { Gpa, Gva, Hva } from "../../base/index.js";
+import { type Gpa, type Gva, type Hva, hva } from "../../base/index.js";
 import {
   type DescriptorTable,
   EngineExit,
@@ -151,6 +151,8 @@ export class FakeVcpu implements EngineVcpu {
       (open && !this.nmiMasked ? Ready.NMI : 0)
     );
   }
+  watch(_addresses: readonly bigint[], _dr7: number): void {}
+  readonly watchHits = 0;
   setWindows(interrupt: number, nmi: boolean): void {
     this.requestInterruptWindow = interrupt !== 0;
     this.requestNmiWindow = nmi;
@@ -236,7 +238,9 @@ export class FakeEngineVm implements EngineVm {
   distrusted = 0;
   readonly linear = new LinearMemory(new WebAssembly.Memory({ initial: 16, maximum: 4096 }), 65536);
   readonly vcpus: FakeVcpu[] = [];
-  slots: readonly EngineSlot[] = [];
+  readonly slots: EngineSlot[] = [];
+  /** Asks for the memory of the slot at a place, as an access does. */
+  back: (place: number) => Hva = () => hva(0);
   tsc: EngineTsc | undefined;
 
   prepareVcpu(): boolean {
@@ -248,8 +252,14 @@ export class FakeEngineVm implements EngineVm {
     this.vcpus.push(vcpu);
     return vcpu;
   }
-  setSlots(slots: readonly EngineSlot[]): void {
-    this.slots = slots;
+  insertSlot(place: number, slot: EngineSlot): void {
+    this.slots.splice(place, 0, slot);
+  }
+  removeSlot(place: number): void {
+    this.slots.splice(place, 1);
+  }
+  onUnbacked(listener: (place: number) => Hva): void {
+    this.back = listener;
   }
   clearDirty(): void {}
   distrustCode(): void {

@@ -312,7 +312,8 @@ export class Instance {
       case "wrmsr":
       case "debug":
       case "ioapic-eoi":
-        assert(false, `exit ${exit.kind} with an in-kernel interrupt controller`);
+      case "fault":
+        assert(false, `exit ${exit.kind}, which this machine does not have`);
         return;
       case "intr":
       case "again":

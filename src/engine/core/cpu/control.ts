@@ -2,7 +2,7 @@
  * MOV CR, MOV DR, CLTS, LMSW, SMSW, XGETBV, XSETBV (AMD64 manual volume 2, 3.1, 13.1 and 11.5): the
  * control registers with all checks, and what changes with them.
  */
-import { CODE_SIZE, CPL, CR0, CR2, CR3, CR4, CR8, DR0, DR6, DR7, EFER, EXIT, GPR, XCR0 } from "../state.gen";
+import { CODE_SIZE, CPL, CR0, CR2, CR3, CR4, CR8, DR0, DR6, DR7, EFER, EXIT, GPR, WATCH_DR7, XCR0 } from "../state.gen";
 import { R_EXIT, R_FAULT, R_NEXT, V_DB, V_GP, V_UD, X_CR8_WRITE, faulted, raise, raiseErr } from "../fault";
 import { RF_MEM, Rec } from "../record";
 import { rdE, rdReg, wrE, wrReg } from "../operands";
@@ -171,7 +171,7 @@ function debugRegister(n: u32): u32 {
     raiseErr(V_GP, 0);
     return 0;
   }
-  if ((load<u32>(DR7) & DR7_GD) != 0) {
+  if (load<u32>(WATCH_DR7) == 0 && (load<u32>(DR7) & DR7_GD) != 0) {
     setDr6(DR6_BD);
     raise(V_DB);
     return 0;

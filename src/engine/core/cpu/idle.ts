@@ -1,5 +1,5 @@
 /**
- * HLT, PAUSE, CLI, STI, MONITOR, MWAIT, WBINVD, INVD, CLFLUSH, CLFLUSHOPT and the fences (AMD64
+ * HLT, PAUSE, CLI, STI, WBINVD, INVD, CLFLUSH, CLFLUSHOPT and the fences (AMD64
  * manual volume 3, under these names).
  */
 import { CPL, EXIT, FLAGS, PAUSE_COUNT, PAUSE_EXIT, SHADOW } from "../state.gen";

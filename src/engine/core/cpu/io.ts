@@ -14,7 +14,6 @@ import { replayReady, takeReplay } from "../mmu/access";
 import { sysLd } from "../mmu/system";
 import { addressMask, setByAddressSize } from "../ops/regs";
 import { noteIoAccess } from "./debug";
-import { leaveTo } from "./ip";
 import { isProtected } from "./mode";
 import { A_P, ES, TR, segAttr, segBase, segLimit } from "./segments";
 
@@ -105,15 +104,17 @@ export function out_DX<T>(p: u32): u32 {
   return output<T>(load<u16>(RDX));
 }
 
-/** Ends one turn of INS or OUTS: moves the index register `at`, counts, and comes again for the rest. */
+/**
+ * Ends one turn of INS or OUTS: moves the index register `at`, counts, and comes again for the rest.
+ * Behind the last element of a repetition too, as in KVM: the next turn finds that nothing is left.
+ */
 function turn(p: u32, at: u32, size: u32): u32 {
   const asize = Rec.asize(p);
   const step: i64 = (load<u64>(FLAGS) & DF) != 0 ? -(<i64>size) : <i64>size;
   setByAddressSize(at, asize, load<u64>(at) + step);
   if (!repeated(p)) return R_NEXT;
-  const left = (load<u64>(RCX) - 1) & addressMask(asize);
-  setByAddressSize(RCX, asize, left);
-  return left == 0 ? leaveTo(p) : R_JUMP;
+  setByAddressSize(RCX, asize, (load<u64>(RCX) - 1) & addressMask(asize));
+  return R_JUMP;
 }
 
 function repeated(p: u32): bool {

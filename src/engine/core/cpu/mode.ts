@@ -2,10 +2,11 @@
  * What follows from control registers, CS, SS and privilege: code and stack size, TLB half, and
  * whether segments need checks. The one place that computes them.
  */
-import { ACCESS_CHECKS, CODE_SIZE, CPL, CR0, CR3, CR4, DR7, EFER, EMPTY_TLB_AT, FLAGS, FLAT, MMU_HALF, SEG, SSE_OFF, STACK_SIZE, TLB, TLB_ALL } from "../state.gen";
+import { ACCESS_CHECKS, CODE_SIZE, CPL, CR0, CR3, CR4, EFER, EMPTY_TLB_AT, FLAGS, FLAT, MMU_HALF, SEG, SSE_OFF, STACK_SIZE, TLB, TLB_ALL } from "../state.gen";
 import { HALF_BYTES, flushAll } from "../mmu/tlb";
 import { loadPdptes } from "../mmu/walk";
 import { HALF_SMAP, HALF_SUPER, HALF_USER } from "../mmu/access";
+import { dr7InForce } from "./debug";
 import { A_DB, A_L, CS, SS, segAttr } from "./segments";
 
 export const CR0_PE: u32 = 1;
@@ -91,7 +92,7 @@ export function updateTlb(): void {
   else if ((load<u32>(CR4) & CR4_SMAP) != 0 && (flags & FLAG_AC) == 0) half = HALF_SMAP;
   let checks: u32 = 0;
   if (cpl == 3 && (flags & FLAG_AC) != 0 && (load<u32>(CR0) & CR0_AM) != 0) checks = 1;
-  if (dataBreakpoints(load<u32>(DR7))) checks |= 2;
+  if (dataBreakpoints(dr7InForce())) checks |= 2;
   store<u32>(SSE_OFF, (load<u32>(CR0) & (CR0_EM | CR0_TS)) | (~load<u32>(CR4) & CR4_OSFXSR));
   store<u32>(MMU_HALF, half);
   store<u32>(ACCESS_CHECKS, checks);

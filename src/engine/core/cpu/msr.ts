@@ -3,10 +3,11 @@
  * how instructions run; all others leave run() with X_RDMSR or X_WRMSR, and with MSR_EXITS all do.
  */
 import {
-  CPL, CR0, EFER, EXIT_ADDR, EXIT_DATA, GPR, KERNEL_GS_BASE, LSTAR, CSTAR, MSR_EXITS, PAT, SEG, SFMASK, STAR, SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP,
+  CPL, CR0, EFER, EXIT_ADDR, EXIT_DATA, EXIT_SIZE, GPR, KERNEL_GS_BASE, LSTAR, CSTAR, MSR_EXITS, PAT, SEG, SFMASK, STAR, SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP,
   TSC_AUX,
 } from "../state.gen";
 import { R_NEXT, V_GP, X_RDMSR, X_WRMSR, raiseErr, raiseExit } from "../fault";
+import { Rec } from "../record";
 import { flushAll } from "../mmu/tlb";
 import { leaveTo } from "./ip";
 import { CR0_PG, EFER_AUTOIBRS, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE } from "./mode";
@@ -108,6 +109,7 @@ export function rdmsr(p: u32): u32 {
   const at = place(index);
   if (at == 0 || load<u32>(MSR_EXITS) != 0) {
     store<u64>(EXIT_ADDR, index);
+    store<u32>(EXIT_SIZE, Rec.len(p));
     return raiseExit(X_RDMSR);
   }
   const value = load<u64>(at);
@@ -123,6 +125,7 @@ export function wrmsr(p: u32): u32 {
   if (place(index) == 0 || load<u32>(MSR_EXITS) != 0) {
     store<u64>(EXIT_ADDR, index);
     store<u64>(EXIT_DATA, value);
+    store<u32>(EXIT_SIZE, Rec.len(p));
     return raiseExit(X_WRMSR);
   }
   return writeMsr(index, value, true) ? leaveTo(p) : raiseErr(V_GP, 0);

@@ -1,11 +1,11 @@
 /**
- * LGDT LIDT SGDT SIDT, INVLPG, INVPCID, CPUID, RDTSC, RDTSCP, RDPMC, RDRAND, RDSEED, STAC, CLAC, and
- * the register forms of 0F 01 (AMD64 manual volume 3, under these names).
+ * LGDT LIDT SGDT SIDT, INVLPG, INVPCID, CPUID, RDTSC, RDTSCP, RDPMC, RDRAND, RDSEED, STAC, CLAC,
+ * MONITOR, MWAIT, and the register forms of 0F 01 (AMD64 manual volume 3, under these names).
  */
 import {
-  CODE_SIZE, CPL, CR4, EXIT_AUX, FLAGS, GDT_BASE, GDT_LIMIT, GPR, IDT_BASE, IDT_LIMIT, RNG, SEG, TSC_AUX,
+  CODE_SIZE, CPL, CR4, EXIT_AUX, EXIT_SIZE, FLAGS, GDT_BASE, GDT_LIMIT, GPR, IDT_BASE, IDT_LIMIT, RNG, SEG, TSC_AUX,
 } from "../state.gen";
-import { R_FAULT, R_NEXT, V_GP, V_UD, X_CPUID, X_HYPERCALL, faulted, raise, raiseErr, raiseExit } from "../fault";
+import { R_FAULT, R_NEXT, V_GP, V_UD, X_CPUID, X_HYPERCALL, X_MWAIT, faulted, raise, raiseErr, raiseExit } from "../fault";
 import { AC, CF, setCcExplicit } from "../flags";
 import { Rec } from "../record";
 import { eaLinear, eaOffset, linear, rdG, wrReg } from "../operands";
@@ -110,6 +110,7 @@ export function invpcid(p: u32): u32 {
 
 /** CPUID is answered outside. */
 export function cpuid(p: u32): u32 {
+  store<u32>(EXIT_SIZE, Rec.len(p));
   return raiseExit(X_CPUID);
 }
 
@@ -166,10 +167,20 @@ export function group_0(p: u32): u32 {
   return Rec.rm3(p) == 1 ? hypercall(0) : raise(V_UD);
 }
 
-/** 0F 01 /1 with a register: CLAC, STAC; MONITOR and MWAIT are not offered. */
+/** MONITOR, MWAIT (no hint in ECX exists): what they do is decided outside. */
+function idleHint(p: u32, kind: u32): u32 {
+  if (load<u32>(CPL) != 0) return raise(V_UD);
+  if (load<u32>(RCX) != 0) return raiseErr(V_GP, 0);
+  store<u32>(EXIT_AUX, kind);
+  store<u32>(EXIT_SIZE, Rec.len(p));
+  return raiseExit(X_MWAIT);
+}
+
+/** 0F 01 /1 with a register: MONITOR, MWAIT, CLAC, STAC. */
 export function group_1(p: u32): u32 {
   const n = Rec.rm3(p);
-  return n == 2 || n == 3 ? setAc(p, n == 3) : raise(V_UD);
+  if (n < 2) return idleHint(p, n);
+  return n < 4 ? setAc(p, n == 3) : raise(V_UD);
 }
 
 /** 0F 01 /2 with a register: XGETBV, XSETBV. */

@@ -15,13 +15,21 @@ export const MAX_SLOTS: u32 = SLOTS_SIZE / 32;
 let slotCount: u32 = 0;
 let lastSlot: u32 = SLOTS_AT;
 
+/** Finds memory for the slot in entry `i`, which has none so far: its linear address, or 0. */
+@external("env", "hostBackSlot")
+declare function hostBackSlot(i: u32): u32;
+
 /**
- * Fills entry `i` of the table, which must be in ascending order of `gpa`. Takes effect with
- * setSlotCount(). `dirty`: bitmap with a bit per page for written pages, or 0.
+ * Puts a slot into entry `i` of the table, which must stay in ascending order of `gpa`; later ones
+ * move up. `lin` 0: its memory is asked for when it is first needed. `dirty`: bitmap with a bit per
+ * page for written pages, or 0. No translation becomes wrong by it: only slots have any.
  */
-export function setSlot(i: u32, gpa: u64, size: u64, lin: u32, flags: u32, dirty: u32): void {
-  if (i >= MAX_SLOTS) return;
+export function insertSlot(i: u32, gpa: u64, size: u64, lin: u32, flags: u32, dirty: u32): void {
+  if (i > slotCount || slotCount >= MAX_SLOTS) return;
   const at: u32 = SLOTS_AT + (i << 5);
+  memory.copy(at + 32, at, (slotCount - i) << 5);
+  slotCount++;
+  lastSlot = SLOTS_AT;
   store<u64>(at, gpa);
   store<u64>(at, gpa + size, 8);
   store<u32>(at, lin, 16);
@@ -30,17 +38,20 @@ export function setSlot(i: u32, gpa: u64, size: u64, lin: u32, flags: u32, dirty
   store<u32>(at, 0, 28);
 }
 
-/** Says how many entries are valid (at most MAX_SLOTS). Every TLB must be flushed afterwards. */
-export function setSlotCount(n: u32): void {
-  slotCount = min<u32>(n, MAX_SLOTS);
+/** Takes entry `i` out of the table. Every TLB must be flushed afterwards. */
+export function removeSlot(i: u32): void {
+  if (i >= slotCount) return;
+  const at: u32 = SLOTS_AT + (i << 5);
+  slotCount--;
+  memory.copy(at, at + 32, (slotCount - i) << 5);
+  memory.fill(SLOTS_AT + (slotCount << 5), 0, 32);
   lastSlot = SLOTS_AT;
-  if (slotCount == 0) memory.fill(SLOTS_AT, 0, 32);
 }
 
-/** The record of the slot that holds `gpa`, or 0. */
+/** The record of the slot that holds `gpa`, with memory behind it; or 0. */
 export function findSlot(gpa: u64): u32 {
   const last = lastSlot;
-  if (gpa - load<u64>(last) < load<u64>(last, 8) - load<u64>(last)) return last;
+  if (gpa - load<u64>(last) < load<u64>(last, 8) - load<u64>(last) && load<u32>(last, 16) != 0) return last;
   let low: u32 = 0;
   let high: u32 = slotCount;
   while (low < high) {
@@ -49,11 +60,19 @@ export function findSlot(gpa: u64): u32 {
     if (gpa < load<u64>(at)) high = mid;
     else if (gpa >= load<u64>(at, 8)) low = mid + 1;
     else {
+      if (load<u32>(at, 16) == 0 && !backed(at, mid)) return 0;
       lastSlot = at;
       return at;
     }
   }
   return 0;
+}
+
+/** Gets memory for the slot in the record at `at`, entry `i`. */
+function backed(at: u32, i: u32): bool {
+  const lin = hostBackSlot(i);
+  store<u32>(at, lin, 16);
+  return lin != 0;
 }
 
 /** Linear address of `gpa`, which the slot holds. */

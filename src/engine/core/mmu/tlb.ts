@@ -40,8 +40,8 @@ const LOG: u32 = WALK_CACHE + WALK_ENTRIES * 32;
 export const TLB_AREA_BYTES: u32 = (LOG + TLB_ENTRIES * 3 * 2 + 0xfff) & ~0xfff;
 
 /** Highest number of vCPUs of a VM. */
-export const MAX_VCPUS: u32 = 1024;
-const AREAS: u32 = <u32>memory.data(4096);
+export const MAX_VCPUS: u32 = 4096;
+const AREAS: u32 = <u32>memory.data(16384);
 let areaCount: u32 = 0;
 
 /** Prepares what must exist before any vCPU: the TLB that never hits. */
@@ -55,14 +55,20 @@ export function tlbAreaBytes(): u32 {
   return TLB_AREA_BYTES;
 }
 
-/** Gives vCPU `index` (below MAX_VCPUS) its TLB: TLB_AREA_BYTES at `address`, aligned to 64. */
+/**
+ * Gives vCPU `index` (below MAX_VCPUS) its TLB: TLB_AREA_BYTES of zeros at `address`, aligned to 64.
+ * Its entries are touched by prepareTlbArea(), which must come before the vCPU's first run().
+ */
 export function setTlbArea(index: u32, address: u32): void {
   if (index >= MAX_VCPUS) return;
   store<u32>(AREAS + (index << 2), address);
   if (index >= areaCount) areaCount = index + 1;
-  for (let at = address; at < address + COUNT; at += 32) clearEntry(at);
-  memory.fill(address + COUNT, 0, TLB_AREA_BYTES - COUNT);
   store<u32>(address, 1, EPOCH);
+}
+
+/** Empties the entries of a new TLB: zeros would be translations of page 0. */
+export function prepareTlbArea(address: u32): void {
+  for (let at = address; at < address + COUNT; at += 32) clearEntry(at);
 }
 
 function clearEntry(at: u32): void {
@@ -125,9 +131,11 @@ function dropWalks(area: u32): void {
 
 function flushArea(area: u32): void {
   const n = load<u32>(area, COUNT);
-  for (let i: u32 = 0; i < n; i++) clearEntry(area + (<u32>load<u16>(area + (i << 1), LOG) << 5));
-  store<u32>(area, 0, COUNT);
-  memory.fill(area + BLOOM, 0, BLOOM_BYTES);
+  if (n != 0) {
+    for (let i: u32 = 0; i < n; i++) clearEntry(area + (<u32>load<u16>(area + (i << 1), LOG) << 5));
+    store<u32>(area, 0, COUNT);
+    memory.fill(area + BLOOM, 0, BLOOM_BYTES);
+  }
   dropWalks(area);
 }
 

@@ -1,0 +1,24 @@
+import { Rflags } from "../../abi/x86/index.js";
+import type { VcpuState } from "../vcpu-state.js";
+import { Quirk } from "../vm-settings.js";
+
+/** `aux` of an exit for a port: OUTS or INS. */
+const STRING = 1;
+
+/** The port of {@link Quirk.OUT_7E_INC_RIP}. */
+const BIOS_PORT = 0x7e;
+
+/**
+ * Whether the OUT that has left the engine is done, for the guest's registers, before the client hears
+ * of it: OUTS is, each element of a repetition by itself, as KVM's emulator writes its registers back.
+ */
+export function isFinishedOut({ engine, env }: VcpuState): boolean {
+  const { aux, address } = engine.exit;
+  if (aux === STRING) return true;
+  return address === BIOS_PORT && env.settings.hasQuirk(Quirk.OUT_7E_INC_RIP);
+}
+
+/** After that: a repetition that RIP is still at shows it in RF, even behind its last element. */
+export function markRepetition(vcpu: VcpuState): void {
+  if (vcpu.linearRip() === vcpu.exitRip) vcpu.engine.rflags |= Rflags.RF;
+}
