@@ -47,6 +47,18 @@ interface Answer {
 const ok = (message: Partial<Message>): Answer => ({ message: { type: Msg.ANSWER, ...message } });
 const refused = (error: number): Answer => ok({ a: BigInt(-error) });
 
+/** Signals that one wait for a reply sees at most. */
+const SIGNALS = 1000;
+
+/** Waits for a reply through signals, which end poll(2) whatever their handler says. */
+function pollThrough(entry: Uint8Array): number {
+  for (let i = 0; i < SIGNALS; i++) {
+    const ready = poll(entry, 1, REPLY_MS);
+    if (ready >= 0) return ready;
+  }
+  return 0;
+}
+
 /** One thread of a client: its requests and their answers. */
 export class Connection implements Conversation {
   readonly fd: number;
@@ -298,7 +310,7 @@ export class Connection implements Conversation {
       const view = new DataView(entry.buffer);
       view.setInt32(0, this.fd, true);
       view.setInt16(4, C.POLLIN, true);
-      if (poll(entry, 1, REPLY_MS) !== 1) return undefined;
+      if (pollThrough(entry) !== 1) return undefined;
       const got = receive(this.fd);
       if (got.kind === "nothing") continue;
       if (got.kind === "closed") return undefined;

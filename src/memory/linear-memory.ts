@@ -1,6 +1,8 @@
 import { assert, type Hva, hva } from "../base/index.js";
 
 const WASM_PAGE = 65536;
+/** Least step of growth: each gives a new view of all of the memory, which costs a garbage collection. */
+const GROWTH = 16 << 20;
 
 /**
  * Whose memory it is: the client's (guest RAM and whatever else it lets a guest or KVM write to), or
@@ -75,17 +77,22 @@ export class LinearMemory {
     const start = this.#end;
     const missing = start + size - this.#u8.length;
     if (missing > 0) {
-      try {
-        this.memory.grow(Math.ceil(missing / WASM_PAGE));
-      } catch {
-        return undefined;
-      }
+      if (!this.#grow(Math.max(missing, GROWTH)) && !this.#grow(missing)) return undefined;
       this.#u8 = new Uint8Array(this.memory.buffer);
       this.#view = new DataView(this.memory.buffer);
     }
     this.#end = start + size;
     if (owner === "internal") this.#noteInternal(start, size);
     return hva(start);
+  }
+
+  #grow(bytes: number): boolean {
+    try {
+      this.memory.grow(Math.ceil(bytes / WASM_PAGE));
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   #noteInternal(start: number, bytes: number): void {

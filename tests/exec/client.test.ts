@@ -14,6 +14,7 @@ describe.each([
   { name: "client", count: 11 },
   { name: "odd", count: 8 },
   { name: "kernel", count: 3 },
+  { name: "slots", count: 1 },
 ])("$name sees through exec what it sees on Linux", ({ name, count }) => {
   const program = compile(name);
   const parts = recorded(name);

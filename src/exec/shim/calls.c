@@ -169,6 +169,9 @@ PUBLIC void *mmap(void *address, size_t length, int prot, int flags, int fd, off
   void *mapped = real_mmap(address, length, prot, flags, fd, offset);
   int saved = errno;
   if (mapped != MAP_FAILED) {
+    memory_unmapped((uintptr_t)mapped, length);
+    if ((flags & (MAP_TYPE | MAP_ANONYMOUS | MAP_HUGETLB)) == (MAP_PRIVATE | MAP_ANONYMOUS))
+      memory_note_large((uintptr_t)mapped, length);
     if (memory_is_shared((uintptr_t)mapped, length))
       memory_replaced((uintptr_t)mapped, (length + 4095) & ~4095ul, true);
     if (in_memory && !(flags & MAP_ANONYMOUS))
@@ -184,6 +187,7 @@ PUBLIC void *mmap64(void *, size_t, int, int, int, off_t) __attribute__((alias("
 PUBLIC int munmap(void *address, size_t length) {
   int result = real_munmap(address, length);
   int saved = errno;
+  if (!result) memory_unmapped((uintptr_t)address, length);
   if (!result && memory_is_shared((uintptr_t)address, length))
     memory_replaced((uintptr_t)address, (length + 4095) & ~4095ul, false);
   errno = saved;
@@ -199,6 +203,8 @@ PUBLIC void *mremap(void *address, size_t length, size_t new_length, int flags, 
       (void *)syscall(SYS_mremap, address, length, new_length, flags, target);
   int saved = errno;
   if (moved != MAP_FAILED) {
+    memory_unmapped((uintptr_t)address, length);
+    memory_unmapped((uintptr_t)moved, new_length);
     if (moved != address && length && memory_is_shared((uintptr_t)address, length))
       memory_replaced((uintptr_t)address, length, (flags & MREMAP_DONTUNMAP) != 0);
     if (moved == address && new_length < length)

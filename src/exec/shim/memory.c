@@ -20,6 +20,8 @@
 #include <unistd.h>
 
 #define PAGE 4096ul
+/* From here on a private mapping becomes guest memory with the first slot that uses a part of it. */
+#define LARGE (1ul << 30)
 #define TMPFS 0x01021994
 #define HUGETLBFS 0x958458f6
 
@@ -40,6 +42,8 @@ struct ranges {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct ranges shared; /* guest memory, which the server knows */
 static struct ranges files;  /* shared mappings of files in memory, which may become guest memory */
+static struct ranges large;  /* private mappings so large that they are guest memory as a whole */
+static _Atomic size_t large_count;
 static _Atomic uintptr_t lowest = UINTPTR_MAX, highest;
 
 static int keep(int fd) {
@@ -289,6 +293,11 @@ static int share_locked(uintptr_t address, size_t length) {
 int memory_share(uintptr_t address, size_t length) {
   if (address + length < address || (address | length) % PAGE) return 0; /* the server refuses it */
   pthread_mutex_lock(&lock);
+  struct range *whole = find(&large, address);
+  if (whole && whole->end >= address + length) {
+    address = whole->start;
+    length = whole->end - whole->start;
+  }
   int error = share_locked(address, length);
   pthread_mutex_unlock(&lock);
   return error;
@@ -358,6 +367,22 @@ void memory_note_file(uintptr_t address, size_t length, int fd, off_t offset) {
   cut(&files, address, address + length);
   struct range r = {address, address + length, keep(fd), offset, 0, false};
   if (r.fd >= 0 && !add(&files, r)) own_close(r.fd);
+  pthread_mutex_unlock(&lock);
+}
+
+void memory_note_large(uintptr_t address, size_t length) {
+  if (length < LARGE) return;
+  pthread_mutex_lock(&lock);
+  struct range r = {address, address + (length & ~(PAGE - 1)), -1, 0, 0, true};
+  if (add(&large, r)) large_count = large.count;
+  pthread_mutex_unlock(&lock);
+}
+
+void memory_unmapped(uintptr_t address, size_t length) {
+  if (!large_count) return;
+  pthread_mutex_lock(&lock);
+  cut(&large, address, address + ((length + PAGE - 1) & ~(PAGE - 1)));
+  large_count = large.count;
   pthread_mutex_unlock(&lock);
 }
 

@@ -62,6 +62,10 @@ void memory_protected(uintptr_t address, size_t length);
 void memory_zeroed(uintptr_t address, size_t length);
 /* mmap(MAP_SHARED) of a file in memory: its descriptor may be closed before it becomes guest memory. */
 void memory_note_file(uintptr_t address, size_t length, int fd, off_t offset);
+/* A private mapping without a file: if it is large, it becomes guest memory as a whole. */
+void memory_note_large(uintptr_t address, size_t length);
+/* Something else is in [address, address + length) now, or nothing. */
+void memory_unmapped(uintptr_t address, size_t length);
 /* In a child after fork: what was private is private again. */
 void memory_after_fork(void);
 /* Copies from the program's own memory without crashing: false when not readable. */
