@@ -19,7 +19,7 @@ type Overlay = Hva | "hole";
 
 /** Frames that may be overlaid: a guest cannot use up the slots, of which each may cost two. */
 const MAX_OVERLAYS = 200;
-/** Memory slots to use, near to what the engine has. */
+/** Memory slots to use: whoever reads guest memory from outside the engine searches all of them. */
 const MAX_REGIONS = 500;
 
 const keyOf = (region: MemoryRegion): string => `${region.gpa}:${region.size}:${region.hva}`;
