@@ -53,7 +53,8 @@ function mayIgnoreShadow(p: u32, budget: i32): bool {
   if (load<u32>(SHADOW) != 1 || (load<u32>(IRQ_WINDOW) | load<u32>(NMI_WINDOW)) != 0 || stepping()) return false;
   if (load<u16>(p + 32) == OP_end) return false;
   store<u32>(SHADOW, 0);
-  shadowP = p + 32;
+  // A NOP has no record: what is recorded next is out of the shadow then.
+  shadowP = load<u8>(p + 32, 3) == load<u8>(p, 3) + 1 ? p + 32 : 0;
   shadowBudget = budget;
   return true;
 }

@@ -170,6 +170,11 @@ function prepareEvents(vcpu: VcpuState): void {
     injectNmi(vcpu);
     free = false;
   }
+  if (vcpu.queuedInterrupt >= 0 && free) {
+    // It was acknowledged when it could be taken: neither IF nor a shadow holds it up any more.
+    inject(vcpu, vcpu.takeInterrupt());
+    free = false;
+  }
   if (vcpu.nmiPending > 0 && free && (ready & Ready.NMI) !== 0) {
     vcpu.nmiPending--;
     injectNmi(vcpu);

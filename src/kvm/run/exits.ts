@@ -77,7 +77,7 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
       return handleMwait(vcpu);
     case EngineExit.INTERNAL:
       // The guest gets #UD when the client runs it again all the same; user code gets it at once.
-      vcpu.queuedException = { vector: Exception.UD, errorCode: undefined };
+      vcpu.queueException(Exception.UD, undefined);
       if (engine.cpl !== 0) return "continue";
       return {
         kind: "internal-error",

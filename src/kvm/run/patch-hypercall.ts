@@ -28,7 +28,7 @@ function fault(vcpu: VcpuState, at: Gva): undefined {
   const present = vcpu.engine.translate(at, "read") !== undefined;
   vcpu.engine.cr2 = at;
   const errorCode = PF_WRITE | (present ? PF_PRESENT : 0);
-  vcpu.queuedException = { vector: Exception.PF, errorCode };
+  vcpu.queueException(Exception.PF, errorCode);
   return undefined;
 }
 
@@ -55,11 +55,11 @@ function piecesAt(vcpu: VcpuState, rip: bigint): Piece[] | undefined {
 export function patchHypercall(vcpu: VcpuState): "continue" | VcpuExit {
   const { engine, env } = vcpu;
   if (engine.cpl !== 0) {
-    vcpu.queuedException = { vector: Exception.GP, errorCode: 0 };
+    vcpu.queueException(Exception.GP, 0);
     return "continue";
   }
   if (!env.settings.hasQuirk(Quirk.FIX_HYPERCALL_INSN)) {
-    vcpu.queuedException = { vector: Exception.UD, errorCode: undefined };
+    vcpu.queueException(Exception.UD, undefined);
     return "continue";
   }
   for (const { physical, bytes } of piecesAt(vcpu, engine.rip) ?? []) {
