@@ -88,10 +88,10 @@ export const DIFFERENCES = [
         "there is no scheduler below",
       ],
       [
-        "ioctls of a vCPU whose KVM_RUN is under way",
-        "are answered between turns; a second KVM_RUN waits",
-        "all wait until KVM_RUN returns",
-        "one thread: waiting would never end",
+        "Methods of a vCPU whose run() is under way",
+        "are answered between turns; ioctls and a second run() wait until the run ends",
+        "everything waits until KVM_RUN returns",
+        "a method that answers at once cannot wait in a single thread",
       ],
       [
         "Signals and KVM_SET_SIGNAL_MASK",

@@ -2,21 +2,12 @@ import { Errno, type Hva } from "../base/index.js";
 import type { ClientProcess, KvmFile } from "../ioctl/index.js";
 import type { EventFd } from "../kvm/index.js";
 import type { LinearMemory } from "../memory/index.js";
+import type { Call } from "./call.js";
 import { GuestBacking, type Replaced } from "./guest-backing.js";
 import { eventfdId, HostEventFd } from "./host-eventfd.js";
 import { close, fixedBuffer, processVmReadv, processVmWritev } from "./libc.js";
 import type { Reactor } from "./reactor.js";
 import type { RunPages } from "./run-pages.js";
-
-/** What a client can be asked while it waits for an answer. */
-export interface Conversation {
-  /** A new descriptor for a file: its number, or -errno; and the end that tells when it is closed. */
-  needFile(handle: number): { readonly fd: number; readonly lifeline: number | undefined };
-  /** A copy of one of its descriptors, undefined when it has none of that number. */
-  needDescriptor(fd: number): number | undefined;
-  /** How long its thread has waited for a processor, nanoseconds. */
-  runDelay(): () => bigint;
-}
 
 /** What makes a file of the server known by a number. */
 export interface FileTable {
@@ -24,7 +15,6 @@ export interface FileTable {
   add(file: KvmFile, client: Client): number;
   /** The client has a descriptor for it; when the lifeline reads end of file, the last was closed. */
   connect(handle: number, lifeline: number): void;
-  remove(handle: number): void;
 }
 
 /** Bytes copied from or to the client with one call at most. */
@@ -34,8 +24,8 @@ const WINDOW = 1 << 16;
 export class Client implements ClientProcess {
   readonly pid: number;
   readonly backing = new GuestBacking();
-  /** The thread that waits for an answer just now. */
-  conversation: Conversation | undefined;
+  /** The ioctl that is served just now. */
+  call: Call | undefined;
   readonly #reactor: Reactor;
   readonly #pages: RunPages;
   readonly #files: FileTable;
@@ -91,20 +81,21 @@ export class Client implements ClientProcess {
     return this.backing.toAddress(linear, offset);
   }
 
+  hasRoom(): boolean {
+    return this.call?.hasNew === true;
+  }
+
   install(file: KvmFile): number {
-    const handle = this.#files.add(file, this);
-    const made = this.conversation?.needFile(handle);
-    if (made === undefined || made.fd < 0 || made.lifeline === undefined) {
-      if (made?.lifeline !== undefined) close(made.lifeline);
-      this.#files.remove(handle);
-      return made !== undefined && made.fd < 0 ? made.fd : -Errno.EMFILE;
-    }
-    this.#files.connect(handle, made.lifeline);
+    const { call } = this;
+    const made = call?.takeNew();
+    if (call === undefined || made === undefined) return -Errno.EMFILE;
+    call.installed = this.#files.add(file, this);
+    this.#files.connect(call.installed, made.copy);
     return made.fd;
   }
 
   eventfd(fd: number): EventFd | "EBADF" | "EINVAL" {
-    const copy = this.conversation?.needDescriptor(fd);
+    const copy = this.call?.take(fd);
     if (copy === undefined) return "EBADF";
     const id = eventfdId(copy);
     const known = id === undefined ? undefined : this.#eventfds.get(id);
@@ -117,7 +108,20 @@ export class Client implements ClientProcess {
   }
 
   runDelay(): (() => bigint) | undefined {
-    return this.conversation?.runDelay();
+    return this.call?.runDelay;
+  }
+
+  caller(): <T>(later: () => T) => T {
+    const { call } = this;
+    return (later) => {
+      const before = this.call;
+      this.call = call;
+      try {
+        return later();
+      } finally {
+        this.call = before;
+      }
+    };
   }
 
   sharedPages(bytes: number): Uint8Array {

@@ -1,8 +1,9 @@
 import { Errno } from "../base/index.js";
 import type { KvmFile } from "../ioctl/index.js";
-import type { Client, Conversation, Replaced } from "./client.js";
+import { Call } from "./call.js";
+import type { Client, Replaced } from "./client.js";
 import type { Files, OpenFile } from "./files.js";
-import { C, close, poll } from "./libc.js";
+import { C, close } from "./libc.js";
 import type { Mailbox, MailRoom } from "./mailbox.js";
 import {
   type Message,
@@ -36,9 +37,6 @@ export interface ConnectionParts {
   closed(connection: Connection): void;
 }
 
-/** Milliseconds that a client has to reply to a question in the middle of a call. */
-const REPLY_MS = 5000;
-
 interface Answer {
   readonly message: Partial<Message> & { readonly type: number };
   readonly attached?: { readonly descriptor?: number; readonly bytes?: Uint8Array };
@@ -47,25 +45,13 @@ interface Answer {
 const ok = (message: Partial<Message>): Answer => ({ message: { type: Msg.ANSWER, ...message } });
 const refused = (error: number): Answer => ok({ a: BigInt(-error) });
 
-/** Signals that one wait for a reply sees at most. */
-const SIGNALS = 1000;
-
-/** Waits for a reply through signals, which end poll(2) whatever their handler says. */
-function pollThrough(entry: Uint8Array): number {
-  for (let i = 0; i < SIGNALS; i++) {
-    const ready = poll(entry, 1, REPLY_MS);
-    if (ready >= 0) return ready;
-  }
-  return 0;
-}
-
 /** One thread of a client: its requests and their answers. */
-export class Connection implements Conversation {
+export class Connection {
   readonly fd: number;
   client: Client | undefined;
   readonly #parts: ConnectionParts;
-  /** The file of the ioctl that has not answered yet. */
-  #running: OpenFile | undefined;
+  /** The ioctl that has not answered yet, and its file. */
+  #running: { readonly open: OpenFile; readonly result: Promise<number> } | undefined;
   #closed = false;
   #mailbox: Mailbox | undefined;
   #closeMailbox = () => {};
@@ -98,7 +84,7 @@ export class Connection implements Conversation {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#running?.file.interrupt?.();
+    this.#interrupt();
     this.#closeMailbox();
     this.#time?.close();
     this.#parts.reactor.unwatch(this.fd);
@@ -107,18 +93,10 @@ export class Connection implements Conversation {
     this.#parts.closed(this);
   }
 
-  needFile(handle: number): { fd: number; lifeline: number | undefined } {
-    const got = this.#ask({ type: Msg.NEED_FILE, handle });
-    if (got === undefined) return { fd: -Errno.EMFILE, lifeline: undefined };
-    return { fd: Number(BigInt.asIntN(32, got.message.a)), lifeline: got.descriptor };
-  }
-
-  needDescriptor(fd: number): number | undefined {
-    return this.#ask({ type: Msg.NEED_FD, a: BigInt(fd) })?.descriptor;
-  }
-
-  runDelay(): () => bigint {
-    return this.#runDelay;
+  #interrupt(): void {
+    if (this.#running === undefined) return;
+    const { open, result } = this.#running;
+    open.file.interrupt?.(result);
   }
 
   #threadTime(): ThreadTime | null {
@@ -129,14 +107,22 @@ export class Connection implements Conversation {
     return this.#time;
   }
 
-  #serve({ message, descriptor }: Extract<Received, { kind: "message" }>): void {
+  #serve({ message, descriptors }: Extract<Received, { kind: "message" }>): void {
+    const needsOne = message.type === Msg.OPEN || message.type === Msg.SHARE;
+    const takes = message.type === Msg.IOCTL || (needsOne && descriptors.length === 1);
+    if (!takes || this.#running !== undefined || this.client === undefined) {
+      for (const descriptor of descriptors) close(descriptor);
+    }
     if (message.type === Msg.INTERRUPT) {
-      this.#running?.file.interrupt?.();
+      this.#interrupt();
       this.#parts.reactor.promisesWait();
       return;
     }
-    const takes = message.type === Msg.OPEN || message.type === Msg.SHARE;
-    if (!takes && descriptor !== undefined) close(descriptor);
+    // The request may have been seen before, and be waiting.
+    if (message.type === Msg.BELL) {
+      this.#parts.mailRoom?.look();
+      return;
+    }
     if (this.#running !== undefined) {
       this.close();
       return;
@@ -145,22 +131,16 @@ export class Connection implements Conversation {
       this.#answer(this.#hello(message));
       return;
     }
-    if (message.type === Msg.BELL) {
-      this.#parts.mailRoom?.look();
-      return;
-    }
     const { client } = this;
-    if (client === undefined || (takes && descriptor === undefined)) {
+    if (client === undefined || (needsOne && !takes)) {
       this.close();
       return;
     }
-    this.#handle(client, message, descriptor ?? -1);
+    this.#handle(client, message, descriptors);
   }
 
-  #handle(client: Client, message: Message, descriptor: number): void {
-    client.conversation = this;
-    const answer = this.#request(client, message, descriptor);
-    client.conversation = undefined;
+  #handle(client: Client, message: Message, descriptors: readonly number[]): void {
+    const answer = this.#request(client, message, descriptors);
     if (answer === "close") this.close();
     else if (answer !== "later") this.#answer(answer);
   }
@@ -188,17 +168,22 @@ export class Connection implements Conversation {
   #mail(message: Message): void {
     if (this.client === undefined || this.#running !== undefined) return;
     this.#atMailbox = true;
-    this.#handle(this.client, message, -1);
+    this.#handle(this.client, message, []);
   }
 
-  /** The client goes on at its socket, where alone it can be asked and told more than a number. */
+  /** The client goes on at its socket, where alone it can be told more than a number. */
   #leaveMailbox(): void {
     if (!this.#atMailbox) return;
     this.#atMailbox = false;
     this.#mailbox?.toSocket();
   }
 
-  #request(client: Client, message: Message, descriptor: number): Answer | "later" | "close" {
+  #request(
+    client: Client,
+    message: Message,
+    descriptors: readonly number[],
+  ): Answer | "later" | "close" {
+    const [descriptor = -1] = descriptors;
     switch (message.type) {
       case Msg.OPEN: {
         const handle = this.#parts.open(client);
@@ -206,7 +191,7 @@ export class Connection implements Conversation {
         return ok({ a: BigInt(handle) });
       }
       case Msg.IOCTL:
-        return this.#ioctl(client, message);
+        return this.#ioctl(client, message, descriptors);
       case Msg.MMAP:
         return this.#mmap(client, message);
       case Msg.SHARE: {
@@ -227,7 +212,19 @@ export class Connection implements Conversation {
     }
   }
 
-  #ioctl(client: Client, message: Message): Answer | "later" {
+  #ioctl(client: Client, message: Message, descriptors: readonly number[]): Answer | "later" {
+    const call = new Call(message, descriptors, this.#runDelay);
+    client.call = call;
+    try {
+      const answer = this.#call(client, call, message);
+      if (answer !== "later") call.close();
+      return answer;
+    } finally {
+      client.call = undefined;
+    }
+  }
+
+  #call(client: Client, call: Call, message: Message): Answer | "later" {
     const open = this.#parts.files.get(message.handle);
     // A descriptor of a process that is gone, in one of its children.
     if (open === undefined) return refused(Errno.EIO);
@@ -239,17 +236,18 @@ export class Connection implements Conversation {
     const result = file.ioctl(request, message.b);
     if (typeof result === "number") {
       traced?.(result);
-      return ok({ a: BigInt(result) });
+      return ok({ a: BigInt(result), b: BigInt(call.installed) });
     }
     this.#leaveMailbox();
-    this.#running = open;
+    this.#running = { open, result };
     this.#parts.reactor.promisesWait();
     result
       .catch(() => -Errno.EIO)
       .then((value) => {
         this.#running = undefined;
+        call.close();
         traced?.(value);
-        if (!this.#closed) this.#answer(ok({ a: BigInt(value) }));
+        if (!this.#closed) this.#answer(ok({ a: BigInt(value), b: BigInt(call.installed) }));
       });
     return "later";
   }
@@ -299,24 +297,5 @@ export class Connection implements Conversation {
     }
     const told = this.#wantsDelay ? { ...message, d: 1n } : message;
     if (!send(this.fd, told, attached)) this.close();
-  }
-
-  /** Asks the client, which waits for an answer; undefined when it does not reply as it should. */
-  #ask(question: Partial<Message> & { readonly type: number }) {
-    this.#leaveMailbox();
-    if (!send(this.fd, question)) return undefined;
-    for (;;) {
-      const entry = new Uint8Array(8);
-      const view = new DataView(entry.buffer);
-      view.setInt32(0, this.fd, true);
-      view.setInt16(4, C.POLLIN, true);
-      if (pollThrough(entry) !== 1) return undefined;
-      const got = receive(this.fd);
-      if (got.kind === "nothing") continue;
-      if (got.kind === "closed") return undefined;
-      if (got.message.type === Msg.REPLY) return got;
-      if (got.descriptor !== undefined) close(got.descriptor);
-      if (got.message.type !== Msg.INTERRUPT && got.message.type !== Msg.BELL) return undefined;
-    }
   }
 }

@@ -53,10 +53,6 @@ export class Files implements FileTable {
     this.#reactor.watch(lifeline, () => this.#closed(handle));
   }
 
-  remove(handle: number): void {
-    this.#files.delete(handle);
-  }
-
   /** Releases everything that a client has open. */
   closeAll(client: Client): void {
     for (const open of [...this.#files.values()]) {

@@ -1,4 +1,4 @@
-import { C, fixedBuffer, recvmsg, sendmsg } from "./libc.js";
+import { C, close, fixedBuffer, recvmsg, sendmsg } from "./libc.js";
 
 /** What preload library and server say to each other; the numbers are those of shim/protocol.h. */
 export const Msg = {
@@ -10,11 +10,8 @@ export const Msg = {
   UNSHARE: 6,
   READ: 7,
   INTERRUPT: 8,
-  REPLY: 9,
   BELL: 10,
   ANSWER: 100,
-  NEED_FILE: 101,
-  NEED_FD: 102,
 } as const;
 
 /** `PROTOCOL_VERSION`. */
@@ -82,7 +79,12 @@ export function send(
 
 /** What {@link receive} found. */
 export type Received =
-  | { readonly kind: "message"; readonly message: Message; readonly descriptor: number | undefined }
+  | {
+      readonly kind: "message";
+      readonly message: Message;
+      /** Two at most. */
+      readonly descriptors: readonly number[];
+    }
   /** Nothing is there now, or the connection is broken: epoll tells. */
   | { readonly kind: "nothing" }
   /** End of file, or bytes that are no message. */
@@ -93,13 +95,11 @@ export function receive(fd: number): Received {
   prepare(SIZE, CONTROL_SIZE);
   const got = recvmsg(fd, scratch.address, C.MSG_DONTWAIT | C.MSG_CMSG_CLOEXEC);
   if (got < 0) return { kind: "nothing" };
-  let descriptor: number | undefined;
-  if (view.getBigUint64(HEADER + 40, true) >= 20n) {
-    if (view.getInt32(CONTROL + 12, true) === C.SCM_RIGHTS) {
-      descriptor = view.getInt32(CONTROL + 16, true);
-    }
+  const descriptors = receivedDescriptors();
+  if (got !== SIZE) {
+    for (const descriptor of descriptors) close(descriptor);
+    return { kind: "closed" };
   }
-  if (got !== SIZE) return { kind: "closed" };
   const message = {
     type: view.getUint32(BODY, true),
     handle: view.getUint32(BODY + 4, true),
@@ -108,5 +108,17 @@ export function receive(fd: number): Received {
     c: view.getBigUint64(BODY + 24, true),
     d: view.getBigUint64(BODY + 32, true),
   };
-  return { kind: "message", message, descriptor };
+  return { kind: "message", message, descriptors };
+}
+
+const NONE: readonly number[] = [];
+
+/** Descriptors in the control data of the last message. */
+function receivedDescriptors(): readonly number[] {
+  if (view.getBigUint64(HEADER + 40, true) < 20n) return NONE;
+  if (view.getInt32(CONTROL + 12, true) !== C.SCM_RIGHTS) return NONE;
+  // struct cmsghdr: its length counts itself, 16 bytes.
+  const isPair = view.getBigUint64(CONTROL, true) >= 24n;
+  const first = view.getInt32(CONTROL + 16, true);
+  return isPair ? [first, view.getInt32(CONTROL + 20, true)] : [first];
 }

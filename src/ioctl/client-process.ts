@@ -28,6 +28,8 @@ export interface ClientProcess {
   toHva(linear: LinearMemory, address: bigint): Hva | undefined;
   /** The client address of an offset in linear memory; 0 when the client never attached it. */
   toAddress(linear: LinearMemory, hva: Hva): bigint;
+  /** Whether {@link install} would find a free descriptor. */
+  hasRoom(): boolean;
   /** A new descriptor for a file, or -errno (EMFILE) when there is none left. */
   install(file: KvmFile): number;
   /** The eventfd behind a descriptor: "EBADF" when not open, "EINVAL" when something else. */
@@ -37,6 +39,11 @@ export interface ClientProcess {
    * that can be asked later, as long as that thread lives. Absent or undefined: not known.
    */
   runDelay?(): (() => bigint) | undefined;
+  /**
+   * Whoever makes the ioctl of this moment: what it gives does something on its behalf when the ioctl
+   * has waited for another. Absent where that makes no difference.
+   */
+  caller?(): <T>(later: () => T) => T;
   /** Zeroed pages that client and door both see: the `kvm_run` pages of a vCPU. */
   sharedPages(bytes: number): Uint8Array;
 }

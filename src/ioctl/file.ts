@@ -8,7 +8,8 @@ export interface KvmFile {
    * @param request the ioctl number; only its low 32 bits count.
    * @param arg the third argument: a value or a client address; or bytes in place of what it would
    *   point to, which are read and written in place.
-   * @returns 0 or more, or -errno. KVM_RUN gives a promise; everything else answers at once.
+   * @returns 0 or more, or -errno. KVM_RUN gives a promise unless its exit comes at once, and
+   *   so does what waits for it: every ioctl of a vCPU that is in KVM_RUN. All others answer at once.
    */
   ioctl(request: number, arg: bigint | Uint8Array): number | Promise<number>;
   /** The pages that mmap(2) of this file from `offset` on would show, or -errno. */
@@ -17,8 +18,12 @@ export interface KvmFile {
   read?(length: number, offset: number): Uint8Array | number;
   /** The last descriptor was closed. A VM goes when its own and all its vCPUs' files are closed. */
   release(): void;
-  /** A signal for the thread that is in KVM_RUN on this file: it ends with -EINTR. */
-  interrupt?(): void;
+  /**
+   * A signal for a thread that is in KVM_RUN on this file: it ends with -EINTR.
+   * @param call what {@link ioctl} gave to that thread; whichever runs now when left out. While it waits
+   *   for another it goes on waiting, as Linux has it, and ends with -EINTR when its turn comes.
+   */
+  interrupt?(call?: Promise<number>): void;
   /** Fresh pages took the place of attached ones: what Linux's MMU notifier tells a VM. */
   invalidate?(linear: LinearMemory, start: Hva, length: number): void;
 }

@@ -34,7 +34,8 @@ export class LocalProcess implements ClientProcess {
   /**
    * ioctl(2).
    * @param arg a value or a client address; or bytes in place of what an address would point to
-   * @returns 0 or more, or -errno; a promise of it for KVM_RUN.
+   * @returns 0 or more, or -errno; a promise of it for KVM_RUN, and for ioctls of a vCPU that is in
+   *   KVM_RUN: they wait until that returns.
    */
   ioctl(fd: number, request: number, arg: bigint | Uint8Array = 0n): number | Promise<number> {
     const file = this.#files[fd];
@@ -140,6 +141,10 @@ export class LocalProcess implements ClientProcess {
     return this.#memory.toAddress(linear, hva);
   }
 
+  hasRoom(): boolean {
+    return this.#free() < MAX_FILES;
+  }
+
   install(file: KvmFile): number {
     return this.#add(file);
   }
@@ -156,11 +161,15 @@ export class LocalProcess implements ClientProcess {
   }
 
   #add(file: OpenFile): number {
-    const free = this.#files.indexOf(undefined);
-    const fd = free >= 0 ? free : this.#files.length;
+    const fd = this.#free();
     if (fd >= MAX_FILES) return -Errno.EMFILE;
     this.#files[fd] = file;
     return fd;
+  }
+
+  #free(): number {
+    const free = this.#files.indexOf(undefined);
+    return free >= 0 ? free : this.#files.length;
   }
 
   #tell(replaced: readonly ReplacedRange[]): void {

@@ -1,10 +1,13 @@
 import { describe, expect, it } from "vitest";
 import {
   KvmExitReason as Exit,
+  KVM_CHECK_EXTENSION,
   KVM_CREATE_IRQCHIP,
   KVM_GET_REGS,
+  KVM_RUN,
   KVM_SET_REGS,
   KVM_XEN_HVM_CONFIG,
+  KvmCap,
   kvm_regs,
   kvm_xen_hvm_config,
 } from "../kvm/index.js";
@@ -107,6 +110,33 @@ describe("KVM_RUN", () => {
     const both = await Promise.all([door.run(fd), door.run(fd)]);
     expect(both).toEqual([0, 0]);
     expect(registers(door, fd).rax & 0xffn).toBe(2n);
+  });
+
+  it("other calls of the vCPU wait for the run, those of the VM do not", async () => {
+    const { door, fd, vm } = await machine("eb fe");
+    const regs = new Uint8Array(kvm_regs.size);
+    const run = Promise.resolve(door.process.ioctl(fd, KVM_RUN));
+    const order: string[] = [];
+    const call = door.process.ioctl(fd, KVM_GET_REGS, regs);
+    const unknown = door.process.ioctl(fd, 0xaefe, 0n);
+    const second = door.process.ioctl(fd, KVM_RUN, 0n);
+    expect([call, unknown, second].map((one) => typeof one)).toEqual([
+      "object",
+      "object",
+      "object",
+    ]);
+    expect(door.process.ioctl(fd, 0x7801, 0n)).toBe(err("EINVAL"));
+    expect(door.call(vm, KVM_CHECK_EXTENSION, BigInt(KvmCap.USER_MEMORY))).toBe(1);
+    Promise.resolve(call).then(() => order.push("call"));
+    run.then(() => order.push("run"));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(order).toEqual([]);
+    door.process.interrupt(fd);
+    expect([await run, await call, await unknown]).toEqual([err("EINTR"), 0, err("EINVAL")]);
+    expect(order).toEqual(["run", "call"]);
+    expect(kvm_regs.decode(regs).rip).toBe(0x1000n);
+    door.process.interrupt(fd);
+    expect(await second).toBe(err("EINTR"));
   });
 
   it("registers in the page: stored when valid, taken when dirty", async () => {

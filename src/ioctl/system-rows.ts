@@ -29,8 +29,7 @@ function none(value: bigint): void {
 }
 
 function createVm({ kvm, process }: SystemContext, type: bigint): number {
-  if (type > 0xffffffffn) refuse("EINVAL", "VM type");
-  return createVmFile(kvm, process, Number(type));
+  return createVmFile(kvm, process, type > 0xffffffffn ? -1 : Number(type));
 }
 
 /** KVM_GET_MSRS of the system: MSRs that tell features. */

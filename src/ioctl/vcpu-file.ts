@@ -30,8 +30,10 @@ const MAX_CR8 = 15n;
 class VcpuFile implements KvmFile {
   readonly #context: VcpuContext;
   readonly #page: RunPage;
-  /** The KVM_RUN that is under way, or the last one that waits its turn. */
-  #running: Promise<number> | undefined;
+  /** The KVM_RUN that is under way, or the last call that waits for it: the kernel's vcpu->mutex. */
+  #busy: Promise<number> | undefined;
+  /** Calls that wait, and whether a signal has come for them meanwhile. */
+  readonly #waiting = new Map<Promise<number>, boolean>();
 
   constructor(context: VcpuContext) {
     this.#context = context;
@@ -42,13 +44,12 @@ class VcpuFile implements KvmFile {
   }
 
   ioctl(request: number, arg: bigint | Uint8Array): number | Promise<number> {
-    const context = this.#context;
     const number = request >>> 0;
-    const delay = context.vm.process.runDelay?.();
-    if (delay !== undefined) context.vcpu.hostRunDelay = delay;
-    if (number === KVM_RUN) return this.#run(arg);
     if (((number >>> 8) & 0xff) !== KVMIO) return -Errno.EINVAL;
-    return dispatch(rows, context, context.vm.process, number, arg, -Errno.EINVAL);
+    const before = this.#busy;
+    if (before !== undefined) return this.#wait(before, number, arg);
+    const result = this.#call(number, arg);
+    return typeof result === "number" ? result : this.#track(result);
   }
 
   mmap(length: number, offset: number): Uint8Array | number {
@@ -66,8 +67,9 @@ class VcpuFile implements KvmFile {
     this.#context.vm.drop();
   }
 
-  interrupt(): void {
-    this.#context.vcpu.kick();
+  interrupt(call?: Promise<number>): void {
+    if (call !== undefined && this.#waiting.has(call)) this.#waiting.set(call, true);
+    else this.#context.vcpu.kick();
   }
 
   invalidate(linear: LinearMemory, start: Hva, length: number): void {
@@ -75,28 +77,41 @@ class VcpuFile implements KvmFile {
     if (vm.linear === linear) vm.invalidate(start, length);
   }
 
-  /** KVM_RUN. A second one while the first is under way comes after it, as the vCPU's mutex has it. */
-  #run(arg: bigint | Uint8Array): number | Promise<number> {
-    const refused = answer(() =>
-      new Argument(this.#context.vm.process, arg).value === 0n ? 0 : -Errno.EINVAL,
-    );
-    if (refused !== 0) return refused;
-    const before = this.#running;
-    if (before !== undefined) return this.#track(before.then(() => this.#enter()));
-    const result = this.#enter();
-    return typeof result === "number" ? Promise.resolve(result) : this.#track(result);
+  /** A call whose turn has come. */
+  #call(number: number, arg: bigint | Uint8Array): number | Promise<number> {
+    const context = this.#context;
+    const { process } = context.vm;
+    const delay = process.runDelay?.();
+    if (delay !== undefined) context.vcpu.hostRunDelay = delay;
+    if (number !== KVM_RUN) return dispatch(rows, context, process, number, arg, -Errno.EINVAL);
+    const refused = answer(() => (new Argument(process, arg).value === 0n ? 0 : -Errno.EINVAL));
+    return refused === 0 ? this.#enter() : refused;
   }
 
-  /** Keeps the VM alive, and later runs waiting, until a run has ended. */
-  #track(run: Promise<number>): Promise<number> {
-    this.#running = run;
+  /** A call that comes after another one. */
+  #wait(before: Promise<number>, number: number, arg: bigint | Uint8Array): Promise<number> {
+    const asCaller = this.#context.vm.process.caller?.() ?? ((later) => later());
+    const begin = (): number | Promise<number> => {
+      const result = asCaller(() => this.#call(number, arg));
+      if (this.#waiting.get(call) === true) this.#context.vcpu.kick();
+      this.#waiting.delete(call);
+      return result;
+    };
+    const call: Promise<number> = before.then(begin, begin);
+    this.#waiting.set(call, false);
+    return this.#track(call);
+  }
+
+  /** Keeps the VM alive, and later calls waiting, until one has ended. */
+  #track(call: Promise<number>): Promise<number> {
+    this.#busy = call;
     this.#context.vm.hold();
     const done = (): void => {
-      if (this.#running === run) this.#running = undefined;
+      if (this.#busy === call) this.#busy = undefined;
       this.#context.vm.drop();
     };
-    run.then(done, done);
-    return run;
+    call.then(done, done);
+    return call;
   }
 
   #enter(): number | Promise<number> {
@@ -156,11 +171,10 @@ function resultOf(exit: VcpuExit): number {
   return exit.kind === "intr" ? -Errno.EINTR : 0;
 }
 
-/**
- * KVM_CREATE_VCPU: the descriptor of a new vCPU, or -errno. One that finds no descriptor (EMFILE)
- * keeps its id; Linux takes it back.
- */
+/** KVM_CREATE_VCPU: the descriptor of a new vCPU, or -errno. */
 export function createVcpuFile(vm: VmContext, id: number): number {
+  vm.vm.checkVcpuId(apicId(id));
+  if (!vm.process.hasRoom()) return -Errno.EMFILE;
   const vcpu = vm.vm.createVcpu(apicId(id));
   const file = new VcpuFile({ vcpu, vm, signalMask: undefined });
   const fd = vm.process.install(file);

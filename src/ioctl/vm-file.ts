@@ -46,8 +46,9 @@ class VmFile implements KvmFile {
   }
 }
 
-/** KVM_CREATE_VM: the descriptor of a new VM, or -errno. */
+/** KVM_CREATE_VM: the descriptor of a new VM, or -errno. The descriptor comes before the type. */
 export function createVmFile(kvm: Kvm, process: ClientProcess, type: number): number {
+  if (!process.hasRoom()) return -Errno.EMFILE;
   const file = new VmFile(new VmContext(kvm.createVm(type), process));
   const fd = process.install(file);
   if (fd < 0) file.release();

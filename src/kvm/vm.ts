@@ -183,6 +183,16 @@ export class Vm {
 
   /** KVM_CREATE_VCPU. @throws KvmError EINVAL id too large or too many; EEXIST in use; ENOMEM. */
   createVcpu(id: ApicId): Vcpu {
+    this.checkVcpuId(id);
+    const state = this.#state;
+    if (!state.engine.prepareVcpu()) refuse("ENOMEM", "the engine has no room for more vCPUs");
+    const vcpu = new VcpuState(state, { index: state.vcpus.length, id }, turn);
+    state.vcpus.push(vcpu);
+    return new Vcpu(vcpu);
+  }
+
+  /** What {@link createVcpu} refuses first. @throws KvmError EINVAL, EEXIST. */
+  checkVcpuId(id: ApicId): void {
     const state = this.#state;
     const { settings } = state;
     if (id < 0 || id >= KvmLimit.MAX_VCPU_IDS) refuse("EINVAL", "vCPU id");
@@ -191,10 +201,6 @@ export class Vm {
     settings.maxVcpuIds ||= KvmLimit.MAX_VCPU_IDS;
     if (id >= settings.maxVcpuIds) refuse("EINVAL", "vCPU id beyond KVM_CAP_MAX_VCPU_ID");
     if (state.vcpuById(id) !== undefined) refuse("EEXIST", `vCPU ${id} exists`);
-    if (!state.engine.prepareVcpu()) refuse("ENOMEM", "the engine has no room for more vCPUs");
-    const vcpu = new VcpuState(state, { index: state.vcpus.length, id }, turn);
-    state.vcpus.push(vcpu);
-    return new Vcpu(vcpu);
   }
 
   /** KVM_GET_TSC_KHZ of the VM: what new vCPUs start with. */

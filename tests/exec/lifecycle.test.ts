@@ -80,6 +80,11 @@ describe("a program under exec", () => {
     expect(ended).toMatchObject({ status: 0, stdout: "api: 12\n" });
   });
 
+  it("does not wait for a client that is silent in the middle of a request", async () => {
+    const ended = await exec("--", program, "silent");
+    expect(ended).toMatchObject({ status: 0, stdout: "api: 12\nin less than 4 s: 1\n" });
+  });
+
   it("survives that the file behind a slot becomes shorter", async () => {
     const ended = await exec("--", program, "truncated");
     expect(ended).toMatchObject({ status: 0, stdout: "run: 0 \napi: 12\n" });

@@ -106,6 +106,47 @@ static int prepare(uint32_t handle, unsigned long request, uint64_t argument) {
   return 0;
 }
 
+/* The ioctls that make a descriptor: it is made first, and the server gets the other end. */
+static bool makes_descriptor(uint32_t request) {
+  return request == KVM_CREATE_VM || request == KVM_CREATE_VCPU || request == KVM_GET_STATS_FD;
+}
+
+static int make(struct message *request) {
+  int other = -1;
+  struct message reply = {0};
+  int fd = descriptor_new(0, true, &other);
+  if (fd >= 0) request->d = (uint64_t)fd + 1;
+  /* Without one too: other refusals come first. */
+  int64_t result = server_call_giving(request, &other, fd >= 0, &reply);
+  if (other >= 0) real_close(other);
+  if (result >= 0 && fd >= 0)
+    descriptor_set(fd, (uint32_t)reply.b);
+  else if (fd >= 0)
+    real_close(fd);
+  return (int)answer(result);
+}
+
+/* The descriptors that an ioctl's argument names. */
+static int named_descriptors(uint32_t request, uint64_t argument, int named[2]) {
+  struct kvm_irqfd irq;
+  struct kvm_ioeventfd io;
+  struct kvm_xen_hvm_attr xen;
+  named[0] = named[1] = -1;
+  if (request == KVM_IRQFD && copy_in(&irq, argument, sizeof irq)) {
+    named[0] = (int)irq.fd;
+    if (irq.flags & KVM_IRQFD_FLAG_RESAMPLE) named[1] = (int)irq.resamplefd;
+  } else if (request == KVM_IOEVENTFD && copy_in(&io, argument, sizeof io)) {
+    named[0] = io.fd;
+  } else if (request == KVM_XEN_HVM_SET_ATTR && copy_in(&xen, argument, sizeof xen) &&
+             xen.type == KVM_XEN_ATTR_TYPE_EVTCHN) {
+    named[0] = xen.u.evtchn.deliver.eventfd.fd;
+  }
+  int count = 0;
+  for (int i = 0; i < 2; i++)
+    if (named[i] >= 0 && fcntl(named[i], F_GETFD) >= 0) named[count++] = named[i];
+  return count;
+}
+
 static int64_t run(const struct message *request) {
   sigset_t all, outside, own;
   sigfillset(&all);
@@ -130,6 +171,13 @@ PUBLIC int ioctl(int fd, unsigned long request, ...) {
   if ((uint32_t)request == KVM_RUN) return (int)answer(run(&message));
   int error = prepare(handle, (uint32_t)request, message.b);
   if (error) return (int)answer(error);
+  if (makes_descriptor((uint32_t)request)) return make(&message);
+  int named[2];
+  int count = named_descriptors((uint32_t)request, message.b, named);
+  if (count) {
+    message.d = ((uint64_t)named[0] + 1) | (count > 1 ? ((uint64_t)named[1] + 1) << 32 : 0);
+    return (int)answer(server_call_giving(&message, named, count, NULL));
+  }
   return (int)answer(server_call(&message, -1, NULL, NULL, NULL, 0));
 }
 

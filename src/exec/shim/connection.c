@@ -95,26 +95,31 @@ static void make_key(void) {
   looks = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 150 : 0;
 }
 
-static int send_message(int fd, const struct message *message, int descriptor) {
+static int send_giving(int fd, const struct message *message, const int *descriptors, int count) {
   struct iovec part = {.iov_base = (void *)message, .iov_len = sizeof *message};
   union {
-    char bytes[CMSG_SPACE(sizeof(int))];
+    char bytes[CMSG_SPACE(2 * sizeof(int))];
     struct cmsghdr align;
   } control;
   struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
-  if (descriptor >= 0) {
+  if (count > 0) {
+    size_t size = (size_t)count * sizeof(int);
     header.msg_control = control.bytes;
-    header.msg_controllen = sizeof control.bytes;
+    header.msg_controllen = CMSG_SPACE(size);
     struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
+    rights->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(rights), descriptors, size);
   }
   ssize_t sent;
   do sent = sendmsg(fd, &header, MSG_NOSIGNAL);
   while (sent < 0 && errno == EINTR);
   return sent == (ssize_t)sizeof *message ? 0 : -ENODEV;
+}
+
+static int send_message(int fd, const struct message *message) {
+  return send_giving(fd, message, NULL, 0);
 }
 
 /* The next message; -ENODEV when the server is gone. */
@@ -150,6 +155,11 @@ static int receive_message(int fd, struct message *message, int *received, void 
   return 0;
 }
 
+static int receive_answer(int fd, struct message *answer, int *received, void *bytes, size_t size) {
+  int error = receive_message(fd, answer, received, bytes, size);
+  return error || answer->type == MSG_ANSWER ? error : -ENODEV;
+}
+
 static void *map_page(int fd, uint64_t offset) {
   void *page = real_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
                          (off_t)(offset & ~4095ull));
@@ -177,7 +187,7 @@ static int open_connection(struct connection *own) {
   struct message answer;
   int error = 0;
   if (connect(fd, (struct sockaddr *)&address, size)) error = -ENOENT;
-  if (!error) error = send_message(fd, &hello, -1);
+  if (!error) error = send_message(fd, &hello);
   int pages = -1;
   if (!error) error = receive_message(fd, &answer, &pages, NULL, 0);
   if (!error && (int64_t)answer.a < 0) error = (int)(int64_t)answer.a;
@@ -219,28 +229,6 @@ static void release(int fd, bool temporary, int error) {
   mine.busy = false;
 }
 
-/* Does what the server asks for in the middle of a call. */
-static int serve(int fd, const struct message *need) {
-  struct message reply = {.type = MSG_REPLY};
-  int descriptor = -1;
-  bool close_it = false;
-  if (need->type == MSG_NEED_FILE) {
-    reply.a = (uint64_t)(int64_t)descriptor_new(need->handle, true, &descriptor);
-    close_it = true;
-  } else if (need->type == MSG_NEED_FD) {
-    descriptor = (int)need->a;
-    if (descriptor < 0 || fcntl(descriptor, F_GETFD) < 0) {
-      descriptor = -1;
-      reply.a = (uint64_t)-EBADF;
-    }
-  } else {
-    reply.a = (uint64_t)-EINVAL;
-  }
-  int error = send_message(fd, &reply, descriptor);
-  if (close_it && descriptor >= 0) real_close(descriptor);
-  return error;
-}
-
 /* Turns of looking at the answer before going to sleep: about 50 us. */
 #define SPINS 2000
 
@@ -253,7 +241,7 @@ static int mailbox_call(int fd, const struct message *request, int64_t *result) 
   box->state = MAILBOX_REQUEST;
   if (!*mine.awake) {
     struct message bell = {.type = MSG_BELL};
-    if (send_message(fd, &bell, -1)) return -ENODEV;
+    if (send_message(fd, &bell)) return -ENODEV;
   }
   for (int i = 0; i < SPINS && box->state == MAILBOX_REQUEST; i++) __builtin_ia32_pause();
   while (box->state == MAILBOX_REQUEST) {
@@ -270,8 +258,8 @@ static int mailbox_call(int fd, const struct message *request, int64_t *result) 
   return state;
 }
 
-int64_t server_call(const struct message *request, int descriptor, struct message *answer,
-                    int *received, void *bytes, size_t size) {
+static int64_t call(const struct message *request, const int *descriptors, int count,
+                    struct message *answer, int *received, void *bytes, size_t size) {
   sigset_t all, before;
   bool temporary;
   int cancel;
@@ -285,7 +273,7 @@ int64_t server_call(const struct message *request, int descriptor, struct messag
   int error = fd < 0 ? fd : 0;
   struct message own;
   if (!answer) answer = &own;
-  bool boxed = !error && !temporary && mine.mailbox && request->type == MSG_IOCTL;
+  bool boxed = !error && !temporary && mine.mailbox && request->type == MSG_IOCTL && !count;
   if (boxed) {
     int64_t result = 0;
     int state = mailbox_call(fd, request, &result);
@@ -302,19 +290,25 @@ int64_t server_call(const struct message *request, int descriptor, struct messag
     struct message sent = *request;
     uint64_t delay = temporary ? 0 : program_delay();
     if (request->type == MSG_IOCTL) sent.c = delay;
-    error = send_message(fd, &sent, descriptor);
+    error = send_giving(fd, &sent, descriptors, count);
   }
-  while (!error) {
-    error = receive_message(fd, answer, received, bytes, size);
-    if (error || answer->type == MSG_ANSWER) break;
-    error = serve(fd, answer);
-  }
+  if (!error) error = receive_answer(fd, answer, received, bytes, size);
   if (!error && !temporary) call_ends(answer->d == 1);
   if (fd >= 0) release(fd, temporary, error);
   errno = saved;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_setcancelstate(cancel, NULL);
   return error ? error : (int64_t)answer->a;
+}
+
+int64_t server_call(const struct message *request, int descriptor, struct message *answer,
+                    int *received, void *bytes, size_t size) {
+  return call(request, &descriptor, descriptor >= 0, answer, received, bytes, size);
+}
+
+int64_t server_call_giving(const struct message *request, const int *descriptors, int count,
+                           struct message *answer) {
+  return call(request, descriptors, count, answer, NULL, NULL, 0);
 }
 
 /* Signals that end nothing when the program says nothing about them. */
@@ -380,7 +374,7 @@ int64_t server_call_interruptible(const struct message *request, const sigset_t 
   int signals = error ? -1 : wake_descriptor(kvm_mask ? kvm_mask : outside, &wanted);
   struct message sent = *request;
   if (!error && !temporary) sent.c = program_delay();
-  if (!error) error = send_message(fd, &sent, -1);
+  if (!error) error = send_message(fd, &sent);
   struct message answer = {0};
   bool interrupted = false;
   while (!error) {
@@ -394,14 +388,13 @@ int64_t server_call_interruptible(const struct message *request, const sigset_t 
     if (stop) {
       struct message interrupt = {.type = MSG_INTERRUPT};
       interrupted = true;
-      error = send_message(fd, &interrupt, -1);
+      error = send_message(fd, &interrupt);
       continue;
     }
     if (ready == 0) ppoll(events, 1, NULL, outside); /* the server does not answer: let it be ended */
     if (ready <= 0 || !events[0].revents) continue;
-    error = receive_message(fd, &answer, NULL, NULL, 0);
-    if (error || answer.type == MSG_ANSWER) break;
-    error = serve(fd, &answer);
+    error = receive_answer(fd, &answer, NULL, NULL, 0);
+    break;
   }
   if (!error && !temporary) call_ends(answer.d == 1);
   if (fd >= 0) release(fd, temporary, error);

@@ -1,7 +1,7 @@
 /*
  * What the preload library and the server say to each other. One connection (AF_UNIX,
  * SOCK_SEQPACKET) for each thread of the client; one message at a time, each answered, except
- * INTERRUPT. Descriptors travel as SCM_RIGHTS, at most one with a message. ../protocol.ts has the
+ * INTERRUPT. Descriptors travel as SCM_RIGHTS, two with an IOCTL and one with others at most. ../protocol.ts has the
  * same numbers.
  */
 #ifndef KVM_XEN_EXEC_PROTOCOL_H
@@ -22,20 +22,19 @@ enum {
   /* client to server */
   MSG_HELLO = 1,     /* a version, b pid, c tid, d 1: a mailbox is wanted */
   MSG_OPEN,          /* open(/dev/kvm); descriptor: the other end of what the client got */
-  MSG_IOCTL,         /* a request, b argument, c what the thread waited for a processor (ns, plus 1) */
+  MSG_IOCTL,         /* a request, b argument, c what the thread waited for a processor (ns, plus 1);
+                        d the client's numbers (plus 1) of the descriptors that follow, 32 bits each:
+                        one for what the ioctl makes, as for OPEN; or those that its argument names */
   MSG_MMAP,          /* a length, b offset */
   MSG_SHARE,         /* a address, b length, c offset in the descriptor, d bit 0: may not be written */
   MSG_UNSHARE,       /* a address, b length: this is no longer the memory that was shared */
   MSG_READ,          /* a length (at most READ_MAX), b offset: of a file that can be read */
   MSG_INTERRUPT,     /* a signal came during the ioctl that this connection waits for */
-  MSG_REPLY,         /* to a NEED_*: a value or -errno, a descriptor when asked for */
-  MSG_BELL,          /* a request lies in the mailbox, and the server may be asleep */
+  MSG_BELL = 10,     /* a request lies in the mailbox, and the server may be asleep */
 
   /* server to client */
-  MSG_ANSWER = 100,  /* a result or -errno, b detail (offset for MMAP); d 1: tell c of IOCTL from now
-                        on; bytes follow for READ */
-  MSG_NEED_FILE,     /* make a descriptor for handle; reply: its number, descriptor: the other end */
-  MSG_NEED_FD,       /* a number: send that descriptor */
+  MSG_ANSWER = 100,  /* a result or -errno, b detail (offset for MMAP, the handle of what an IOCTL
+                        made); d 1: tell c of IOCTL from now on; bytes follow for READ */
 };
 
 /*
@@ -54,7 +53,7 @@ enum {
   MAILBOX_IDLE,
   MAILBOX_REQUEST,
   MAILBOX_ANSWER,
-  MAILBOX_SOCKET, /* go on at the socket: the server has a question, or answers there */
+  MAILBOX_SOCKET, /* go on at the socket: the server answers there */
 };
 
 /* Bytes that follow the ANSWER to a READ at most. */

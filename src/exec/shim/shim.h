@@ -15,9 +15,12 @@
 
 /* connection.c: one connection for each thread. Results are values, or -errno. */
 
-/* Sends a request, serves what the server asks for meanwhile, and returns its answer. */
+/* Sends a request and returns its answer. */
 int64_t server_call(const struct message *request, int descriptor, struct message *answer,
                     int *received, void *bytes, size_t size);
+/* The same for an ioctl that gives the server descriptors, at most two. */
+int64_t server_call_giving(const struct message *request, const int *descriptors, int count,
+                           struct message *answer);
 /* The same for a request that a signal may end: `mask` is what the program wants to wait with. */
 int64_t server_call_interruptible(const struct message *request, const sigset_t *outside,
                                   const sigset_t *kvm_mask);

@@ -16,6 +16,7 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static int kvm, vm, vcpu;
@@ -140,6 +141,28 @@ static int flood(void) {
   for (int j = 0; j < 20000; j++)
     for (int i = 0; i < 8; i++) send(fds[i], api, sizeof api, MSG_NOSIGNAL | MSG_DONTWAIT);
   printf("api: %d\n", ioctl(kvm, KVM_GET_API_VERSION, 0));
+  return 0;
+}
+
+/* Requests that need descriptors of a client which sends none and is silent from then on. */
+static int silent(void) {
+  int fds[8];
+  uint64_t make[5] = {3 | 1ull << 32, KVM_CREATE_VM, 0, 0, 0};
+  struct timespec from, to;
+  clock_gettime(CLOCK_MONOTONIC, &from);
+  for (int i = 0; i < 8; i++) {
+    fds[i] = server();
+    say(fds[i], 1, 1, (uint64_t)getpid(), 1, -1);
+    send(fds[i], make, sizeof make, MSG_NOSIGNAL);
+  }
+  printf("api: %d\n", ioctl(kvm, KVM_GET_API_VERSION, 0));
+  clock_gettime(CLOCK_MONOTONIC, &to);
+  printf("in less than 4 s: %d\n", to.tv_sec - from.tv_sec < 4);
+  for (int i = 0; i < 8; i++) {
+    uint64_t words[5] = {0};
+    recv(fds[i], words, sizeof words, 0);
+    if ((int64_t)words[1] != -EMFILE) printf("made without a descriptor: %ld\n", (long)words[1]);
+  }
   return 0;
 }
 
@@ -291,6 +314,7 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "absurd")) return absurd();
   if (!strcmp(what, "killed")) return killed(atoi(argv[2]));
   if (!strcmp(what, "flood")) return flood();
+  if (!strcmp(what, "silent")) return silent();
   if (!strcmp(what, "truncated")) return truncated();
   return 98;
 }

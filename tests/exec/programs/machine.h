@@ -86,12 +86,12 @@ static void end_machine(struct machine *m) {
   close(m->kvm);
 }
 
-static void code(struct machine *m, const char *bytes, size_t size) {
+__attribute__((unused)) static void code(struct machine *m, const char *bytes, size_t size) {
   memcpy(m->memory + CODE, bytes, size);
 }
 #define CODE_IS(m, text) code(m, text, sizeof text - 1)
 
-static void run_once(const char *what, struct machine *m) {
+__attribute__((unused)) static void run_once(const char *what, struct machine *m) {
   int result = ioctl(m->vcpu, KVM_RUN, 0);
   int error = errno;
   printf("%s: ", what);

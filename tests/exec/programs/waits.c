@@ -1,0 +1,223 @@
+/*
+ * Calls that wait for others: a vCPU has one mutex, which KVM_RUN holds. waits.out is what this
+ * printed on Linux 6.12 (`ask-linux waits`).
+ *
+ *   gcc -O2 -pthread -o waits waits.c && ./waits [PART...]
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "machine.h"
+
+static void nothing(int signal) { (void)signal; }
+
+static void milliseconds(int count) {
+  struct timespec time = {.tv_nsec = count * 1000000l};
+  nanosleep(&time, NULL);
+}
+
+struct runner {
+  int vcpu;
+  pthread_t thread;
+  int result, error;
+};
+
+static void *runs(void *argument) {
+  struct runner *r = argument;
+  r->result = ioctl(r->vcpu, KVM_RUN, 0);
+  r->error = errno;
+  return NULL;
+}
+
+static void start_run(struct runner *r, int vcpu) {
+  r->vcpu = vcpu;
+  pthread_create(&r->thread, NULL, runs, r);
+  milliseconds(60);
+}
+
+/* Signals until the thread has left KVM_RUN. */
+static void end_thread(pthread_t thread) {
+  struct timespec later;
+  do {
+    pthread_kill(thread, SIGUSR1);
+    clock_gettime(CLOCK_REALTIME, &later);
+    later.tv_nsec += 20000000;
+    later.tv_sec += later.tv_nsec / 1000000000;
+    later.tv_nsec %= 1000000000;
+  } while (pthread_timedjoin_np(thread, NULL, &later));
+}
+
+static struct {
+  const char *name;
+  unsigned long request;
+  bool of_vm;
+} calls[] = {
+    {"GET_REGS", KVM_GET_REGS, false},
+    {"SET_REGS of nothing", KVM_SET_REGS, false},
+    {"GET_MP_STATE", KVM_GET_MP_STATE, false},
+    {"INTERRUPT", KVM_INTERRUPT, false},
+    {"NMI", KVM_NMI, false},
+    {"SET_SIGNAL_MASK", KVM_SET_SIGNAL_MASK, false},
+    {"GET_STATS_FD", KVM_GET_STATS_FD, false},
+    {"XEN_VCPU_GET_ATTR", KVM_XEN_VCPU_GET_ATTR, false},
+    {"RUN with an argument", KVM_RUN, false},
+    {"unknown of KVM", _IO(KVMIO, 0xfe), false},
+    {"unknown of others", _IO('x', 1), false},
+    {"KVM_CHECK_EXTENSION of the VM", KVM_CHECK_EXTENSION, true},
+    {"GET_CLOCK of the VM", KVM_GET_CLOCK, true},
+};
+
+struct caller {
+  struct machine *m;
+  int call;
+  volatile int done, result, error, handled;
+};
+
+static __thread struct caller *own;
+static void note(int signal) {
+  (void)signal;
+  if (own) own->handled = own->done ? 2 : 1;
+}
+
+static char room[4096];
+
+static void *makes_call(void *argument) {
+  struct caller *c = own = argument;
+  bool bad = calls[c->call].request == KVM_SET_REGS || calls[c->call].request == KVM_RUN;
+  void *at = bad ? (void *)8 : room;
+  if (calls[c->call].request == KVM_GET_STATS_FD || calls[c->call].request == KVM_NMI) at = NULL;
+  if (calls[c->call].request == KVM_CHECK_EXTENSION) at = (void *)KVM_CAP_USER_MEMORY;
+  memset(room, 0, sizeof room);
+  int fd = calls[c->call].of_vm ? c->m->vm : c->m->vcpu;
+  int result = ioctl(fd, calls[c->call].request, at);
+  c->error = errno;
+  if (calls[c->call].request == KVM_GET_STATS_FD && result >= 0) close(result), result = 0;
+  c->result = result;
+  c->done = 1;
+  return NULL;
+}
+
+static void part_calls(void) {
+  signal(SIGUSR1, nothing);
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+    struct machine m = new_machine(NULL);
+    CODE_IS(&m, "\xeb\xfe");
+    struct runner r;
+    start_run(&r, m.vcpu);
+    struct caller c = {.m = &m, .call = (int)i};
+    pthread_t thread;
+    pthread_create(&thread, NULL, makes_call, &c);
+    for (int tries = 0; tries < 15 && !c.done; tries++) milliseconds(20);
+    printf("%s: %s", calls[i].name, c.done ? "at once" : "waits");
+    end_thread(r.thread);
+    pthread_join(thread, NULL);
+    printf(", %s%s, run %s\n", c.result < 0 ? "-" : "", c.result < 0 ? name_of(c.error) : "done",
+           r.result < 0 ? name_of(r.error) : "0");
+    end_machine(&m);
+  }
+}
+
+/* A signal does not end the wait: its handler runs after the call. */
+static void part_signals(void) {
+  signal(SIGUSR1, nothing);
+  signal(SIGUSR2, note);
+  struct machine m = new_machine(NULL);
+  CODE_IS(&m, "\xeb\xfe");
+  struct runner r;
+  start_run(&r, m.vcpu);
+  struct caller c = {.m = &m, .call = 0};
+  pthread_t thread;
+  pthread_create(&thread, NULL, makes_call, &c);
+  milliseconds(60);
+  pthread_kill(thread, SIGUSR2);
+  milliseconds(60);
+  printf("with a signal: %s, handled %d\n", c.done ? "at once" : "waits", c.handled);
+  end_thread(r.thread);
+  pthread_join(thread, NULL);
+  printf("result %d, handled %d\n", c.result, c.handled != 0);
+  /* A second KVM_RUN waits too, and its signal leaves the first alone. */
+  struct runner second;
+  start_run(&r, m.vcpu);
+  start_run(&second, m.vcpu);
+  pthread_kill(second.thread, SIGUSR1);
+  milliseconds(60);
+  printf("first left: %d\n", pthread_tryjoin_np(r.thread, NULL) == 0);
+  printf("second left: %d\n", pthread_tryjoin_np(second.thread, NULL) == 0);
+  end_thread(r.thread);
+  pthread_join(second.thread, NULL);
+  printf("first %s, second %s\n", name_of(r.error), name_of(second.error));
+  end_machine(&m);
+}
+
+/* A process can be killed while it waits. */
+static void part_killed(void) {
+  pid_t child = fork();
+  if (child == 0) {
+    signal(SIGUSR1, nothing);
+    struct machine m = new_machine(NULL);
+    CODE_IS(&m, "\xeb\xfe");
+    struct runner r;
+    start_run(&r, m.vcpu);
+    alarm(1);
+    signal(SIGALRM, SIG_DFL);
+    struct kvm_regs regs;
+    show("get regs", ioctl(m.vcpu, KVM_GET_REGS, &regs));
+    _exit(1);
+  }
+  int status;
+  waitpid(child, &status, 0);
+  printf("signal %d\n", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+}
+
+/* What finds no descriptor takes nothing. */
+static void part_ids(void) {
+  struct machine m = new_machine(NULL);
+  struct rlimit before, none;
+  getrlimit(RLIMIT_NOFILE, &before);
+  none = before;
+  none.rlim_cur = 3;
+  setrlimit(RLIMIT_NOFILE, &none);
+  show("no vcpu", ioctl(m.vm, KVM_CREATE_VCPU, 1));
+  show("exists", ioctl(m.vm, KVM_CREATE_VCPU, 0));
+  show("too large", ioctl(m.vm, KVM_CREATE_VCPU, 1 << 20));
+  show("no vm", ioctl(m.kvm, KVM_CREATE_VM, 0));
+  show("bad type", ioctl(m.kvm, KVM_CREATE_VM, 77));
+  show("no statistics", ioctl(m.vm, KVM_GET_STATS_FD, 0));
+  show("no statistics", ioctl(m.vcpu, KVM_GET_STATS_FD, 0));
+  struct kvm_create_device device = {.type = 99};
+  show("no device", ioctl(m.vm, KVM_CREATE_DEVICE, &device));
+  setrlimit(RLIMIT_NOFILE, &before);
+  int vcpu = ioctl(m.vm, KVM_CREATE_VCPU, 1);
+  printf("again: %s\n", vcpu < 0 ? name_of(errno) : "made");
+  show("exists", ioctl(m.vm, KVM_CREATE_VCPU, 1));
+  close(vcpu);
+  end_machine(&m);
+}
+
+static const struct {
+  const char *name;
+  void (*part)(void);
+} parts[] = {
+    {"calls", part_calls},
+    {"signals", part_signals},
+    {"killed", part_killed},
+    {"ids", part_ids},
+};
+
+int main(int argc, char **argv) {
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    bool wanted = argc == 1;
+    for (int a = 1; a < argc; a++) wanted |= !strcmp(argv[a], parts[i].name);
+    if (!wanted) continue;
+    printf("-- %s\n", parts[i].name);
+    fflush(stdout);
+    parts[i].part();
+    fflush(stdout);
+  }
+  return 0;
+}
