@@ -146,6 +146,11 @@ export const LAYOUT = [
   ["STATIC", 0x78000, "static data of the wasm module"],
   ["EMPTY_TLB", 0x80000, "a TLB that never hits: accesses that must be looked at one by one"],
   ["PAGE_FLAGS", 0x100000, "a byte per linear page: 1 = holds decoded code"],
+  [
+    "PAGE_ACCESS",
+    0x100000,
+    "a byte per linear page, what its client may do there: 0 all, 1 read, 2 nothing",
+  ],
   ["PAGE_BLOCKS", 0x400000, "a u32 per linear page: first decoded block"],
   ["PAGE_CHUNKS", 0x800000, "a u64 per linear page: bit n = decoded code in its bytes 64n..64n+63"],
   ["BLOCK_HASH", 0x400000, "decoded blocks by linear address"],

@@ -138,7 +138,7 @@ export const DIFFERENCES = [
         "Asynchronous page faults",
         "MSRs are kept; there are no such faults",
         "told when the host swaps",
-        "guest memory is always there",
+        "guest memory is never swapped out",
       ],
     ],
   },

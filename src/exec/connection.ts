@@ -1,5 +1,6 @@
 import { Errno } from "../base/index.js";
 import type { KvmFile } from "../ioctl/index.js";
+import { PageAccess } from "../memory/index.js";
 import { Call } from "./call.js";
 import type { Client, Replaced } from "./client.js";
 import type { Files, OpenFile } from "./files.js";
@@ -36,6 +37,9 @@ export interface ConnectionParts {
   /** The other end is gone. */
   closed(connection: Connection): void;
 }
+
+/** What SHARE says in its lowest bits. */
+const ACCESSES = [PageAccess.FULL, PageAccess.READ] as const;
 
 interface Answer {
   readonly message: Partial<Message> & { readonly type: number };
@@ -198,13 +202,16 @@ export class Connection {
         const at = Number(message.a);
         const offset = Number(message.c);
         const length = Number(message.b);
-        const readOnly = message.d === 1n;
-        const replaced = client.backing.share(at, length, descriptor, offset, readOnly);
+        const access = ACCESSES[Number(message.d & 3n)] ?? PageAccess.NONE;
+        const replaced = client.backing.share(at, length, descriptor, offset, access);
         this.#invalidate(client, replaced ?? []);
         return replaced === undefined ? refused(Errno.EFAULT) : ok({});
       }
       case Msg.UNSHARE:
         return this.#unshare(client, Number(message.a), Number(message.b));
+      case Msg.RESIZED:
+        this.#invalidate(client, client.backing.resized());
+        return ok({});
       case Msg.READ:
         return this.#read(message);
       default:

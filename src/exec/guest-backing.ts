@@ -1,6 +1,6 @@
 import { fstatSync } from "node:fs";
 import { type Hva, hva } from "../base/index.js";
-import type { LinearMemory } from "../memory/index.js";
+import { type LinearMemory, PageAccess } from "../memory/index.js";
 import { addressOf, C, close, mmap, munmap } from "./libc.js";
 
 /** Client memory that is a file in memory: [address, address + length) is `fd` from `offset` on. */
@@ -9,8 +9,10 @@ interface SharedRange {
   readonly length: number;
   readonly fd: number;
   readonly offset: number;
-  /** What a guest writes there stays its own: the client may not write there either. */
-  readonly readOnly: boolean;
+  /** What the client may do there. */
+  readonly access: PageAccess;
+  /** Bytes of the file as far as it is known; nothing behind its end can be accessed. */
+  fileSize: number;
 }
 
 /** Client memory that a VM uses: it lies in that VM's linear memory from `hva` on. */
@@ -54,29 +56,25 @@ export class GuestBacking {
 
   /**
    * The client made this memory shared; the descriptor belongs to this object from now on. What VMs
-   * have of it changes at once. Undefined when the file is too short or the numbers make no sense.
+   * have of it changes at once. Undefined when the file cannot be mapped or the numbers make no sense.
    */
   share(
     address: number,
     length: number,
     fd: number,
     offset: number,
-    readOnly = false,
+    access: PageAccess = PageAccess.FULL,
   ): Replaced[] | undefined {
     const whole = length > 0 && length % PAGE === 0 && address % PAGE === 0 && offset % PAGE === 0;
     const safe = whole && address + length <= USER_END && Number.isSafeInteger(offset + length);
-    const long = safe && fstatSync(fd).size >= offset + length;
-    if (!long || !canMap(fd, offset, readOnly)) {
+    if (!safe || !canMap(fd, offset, access)) {
       close(fd);
       return undefined;
     }
     this.#forget(address, length);
-    const range = { address, length, fd, offset, readOnly };
+    const range = { address, length, fd, offset, access, fileSize: fstatSync(fd).size };
     this.#shared.push(range);
-    return this.#overlapping(address, length).map((part) => {
-      this.#lay(part.linear, part.start, part.address, range, part.length);
-      return part;
-    });
+    return this.#layAgain(range);
   }
 
   /** The client has something else there, or nothing. */
@@ -85,6 +83,16 @@ export class GuestBacking {
     return this.#overlapping(address, length).map((part) => {
       clear(part.linear, part.start, part.length);
       return part;
+    });
+  }
+
+  /** Files of the client may have another size than they had. */
+  resized(): Replaced[] {
+    return this.#shared.flatMap((range) => {
+      const { size } = fstatSync(range.fd);
+      if (size === range.fileSize) return [];
+      range.fileSize = size;
+      return this.#layAgain(range);
     });
   }
 
@@ -99,6 +107,7 @@ export class GuestBacking {
     const start = this.#takeHole(linear, size) ?? linear.allocate(size);
     if (start === undefined) return undefined;
     linear.hasOutsideWriters = true;
+    linear.setAccess(start, size, PageAccess.NONE);
     this.#attached.push({ linear, address: at, length: size, hva: start, slots: 1, pinned: false });
     for (const range of this.#shared) {
       const from = Math.max(at, range.address);
@@ -184,6 +193,14 @@ export class GuestBacking {
     });
   }
 
+  /** Lays a range over whatever VMs have of it. */
+  #layAgain(range: SharedRange): Replaced[] {
+    return this.#overlapping(range.address, range.length).map((part) => {
+      this.#lay(part.linear, part.start, part.address, range, part.length);
+      return part;
+    });
+  }
+
   /** Takes [address, address + length) out of what is shared. */
   #forget(address: number, length: number): void {
     const end = address + length;
@@ -209,17 +226,26 @@ export class GuestBacking {
   /** Lays `length` bytes from client address `from` on over linear memory. */
   #lay(linear: LinearMemory, at: Hva, from: number, range: SharedRange, length: number): void {
     const offset = range.offset + from - range.address;
-    const flags = (range.readOnly ? C.MAP_PRIVATE : C.MAP_SHARED) | C.MAP_FIXED;
+    const pages = Math.ceil(Math.max(0, range.fileSize - offset) / PAGE);
+    const there = Math.min(length, pages * PAGE);
+    // Behind the end of the file there is nothing, which an access would end this process for.
+    if (there < length) clear(linear, hva(at + there), length - there);
+    if (there === 0) return;
     const target = addressOf(linear.memory.buffer) + at;
-    const mapped = mmap(target, length, C.PROT_READ_WRITE, flags, range.fd, offset);
-    if (Number(mapped) === -1) clear(linear, at, length);
+    const flags = sharing(range.access) | C.MAP_FIXED;
+    const mapped = mmap(target, there, C.PROT_READ_WRITE, flags, range.fd, offset);
+    if (Number(mapped) === -1) clear(linear, at, there);
+    else linear.setAccess(at, there, range.access);
   }
 }
 
+/** Without the right to write, the descriptor may be one for reading only. */
+const sharing = (access: PageAccess): number =>
+  access === PageAccess.FULL ? C.MAP_SHARED : C.MAP_PRIVATE;
+
 /** Whether pages of a file can be mapped: those of hugetlbfs cannot one by one. */
-function canMap(fd: number, offset: number, readOnly: boolean): boolean {
-  const flags = readOnly ? C.MAP_PRIVATE : C.MAP_SHARED;
-  const mapped = Number(mmap(0, PAGE, C.PROT_READ_WRITE, flags, fd, offset));
+function canMap(fd: number, offset: number, access: PageAccess): boolean {
+  const mapped = Number(mmap(0, PAGE, C.PROT_READ_WRITE, sharing(access), fd, offset));
   return mapped !== -1 && munmap(mapped, PAGE) === 0;
 }
 
@@ -234,7 +260,9 @@ function joined(holes: readonly Hole[]): Hole[] {
   return result;
 }
 
+/** Nothing is there any more that a guest could access. */
 function clear(linear: LinearMemory, at: Hva, length: number): void {
+  linear.setAccess(at, length, PageAccess.NONE);
   const flags = C.MAP_PRIVATE | C.MAP_ANONYMOUS | C.MAP_FIXED;
   mmap(addressOf(linear.memory.buffer) + at, length, C.PROT_READ_WRITE, flags, -1, 0);
 }

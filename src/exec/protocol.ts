@@ -11,6 +11,7 @@ export const Msg = {
   READ: 7,
   INTERRUPT: 8,
   BELL: 10,
+  RESIZED: 11,
   ANSWER: 100,
 } as const;
 

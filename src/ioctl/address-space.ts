@@ -1,5 +1,5 @@
 import { assert, type Hva, hva, PAGE_SIZE } from "../base/index.js";
-import type { LinearMemory } from "../memory/index.js";
+import { type LinearMemory, PageAccess } from "../memory/index.js";
 
 /** First address that is handed out when the client does not ask for one. */
 const FIRST = 0x7f0000000000n;
@@ -52,17 +52,17 @@ export class AddressSpace {
     assert(end <= USER_END, "AddressSpace.map: beyond the user half");
     const replaced = this.replace(address, length);
     this.#fill(address, end);
-    for (const area of this.#within(address, end)) area.mapped = true;
+    for (const area of this.#within(address, end)) setMapped(area, true);
     // One page stays free between mappings, so that overruns fault.
     if (at === undefined) this.#next = end + BigInt(PAGE_SIZE);
     return { address, replaced };
   }
 
-  /** munmap(2). What a VM has there reads as zeros until the client maps it again. */
+  /** munmap(2). What a VM has there cannot be accessed until the client maps it again. */
   unmap(address: bigint, length: number): ReplacedRange[] {
     const replaced = this.replace(address, length);
     const inside = this.#within(pageDown(address), address + pageUp(length));
-    for (const area of inside) area.mapped = false;
+    for (const area of inside) setMapped(area, false);
     this.#areas = this.#areas.filter((area) => area.mapped || area.backing !== undefined);
     return replaced;
   }
@@ -186,6 +186,7 @@ export class AddressSpace {
       if (area.bytes !== undefined) linear.u8.set(area.bytes, to);
       area.bytes = undefined;
       area.backing = { linear, at: to };
+      setMapped(area, area.mapped);
     }
     return true;
   }
@@ -228,6 +229,13 @@ export class AddressSpace {
     }
     return true;
   }
+}
+
+/** Whether the client, and so a VM that has it, can access an area. */
+function setMapped(area: Area, mapped: boolean): void {
+  area.mapped = mapped;
+  const access = mapped ? PageAccess.FULL : PageAccess.NONE;
+  area.backing?.linear.setAccess(area.backing.at, sizeOf(area), access);
 }
 
 /** An area in two at an address inside it; they share its bytes. */

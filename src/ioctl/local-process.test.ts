@@ -129,6 +129,13 @@ describe("client memory", () => {
     door.realMode(vcpu.fd, 0x1000);
     expect(await door.run(vcpu.fd)).toBe(0);
     expect(vcpu.view.getUint32(field("exit_reason"), true)).toBe(KvmExitReason.IO);
+    door.process.unmap(nothing + 0x1000n, 0x1000);
+    expect(await door.run(vcpu.fd)).toBe(err("EFAULT"));
+    expect(vcpu.view.getUint32(field("exit_reason"), true)).toBe(KvmExitReason.UNKNOWN);
+    door.process.mapAnonymous(0x1000, nothing + 0x1000n);
+    door.put(nothing + 0x1000n, "00 00 f4");
+    expect(await door.run(vcpu.fd)).toBe(0);
+    expect(vcpu.view.getUint32(field("exit_reason"), true)).toBe(KvmExitReason.HLT);
   });
 
   it("replaced pages are zero, for the guest's code too", async () => {

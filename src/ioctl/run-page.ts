@@ -254,8 +254,9 @@ function reasonOf(exit: VcpuExit): number | undefined {
       return KvmExitReason.DEBUG;
     case "set-tpr":
       return KvmExitReason.SET_TPR;
+    case "memory-fault":
+      return KvmExitReason.UNKNOWN;
     case "again":
-    case "fault":
       return undefined;
   }
 }

@@ -166,9 +166,16 @@ class VcpuFile implements KvmFile {
 
 /** What KVM_RUN returns. */
 function resultOf(exit: VcpuExit): number {
-  if (exit.kind === "again") return -Errno.EAGAIN;
-  if (exit.kind === "fault") return -Errno.EFAULT;
-  return exit.kind === "intr" ? -Errno.EINTR : 0;
+  switch (exit.kind) {
+    case "again":
+      return -Errno.EAGAIN;
+    case "intr":
+      return -Errno.EINTR;
+    case "memory-fault":
+      return -Errno.EFAULT;
+    default:
+      return 0;
+  }
 }
 
 /** KVM_CREATE_VCPU: the descriptor of a new vCPU, or -errno. */

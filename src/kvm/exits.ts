@@ -22,14 +22,17 @@ export type VcpuExit =
    * The vCPU waited for its INIT message and got something: KVM_RUN returns -EAGAIN. Call run() again.
    */
   | { readonly kind: "again" }
-  /** There is no memory for a slot that the guest accessed (LateBacking): KVM_RUN returns -EFAULT. */
-  | { readonly kind: "fault" }
   /** The guest lowered CR8 (no in-kernel local APIC). */
   | { readonly kind: "set-tpr" }
   /** requestInterruptWindow was set and an interrupt can be taken (no in-kernel PIC). */
   | { readonly kind: "irq-window-open" }
   /** The guest ended a level interrupt of this vector (split irqchip). */
   | { readonly kind: "ioapic-eoi"; readonly vector: number }
+  /**
+   * The client cannot access the memory at this guest-physical address itself, or there is none for it
+   * (LateBacking): KVM_RUN returns -EFAULT. The instruction comes again with the next run().
+   */
+  | { readonly kind: "memory-fault"; readonly physAddr: Gpa }
   /** The register state cannot be entered. */
   | { readonly kind: "fail-entry"; readonly reason: number }
   /** The engine or this library cannot go on with this vCPU. */

@@ -63,7 +63,7 @@ export class Vm {
   /**
    * KVM_SET_USER_MEMORY_REGION, and KVM_SET_USER_MEMORY_REGION2, whose guest_memfd is not there.
    * @param late finds the memory when the slot is first accessed; `userspaceAddr` does not count then.
-   *   If it finds none, run() of the vCPU that needs it gives "fault".
+   *   If it finds none, run() of the vCPU that needs it gives "memory-fault".
    * @throws KvmError EINVAL, EEXIST, ENOMEM.
    */
   setUserMemoryRegion(region: KvmUserspaceMemoryRegion, late?: LateBacking): void {

@@ -1,2 +1,2 @@
 export { GuestMemory, type MemoryRegion } from "./guest-memory.js";
-export { LinearMemory, type MemoryOwner } from "./linear-memory.js";
+export { LinearMemory, type MemoryOwner, PageAccess } from "./linear-memory.js";

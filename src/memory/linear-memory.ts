@@ -3,6 +3,12 @@ import { assert, type Hva, hva } from "../base/index.js";
 const WASM_PAGE = 65536;
 /** Least step of growth: each gives a new view of all of the memory, which costs a garbage collection. */
 const GROWTH = 16 << 20;
+const PAGE = 4096;
+
+/** What the client itself may do with a page of its memory: a guest, and KVM for it, may do no more. */
+export const PageAccess = { FULL: 0, READ: 1, NONE: 2 } as const;
+/** One of {@link PageAccess}. */
+export type PageAccess = (typeof PageAccess)[keyof typeof PageAccess];
 
 /**
  * Whose memory it is: the client's (guest RAM and whatever else it lets a guest or KVM write to), or
@@ -34,10 +40,17 @@ export class LinearMemory {
   #u8: Uint8Array;
   #view: DataView;
   #onWrite: (address: Hva, length: number) => void = () => undefined;
+  #onAccess: () => void = () => undefined;
+  /** Where a byte for each page says its {@link PageAccess}; 0: there is no such table. */
+  readonly #accessTable: number;
 
-  /** `reserved` bytes at the start belong to the engine and are never handed out. */
-  constructor(memory: WebAssembly.Memory, reserved: number) {
+  /**
+   * `reserved` bytes at the start belong to the engine and are never handed out. `accessTable`: where in
+   * them the engine looks for the {@link PageAccess} of each page; without it all of it is FULL.
+   */
+  constructor(memory: WebAssembly.Memory, reserved: number, accessTable = 0) {
     this.memory = memory;
+    this.#accessTable = accessTable;
     this.#end = Math.ceil(reserved / 4096) * 4096;
     this.#reserved = this.#end;
     this.#u8 = new Uint8Array(memory.buffer);
@@ -105,6 +118,7 @@ export class LinearMemory {
   free(address: Hva, bytes: number, owner: MemoryOwner = "client"): void {
     const size = Math.ceil(bytes / 4096) * 4096;
     this.noteWrite(address, size);
+    this.setAccess(address, size, PageAccess.FULL);
     this.#free[owner].push({ start: address, bytes: size });
   }
 
@@ -116,6 +130,36 @@ export class LinearMemory {
     return !this.#internal.some(
       (range) => address < range.start + range.bytes && range.start < end,
     );
+  }
+
+  /** Says what may be done with whole pages from now on. */
+  setAccess(address: Hva, length: number, access: PageAccess): void {
+    if (this.#accessTable === 0) return;
+    const first = this.#accessTable + address / PAGE;
+    const last = first + Math.ceil(length / PAGE);
+    if (this.#u8.subarray(first, last).every((before) => before === access)) return;
+    this.#u8.fill(access, first, last);
+    this.#onAccess();
+  }
+
+  /** Whether the byte at `address` may be read. */
+  mayRead(address: number): boolean {
+    return this.#accessOf(address) !== PageAccess.NONE;
+  }
+
+  /** Whether the byte at `address` may be written. */
+  mayWrite(address: number): boolean {
+    return this.#accessOf(address) === PageAccess.FULL;
+  }
+
+  #accessOf(address: number): number {
+    if (this.#accessTable === 0) return PageAccess.FULL;
+    return this.#u8[this.#accessTable + Math.floor(address / PAGE)] as number;
+  }
+
+  /** Registers who must hear that {@link setAccess} changed something (the engine's translations). */
+  onAccess(listener: () => void): void {
+    this.#onAccess = listener;
   }
 
   /** Registers who must hear of writes from outside the engine (it drops decoded code there). */

@@ -87,7 +87,9 @@ describe("a program under exec", () => {
 
   it("survives that the file behind a slot becomes shorter", async () => {
     const ended = await exec("--", program, "truncated");
-    expect(ended).toMatchObject({ status: 0, stdout: "run: 0 \napi: 12\n" });
+    expect(ended).toMatchObject({ status: 0, stdout: "run: -1 EFAULT\napi: 12\n" });
+    const unseen = await exec("--", program, "truncated", "unseen");
+    expect(unseen).toMatchObject({ status: 0, stdout: "run: 0 \napi: 12\n" });
   });
 
   it("may be outlived by a child with copies of its descriptors", async () => {

@@ -68,7 +68,7 @@ export class WasmVm implements EngineVm {
 
   constructor(module: WebAssembly.Module, options: EngineOptions) {
     const memory = new WebAssembly.Memory({ initial: Layout.END / WASM_PAGE, maximum: 65536 });
-    this.linear = new LinearMemory(memory, Layout.END);
+    this.linear = new LinearMemory(memory, Layout.END, Layout.PAGE_ACCESS);
     this.#seed = options.seed ?? 0n;
     const instance = new WebAssembly.Instance(module, {
       env: {
@@ -82,6 +82,7 @@ export class WasmVm implements EngineVm {
     this.core.initMmu();
     this.core.dropBlocks();
     this.core.setDecodeEach(options.decodeEach === true ? 1 : 0);
+    this.linear.onAccess(() => this.core.flushAllVcpus());
     this.linear.onWrite((address, length) => this.#wrote(address, length));
   }
 

@@ -39,6 +39,8 @@ export const EngineExit = {
   INTERNAL: 13,
   /** MONITOR (`aux` 0) or MWAIT (`aux` 1) at privilege level 0; rip at it. */
   MWAIT: 14,
+  /** The memory at `address` (guest-physical) may not be accessed that way: see `PageAccess`. */
+  MEMORY: 15,
 } as const;
 
 /** One of {@link EngineExit}. */
@@ -48,7 +50,7 @@ export type EngineExitCode = (typeof EngineExit)[keyof typeof EngineExit];
 export interface EngineExitInfo {
   /** IO and MMIO: true for a write (OUT). */
   readonly write: boolean;
-  /** IO: port. MMIO: guest-physical address. RDMSR/WRMSR: MSR index (unsigned). */
+  /** IO: port. MMIO, MEMORY: guest-physical address. RDMSR/WRMSR: MSR index (unsigned). */
   readonly address: number;
   /** IO: 1, 2 or 4. MMIO: 1 to 8 bytes, never across a page. MWAIT: length of the instruction. */
   readonly size: number;
@@ -150,7 +152,7 @@ export interface EngineVm {
 
 /** Bits of {@link EngineVcpu.ready}. */
 export const Ready = {
-  /** No completed access waits for its instruction: events may be injected at all. */
+  /** No completed access waits for its instruction, and no event for its delivery. */
   EVENTS: 1,
   /** RFLAGS.IF is set and there is no interrupt shadow. */
   INTERRUPT: 2,

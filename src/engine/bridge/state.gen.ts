@@ -14,17 +14,19 @@ export const Layout = {
   EMPTY_TLB: 0x7c000,
   /** a byte per linear page: 1 = holds decoded code. */
   PAGE_FLAGS: 0xfc000,
+  /** a byte per linear page, what its client may do there: 0 all, 1 read, 2 nothing. */
+  PAGE_ACCESS: 0x1fc000,
   /** a u32 per linear page: first decoded block. */
-  PAGE_BLOCKS: 0x1fc000,
+  PAGE_BLOCKS: 0x2fc000,
   /** a u64 per linear page: bit n = decoded code in its bytes 64n..64n+63. */
-  PAGE_CHUNKS: 0x5fc000,
+  PAGE_CHUNKS: 0x6fc000,
   /** decoded blocks by linear address. */
-  BLOCK_HASH: 0xdfc000,
+  BLOCK_HASH: 0xefc000,
   /** memory slots: see mmu/slots.ts. */
-  SLOTS: 0x11fc000,
+  SLOTS: 0x12fc000,
   /** decoded blocks. */
-  ARENA: 0x12fc000,
-  END: 0x52fc000,
+  ARENA: 0x13fc000,
+  END: 0x53fc000,
 } as const;
 
 /** Bytes of a vCPU's state block. */

@@ -371,7 +371,8 @@ export class WasmVcpu implements EngineVcpu {
     this.#put32(Cpu.NMI_MASKED, value ? 1 : 0);
   }
   get ready(): number {
-    let bits = this.#get32(Cpu.REPLAY_COUNT) === 0 ? Ready.EVENTS : 0;
+    const waits = this.#get32(Cpu.REPLAY_COUNT) !== 0 || this.#get32(Cpu.INJECT) !== 0;
+    let bits = waits ? 0 : Ready.EVENTS;
     if (this.#get32(Cpu.SHADOW) !== 0) return bits;
     if ((this.#get32(Cpu.FLAGS) & FLAGS_IF) !== 0) bits |= Ready.INTERRUPT;
     if (this.#get32(Cpu.NMI_MASKED) === 0) bits |= Ready.NMI;

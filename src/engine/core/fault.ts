@@ -48,6 +48,7 @@ export const X_CR8_WRITE: u32 = 11;
 export const X_PAUSE: u32 = 12;
 export const X_INTERNAL: u32 = 13;
 export const X_MWAIT: u32 = 14;
+export const X_MEMORY: u32 = 15;
 
 /** What a handler returns: go on with the next instruction. */
 export const R_NEXT: u32 = 0;

@@ -18,22 +18,25 @@ export const EMPTY_TLB_SIZE: u32 = 0x80000;
 /** a byte per linear page: 1 = holds decoded code. */
 export const PAGE_FLAGS_AT: u32 = 0xfc000;
 export const PAGE_FLAGS_SIZE: u32 = 0x100000;
+/** a byte per linear page, what its client may do there: 0 all, 1 read, 2 nothing. */
+export const PAGE_ACCESS_AT: u32 = 0x1fc000;
+export const PAGE_ACCESS_SIZE: u32 = 0x100000;
 /** a u32 per linear page: first decoded block. */
-export const PAGE_BLOCKS_AT: u32 = 0x1fc000;
+export const PAGE_BLOCKS_AT: u32 = 0x2fc000;
 export const PAGE_BLOCKS_SIZE: u32 = 0x400000;
 /** a u64 per linear page: bit n = decoded code in its bytes 64n..64n+63. */
-export const PAGE_CHUNKS_AT: u32 = 0x5fc000;
+export const PAGE_CHUNKS_AT: u32 = 0x6fc000;
 export const PAGE_CHUNKS_SIZE: u32 = 0x800000;
 /** decoded blocks by linear address. */
-export const BLOCK_HASH_AT: u32 = 0xdfc000;
+export const BLOCK_HASH_AT: u32 = 0xefc000;
 export const BLOCK_HASH_SIZE: u32 = 0x400000;
 /** memory slots: see mmu/slots.ts. */
-export const SLOTS_AT: u32 = 0x11fc000;
+export const SLOTS_AT: u32 = 0x12fc000;
 export const SLOTS_SIZE: u32 = 0x100000;
 /** decoded blocks. */
-export const ARENA_AT: u32 = 0x12fc000;
+export const ARENA_AT: u32 = 0x13fc000;
 export const ARENA_SIZE: u32 = 0x4000000;
-export const LAYOUT_END: u32 = 0x52fc000;
+export const LAYOUT_END: u32 = 0x53fc000;
 export const CPU_BYTES: u32 = 1792;
 /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15. u64[16] */
 export const GPR: u32 = 0x1000;

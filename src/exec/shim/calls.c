@@ -85,6 +85,9 @@ PUBLIC int access(const char *path, int mode) {
 
 /* ioctl */
 
+/* Newer than some headers: KVM_XEN_ATTR_TYPE_SHARED_INFO_HVA, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA. */
+enum { XEN_SHARED_INFO_HVA = 6, XEN_VCPU_INFO_HVA = 9 };
+
 /* What has to happen on this side before the server sees the call. */
 static int prepare(uint32_t handle, unsigned long request, uint64_t argument) {
   struct kvm_userspace_memory_region region;
@@ -93,6 +96,15 @@ static int prepare(uint32_t handle, unsigned long request, uint64_t argument) {
     /* KVM_SET_USER_MEMORY_REGION2 begins like the first one. */
     if (copy_in(&region, argument, sizeof region) && region.memory_size)
       return memory_share(region.userspace_addr, region.memory_size);
+  } else if (request == KVM_XEN_HVM_SET_ATTR || request == KVM_XEN_VCPU_SET_ATTR) {
+    /* Both begin with the type, and have the address 8 bytes on. */
+    struct {
+      uint16_t type, pad[3];
+      uint64_t address;
+    } attr;
+    int by_address = request == KVM_XEN_HVM_SET_ATTR ? XEN_SHARED_INFO_HVA : XEN_VCPU_INFO_HVA;
+    if (copy_in(&attr, argument, sizeof attr) && attr.type == by_address)
+      return memory_share(attr.address & ~4095ull, 4096);
   } else if (request == KVM_SET_SIGNAL_MASK) {
     sigset_t mask;
     uint32_t length;
@@ -208,7 +220,7 @@ PUBLIC void *mmap(void *address, size_t length, int prot, int flags, int fd, off
   if (in_memory && (flags & MAP_ANONYMOUS) && !(flags & MAP_HUGETLB)) {
     /* Shared memory without a name could not be handed to the server. */
     own = memfd_create("kvm-xen-shared", MFD_CLOEXEC);
-    if (own >= 0 && !ftruncate(own, (off_t)((length + 4095) & ~4095ul))) {
+    if (own >= 0 && !real_ftruncate(own, (off_t)((length + 4095) & ~4095ul))) {
       fd = own;
       flags &= ~MAP_ANONYMOUS;
       offset = 0;
@@ -267,8 +279,8 @@ PUBLIC void *mremap(void *address, size_t length, size_t new_length, int flags, 
 PUBLIC int mprotect(void *address, size_t length, int prot) {
   int result = (int)syscall(SYS_mprotect, address, length, prot);
   int saved = errno;
-  if (!result && prot != PROT_NONE && memory_is_shared((uintptr_t)address, length))
-    memory_protected((uintptr_t)address, (length + 4095) & ~4095ul);
+  if (!result && memory_is_shared((uintptr_t)address, length))
+    memory_protected((uintptr_t)address, (length + 4095) & ~4095ul, prot);
   errno = saved;
   return result;
 }
@@ -282,6 +294,20 @@ PUBLIC int madvise(void *address, size_t length, int advice) {
   errno = saved;
   return result;
 }
+
+static int resized(int result) {
+  int saved = errno;
+  if (!result) memory_resized();
+  errno = saved;
+  return result;
+}
+
+PUBLIC int ftruncate(int fd, off_t length) { return resized(real_ftruncate(fd, length)); }
+PUBLIC int ftruncate64(int, off_t) __attribute__((alias("ftruncate")));
+PUBLIC int truncate(const char *path, off_t length) {
+  return resized((int)syscall(SYS_truncate, path, length));
+}
+PUBLIC int truncate64(const char *, off_t) __attribute__((alias("truncate")));
 
 /* Descriptors */
 

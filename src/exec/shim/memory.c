@@ -100,7 +100,7 @@ static int tell_share(const struct range *r) {
                             .a = r->start,
                             .b = r->end - r->start,
                             .c = (uint64_t)r->offset,
-                            .d = r->prot & PROT_WRITE ? 0 : 1};
+                            .d = r->prot == PROT_NONE ? 3 : r->prot & PROT_WRITE ? 0 : 1};
   return (int)server_call(&request, r->fd, NULL, NULL, NULL, 0);
 }
 
@@ -188,7 +188,7 @@ static int share_private(uintptr_t start, uintptr_t end, int prot, bool of_file)
   real_close(low);
   if (fd < 0) return -EMFILE;
   size_t length = end - start;
-  if (ftruncate(fd, (off_t)length) || !copy_pages(fd, start, end, of_file)) {
+  if (real_ftruncate(fd, (off_t)length) || !copy_pages(fd, start, end, of_file)) {
     own_close(fd);
     return -ENOMEM;
   }
@@ -340,10 +340,43 @@ void memory_replaced(uintptr_t address, size_t length, bool mapped) {
   pthread_mutex_unlock(&lock);
 }
 
-void memory_protected(uintptr_t address, size_t length) {
+/* The rights to what is shared already; its file stays. */
+static void protect(uintptr_t address, size_t length, int prot) {
+  uintptr_t end = address + length;
+  struct ranges changed = {0};
+  for (size_t i = 0; i < shared.count; i++) {
+    struct range r = shared.item[i];
+    if (r.end <= address || r.start >= end || r.fd < 0 || r.prot == prot) continue;
+    if (r.start < address) {
+      r.offset += (off_t)(address - r.start);
+      r.start = address;
+    }
+    if (r.end > end) r.end = end;
+    r.prot = prot;
+    r.fd = keep(r.fd);
+    if (r.fd >= 0) add(&changed, r);
+  }
+  for (size_t i = 0; i < changed.count; i++) {
+    cut(&shared, changed.item[i].start, changed.item[i].end);
+    record(changed.item[i]);
+  }
+  free(changed.item);
+}
+
+void memory_protected(uintptr_t address, size_t length, int prot) {
   pthread_mutex_lock(&lock);
-  replace(address, length, true, true);
+  protect(address, length, prot);
+  if (prot != PROT_NONE) replace(address, length, true, true);
   pthread_mutex_unlock(&lock);
+}
+
+void memory_resized(void) {
+  bool any = false;
+  pthread_mutex_lock(&lock);
+  for (size_t i = 0; i < shared.count; i++) any |= shared.item[i].fd >= 0 && !shared.item[i].was_private;
+  pthread_mutex_unlock(&lock);
+  struct message request = {.type = MSG_RESIZED};
+  if (any) server_call(&request, -1, NULL, NULL, NULL, 0);
 }
 
 void memory_zeroed(uintptr_t address, size_t length) {

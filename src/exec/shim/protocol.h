@@ -26,11 +26,13 @@ enum {
                         d the client's numbers (plus 1) of the descriptors that follow, 32 bits each:
                         one for what the ioctl makes, as for OPEN; or those that its argument names */
   MSG_MMAP,          /* a length, b offset */
-  MSG_SHARE,         /* a address, b length, c offset in the descriptor, d bit 0: may not be written */
+  MSG_SHARE,         /* a address, b length, c offset in the descriptor, d bit 0: may not be written,
+                        bit 1: may not be accessed at all */
   MSG_UNSHARE,       /* a address, b length: this is no longer the memory that was shared */
   MSG_READ,          /* a length (at most READ_MAX), b offset: of a file that can be read */
   MSG_INTERRUPT,     /* a signal came during the ioctl that this connection waits for */
   MSG_BELL = 10,     /* a request lies in the mailbox, and the server may be asleep */
+  MSG_RESIZED,       /* a file that is shared memory may have another size now */
 
   /* server to client */
   MSG_ANSWER = 100,  /* a result or -errno, b detail (offset for MMAP, the handle of what an IOCTL

@@ -15,4 +15,6 @@ void *real_mmap(void *address, size_t length, int prot, int flags, int fd, off_t
   return (void *)syscall(SYS_mmap, address, length, prot, flags, fd, offset);
 }
 
+int real_ftruncate(int fd, off_t length) { return (int)syscall(SYS_ftruncate, fd, length); }
+
 int real_munmap(void *address, size_t length) { return (int)syscall(SYS_munmap, address, length); }

@@ -59,8 +59,10 @@ int memory_share(uintptr_t address, size_t length);
 bool memory_is_shared(uintptr_t address, size_t length);
 /* The program put something else there (mapped, or nothing): it is shared anew if `mapped`. */
 void memory_replaced(uintptr_t address, size_t length, bool mapped);
-/* mprotect: what could not be shared before may be shared now. */
-void memory_protected(uintptr_t address, size_t length);
+/* mprotect: what could not be shared before may be shared now, and guests may do no more than this. */
+void memory_protected(uintptr_t address, size_t length, int prot);
+/* A file has another size now, perhaps one of those that are shared. */
+void memory_resized(void);
 /* MADV_DONTNEED and the like on memory that was private: it reads as zero from now on. */
 void memory_zeroed(uintptr_t address, size_t length);
 /* mmap(MAP_SHARED) of a file in memory: its descriptor may be closed before it becomes guest memory. */
@@ -79,5 +81,6 @@ int real_close(int fd);
 int real_ioctl(int fd, unsigned long request, void *argument);
 void *real_mmap(void *address, size_t length, int prot, int flags, int fd, off_t offset);
 int real_munmap(void *address, size_t length);
+int real_ftruncate(int fd, off_t length);
 
 #endif

@@ -17,21 +17,23 @@ export class GuestAccess {
     this.slots = slots;
   }
 
-  /** A copy of `length` bytes, or undefined when any of them is in no slot. */
+  /** A copy of `length` bytes, or undefined when any of them is in no slot or not accessible. */
   read(address: number, length: number): Uint8Array | undefined {
     const out = new Uint8Array(length);
     const ok = this.#pieces(address, length, (at, done, size) => {
+      if (!this.slots.linear.mayRead(at)) return false;
       out.set(this.slots.linear.u8.subarray(at, at + size), done);
       return true;
     });
     return ok ? out : undefined;
   }
 
-  /** Writes page by page; false at the first page that is in no slot or read-only. */
+  /** Writes page by page; false at the first page that is in no slot or cannot be written. */
   write(address: number, bytes: Uint8Array): boolean {
     return this.#pieces(address, bytes.length, (at, done, size, gfn) => {
       const slot = this.slots.find(gfn);
       if (slot === undefined || (slot.flags & KvmMem.READONLY) !== 0) return false;
+      if (!this.slots.linear.mayWrite(at)) return false;
       this.slots.linear.u8.set(bytes.subarray(done, done + size), at);
       this.slots.linear.noteWrite(hva(at), size);
       this.slots.markDirty(slot, gfn);
@@ -69,7 +71,8 @@ export class GuestAccess {
     const gfn = Math.floor(physical / PAGE_SIZE);
     const slot = this.slots.find(gfn);
     if (slot === undefined) return undefined;
-    return this.slots.linear.view.getUint32(slot.hva + (physical - slot.baseGfn * PAGE_SIZE), true);
+    const at = slot.hva + (physical - slot.baseGfn * PAGE_SIZE);
+    return this.slots.linear.mayRead(at) ? this.slots.linear.view.getUint32(at, true) : undefined;
   }
 
   #pieces(

@@ -57,7 +57,7 @@ describe("a slot whose memory comes late", () => {
       { ...access, effect: () => expect(m.engine.back(2)).toBe(hva(0)) },
       { code: EngineExit.MMIO, address: LATE + 0x10_0000, size: 4 },
     );
-    expect(await m.vcpus[0]?.run()).toEqual({ kind: "fault" });
+    expect(await m.vcpus[0]?.run()).toEqual({ kind: "memory-fault", physAddr: LATE + 8 });
     expect((await m.vcpus[0]?.run())?.kind).toBe("mmio");
     room = true;
     expect(m.engine.back(2)).toBeGreaterThan(0);

@@ -116,7 +116,8 @@ export class PfnCache {
     if (gpa === undefined) {
       this.#hva = address;
       this.#slot = undefined;
-      if (!this.#slots.linear.contains(address, 1)) return "EFAULT";
+      const { linear } = this.#slots;
+      if (!linear.contains(address, 1) || !linear.mayWrite(address)) return "EFAULT";
     } else {
       this.#generation = this.#slots.generation;
       const gfn = Number(gpa >> 12n);
@@ -124,7 +125,9 @@ export class PfnCache {
       this.#slot = slot;
       this.#hva = 0;
       if (slot === undefined || (slot.flags & KvmMem.READONLY) !== 0) return "EFAULT";
-      this.#hva = slot.hva + (gfn - slot.baseGfn) * PAGE_SIZE + this.#offset;
+      const at = slot.hva + (gfn - slot.baseGfn) * PAGE_SIZE + this.#offset;
+      if (!this.#slots.linear.mayWrite(at)) return "EFAULT";
+      this.#hva = at;
     }
     this.#valid = true;
     return undefined;

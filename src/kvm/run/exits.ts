@@ -75,6 +75,8 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
       return "yield";
     case EngineExit.MWAIT:
       return handleMwait(vcpu);
+    case EngineExit.MEMORY:
+      return { kind: "memory-fault", physAddr: engine.exit.address as Gpa };
     case EngineExit.INTERNAL:
       // The guest gets #UD when the client runs it again all the same; user code gets it at once.
       vcpu.queueException(Exception.UD, undefined);
@@ -222,7 +224,7 @@ function handleMmio(vcpu: VcpuState): AfterExit {
     engine.completeWrite();
     return "continue";
   }
-  if (env.slots.isUnbacked(Math.floor(address / PAGE_SIZE))) return { kind: "fault" };
+  if (env.slots.isUnbacked(Math.floor(address / PAGE_SIZE))) return { kind: "memory-fault", physAddr: address as Gpa };
   vcpu.stats.mmioExits++;
   vcpu.exitRip = linearRip(vcpu);
   const exit: VcpuExitMmio = {

@@ -301,6 +301,9 @@ export class Instance {
       case "fail-entry":
         this.#crash(`vCPU ${vcpu.id} cannot be entered (${exit.reason})`);
         return;
+      case "memory-fault":
+        this.#crash(`vCPU ${vcpu.id} has no memory at 0x${exit.physAddr.toString(16)}`);
+        return;
       case "internal-error":
         this.#crash(`vCPU ${vcpu.id} cannot go on: ${exit.message}`);
         return;
@@ -312,7 +315,6 @@ export class Instance {
       case "wrmsr":
       case "debug":
       case "ioapic-eoi":
-      case "fault":
         assert(false, `exit ${exit.kind}, which this machine does not have`);
         return;
       case "intr":

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -202,15 +204,18 @@ static int orphan(void) {
   return 0;
 }
 
-/* The file behind a slot becomes shorter. */
-static int truncated(void) {
+/* The file behind a slot becomes shorter; unseen: past libc, so that the server does not hear of it. */
+static int truncated(bool unseen) {
   int file = memfd_create("guest", 0);
   ftruncate(file, 0x10000);
   char *memory = mmap(NULL, 0x10000, 3, MAP_SHARED, file, 0);
   machine("\xa0\x00\x30\xf4", 4); /* mov al,[3000h]; hlt */
   struct kvm_userspace_memory_region slot = {1, 0, 0x100000, 0x10000, (uintptr_t)memory};
   ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot);
-  ftruncate(file, 0);
+  if (unseen)
+    syscall(SYS_ftruncate, file, 0);
+  else
+    ftruncate(file, 0);
   struct kvm_sregs sregs;
   ioctl(vcpu, KVM_GET_SREGS, &sregs);
   sregs.ds.base = 0x100000;
@@ -315,6 +320,6 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "killed")) return killed(atoi(argv[2]));
   if (!strcmp(what, "flood")) return flood();
   if (!strcmp(what, "silent")) return silent();
-  if (!strcmp(what, "truncated")) return truncated();
+  if (!strcmp(what, "truncated")) return truncated(argc > 2);
   return 98;
 }

@@ -10,7 +10,7 @@ import { DF, IOPL, VM } from "../flags";
 import { Rec, RF_REP, RF_REPNE } from "../record";
 import { linear, wrReg } from "../operands";
 import { ld, probeWrite, st } from "../mem";
-import { replayReady, takeReplay } from "../mmu/access";
+import { replayReady, setEmulated, takeReplay } from "../mmu/access";
 import { sysLd } from "../mmu/system";
 import { addressMask, setByAddressSize } from "../ops/regs";
 import { noteIoAccess } from "./debug";
@@ -128,6 +128,13 @@ function done(p: u32): bool {
 
 export function ins<T>(p: u32): u32 {
   if (done(p)) return R_NEXT;
+  setEmulated(true);
+  const r = insOne<T>(p);
+  setEmulated(false);
+  return r;
+}
+
+function insOne<T>(p: u32): u32 {
   const size = widthOf<T>();
   const port: u32 = load<u16>(RDX);
   if (!allowed(port, size)) return R_FAULT;
@@ -144,6 +151,13 @@ export function ins<T>(p: u32): u32 {
 
 export function outs<T>(p: u32): u32 {
   if (done(p)) return R_NEXT;
+  setEmulated(true);
+  const r = outsOne<T>(p);
+  setEmulated(false);
+  return r;
+}
+
+function outsOne<T>(p: u32): u32 {
   const size = widthOf<T>();
   const port: u32 = load<u16>(RDX);
   if (!allowed(port, size)) return R_FAULT;

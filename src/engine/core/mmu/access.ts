@@ -5,13 +5,13 @@
  */
 import { PAGE_MASK } from "../layout";
 import { codeWritten } from "../smc";
-import { F_RETRY, V_AC, V_GP, X_INTERNAL, X_MMIO, faulted, raiseErr, raiseExit, raisePf } from "../fault";
+import { F_RETRY, V_AC, V_GP, X_INTERNAL, X_MEMORY, X_MMIO, faulted, raiseErr, raiseExit, raisePf } from "../fault";
 import { ACCESS_CHECKS, CODE_SIZE, CPL, CR0, CR4, EFER, EXIT, EXIT_ADDR, EXIT_DATA, EXIT_SIZE, EXIT_WRITE, FAULT, FLAGS } from "../state.gen";
-import { MMU_HALF, PAGE_FLAGS_AT, REPLAY, REPLAY_COUNT, REPLAY_NEXT } from "../state.gen";
+import { MMU_HALF, PAGE_ACCESS_AT, PAGE_FLAGS_AT, REPLAY, REPLAY_COUNT, REPLAY_NEXT } from "../state.gen";
 import { noteDataAccess } from "../cpu/debug";
 import { SLOT_READONLY, findSlot, gpaToLin, logWrite, slotLin } from "./slots";
 import { TAG_NONE, TE_GLOBAL, TE_SIZE_SHIFT, TE_WRITE, tlbEntry, useEntry } from "./tlb";
-import { PTE_D, PTE_G, PTE_U, PTE_W, WALK_OK, touchLeaf, walk, walkGpa, walkNx, walkPerm, walkSize } from "./walk";
+import { PTE_D, PTE_G, PTE_U, PTE_W, WALK_GONE, WALK_OK, touchLeaf, walk, walkGone, walkGpa, walkNx, walkPerm, walkSize } from "./walk";
 
 /** Kinds of access. */
 export const READ: u32 = 0;
@@ -62,6 +62,9 @@ export function translate(va: u64, kind: u32, half: u32): u32 {
   return fill(va, kind, half, e);
 }
 
+/** In PAGE_ACCESS: the client has nothing there that can be accessed. */
+const ACCESS_NONE: u32 = 2;
+
 const MAY_READ: u32 = 1;
 const MAY_WRITE: u32 = 2;
 const MAY_FETCH: u32 = 4;
@@ -89,6 +92,10 @@ function fill(va: u64, kind: u32, half: u32, e: u32): u32 {
     return 0;
   }
   const outcome = walk(va, true);
+  if (outcome == WALK_GONE) {
+    memoryExit(walkGone);
+    return 0;
+  }
   if (outcome != WALK_OK) {
     raisePf(va, (outcome & 0xff) | accessCode(kind, half));
     return 0;
@@ -102,6 +109,19 @@ function fill(va: u64, kind: u32, half: u32, e: u32): u32 {
   return enter(va, kind, may, e);
 }
 
+/** KVM emulates the current instruction, and takes what the client cannot access for a device. */
+let emulated: bool = false;
+/** Says whether the current instruction is such a one. */
+export function setEmulated(yes: bool): void {
+  emulated = yes;
+}
+
+/** Leaves run(): the client cannot access the memory at `gpa` as the guest wants to. */
+function memoryExit(gpa: u64): void {
+  store<u64>(EXIT_ADDR, gpa);
+  raiseExit(X_MEMORY);
+}
+
 /** Finds the memory behind the last walk and makes the entry. */
 function enter(va: u64, kind: u32, may: u32, e: u32): u32 {
   const slot = findSlot(walkGpa);
@@ -112,11 +132,17 @@ function enter(va: u64, kind: u32, may: u32, e: u32): u32 {
   const lin = slotLin(slot, walkGpa);
   const page = va & PAGE_MASK;
   const readOnly = (load<u32>(slot, 20) & SLOT_READONLY) != 0;
+  const access = load<u8>(PAGE_ACCESS_AT + (lin >> 12));
+  if (access != 0 && (access == ACCESS_NONE || (kind == WRITE && !readOnly))) {
+    if (emulated) deviceGpa = walkGpa | (va & 0xfff);
+    else memoryExit(walkGpa | (va & 0xfff));
+    return 0;
+  }
   if (kind == WRITE && !readOnly) logWrite(slot, walkGpa);
   let flags: u32 = walkSize << TE_SIZE_SHIFT;
   if ((walkPerm & <u32>PTE_G) != 0 && (load<u32>(CR4) & 0x80) != 0) flags |= TE_GLOBAL;
   let writeTag = TAG_NONE;
-  if ((may & MAY_WRITE) != 0 && (walkPerm & <u32>PTE_D) != 0 && writesAreFree(slot, walkGpa)) {
+  if ((may & MAY_WRITE) != 0 && (walkPerm & <u32>PTE_D) != 0 && access == 0 && writesAreFree(slot, walkGpa)) {
     flags |= TE_WRITE;
     if (load<u8>(PAGE_FLAGS_AT + (lin >> 12)) == 0) writeTag = page;
   }

@@ -4,7 +4,7 @@
  * which is what KVM's software walker makes of it.
  */
 import { CR0, CR3, CR4, EFER, PDPTE, TLB_ALL } from "../state.gen";
-import { PAGE_FLAGS_AT } from "../state.gen";
+import { PAGE_ACCESS_AT, PAGE_FLAGS_AT } from "../state.gen";
 import { codeWritten } from "../smc";
 import { findSlot, slotLin, logWrite, SLOT_READONLY } from "./slots";
 import { walkEpoch, WALK_CACHE, WALK_ENTRIES } from "./tlb";
@@ -31,6 +31,8 @@ const RSVD_PAE: u64 = 0x7ff0_0000_0000_0000;
 export const WALK_OK: u32 = 0;
 export const WALK_ABSENT: u32 = 0x100;
 export const WALK_RSVD: u32 = 0x109;
+/** The client cannot access the table: see walkGone. */
+export const WALK_GONE: u32 = 0x200;
 
 /** After WALK_OK: guest-physical address of the 4 KiB page that holds the address. */
 export let walkGpa: u64 = 0;
@@ -41,14 +43,28 @@ export let walkNx: bool = false;
 /** After WALK_OK: log2 of the size of the page. */
 export let walkSize: u32 = 0;
 
+/** After WALK_GONE: guest-physical address of the entry. */
+export let walkGone: u64 = 0;
+
 let leafLin: u32 = 0;
 let leafGpa: u64 = 0;
 let touching: bool = false;
+/** What the walk answers when entryAt() has given 0. */
+let absent: u32 = WALK_ABSENT;
 
-/** Linear address of an entry, or 0 when there is no memory. */
+/** Linear address of an entry, or 0 when there is no memory, or (noted) none that can be used. */
 function entryAt(gpa: u64): u32 {
   const slot = findSlot(gpa);
-  return slot == 0 ? 0 : slotLin(slot, gpa);
+  if (slot == 0) return 0;
+  const lin = slotLin(slot, gpa);
+  const access = load<u8>(PAGE_ACCESS_AT + (lin >> 12));
+  // With nested paging, walks count as writes.
+  if (access == 0 || (!touching && access == 1)) return lin;
+  if (touching) {
+    absent = WALK_GONE;
+    walkGone = gpa;
+  }
+  return 0;
 }
 
 /** Sets bits in the entry at `lin`, which is at `gpa`. Entries in read-only slots stay as they are. */
@@ -76,6 +92,7 @@ export function touchLeaf(write: bool): void {
  */
 export function walk(va: u64, touch: bool): u32 {
   touching = touch;
+  absent = WALK_ABSENT;
   if ((load<u32>(CR0) & 0x80000000) == 0) {
     walkGpa = va & ~0xfff;
     walkPerm = <u32>(PTE_W | PTE_U | PTE_D);
@@ -115,7 +132,7 @@ function walkLong(va: u64): u32 {
   for (let shift: u64 = 39; shift > 12; shift -= 9) {
     const gpa = table | (((va >> shift) & 511) << 3);
     const lin = entryAt(gpa);
-    if (lin == 0) return WALK_ABSENT;
+    if (lin == 0) return absent;
     const entry = load<u64>(lin);
     if ((entry & PTE_P) == 0) return WALK_ABSENT;
     if ((entry & reserved) != 0) return WALK_RSVD;
@@ -144,7 +161,7 @@ const CACHED_NX: u32 = 0x80000000;
 /** Remembers the page table at `table` as the one for the 2 MiB around `va`, and reads its entry. */
 function cacheAndFinish(va: u64, table: u64, perm: u64, nx: bool): u32 {
   const lin = entryAt(table);
-  if (lin == 0) return WALK_ABSENT;
+  if (lin == 0) return absent;
   const bits: u32 = <u32>(perm & (PTE_W | PTE_U)) | (nx ? CACHED_NX : 0);
   // A walk without side effects has not set accessed bits, so later ones may not skip these levels.
   if (touching) {
@@ -178,7 +195,7 @@ function walkPae(va: u32): u32 {
   if ((top & PTE_P) == 0) return WALK_ABSENT;
   const gpa = (top & ADDRESS) | (<u64>((va >> 21) & 511) << 3);
   const lin = entryAt(gpa);
-  if (lin == 0) return WALK_ABSENT;
+  if (lin == 0) return absent;
   const entry = load<u64>(lin);
   if ((entry & PTE_P) == 0) return WALK_ABSENT;
   if ((entry & reservedPae()) != 0) return WALK_RSVD;
@@ -193,7 +210,7 @@ function walkPae(va: u32): u32 {
 function walk32(va: u32): u32 {
   const gpa: u64 = <u64>(load<u32>(CR3) & 0xfffff000) | <u64>((va >> 22) << 2);
   const lin = entryAt(gpa);
-  if (lin == 0) return WALK_ABSENT;
+  if (lin == 0) return absent;
   const entry: u64 = <u64>load<u32>(lin);
   if ((entry & PTE_P) == 0) return WALK_ABSENT;
   if ((entry & PTE_PS) != 0 && (load<u32>(CR4) & 0x10) != 0) {
@@ -204,7 +221,7 @@ function walk32(va: u32): u32 {
   if (touching && (entry & PTE_A) == 0) setBits(lin, gpa, <u32>PTE_A);
   const gpa2: u64 = (entry & 0xfffff000) | <u64>(((va >> 12) & 1023) << 2);
   const lin2 = entryAt(gpa2);
-  if (lin2 == 0) return WALK_ABSENT;
+  if (lin2 == 0) return absent;
   const entry2: u64 = <u64>load<u32>(lin2);
   if ((entry2 & PTE_P) == 0) return WALK_ABSENT;
   return leaf(lin2, gpa2, entry2, va, 12, entry, false);
@@ -215,6 +232,7 @@ function walk32(va: u32): u32 {
  * CR3 do. False, with nothing changed, when a present one has reserved bits: the load gives #GP.
  */
 export function loadPdptes(cr3: u64): bool {
+  touching = false;
   const lin = entryAt(cr3 & 0xffffffe0);
   for (let i: u32 = 0; i < 4; i++) {
     const entry: u64 = lin == 0 ? 0 : load<u64>(lin + (i << 3));
