@@ -23,6 +23,7 @@ const WINDOW = 1 << 16;
 /** A process that makes ioctls: its memory and its descriptors, through the preload library in it. */
 export class Client implements ClientProcess {
   readonly pid: number;
+  readonly program: number;
   readonly backing = new GuestBacking();
   /** The ioctl that is served just now. */
   call: Call | undefined;
@@ -33,8 +34,14 @@ export class Client implements ClientProcess {
   readonly #window = fixedBuffer(WINDOW + 32);
   readonly #vectors: DataView;
 
-  constructor(pid: number, parts: { reactor: Reactor; pages: RunPages; files: FileTable }) {
+  /** `program`: a number that it keeps until exec(2). */
+  constructor(
+    pid: number,
+    program: number,
+    parts: { reactor: Reactor; pages: RunPages; files: FileTable },
+  ) {
     this.pid = pid;
+    this.program = program;
     this.#reactor = parts.reactor;
     this.#pages = parts.pages;
     this.#files = parts.files;

@@ -32,8 +32,8 @@ export interface ConnectionParts {
   open(client: Client): number;
   /** What an open file is to a client: the VMs of a process are bound to its memory. */
   fileFor(open: OpenFile, client: Client): KvmFile | undefined;
-  /** The process a connection says hello for, if it may. */
-  hello(connection: Connection, pid: number): Client | undefined;
+  /** The process a connection says hello for, if it may, and which program it runs. */
+  hello(connection: Connection, pid: number, program: number): Client | undefined;
   /** The other end is gone. */
   closed(connection: Connection): void;
 }
@@ -153,7 +153,7 @@ export class Connection {
     if (this.client !== undefined || message.a !== BigInt(PROTOCOL_VERSION)) {
       return refused(Errno.EINVAL);
     }
-    this.client = this.#parts.hello(this, Number(message.b));
+    this.client = this.#parts.hello(this, Number(message.b), message.handle);
     if (this.client === undefined) return refused(Errno.EACCES);
     this.#thread = Number(message.c);
     if (message.d !== 1n || this.#parts.mailRoom === undefined) return ok({});
@@ -197,7 +197,7 @@ export class Connection {
       case Msg.IOCTL:
         return this.#ioctl(client, message, descriptors);
       case Msg.MMAP:
-        return this.#mmap(client, message);
+        return this.#mmap(message);
       case Msg.SHARE: {
         const at = Number(message.a);
         const offset = Number(message.c);
@@ -259,9 +259,9 @@ export class Connection {
     return "later";
   }
 
-  #mmap(client: Client, message: Message): Answer {
+  #mmap(message: Message): Answer {
     const open = this.#parts.files.get(message.handle);
-    if (open === undefined || open.client !== client) return refused(Errno.ENODEV);
+    if (open === undefined) return refused(Errno.ENODEV);
     const pages = open.file.mmap(Number(message.a), Number(message.b));
     if (typeof pages === "number") return refused(-pages);
     const place = this.#parts.pages.locate(pages);

@@ -1,6 +1,7 @@
 import type { KvmFile } from "../ioctl/index.js";
 import type { Client, FileTable } from "./client.js";
-import { close } from "./libc.js";
+import { C, close, read } from "./libc.js";
+import { HANDLE_DEVICE } from "./protocol.js";
 import type { Reactor } from "./reactor.js";
 
 /** A file that some process has descriptors for. */
@@ -24,6 +25,7 @@ export class Files implements FileTable {
   readonly #lifelines = new Map<number, number>();
   readonly #reactor: Reactor;
   #next = 1;
+  readonly #rubbish = new Uint8Array(4096);
 
   constructor(reactor: Reactor) {
     this.#reactor = reactor;
@@ -50,20 +52,25 @@ export class Files implements FileTable {
 
   connect(handle: number, lifeline: number): void {
     this.#lifelines.set(handle, lifeline);
-    this.#reactor.watch(lifeline, () => this.#closed(handle));
+    this.#reactor.watch(lifeline, (events) => {
+      // What a program writes there past libc means nothing.
+      if ((events & C.EPOLLHUP) === 0) read(lifeline, this.#rubbish, this.#rubbish.length);
+      else this.#closed(handle);
+    });
   }
 
-  /** Releases everything that a client has open. */
-  closeAll(client: Client): void {
-    for (const open of [...this.#files.values()]) {
-      // A child of it may still have a descriptor of /dev/kvm.
-      if (open.client === client && open.shared === undefined) this.#closed(open.handle);
-      open.shared?.delete(client);
-    }
+  /** A client is gone; its files stay as long as someone has descriptors for them. */
+  forget(client: Client): void {
+    for (const { shared } of this.#files.values()) shared?.delete(client);
+  }
+
+  /** Releases everything. */
+  closeAll(): void {
+    for (const handle of [...this.#files.keys()]) this.#closed(handle);
   }
 
   #add(file: KvmFile, client: Client, shared: OpenFile["shared"]): number {
-    const handle = this.#next++;
+    const handle = this.#next++ | (shared === undefined ? 0 : HANDLE_DEVICE);
     this.#files.set(handle, { handle, file, client, position: 0, shared });
     return handle;
   }

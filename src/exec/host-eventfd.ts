@@ -8,7 +8,7 @@ import type { Reactor } from "./reactor.js";
  * client adds is taken from it, as the kernel does for an irqfd.
  */
 export class HostEventFd extends EventFd {
-  readonly #fd: number;
+  #fd: number;
   readonly #reactor: Reactor;
   readonly #heard = new Set<() => void>();
   readonly #word = new Uint8Array(8);
@@ -44,6 +44,8 @@ export class HostEventFd extends EventFd {
   close(): void {
     this.#reactor.unwatch(this.#fd);
     close(this.#fd);
+    // A VM may outlive the process, and still have this.
+    this.#fd = -1;
   }
 
   #signalled(): void {

@@ -17,6 +17,8 @@ export const Msg = {
 
 /** `PROTOCOL_VERSION`. */
 export const PROTOCOL_VERSION = 1;
+/** `HANDLE_DEVICE`: in handles of /dev/kvm itself. */
+export const HANDLE_DEVICE = 0x4000_0000;
 /** `READ_MAX`: bytes that follow the answer to a READ at most. */
 export const READ_MAX = 16_384;
 

@@ -69,6 +69,7 @@ export class Server {
     this.#options.reactor.unwatch(this.#listener);
     close(this.#listener);
     for (const connection of [...this.#connections]) connection.close();
+    this.#files.closeAll();
     for (const client of this.#clients.values()) this.#end(client);
     this.#clients.clear();
   }
@@ -103,16 +104,21 @@ export class Server {
         return own;
       },
       // A process speaks for itself only.
-      hello: (_, pid) => (pid === peer ? this.#client(pid) : undefined),
+      hello: (_, pid, program) => (pid === peer ? this.#client(pid, program) : undefined),
       closed: (connection) => this.#closed(connection),
     };
   }
 
-  #client(pid: number): Client {
+  /** A process that runs another program than before has other memory: it is another client. */
+  #client(pid: number, program: number): Client {
     let client = this.#clients.get(pid);
+    if (client !== undefined && program !== 0 && client.program !== program) {
+      this.#gone(client);
+      client = undefined;
+    }
     if (client === undefined) {
       const { reactor } = this.#options;
-      client = new Client(pid, { reactor, pages: this.#pages, files: this.#files });
+      client = new Client(pid, program, { reactor, pages: this.#pages, files: this.#files });
       this.#clients.set(pid, client);
       this.#watch(client);
     }
@@ -124,13 +130,15 @@ export class Server {
     const pidfd = pidfdOpen(C.SYS_PIDFD_OPEN, client.pid, 0);
     if (pidfd < 0) return; // Linux before 5.3: its connections tell
     this.#processes.set(client, pidfd);
-    this.#options.reactor.watch(pidfd, () => {
-      for (const connection of [...this.#connections]) {
-        if (connection.client === client) connection.close();
-      }
-      if (this.#clients.get(client.pid) === client) this.#clients.delete(client.pid);
-      this.#end(client);
-    });
+    this.#options.reactor.watch(pidfd, () => this.#gone(client));
+  }
+
+  #gone(client: Client): void {
+    if (this.#clients.get(client.pid) === client) this.#clients.delete(client.pid);
+    for (const connection of [...this.#connections]) {
+      if (connection.client === client) connection.close();
+    }
+    this.#end(client);
   }
 
   /** The last connection of a process: it is gone, or will say hello again. */
@@ -151,7 +159,7 @@ export class Server {
       this.#options.reactor.unwatch(pidfd);
       close(pidfd);
     }
-    this.#files.closeAll(client);
+    this.#files.forget(client);
     client.close();
   }
 }

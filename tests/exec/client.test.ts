@@ -17,6 +17,7 @@ describe.each([
   { name: "slots", count: 1 },
   { name: "waits", count: 4 },
   { name: "access", count: 8 },
+  { name: "passed", count: 7 },
 ])("$name sees through exec what it sees on Linux", ({ name, count }) => {
   const program = compile(name);
   const parts = recorded(name);

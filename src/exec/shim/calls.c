@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -24,8 +25,6 @@ static long answer(int64_t result) {
 }
 
 /* open */
-
-static bool is_kvm(const char *path) { return path && !strcmp(path, "/dev/kvm"); }
 
 static int open_kvm(int flags) {
   int other;
@@ -41,6 +40,7 @@ static int open_kvm(int flags) {
     return (int)answer(result);
   }
   descriptor_set(fd, (uint32_t)result);
+  descriptor_name(fd, (uint32_t)result);
   return fd;
 }
 
@@ -56,6 +56,8 @@ PUBLIC int openat(int folder, const char *path, int flags, ...) {
   if (is_kvm(path)) return open_kvm(flags);
   int fd = (int)syscall(SYS_openat, folder, path, flags, mode);
   if (fd >= 0) descriptor_set(fd, 0);
+  /* A socket cannot be opened again; of KVM's files only /dev/kvm can. */
+  if (fd < 0 && errno == ENXIO && is_device(descriptor_in_path(path))) return open_kvm(flags);
   return fd;
 }
 
@@ -77,10 +79,6 @@ PUBLIC int __openat_2(int folder, const char *path, int flags) {
 }
 PUBLIC int __openat64_2(int folder, const char *path, int flags) {
   return openat(folder, path, flags, 0);
-}
-
-PUBLIC int access(const char *path, int mode) {
-  return is_kvm(path) && !(mode & X_OK) ? 0 : (int)syscall(SYS_faccessat, AT_FDCWD, path, mode);
 }
 
 /* ioctl */
@@ -131,10 +129,12 @@ static int make(struct message *request) {
   /* Without one too: other refusals come first. */
   int64_t result = server_call_giving(request, &other, fd >= 0, &reply);
   if (other >= 0) real_close(other);
-  if (result >= 0 && fd >= 0)
+  if (result >= 0 && fd >= 0) {
     descriptor_set(fd, (uint32_t)reply.b);
-  else if (fd >= 0)
+    descriptor_name(fd, (uint32_t)reply.b);
+  } else if (fd >= 0) {
     real_close(fd);
+  }
   return (int)answer(result);
 }
 
@@ -175,6 +175,8 @@ PUBLIC int ioctl(int fd, unsigned long request, ...) {
   void *argument = va_arg(list, void *);
   va_end(list);
   uint32_t handle = handle_of(fd);
+  /* One that came past libc. */
+  if (!handle && _IOC_TYPE(request) == KVMIO) handle = descriptor_recognise(fd);
   if (!handle) return real_ioctl(fd, request, argument);
   struct message message = {.type = MSG_IOCTL,
                             .handle = handle,
@@ -228,6 +230,10 @@ PUBLIC void *mmap(void *address, size_t length, int prot, int flags, int fd, off
   }
   void *mapped = real_mmap(address, length, prot, flags, fd, offset);
   int saved = errno;
+  if (mapped == MAP_FAILED && errno == ENODEV && own < 0) {
+    handle = descriptor_recognise(fd);
+    if (handle) return map_kvm(handle, address, length, prot, flags, offset);
+  }
   if (mapped != MAP_FAILED) {
     memory_unmapped((uintptr_t)mapped, length);
     if ((flags & (MAP_TYPE | MAP_ANONYMOUS | MAP_HUGETLB)) == (MAP_PRIVATE | MAP_ANONYMOUS))
@@ -393,14 +399,59 @@ PUBLIC ssize_t pread(int fd, void *buffer, size_t size, off_t offset) {
 
 PUBLIC ssize_t pread64(int, void *, size_t, off_t) __attribute__((alias("pread")));
 
+/* libc's own: a thread may be cancelled while it waits in them. */
+#define NEXT(result, name, ...)                               \
+  static result (*next)(__VA_ARGS__);                         \
+  if (!next) *(void **)&next = dlsym(RTLD_NEXT, name);
+
+PUBLIC ssize_t write(int fd, const void *buffer, size_t size) {
+  NEXT(ssize_t, "write", int, const void *, size_t)
+  return handle_of(fd) ? answer(-EINVAL) : next(fd, buffer, size);
+}
+
+PUBLIC off_t lseek(int fd, off_t offset, int whence) {
+  return handle_of(fd) ? 0 : syscall(SYS_lseek, fd, offset, whence);
+}
+PUBLIC off64_t lseek64(int, off64_t, int) __attribute__((alias("lseek")));
+
 PUBLIC ssize_t read(int fd, void *buffer, size_t size) {
   uint32_t handle = handle_of(fd);
   /* The server keeps the position of this file: offset -1 reads on from there. */
   if (handle) return read_kvm(handle, buffer, size, -1);
-  /* libc's own: a thread may be cancelled while it waits here. */
-  static ssize_t (*next)(int, void *, size_t);
-  if (!next) *(void **)&next = dlsym(RTLD_NEXT, "read");
+  NEXT(ssize_t, "read", int, void *, size_t)
   return next(fd, buffer, size);
+}
+
+/* Descriptors that come through a socket */
+
+static void received(struct msghdr *header) {
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+      int fd;
+      memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+      descriptor_set(fd, 0);
+      descriptor_recognise(fd);
+    }
+  }
+}
+
+PUBLIC ssize_t recvmsg(int socket, struct msghdr *header, int flags) {
+  if (descriptor_is_own(socket)) return syscall(SYS_recvmsg, socket, header, flags);
+  NEXT(ssize_t, "recvmsg", int, struct msghdr *, int)
+  ssize_t got = next(socket, header, flags);
+  if (got >= 0 && header->msg_controllen) received(header);
+  return got;
+}
+
+PUBLIC int recvmmsg(int socket, struct mmsghdr *headers, unsigned count, int flags,
+                    struct timespec *timeout) {
+  NEXT(int, "recvmmsg", int, struct mmsghdr *, unsigned, int, struct timespec *)
+  int got = next(socket, headers, count, flags, timeout);
+  for (int i = 0; i < got; i++)
+    if (headers[i].msg_hdr.msg_controllen) received(&headers[i].msg_hdr);
+  return got;
 }
 
 static void in_child(void) {

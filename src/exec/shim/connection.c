@@ -7,6 +7,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -166,6 +167,17 @@ static void *map_page(int fd, uint64_t offset) {
   return page == MAP_FAILED ? NULL : (char *)page + (offset & 4095);
 }
 
+/* A number that this process keeps until it becomes another program. */
+static uint32_t program(void) {
+  static _Atomic uint32_t number;
+  while (!number) {
+    uint32_t random = 1, none = 0;
+    syscall(SYS_getrandom, &random, sizeof random, 0);
+    atomic_compare_exchange_strong(&number, &none, random);
+  }
+  return number;
+}
+
 /* Opens one; *own gets its mailbox, when there are mailboxes and it wants one. */
 static int open_connection(struct connection *own) {
   const char *name = getenv("KVM_XEN_EXEC_SOCKET");
@@ -180,7 +192,8 @@ static int open_connection(struct connection *own) {
                           .a = PROTOCOL_VERSION,
                           .b = (uint64_t)getpid(),
                           .c = (uint64_t)syscall(SYS_gettid),
-                          .d = own != NULL};
+                          .d = own != NULL,
+                          .handle = program()};
   const char *server = getenv("KVM_XEN_EXEC_SERVER");
   /* Where Yama restricts it: the server reads and writes what arguments point to. */
   if (server) prctl(PR_SET_PTRACER, strtoul(server, NULL, 10), 0, 0, 0);

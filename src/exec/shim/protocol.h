@@ -11,10 +11,13 @@
 
 #define PROTOCOL_VERSION 1
 
+/* In handles of /dev/kvm itself. */
+#define HANDLE_DEVICE 0x40000000u
+
 /* All fields in the client's byte order; what a field means depends on the type. */
 struct message {
   uint32_t type;
-  uint32_t handle;   /* which open file of the server */
+  uint32_t handle;   /* which open file of the server; HELLO: which program this process runs */
   uint64_t a, b, c, d;
 };
 

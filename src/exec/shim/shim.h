@@ -32,6 +32,7 @@ uint32_t handle_of(int fd);
 /* A new descriptor for a handle; *other gets the end that belongs to the server. */
 int descriptor_new(uint32_t handle, bool close_on_exec, int *other);
 void descriptor_set(int fd, uint32_t handle);
+static inline bool is_device(uint32_t handle) { return (handle & HANDLE_DEVICE) != 0; }
 /* The descriptors from `first` to `last` were closed. */
 void descriptors_closed(unsigned first, unsigned last);
 /*
@@ -50,6 +51,22 @@ void connection_after_fork(void);
 /* KVM_SET_SIGNAL_MASK of a vCPU: NULL when it has none. */
 const sigset_t *signal_mask_of(uint32_t handle, sigset_t *copy);
 void signal_mask_set(uint32_t handle, const sigset_t *mask);
+
+/* identity.c: what a descriptor of KVM is known by everywhere. */
+
+/* Gives a new descriptor the name that tells its handle. */
+void descriptor_name(int fd, uint32_t handle);
+/* The handle of a descriptor that came from elsewhere, 0 when it is not KVM's; noted if it is. */
+uint32_t descriptor_recognise(int fd);
+/* The handle of a descriptor that a path in /proc names, or 0. */
+uint32_t descriptor_in_path(const char *path);
+/* What stat(2) says of /dev/kvm, and of a descriptor. */
+struct stat;
+void status_of_device(struct stat *status);
+void status_of_handle(uint32_t handle, struct stat *status);
+bool is_kvm(const char *path);
+/* The handle that the *at functions mean by (folder, path, flags) without a path, or 0. */
+uint32_t handle_without_path(int folder, const char *path, int flags);
 
 /* memory.c: memory of the program that is a guest's memory too. */
 

@@ -139,7 +139,7 @@ static int flood(void) {
     fds[i] = server();
     say(fds[i], 1, 1, (uint64_t)getpid(), 1, -1);
   }
-  uint64_t api[5] = {3 | 1ull << 32, KVM_GET_API_VERSION, 0, 0, 0};
+  uint64_t api[5] = {3 | 0x40000001ull << 32, KVM_GET_API_VERSION, 0, 0, 0};
   for (int j = 0; j < 20000; j++)
     for (int i = 0; i < 8; i++) send(fds[i], api, sizeof api, MSG_NOSIGNAL | MSG_DONTWAIT);
   printf("api: %d\n", ioctl(kvm, KVM_GET_API_VERSION, 0));
@@ -149,7 +149,7 @@ static int flood(void) {
 /* Requests that need descriptors of a client which sends none and is silent from then on. */
 static int silent(void) {
   int fds[8];
-  uint64_t make[5] = {3 | 1ull << 32, KVM_CREATE_VM, 0, 0, 0};
+  uint64_t make[5] = {3 | 0x40000001ull << 32, KVM_CREATE_VM, 0, 0, 0};
   struct timespec from, to;
   clock_gettime(CLOCK_MONOTONIC, &from);
   for (int i = 0; i < 8; i++) {

@@ -1,0 +1,106 @@
+/*
+ * What tells a descriptor of KVM in any program and process: the socket that it is has a name with
+ * the handle in it. And what it says about itself to those who ask for a file's status.
+ */
+#define _GNU_SOURCE
+#include "shim.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* What stands before the handle; 0 when this program has no server. */
+static size_t prefix_of(char *text, size_t room) {
+  const char *server = getenv("KVM_XEN_EXEC_SOCKET");
+  int length = server && *server ? snprintf(text, room, "%s/", server) : 0;
+  return length > 0 && (size_t)length + 9 < room ? (size_t)length : 0;
+}
+
+void descriptor_name(int fd, uint32_t handle) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  /* An abstract name, which begins with a zero: it is gone with the socket. */
+  char *text = address.sun_path + 1;
+  size_t length = prefix_of(text, sizeof address.sun_path - 1);
+  if (!length) return;
+  length += (size_t)sprintf(text + length, "%08x", handle);
+  bind(fd, (struct sockaddr *)&address,
+       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length));
+}
+
+uint32_t descriptor_recognise(int fd) {
+  struct sockaddr_un address;
+  socklen_t size = sizeof address;
+  char text[sizeof address.sun_path];
+  int saved = errno;
+  bool is_socket = !getsockname(fd, (struct sockaddr *)&address, &size);
+  errno = saved;
+  if (!is_socket || address.sun_family != AF_UNIX) return 0;
+  size_t length = prefix_of(text, sizeof text);
+  if (!length || size != offsetof(struct sockaddr_un, sun_path) + 1 + length + 8) return 0;
+  if (address.sun_path[0] || memcmp(address.sun_path + 1, text, length)) return 0;
+  memcpy(text, address.sun_path + 1 + length, 8);
+  text[8] = 0;
+  uint32_t handle = (uint32_t)strtoul(text, NULL, 16);
+  descriptor_set(fd, handle);
+  return handle_of(fd);
+}
+
+/* Those that this program was started with. */
+__attribute__((constructor)) static void start(void) {
+  if (!getenv("KVM_XEN_EXEC_SOCKET")) return;
+  DIR *folder = opendir("/proc/self/fd");
+  if (!folder) return;
+  for (struct dirent *entry; (entry = readdir(folder));) {
+    int fd = atoi(entry->d_name);
+    if (fd > 2 && fd != dirfd(folder)) descriptor_recognise(fd);
+  }
+  closedir(folder);
+}
+
+uint32_t descriptor_in_path(const char *path) {
+  static const char *const folders[] = {"/proc/self/fd/", "/proc/thread-self/fd/", "/dev/fd/"};
+  for (size_t i = 0; path && i < sizeof folders / sizeof *folders; i++) {
+    size_t length = strlen(folders[i]);
+    if (!strncmp(path, folders[i], length) && path[length]) return handle_of(atoi(path + length));
+  }
+  return 0;
+}
+
+/* Not beside their callers: libc declares paths there that are never NULL, which programs ignore. */
+bool is_kvm(const char *path) { return path && !strcmp(path, "/dev/kvm"); }
+
+uint32_t handle_without_path(int folder, const char *path, int flags) {
+  return (flags & AT_EMPTY_PATH) && (!path || !*path) ? handle_of(folder) : 0;
+}
+
+void status_of_device(struct stat *status) {
+  memset(status, 0, sizeof *status);
+  status->st_mode = S_IFCHR | 0666;
+  status->st_rdev = makedev(10, 232);
+  status->st_ino = 232;
+  status->st_nlink = 1;
+  status->st_blksize = 4096;
+}
+
+void status_of_handle(uint32_t handle, struct stat *status) {
+  status_of_device(status);
+  if (is_device(handle)) return;
+  /* All files without a path are one inode: an eventfd is another of them. */
+  int other = eventfd(0, EFD_CLOEXEC);
+  if (other >= 0) {
+    syscall(SYS_fstat, other, status);
+    real_close(other);
+  }
+  status->st_mode = 0600;
+  status->st_rdev = 0;
+}
