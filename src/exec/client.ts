@@ -13,8 +13,11 @@ import type { RunPages } from "./run-pages.js";
 export interface FileTable {
   /** A handle for a file of this client. */
   add(file: KvmFile, client: Client): number;
-  /** The client has a descriptor for it; when the lifeline reads end of file, the last was closed. */
-  connect(handle: number, lifeline: number): void;
+  /**
+   * The client has a descriptor for it; when the lifeline, which belongs to the table from now on,
+   * hangs up, the last was closed. False, and the handle is gone, when it is nothing to wait for.
+   */
+  connect(handle: number, lifeline: number): boolean;
 }
 
 /** Bytes copied from or to the client with one call at most. */
@@ -96,8 +99,9 @@ export class Client implements ClientProcess {
     const { call } = this;
     const made = call?.takeNew();
     if (call === undefined || made === undefined) return -Errno.EMFILE;
-    call.installed = this.#files.add(file, this);
-    this.#files.connect(call.installed, made.copy);
+    const handle = this.#files.add(file, this);
+    if (!this.#files.connect(handle, made.copy)) return -Errno.EBADF;
+    call.installed = handle;
     return made.fd;
   }
 

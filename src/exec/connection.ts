@@ -191,8 +191,8 @@ export class Connection {
     switch (message.type) {
       case Msg.OPEN: {
         const handle = this.#parts.open(client);
-        this.#parts.files.connect(handle, descriptor);
-        return ok({ a: BigInt(handle) });
+        const isOpen = this.#parts.files.connect(handle, descriptor);
+        return isOpen ? ok({ a: BigInt(handle) }) : refused(Errno.EBADF);
       }
       case Msg.IOCTL:
         return this.#ioctl(client, message, descriptors);

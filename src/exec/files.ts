@@ -1,6 +1,6 @@
 import type { KvmFile } from "../ioctl/index.js";
 import type { Client, FileTable } from "./client.js";
-import { C, close, read } from "./libc.js";
+import { C, close, recv } from "./libc.js";
 import { HANDLE_DEVICE } from "./protocol.js";
 import type { Reactor } from "./reactor.js";
 
@@ -50,13 +50,20 @@ export class Files implements FileTable {
     return this.#add(file, client, new Map([[client, file]]));
   }
 
-  connect(handle: number, lifeline: number): void {
-    this.#lifelines.set(handle, lifeline);
-    this.#reactor.watch(lifeline, (events) => {
-      // What a program writes there past libc means nothing.
-      if ((events & C.EPOLLHUP) === 0) read(lifeline, this.#rubbish, this.#rubbish.length);
-      else this.#closed(handle);
+  connect(handle: number, lifeline: number): boolean {
+    const isWatched = this.#reactor.watch(lifeline, (events) => {
+      // What a program writes there past libc means nothing. A hostile one may give any file.
+      const { length } = this.#rubbish;
+      const isWritten = (events & (C.EPOLLHUP | C.EPOLLERR)) === 0;
+      if (isWritten && recv(lifeline, this.#rubbish, length, C.MSG_DONTWAIT) > 0) return;
+      this.#closed(handle);
     });
+    if (isWatched) this.#lifelines.set(handle, lifeline);
+    else {
+      close(lifeline);
+      this.#files.delete(handle);
+    }
+    return isWatched;
   }
 
   /** A client is gone; its files stay as long as someone has descriptors for them. */

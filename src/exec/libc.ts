@@ -35,6 +35,9 @@ export const getsockopt = fn<[number, number, number, Uint8Array, Uint32Array]>(
 );
 export const sendmsg = fn<[number, Address, number]>("intptr_t sendmsg(int, uintptr_t, int)");
 export const recvmsg = fn<[number, Address, number]>("intptr_t recvmsg(int, uintptr_t, int)");
+export const recv = fn<[number, Uint8Array, number, number]>(
+  "intptr_t recv(int, void *, size_t, int)",
+);
 export const close = fn<[number]>("int close(int)");
 export const read = fn<[number, Uint8Array, number]>("intptr_t read(int, void *, size_t)");
 export const write = fn<[number, Uint8Array, number]>("intptr_t write(int, void *, size_t)");

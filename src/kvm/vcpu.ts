@@ -491,15 +491,20 @@ export class Vcpu {
 
   /**
    * KVM_PRE_FAULT_MEMORY: nothing has to be prepared, but the range is checked.
-   * @returns the bytes at its start that have memory. @throws KvmError EINVAL, ENOENT for none.
+   * @returns the bytes at its start that have memory. @throws KvmError EINVAL; for none ENOENT, or
+   *   EFAULT where the client cannot access it.
    */
   preFaultMemory(range: { gpa: bigint; size: bigint; flags: bigint }): bigint {
     const { gpa, size, flags } = range;
     if (flags !== 0n) refuse("EINVAL", "flags");
     const unaligned = ((gpa | size) & 0xfffn) !== 0n;
     if (unaligned || size === 0n || gpa + size >= 1n << 64n) refuse("EINVAL", "range");
-    const done = this.#state.env.slots.backedBytes(gpa, size);
-    if (done === 0n) refuse("ENOENT", "no memory");
+    const { slots } = this.#state.env;
+    const done = slots.backedBytes(gpa, size);
+    if (done === 0n) {
+      const isSlot = gpa < 1n << 52n && slots.find(Number(gpa >> 12n)) !== undefined;
+      refuse(isSlot ? "EFAULT" : "ENOENT", "no memory");
+    }
     return done;
   }
 

@@ -129,13 +129,20 @@ export class MemorySlots {
     return slot.hva === 0 ? undefined : slot;
   }
 
-  /** How many bytes from a guest-physical address on are in slots without a gap, at most `size`. */
+  /**
+   * How many bytes from a guest-physical address on are in slots without a gap, and can be accessed,
+   * at most `size`.
+   */
   backedBytes(address: bigint, size: bigint): bigint {
     let done = 0n;
     while (done < size && address + done < BigInt(MAX_GPA)) {
-      const slot = this.find(Number((address + done) >> 12n));
+      const gfn = Number((address + done) >> 12n);
+      const slot = this.find(gfn);
       if (slot === undefined) break;
-      done = (BigInt(slot.baseGfn + slot.pages) << 12n) - address;
+      let page = gfn - slot.baseGfn;
+      while (page < slot.pages && this.linear.mayRead(slot.hva + page * PAGE_SIZE)) page++;
+      done = (BigInt(slot.baseGfn + page) << 12n) - address;
+      if (page < slot.pages) break;
     }
     return done < size ? done : size;
   }

@@ -301,13 +301,57 @@ static void part_xen(void) {
   end_machine(&m);
 }
 
+static int set_msr(struct machine *m, uint32_t index, uint64_t data) {
+  struct {
+    struct kvm_msrs msrs;
+    struct kvm_msr_entry entry;
+  } one = {.msrs.nmsrs = 1, .entry = {.index = index, .data = data}};
+  return ioctl(m->vcpu, KVM_SET_MSRS, &one);
+}
+
+/* What KVM itself writes and reads for the guest. */
+static void part_kernel(void) {
+  struct machine m = new_machine(NULL);
+  struct kvm_xen_hvm_config config = {
+      .flags = KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL | KVM_XEN_HVM_CONFIG_EVTCHN_SEND,
+      .msr = 0x40000000};
+  must("config", ioctl(m.vm, KVM_XEN_HVM_CONFIG, &config));
+  show("shared info", hvm_attr(&m, KVM_XEN_ATTR_TYPE_SHARED_INFO, 6));
+  show("vcpu info", vcpu_attr(&m, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, 0x7000));
+  mprotect(m.memory + 0x3000, 0x1000, PROT_NONE);
+  show("hypercall page", set_msr(&m, 0x40000000, 0x3000));
+  show("wall clock", set_msr(&m, 0x11, 0x3000));
+  show("kvmclock", set_msr(&m, 0x12, 0x3001));
+  AGAIN(&m, "\xe6\x10\xf4");
+  run_once("with these", &m);
+  run_once("halt", &m);
+  mprotect(m.memory + 0x3000, 0x1000, PROT_READ);
+  show("hypercall page, read only", set_msr(&m, 0x40000000, 0x3000));
+  mprotect(m.memory + 0x3000, 0x1000, PROT_READ | PROT_WRITE);
+  show("hypercall page", set_msr(&m, 0x40000000, 0x3000));
+  printf("first byte %x\n", m.memory[0x3000]);
+  struct kvm_pre_fault_memory {
+    uint64_t gpa, size, flags, padding[5];
+  } range = {.gpa = 0x2000, .size = 0x4000};
+  mprotect(m.memory + 0x4000, 0x1000, PROT_NONE);
+  show("fault in", ioctl(m.vcpu, _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory), &range));
+  printf("left %llx from %llx\n", (unsigned long long)range.size, (unsigned long long)range.gpa);
+  show("fault in", ioctl(m.vcpu, _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory), &range));
+  /* A structure that a hypercall names: mov eax,32; mov ebx,4; mov ecx,4000h; vmmcall; out 10h,al */
+  AGAIN(&m, "\x66\xb8\x20\0\0\0\x66\xbb\x04\0\0\0\x66\xb9\0\x40\0\0\x0f\x01\xd9\xe6\x10");
+  run_once("hypercall", &m);
+  if (m.run->exit_reason == KVM_EXIT_XEN)
+    printf("input %llu %llx\n", m.run->xen.u.hcall.input, m.run->xen.u.hcall.params[1]);
+  end_machine(&m);
+}
+
 static const struct {
   const char *name;
   void (*part)(void);
 } parts[] = {
     {"unmapped", part_unmapped}, {"protected", part_protected}, {"file", part_file},
     {"instructions", part_instructions}, {"strings", part_strings}, {"tables", part_tables},
-    {"meanwhile", part_meanwhile}, {"xen", part_xen},
+    {"meanwhile", part_meanwhile}, {"xen", part_xen}, {"kernel", part_kernel},
 };
 
 int main(int argc, char **argv) {

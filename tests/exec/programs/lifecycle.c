@@ -50,16 +50,32 @@ static int server(void) {
   return connect(fd, (struct sockaddr *)&address, size) ? -1 : fd;
 }
 
-/* Messages of random types, lengths and numbers, with and without a descriptor. */
+/* Descriptors that the server has open. */
+static int server_descriptors(void) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%s/fd", getenv("KVM_XEN_EXEC_SERVER"));
+  DIR *folder = opendir(path);
+  int count = 0;
+  while (folder && readdir(folder)) count++;
+  if (folder) closedir(folder);
+  return count;
+}
+
+/* Messages of random types, lengths and numbers, with and without descriptors. */
 static void garbage(int rounds) {
   srand(1);
+  int null = open("/dev/null", O_RDWR);
   for (int i = 0; i < rounds; i++) {
     int fd = server();
     for (int j = 0; j < 20; j++) {
       uint32_t words[64];
       for (int k = 0; k < 64; k++) words[k] = (uint32_t)rand() * (rand() & 1);
-      words[0] = rand() % 12;
-      words[1] = rand() % 6;
+      words[0] = rand() % 13;
+      words[1] = (uint32_t)rand() % 6 | (rand() % 3 ? 0 : 0x40000000);
+      if (words[0] == 3 && rand() % 2) {
+        words[2] = KVM_CREATE_VM;
+        words[3] = words[4] = words[5] = 0;
+      }
       if (j == 0 && rand() % 4) { /* a proper hello, most of the time */
         uint64_t hello[5] = {1, 1, (uint64_t)getpid(), 1, 0};
         memcpy(words, hello, sizeof hello);
@@ -67,24 +83,26 @@ static void garbage(int rounds) {
       size_t length = rand() % 4 ? 40 : (size_t)rand() % sizeof words;
       struct iovec part = {words, length};
       union {
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
         struct cmsghdr align;
       } control;
       struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
       if (rand() % 3 == 0) {
-        int passed = rand() % 2 ? kvm : 0;
+        int passed[2] = {rand() % 2 ? fd : 0, null};
+        size_t size = (1 + rand() % 2) * sizeof(int);
         header.msg_control = control.bytes;
-        header.msg_controllen = sizeof control.bytes;
+        header.msg_controllen = CMSG_SPACE(size);
         struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
         rights->cmsg_level = SOL_SOCKET;
         rights->cmsg_type = SCM_RIGHTS;
-        rights->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(rights), &passed, sizeof passed);
+        rights->cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(rights), passed, size);
       }
       if (sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) break;
     }
     close(fd);
   }
+  close(null);
 }
 
 /* A conversation of its own with the server, past the preload library. */
@@ -226,17 +244,6 @@ static int truncated(bool unseen) {
   return 0;
 }
 
-/* Descriptors that the server has open. */
-static int server_descriptors(void) {
-  char path[64];
-  snprintf(path, sizeof path, "/proc/%s/fd", getenv("KVM_XEN_EXEC_SERVER"));
-  DIR *folder = opendir(path);
-  int count = 0;
-  while (folder && readdir(folder)) count++;
-  if (folder) closedir(folder);
-  return count;
-}
-
 /* Children that are killed at any moment leave nothing in the server. */
 static int killed(int rounds) {
   srand(1);
@@ -294,8 +301,17 @@ int main(int argc, char **argv) {
   }
   if (!strcmp(what, "garbage")) {
     machine("\xf4", 1);
+    garbage(1);
+    int before = server_descriptors(), more = 0;
     garbage(atoi(argv[2]));
     printf("still served: %d\n", ioctl(kvm, KVM_GET_API_VERSION, 0));
+    /* What was opened is closed with its connection, a little later; a vCPU's pages later still. */
+    for (int i = 0; i < 100; i++) {
+      more = server_descriptors() - before;
+      if (more < 20) break;
+      usleep(20000);
+    }
+    printf("more descriptors in the server: %s\n", more < 20 ? "no" : "MANY");
     return 0;
   }
   if (!strcmp(what, "other-user")) {

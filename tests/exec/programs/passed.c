@@ -210,6 +210,8 @@ static void part_again(void) {
   copy = (int)syscall(SYS_dup, m.vm);
   show("dup past libc", ioctl(copy, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY));
   syscall(SYS_close, copy);
+  syscall(SYS_write, m.vm, "x", 1);
+  show("written to past libc", ioctl(m.vm, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY));
   end_machine(&m);
 }
 
