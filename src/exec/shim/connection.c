@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -91,9 +92,15 @@ static void end_of_thread(void *unused) {
 /* How often a message is looked for before this thread sleeps: some 50 us; 0 with one processor. */
 static int looks;
 
+/* Processors that this thread may run on. */
+static int processors(void) {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+}
+
 static void make_key(void) {
   pthread_key_create(&thread_end, end_of_thread);
-  looks = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 150 : 0;
+  looks = processors() > 1 ? 150 : 0;
 }
 
 static int send_giving(int fd, const struct message *message, const int *descriptors, int count) {
@@ -137,6 +144,7 @@ static int receive_message(int fd, struct message *message, int *received, void 
                           .msg_control = control.bytes,
                           .msg_controllen = sizeof control.bytes};
   ssize_t got = -1;
+  errno = EAGAIN;
   /* Most answers come within a few us; waking an idle processor takes longer than that. */
   for (int i = 0; i < looks && got < 0; i++) {
     got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
