@@ -34,7 +34,7 @@ export class LocalProcess implements ClientProcess {
   /**
    * ioctl(2).
    * @param arg a value or a client address; or bytes in place of what an address would point to
-   * @returns 0 or more, or -errno; a promise of it for KVM_RUN, and for ioctls of a vCPU that is in
+   * @returns 0 or more, or -errno; a promise of it for KVM_RUN unless it ends at once, and for ioctls of a vCPU that is in
    *   KVM_RUN: they wait until that returns.
    */
   ioctl(fd: number, request: number, arg: bigint | Uint8Array = 0n): number | Promise<number> {

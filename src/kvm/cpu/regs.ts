@@ -21,11 +21,28 @@ const GPR_NAMES = [
   "r15",
 ] as const;
 
-/** KVM_GET_REGS. */
+/** KVM_GET_REGS. Spelled out: a client may ask after every exit. */
 export function readRegs(engine: EngineVcpu): KvmRegs {
-  const regs = { rip: engine.rip, rflags: engine.rflags } as KvmRegs;
-  for (const [i, name] of GPR_NAMES.entries()) regs[name] = engine.gpr(i);
-  return regs;
+  return {
+    rax: engine.gpr(0),
+    rbx: engine.gpr(3),
+    rcx: engine.gpr(1),
+    rdx: engine.gpr(2),
+    rsi: engine.gpr(6),
+    rdi: engine.gpr(7),
+    rsp: engine.gpr(4),
+    rbp: engine.gpr(5),
+    r8: engine.gpr(8),
+    r9: engine.gpr(9),
+    r10: engine.gpr(10),
+    r11: engine.gpr(11),
+    r12: engine.gpr(12),
+    r13: engine.gpr(13),
+    r14: engine.gpr(14),
+    r15: engine.gpr(15),
+    rip: engine.rip,
+    rflags: engine.rflags,
+  };
 }
 
 /** KVM_SET_REGS; the fixed bit of RFLAGS is set by itself. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { HeapTimers, VirtualClock } from "../../hosts/sim/index.js";
+import type { Clock } from "../../ports/index.js";
 import { VmClock } from "../cpu/clock.js";
 import { type Runner, Scheduler, SLICE, type Turn } from "./scheduler.js";
 
@@ -47,8 +48,41 @@ class Client implements Runner {
   }
 }
 
-function setUp() {
-  const clock = new VirtualClock();
+/** A vCPU that waits for an event, and has one turn after it. */
+class Waiter implements Runner {
+  readonly index: number;
+  readonly instructions = 0;
+  awake = false;
+  readonly #log: string[];
+
+  constructor(index: number, log: string[]) {
+    this.index = index;
+    this.#log = log;
+  }
+  canRun(): boolean {
+    return this.awake;
+  }
+  onRunning(): void {}
+  onPreempted(): void {}
+  turn(): Turn {
+    this.#log.push(`${this.index}`);
+    this.awake = false;
+    return "waiting";
+  }
+}
+
+/** A clock as the host's, which the test sets. */
+class ManualClock implements Clock {
+  ns = 0;
+  monotonicNs(): number {
+    return this.ns;
+  }
+  realtimeNs(): number {
+    return this.ns;
+  }
+}
+
+function setUp(clock: Clock = new VirtualClock()) {
   const counter = { yields: 0 };
   const loop = {
     yieldNow: () => {
@@ -57,10 +91,11 @@ function setUp() {
     },
     after: () => () => undefined,
   };
-  const scheduler = new Scheduler(new VmClock(clock, new HeapTimers(clock)), loop, (error) => {
+  const timers = new HeapTimers(clock);
+  const scheduler = new Scheduler(new VmClock(clock, timers), loop, (error) => {
     throw error;
   });
-  return { scheduler, counter };
+  return { scheduler, counter, timers };
 }
 
 describe("a vCPU that its client runs again", () => {
@@ -104,13 +139,56 @@ describe("a vCPU that its client runs again", () => {
     expect(changes).toBeLessThan(20);
   });
 
-  it("starts anew after the scheduler had nothing left to do", async () => {
+  it("goes on at once after the scheduler had nothing left to do, however late", async () => {
     const { scheduler } = setUp();
     const client = new Client(0, scheduler, []);
+    const atOnce: boolean[] = [];
     for (let i = 0; i < 3; i++) {
-      expect(await client.run()).toBe(false);
+      atOnce.push(await client.run());
       await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
     }
+    expect(atOnce).toEqual([false, true, true]);
     expect(client.exits).toBe(3);
+  });
+
+  it("waits for its turn when another one had one meanwhile", async () => {
+    const { scheduler } = setUp();
+    const client = new Client(0, scheduler, []);
+    const other = new Client(1, scheduler, []);
+    await client.run();
+    await other.run();
+    expect(await client.run()).toBe(false);
+    expect(await other.run()).toBe(false);
+  });
+
+  it("starts the scheduler anew when its turn ends without an exit", async () => {
+    const { scheduler } = setUp();
+    const log: string[] = [];
+    const client = new Client(0, scheduler, log, SLICE - 10);
+    await client.run();
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    // Ten instructions are left of its slice: too few for the next exit.
+    await client.run();
+    expect(client.exits).toBe(2);
+    expect(log).toEqual(["0", "0", "0"]);
+  });
+
+  it("wakes a scheduler whose other vCPUs wait when it arms an earlier timer", async () => {
+    const clock = new ManualClock();
+    const { scheduler, timers } = setUp(clock);
+    const log: string[] = [];
+    const waiter = new Waiter(1, log);
+    scheduler.add(waiter);
+    const client = new Client(0, scheduler, log);
+    await client.run();
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    clock.ns = 1;
+    timers.arm(1, () => {
+      waiter.awake = true;
+    });
+    expect(await client.run()).toBe(true);
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    expect(log.at(-1)).toBe("1");
+    scheduler.close();
   });
 });

@@ -54,10 +54,12 @@ export class Scheduler {
   /** Instructions left of the current one's slice. */
   #left = 0;
   #wake: (() => void) | undefined;
+  /** The timer that the sleep ends for which {@link #wake} would end. */
+  #sleepsUntilNs = 0;
   #closed = false;
   /** Instructions since the host had its turn. */
   #sinceYield = 0;
-  /** The vCPU whose run() resolved last, while its client has the thread. */
+  /** The vCPU whose run() resolved last, until another one has a turn. */
   #offered: Runner | undefined;
   /** Ends the wait for that client. */
   #resume: (() => void) | undefined;
@@ -81,6 +83,11 @@ export class Scheduler {
   add(runner: Runner): void {
     assert(!this.#closed, "Scheduler.add: the VM was stopped");
     this.#insert(runner);
+    this.#proceed();
+  }
+
+  /** Turns go on: from a wait, or anew. */
+  #proceed(): void {
     this.wake();
     this.#resume?.();
     if (this.#running) return;
@@ -89,7 +96,7 @@ export class Scheduler {
   }
 
   /**
-   * A vCPU enters run() again: when its client comes right from the last exit and its slice is not
+   * A vCPU enters run() again: when no other one had a turn since its last exit and its slice is not
    * over, it goes on here and now, which saves the way through the event loop.
    * @returns how its turn ended, after {@link add} has become superfluous; undefined when it got none.
    */
@@ -99,12 +106,19 @@ export class Scheduler {
     this.#insert(runner);
     try {
       const turn = runner.canRun() ? this.#turn(runner) : "waiting";
-      if (turn !== "exited") this.#resume?.();
+      if (turn !== "exited" || this.#sleepsTooLong()) this.#proceed();
       return turn;
     } catch (error) {
       this.#crash(error);
       throw error;
     }
+  }
+
+  /** Every other vCPU waits, and a timer is armed that comes before the end of that. */
+  #sleepsTooLong(): boolean {
+    if (this.#wake === undefined) return false;
+    const next = this.#clock.timers.nextDeadlineNs();
+    return next !== undefined && next < this.#sleepsUntilNs;
   }
 
   #insert(runner: Runner): void {
@@ -181,6 +195,7 @@ export class Scheduler {
 
   #turn(runner: Runner): Turn {
     const before = this.#current;
+    if (this.#offered !== runner) this.#offered = undefined;
     if (before !== runner || this.#left <= 0) this.#left = SLICE;
     if (before !== runner) {
       this.#current = runner;
@@ -208,7 +223,6 @@ export class Scheduler {
     return new Promise((resolve) => {
       this.#offered = runner;
       this.#resume = () => {
-        this.#offered = undefined;
         this.#resume = undefined;
         resolve();
       };
@@ -235,6 +249,7 @@ export class Scheduler {
       }
       return;
     }
+    this.#sleepsUntilNs = deadline ?? Number.POSITIVE_INFINITY;
     const left = deadline === undefined ? undefined : deadline - this.#clock.nowNs();
     if (left !== undefined && left < SLEEP_FLOOR_NS) {
       await this.#loop.yieldNow();
