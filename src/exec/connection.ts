@@ -15,7 +15,7 @@ import {
   receive,
   send,
 } from "./protocol.js";
-import type { Reactor } from "./reactor.js";
+import type { Favourite, Reactor } from "./reactor.js";
 import type { RunPages } from "./run-pages.js";
 import { ThreadTime } from "./thread-time.js";
 import type { Tracer } from "./trace.js";
@@ -50,7 +50,7 @@ const ok = (message: Partial<Message>): Answer => ({ message: { type: Msg.ANSWER
 const refused = (error: number): Answer => ok({ a: BigInt(-error) });
 
 /** One thread of a client: its requests and their answers. */
-export class Connection {
+export class Connection implements Favourite {
   readonly fd: number;
   client: Client | undefined;
   readonly #parts: ConnectionParts;
@@ -84,6 +84,13 @@ export class Connection {
     else if (got.kind === "closed" || (events & (C.EPOLLHUP | C.EPOLLERR)) !== 0) this.close();
   }
 
+  look(): boolean {
+    const got = receive(this.fd);
+    if (got.kind === "message") this.#serve(got);
+    else if (got.kind === "closed") this.close();
+    return got.kind !== "nothing";
+  }
+
   /** The other end is gone, or is told that this one is. */
   close(): void {
     if (this.#closed) return;
@@ -91,8 +98,10 @@ export class Connection {
     this.#interrupt();
     this.#closeMailbox();
     this.#time?.close();
-    this.#parts.reactor.unwatch(this.fd);
-    this.#parts.reactor.promisesWait();
+    const { reactor } = this.#parts;
+    if (reactor.favourite === this) reactor.favourite = undefined;
+    reactor.unwatch(this.fd);
+    reactor.promisesWait();
     close(this.fd);
     this.#parts.closed(this);
   }
@@ -303,6 +312,7 @@ export class Connection {
       return;
     }
     const told = this.#wantsDelay ? { ...message, d: 1n } : message;
-    if (!send(this.fd, told, attached)) this.close();
+    if (send(this.fd, told, attached)) this.#parts.reactor.favourite = this;
+    else this.close();
   }
 }

@@ -6,11 +6,21 @@ import { C, close, epollCreate1, epollCtl, epollWait, fixedBuffer } from "./libc
 const BATCH = 64;
 /** sizeof(struct epoll_event), which is packed on x86-64. */
 const EVENT_SIZE = 12;
-/** Turns that may go by without the rest of Node having its own. */
-const QUIET_TURNS = 64;
 
-/** Milliseconds that the loop looks for the next request after one before it sleeps. */
-const ATTENTION_MS = 0.05;
+/** Milliseconds that may go by without the rest of Node having its turn. */
+const NODE_MS = 2;
+/**
+ * Milliseconds that the loop looks for the next request after one before it sleeps: waking an idle
+ * processor takes longer than most clients need for their next call.
+ */
+const ATTENTION_MS = availableParallelism() > 1 ? 0.05 : 0;
+/** What requests may take at once of the time of guests that can run. */
+const SHARE_MS = 0.5;
+/** Looks without asking the kernel: at the favourite only, and at memory only. */
+const FAVOURITE_LOOKS = 4;
+const MEMORY_LOOKS = 16;
+/** How often a promise may wait for another one that is settled before it settles in its turn. */
+const PROMISE_DEPTH = 8;
 
 /** Looks between the kernel's events and between sleeps at something in memory. */
 export interface Lookout {
@@ -22,7 +32,11 @@ export interface Lookout {
   rest(): void;
 }
 
-const SEVERAL_CPUS = availableParallelism() > 1;
+/** What probably is readable next. */
+export interface Favourite {
+  /** Serves what is there; whether something was. */
+  look(): boolean;
+}
 
 interface Alarm {
   readonly at: number;
@@ -41,11 +55,15 @@ export class Reactor implements EventLoop {
   #yields: (() => void)[] = [];
   #alarms: Alarm[] = [];
   #stopped = false;
-  #attended = 0;
+  #looks = 0;
   #attentiveUntil = 0;
   #promisesWait = true;
+  /** Something was served since Node's own loop had its turn. */
+  #unsettled = true;
   /** Mailboxes, when they are used. */
   lookout: Lookout | undefined;
+  /** Looked at before the kernel is asked what else there is. */
+  favourite: Favourite | undefined;
 
   /** Calls back whenever a descriptor is readable, or its other end was closed. */
   watch(fd: number, callback: (events: number) => void): boolean {
@@ -84,14 +102,24 @@ export class Reactor implements EventLoop {
 
   /** Runs until {@link stop}. */
   async run(): Promise<void> {
-    let quiet = 0;
+    let nodeAt = 0;
+    this.lookout?.wake();
     while (!this.#stopped) {
-      if (this.#promisesWait || ++quiet >= QUIET_TURNS) {
+      if (this.#promisesWait) {
         this.#promisesWait = false;
-        quiet = 0;
-        await new Promise<void>((resolve) => setImmediate(resolve));
+        this.#unsettled = true;
+        for (let i = 0; i < PROMISE_DEPTH; i++) await undefined;
       }
-      this.#dispatch(this.#attend(this.#patience()));
+      const now = performance.now();
+      const patience = this.#patience(now);
+      const idle = !this.#attend(patience, now) && patience > 0;
+      if (this.#unsettled && (idle || now - nodeAt > NODE_MS)) {
+        this.#unsettled = false;
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        nodeAt = performance.now();
+      } else if (idle) {
+        this.#sleep(patience);
+      }
       this.#alarm();
       if (this.#yields.length > 0) {
         const yields = this.#yields;
@@ -109,39 +137,59 @@ export class Reactor implements EventLoop {
   }
 
   /** Milliseconds that the loop may sleep. */
-  #patience(): number {
+  #patience(now: number): number {
     if (this.#yields.length > 0 || this.#promisesWait) return 0;
+    if (this.#alarms.length === 0) return 1000;
     let next = Number.POSITIVE_INFINITY;
     for (const { at } of this.#alarms) next = Math.min(next, at);
-    if (next === Number.POSITIVE_INFINITY) return 1000;
-    return Math.max(0, Math.min(1000, Math.ceil(next - performance.now())));
+    return Math.max(0, Math.min(1000, Math.ceil(next - now)));
   }
 
-  /** Looks at what lies in memory, for a moment if the loop would sleep; how long it may sleep. */
-  #attend(patience: number): number {
+  /** Serves what is there, and what comes in the moment after that; whether anything was. */
+  #attend(patience: number, start: number): boolean {
+    let any = false;
+    let now = start;
+    const end = start + (patience === 0 ? SHARE_MS : Math.min(patience, NODE_MS));
+    do {
+      if (this.#look()) {
+        any = true;
+        this.#attentiveUntil = now + ATTENTION_MS;
+      }
+      now = performance.now();
+    } while (now < this.#attentiveUntil && now < end && !this.#promisesWait && !this.#stopped);
+    return any;
+  }
+
+  /** The kernel is asked now and then only, as long as requests come on shorter ways. */
+  #look(): boolean {
+    const { lookout, favourite } = this;
+    this.#looks++;
+    if (lookout !== undefined) {
+      const any = lookout.look();
+      if (any) this.#unsettled = true;
+      if (performance.now() < this.#attentiveUntil && this.#looks % MEMORY_LOOKS !== 0) return any;
+      return this.#dispatch(0) || any;
+    }
+    if (favourite !== undefined && this.#looks % FAVOURITE_LOOKS !== 0 && favourite.look()) {
+      this.#unsettled = true;
+      return true;
+    }
+    return this.#dispatch(0);
+  }
+
+  #sleep(patience: number): void {
     const { lookout } = this;
-    // Waking an idle processor takes longer than most clients need for their next call.
-    if (lookout === undefined) return performance.now() < this.#attentiveUntil ? 0 : patience;
-    if (patience === 0) {
-      lookout.look();
-      return 0;
-    }
-    lookout.wake();
-    let until = performance.now() + ATTENTION_MS;
-    for (;;) {
-      if (lookout.look()) {
-        // Promises, yields and descriptors have their turn after a while of requests only.
-        if (this.#promisesWait || this.#yields.length > 0 || ++this.#attended % 256 === 0) return 0;
-        until = performance.now() + ATTENTION_MS;
-      } else if (performance.now() >= until) break;
-    }
-    lookout.rest();
-    return lookout.look() ? 0 : patience;
+    lookout?.rest();
+    if (lookout?.look() === true) this.#unsettled = true;
+    else if (this.#dispatch(patience)) this.#attentiveUntil = performance.now() + ATTENTION_MS;
+    lookout?.wake();
   }
 
-  #dispatch(timeout: number): void {
+  /** Serves descriptors, waiting for one at most that long; whether one was readable. */
+  #dispatch(timeout: number): boolean {
     const count = epollWait(this.#epoll, this.#events, BATCH, timeout);
-    if (count > 0 && SEVERAL_CPUS) this.#attentiveUntil = performance.now() + ATTENTION_MS;
+    if (count <= 0) return false;
+    this.#unsettled = true;
     // Copied: a callback may come back here.
     const ready: [number, number][] = [];
     for (let i = 0; i < count; i++) {
@@ -149,6 +197,7 @@ export class Reactor implements EventLoop {
       ready.push([this.#view.getInt32(at + 4, true), this.#view.getUint32(at, true)]);
     }
     for (const [fd, events] of ready) this.#watched.get(fd)?.(events);
+    return true;
   }
 
   #alarm(): void {
