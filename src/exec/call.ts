@@ -1,5 +1,14 @@
 import { close } from "./libc.js";
-import type { Message } from "./protocol.js";
+import { answerRoom, type Message } from "./protocol.js";
+
+/** An ioctl as it came. */
+export interface Request {
+  readonly message: Message;
+  /** Copies of descriptors of the client. */
+  readonly descriptors: readonly number[];
+  /** What its argument points to, as far as it came along. */
+  readonly bytes: Uint8Array | undefined;
+}
 
 /** One ioctl of a client, as long as it is not answered: what came with it, and what it made. */
 export class Call {
@@ -9,9 +18,16 @@ export class Call {
   installed = 0;
   /** Copies of descriptors of the client with its number for them; for a new file, its other end. */
   #given: { readonly fd: number; readonly copy: number }[];
+  readonly #argument: bigint;
+  readonly #sent: Uint8Array | undefined;
+  readonly #room: number;
+  #answer: Uint8Array | undefined;
 
-  constructor(message: Message, descriptors: readonly number[], runDelay: () => bigint) {
+  constructor({ message, descriptors, bytes }: Request, runDelay: () => bigint) {
     this.runDelay = runDelay;
+    this.#argument = message.b;
+    this.#sent = bytes;
+    this.#room = answerRoom(Number(BigInt.asUintN(32, message.a)));
     this.#given = descriptors.map((copy, i) => {
       const fd = Number(BigInt.asIntN(32, message.d >> BigInt(32 * i))) - 1;
       return { fd, copy };
@@ -32,6 +48,43 @@ export class Call {
   take(fd: number): number | undefined {
     const at = this.#given.findIndex((one) => one.fd === fd);
     return at < 0 ? undefined : this.#given.splice(at, 1)[0]?.copy;
+  }
+
+  /** What its argument points to and the answer brings; undefined: nothing. */
+  get answer(): Uint8Array | undefined {
+    return this.#answer;
+  }
+
+  /** A copy of client memory as far as the call has it: what it wrote, or what came along. */
+  read(address: bigint, length: number): Uint8Array | undefined {
+    if (this.#sent === undefined && this.#answer === undefined) return undefined;
+    const from = Number(address - this.#argument);
+    if (from < 0) return undefined;
+    const written = this.#answer?.length ?? 0;
+    if (from < written) {
+      return from + length <= written ? this.#answer?.slice(from, from + length) : undefined;
+    }
+    if (this.#sent === undefined || from + length > this.#sent.length) return undefined;
+    return this.#sent.slice(from, from + length);
+  }
+
+  /**
+   * Lets the answer bring bytes, from the argument on. An address that cannot be written turns the
+   * answer into EFAULT at the client. False when they have to be written at once.
+   */
+  write(address: bigint, bytes: Uint8Array): boolean {
+    const before = this.#answer;
+    const written = before?.length ?? 0;
+    if (this.#room < written + bytes.length) return false;
+    if (address !== this.#argument + BigInt(written)) return false;
+    if (before === undefined) {
+      this.#answer = bytes.slice();
+    } else {
+      this.#answer = new Uint8Array(written + bytes.length);
+      this.#answer.set(before);
+      this.#answer.set(bytes, written);
+    }
+    return true;
   }
 
   /** It is answered. */

@@ -1,12 +1,13 @@
 import { Errno } from "../base/index.js";
 import type { KvmFile } from "../ioctl/index.js";
 import { PageAccess } from "../memory/index.js";
-import { Call } from "./call.js";
+import { Call, type Request } from "./call.js";
 import type { Client, Replaced } from "./client.js";
 import type { Files, OpenFile } from "./files.js";
 import { C, close } from "./libc.js";
-import type { Mailbox, MailRoom } from "./mailbox.js";
+import type { Mail, Mailbox, MailRoom } from "./mailbox.js";
 import {
+  type Answer,
   type Message,
   Msg,
   PROTOCOL_VERSION,
@@ -41,13 +42,7 @@ export interface ConnectionParts {
 /** What SHARE says in its lowest bits. */
 const ACCESSES = [PageAccess.FULL, PageAccess.READ] as const;
 
-interface Answer {
-  readonly message: Partial<Message> & { readonly type: number };
-  readonly attached?: { readonly descriptor?: number; readonly bytes?: Uint8Array };
-}
-
-const ok = (message: Partial<Message>): Answer => ({ message: { type: Msg.ANSWER, ...message } });
-const refused = (error: number): Answer => ok({ a: BigInt(-error) });
+const refused = (error: number): Answer => ({ a: -error });
 
 /** One thread of a client: its requests and their answers. */
 export class Connection implements Favourite {
@@ -120,7 +115,8 @@ export class Connection implements Favourite {
     return this.#time;
   }
 
-  #serve({ message, descriptors }: Extract<Received, { kind: "message" }>): void {
+  #serve(received: Extract<Received, { kind: "message" }>): void {
+    const { message, descriptors } = received;
     const needsOne = message.type === Msg.OPEN || message.type === Msg.SHARE;
     const takes = message.type === Msg.IOCTL || (needsOne && descriptors.length === 1);
     if (!takes || this.#running !== undefined || this.client === undefined) {
@@ -149,11 +145,11 @@ export class Connection implements Favourite {
       this.close();
       return;
     }
-    this.#handle(client, message, descriptors);
+    this.#handle(client, received);
   }
 
-  #handle(client: Client, message: Message, descriptors: readonly number[]): void {
-    const answer = this.#request(client, message, descriptors);
+  #handle(client: Client, request: Request): void {
+    const answer = this.#request(client, request);
     if (answer === "close") this.close();
     else if (answer !== "later") this.#answer(answer);
   }
@@ -165,46 +161,42 @@ export class Connection implements Favourite {
     this.client = this.#parts.hello(this, Number(message.b), message.handle);
     if (this.client === undefined) return refused(Errno.EACCES);
     this.#thread = Number(message.c);
-    if (message.d !== 1n || this.#parts.mailRoom === undefined) return ok({});
+    if (message.d !== 1n || this.#parts.mailRoom === undefined) return { a: 0 };
     const {
       mailbox,
       place,
       close: closeMailbox,
-    } = this.#parts.mailRoom.open((request) => this.#mail(request));
+    } = this.#parts.mailRoom.open((mail) => this.#mail(mail));
     this.#mailbox = mailbox;
     this.#closeMailbox = closeMailbox;
-    const where = { b: BigInt(place.offset), c: BigInt(place.awakeOffset) };
-    return { ...ok(where), attached: { descriptor: place.fd } };
+    return { a: 0, b: place.offset, c: place.awakeOffset, descriptor: place.fd };
   }
 
   /** A request that came by mailbox. */
-  #mail(message: Message): void {
+  #mail({ message, bytes }: Mail): void {
     if (this.client === undefined || this.#running !== undefined) return;
     this.#atMailbox = true;
-    this.#handle(this.client, message, []);
+    this.#handle(this.client, { message, bytes, descriptors: [] });
   }
 
-  /** The client goes on at its socket, where alone it can be told more than a number. */
+  /** The client goes on at its socket, where it waits for the answer. */
   #leaveMailbox(): void {
     if (!this.#atMailbox) return;
     this.#atMailbox = false;
     this.#mailbox?.toSocket();
   }
 
-  #request(
-    client: Client,
-    message: Message,
-    descriptors: readonly number[],
-  ): Answer | "later" | "close" {
-    const [descriptor = -1] = descriptors;
+  #request(client: Client, request: Request): Answer | "later" | "close" {
+    const { message } = request;
+    const [descriptor = -1] = request.descriptors;
     switch (message.type) {
       case Msg.OPEN: {
         const handle = this.#parts.open(client);
         const isOpen = this.#parts.files.connect(handle, descriptor);
-        return isOpen ? ok({ a: BigInt(handle) }) : refused(Errno.EBADF);
+        return isOpen ? { a: handle } : refused(Errno.EBADF);
       }
       case Msg.IOCTL:
-        return this.#ioctl(client, message, descriptors);
+        return this.#ioctl(client, request);
       case Msg.MMAP:
         return this.#mmap(message);
       case Msg.SHARE: {
@@ -214,13 +206,13 @@ export class Connection implements Favourite {
         const access = ACCESSES[Number(message.d & 3n)] ?? PageAccess.NONE;
         const replaced = client.backing.share(at, length, descriptor, offset, access);
         this.#invalidate(client, replaced ?? []);
-        return replaced === undefined ? refused(Errno.EFAULT) : ok({});
+        return replaced === undefined ? refused(Errno.EFAULT) : { a: 0 };
       }
       case Msg.UNSHARE:
         return this.#unshare(client, Number(message.a), Number(message.b));
       case Msg.RESIZED:
         this.#invalidate(client, client.backing.resized());
-        return ok({});
+        return { a: 0 };
       case Msg.READ:
         return this.#read(message);
       default:
@@ -228,11 +220,11 @@ export class Connection implements Favourite {
     }
   }
 
-  #ioctl(client: Client, message: Message, descriptors: readonly number[]): Answer | "later" {
-    const call = new Call(message, descriptors, this.#runDelay);
+  #ioctl(client: Client, request: Request): Answer | "later" {
+    const call = new Call(request, this.#runDelay);
     client.call = call;
     try {
-      const answer = this.#call(client, call, message);
+      const answer = this.#call(client, call, request.message);
       if (answer !== "later") call.close();
       return answer;
     } finally {
@@ -252,7 +244,7 @@ export class Connection implements Favourite {
     const result = file.ioctl(request, message.b);
     if (typeof result === "number") {
       traced?.(result);
-      return ok({ a: BigInt(result), b: BigInt(call.installed) });
+      return { a: result, b: call.installed, bytes: call.answer };
     }
     this.#leaveMailbox();
     this.#running = { open, result };
@@ -262,8 +254,12 @@ export class Connection implements Favourite {
       .then((value) => {
         this.#running = undefined;
         call.close();
+        // The tracer sees the argument as the client will.
+        client.call = call;
         traced?.(value);
-        if (!this.#closed) this.#answer(ok({ a: BigInt(value), b: BigInt(call.installed) }));
+        client.call = undefined;
+        if (this.#closed) return;
+        this.#answer({ a: value, b: call.installed, bytes: call.answer });
       });
     return "later";
   }
@@ -275,7 +271,7 @@ export class Connection implements Favourite {
     if (typeof pages === "number") return refused(-pages);
     const place = this.#parts.pages.locate(pages);
     if (place === undefined) return refused(Errno.ENODEV);
-    return { ...ok({ b: BigInt(place.offset) }), attached: { descriptor: place.fd } };
+    return { a: 0, b: place.offset, descriptor: place.fd };
   }
 
   #read(message: Message): Answer {
@@ -286,14 +282,14 @@ export class Connection implements Favourite {
     const bytes = open.file.read(Math.min(READ_MAX, Number(message.a)), at);
     if (typeof bytes === "number") return refused(-bytes);
     if (asked < 0n) open.position += bytes.length;
-    return { ...ok({ a: BigInt(bytes.length) }), attached: { bytes } };
+    return { a: bytes.length, bytes };
   }
 
   /** Answers whether a VM has that memory still. */
   #unshare(client: Client, address: number, length: number): Answer {
     const replaced = client.backing.unshare(address, length);
     this.#invalidate(client, replaced);
-    return ok({ a: replaced.length > 0 ? 1n : 0n });
+    return { a: replaced.length > 0 ? 1 : 0 };
   }
 
   /** Tells the VMs which of their pages have another backing now. */
@@ -305,14 +301,14 @@ export class Connection implements Favourite {
     }
   }
 
-  #answer({ message, attached }: Answer): void {
+  #answer(answer: Answer): void {
     if (this.#atMailbox) {
       this.#atMailbox = false;
-      this.#mailbox?.answer(message.a ?? 0n);
+      this.#mailbox?.answer(answer.a, answer.bytes, this.#wantsDelay);
       return;
     }
-    const told = this.#wantsDelay ? { ...message, d: 1n } : message;
-    if (send(this.fd, told, attached)) this.#parts.reactor.favourite = this;
+    const told = this.#wantsDelay ? { ...answer, d: 1 } : answer;
+    if (send(this.fd, told)) this.#parts.reactor.favourite = this;
     else this.close();
   }
 }

@@ -1,5 +1,5 @@
 import { addressOf, C, futex } from "./libc.js";
-import { type Message, Msg } from "./protocol.js";
+import { ARGUMENT_MAX, type Message, Msg } from "./protocol.js";
 import type { RunPages } from "./run-pages.js";
 
 /** `MAILBOX_*` of shim/protocol.h. */
@@ -9,7 +9,12 @@ const State = { IDLE: 0, REQUEST: 1, ANSWER: 2, SOCKET: 3 } as const;
 const WAITING = 4;
 const REQUEST = 8;
 const RESULT = 48;
-const BYTES = 56;
+const SENT = 56;
+const TOLD = 60;
+const WANTS_DELAY = 64;
+const ARGUMENT = 72;
+const BYTES = ARGUMENT + ARGUMENT_MAX;
+const PAGES = 8192;
 
 /** Where a client finds its mailbox. */
 export interface MailboxPlace {
@@ -18,13 +23,22 @@ export interface MailboxPlace {
   readonly awakeOffset: number;
 }
 
+/** A request that came by mailbox. */
+export interface Mail {
+  readonly message: Message;
+  /** What its argument points to, as far as it came along. */
+  readonly bytes: Uint8Array | undefined;
+}
+
 /** A connection's mailbox: one request and its result in memory that both sides see. */
 export class Mailbox {
   readonly #words: Int32Array;
   readonly #view: DataView;
+  readonly #argument: Uint8Array;
   readonly #address: number;
 
   constructor(pages: Uint8Array) {
+    this.#argument = pages.subarray(ARGUMENT, BYTES);
     this.#words = new Int32Array(pages.buffer, pages.byteOffset, BYTES / 4);
     this.#view = new DataView(pages.buffer, pages.byteOffset, BYTES);
     this.#address = addressOf(pages.buffer) + pages.byteOffset;
@@ -35,22 +49,28 @@ export class Mailbox {
     return Atomics.load(this.#words, 0) === State.REQUEST;
   }
 
-  /** A copy of the request: the client can change it at any time. */
-  take(): Message {
+  /** A copy of the request, and of what came with it: the client can change it at any time. */
+  take(): Mail {
     const view = this.#view;
-    return {
+    const message = {
       type: Msg.IOCTL,
       handle: view.getUint32(REQUEST + 4, true),
       a: view.getBigUint64(REQUEST + 8, true),
       b: view.getBigUint64(REQUEST + 16, true),
-      c: 0n,
+      c: view.getBigUint64(REQUEST + 24, true),
       d: 0n,
     };
+    const sent = Math.min(view.getUint32(SENT, true), ARGUMENT_MAX);
+    return { message, bytes: sent === 0 ? undefined : this.#argument.slice(0, sent) };
   }
 
-  /** The result of the request. */
-  answer(result: bigint): void {
-    this.#view.setBigInt64(RESULT, result, true);
+  /** The result of the request, and what its argument points to from now on. */
+  answer(result: number, bytes: Uint8Array | undefined, wantsDelay: boolean): void {
+    this.#words[RESULT / 4] = result;
+    this.#words[RESULT / 4 + 1] = result < 0 ? -1 : 0;
+    this.#words[TOLD / 4] = bytes?.length ?? 0;
+    this.#words[WANTS_DELAY / 4] = wantsDelay ? 1 : 0;
+    if (bytes !== undefined) this.#argument.set(bytes);
     this.#leave(State.ANSWER);
   }
 
@@ -72,7 +92,7 @@ export class MailRoom {
   readonly #pages: RunPages;
   readonly #awakePage: Uint8Array;
   readonly #awake: Int32Array;
-  readonly #boxes = new Map<Mailbox, (message: Message) => void>();
+  readonly #boxes = new Map<Mailbox, (mail: Mail) => void>();
   readonly #free: Uint8Array[] = [];
 
   constructor(pages: RunPages) {
@@ -82,12 +102,12 @@ export class MailRoom {
   }
 
   /** A mailbox whose requests go to `serve`. */
-  open(serve: (message: Message) => void): {
+  open(serve: (mail: Mail) => void): {
     readonly mailbox: Mailbox;
     readonly place: MailboxPlace;
     close(): void;
   } {
-    const pages = this.#free.pop() ?? this.#pages.allocate(4096);
+    const pages = this.#free.pop() ?? this.#pages.allocate(PAGES);
     pages.fill(0);
     const place = this.#pages.locate(pages);
     const awake = this.#pages.locate(this.#awakePage);

@@ -21,6 +21,8 @@ export const PROTOCOL_VERSION = 1;
 export const HANDLE_DEVICE = 0x4000_0000;
 /** `READ_MAX`: bytes that follow the answer to a READ at most. */
 export const READ_MAX = 16_384;
+/** `ARGUMENT_MAX`: bytes of an ioctl's argument that travel with request or answer at most. */
+export const ARGUMENT_MAX = 4096;
 
 /** `struct message`. */
 export interface Message {
@@ -32,52 +34,109 @@ export interface Message {
   readonly d: bigint;
 }
 
+/** sizeof(struct message), and the index of `a` as a 64-bit word. */
 const SIZE = 40;
-/** struct msghdr: name, namelen, iov, iovlen, control, controllen, flags. */
-const HEADER = 0;
-const IOV = 64;
-const CONTROL = 96;
-const CONTROL_SIZE = 24;
-const BODY = 128;
+const FIRST_WORD = 1;
 
-const scratch = fixedBuffer(BODY + SIZE + READ_MAX);
-const view = new DataView(scratch.u8.buffer, scratch.u8.byteOffset);
-const u64 = (offset: number, value: number) => view.setBigUint64(offset, BigInt(value), true);
+/** What an ioctl's number says of its argument (`_IOC`). */
+const IOC_READ = 2;
 
-function prepare(bodyLength: number, controlLength: number): void {
-  scratch.u8.fill(0, 0, BODY);
-  u64(HEADER + 16, scratch.address + IOV);
-  u64(HEADER + 24, 1);
-  if (controlLength > 0) u64(HEADER + 32, scratch.address + CONTROL);
-  u64(HEADER + 40, controlLength);
-  u64(IOV, scratch.address + BODY);
-  u64(IOV + 8, bodyLength);
+/** How many bytes of its argument the answer to an ioctl may bring. */
+export function answerRoom(request: number): number {
+  const size = (request >>> 16) & 0x3fff;
+  return ((request >>> 30) & IOC_READ) !== 0 && size <= ARGUMENT_MAX ? size : 0;
 }
 
-/** Sends a message, with a descriptor or bytes that follow it; false when the other end is gone. */
-export function send(
-  fd: number,
-  message: Partial<Message> & { readonly type: number },
-  attached: { readonly descriptor?: number; readonly bytes?: Uint8Array } = {},
-): boolean {
-  const { descriptor, bytes } = attached;
-  const extra = Math.min(bytes?.length ?? 0, READ_MAX);
-  prepare(SIZE + extra, descriptor === undefined ? 0 : CONTROL_SIZE);
-  view.setUint32(BODY, message.type, true);
-  view.setUint32(BODY + 4, message.handle ?? 0, true);
-  view.setBigUint64(BODY + 8, BigInt.asUintN(64, message.a ?? 0n), true);
-  view.setBigUint64(BODY + 16, BigInt.asUintN(64, message.b ?? 0n), true);
-  view.setBigUint64(BODY + 24, BigInt.asUintN(64, message.c ?? 0n), true);
-  view.setBigUint64(BODY + 32, BigInt.asUintN(64, message.d ?? 0n), true);
-  if (bytes !== undefined) scratch.u8.set(bytes.subarray(0, extra), BODY + SIZE);
-  if (descriptor !== undefined) {
-    // struct cmsghdr: len, level, type; then the descriptor.
-    u64(CONTROL, 20);
-    view.setInt32(CONTROL + 8, C.SOL_SOCKET, true);
-    view.setInt32(CONTROL + 12, C.SCM_RIGHTS, true);
-    view.setInt32(CONTROL + 16, descriptor, true);
+/** Memory for one message, with the `struct msghdr` that describes it. */
+class Envelope {
+  /** Of the header; and all of it as text for the kernel. */
+  readonly address: number;
+  readonly words: Int32Array;
+  readonly body: BigUint64Array;
+  readonly bytes: Uint8Array;
+
+  constructor(room: number) {
+    const { address, u8 } = fixedBuffer(At.BODY + SIZE + room);
+    this.address = address;
+    this.words = new Int32Array(u8.buffer, u8.byteOffset, At.BODY + SIZE / 4);
+    this.body = new BigUint64Array(u8.buffer, u8.byteOffset + At.BODY, SIZE / 8);
+    this.bytes = u8.subarray(At.BODY + SIZE);
+    const view = new DataView(u8.buffer, u8.byteOffset, At.BODY);
+    const pointer = (at: number, to: number) => view.setBigUint64(at, BigInt(address + to), true);
+    pointer(At.IOV_POINTER, At.IOV);
+    this.words[At.IOV_COUNT / 4] = 1;
+    pointer(At.CONTROL_POINTER, At.CONTROL);
+    pointer(At.IOV, At.BODY);
   }
-  return sendmsg(fd, scratch.address, C.MSG_NOSIGNAL | C.MSG_DONTWAIT) === SIZE + extra;
+
+  /** Bytes of the message, and of its control data. */
+  describe(length: number, control: number): void {
+    this.words[At.LENGTH / 4] = length;
+    this.words[At.CONTROL_LENGTH / 4] = control;
+  }
+}
+
+/** Offsets in an envelope: of struct msghdr, its one iovec, struct cmsghdr, struct message. */
+const At = {
+  IOV_POINTER: 16,
+  IOV_COUNT: 24,
+  CONTROL_POINTER: 32,
+  CONTROL_LENGTH: 40,
+  IOV: 64,
+  LENGTH: 72,
+  CONTROL: 96,
+  CONTROL_LEVEL: 104,
+  CONTROL_TYPE: 108,
+  DESCRIPTORS: 112,
+  BODY: 128,
+} as const;
+/** CMSG_SPACE of two descriptors, or of one. */
+const CONTROL_SIZE = 24;
+/** CMSG_LEN of one. */
+const ONE_DESCRIPTOR = 20;
+
+const outgoing = new Envelope(READ_MAX);
+// A byte more than any message has: one that fills it is too long.
+const incoming = new Envelope(ARGUMENT_MAX + 1);
+
+/** An ANSWER: numbers are sign-extended. */
+export interface Answer {
+  readonly a: number;
+  readonly b?: number;
+  readonly c?: number;
+  readonly d?: number;
+  readonly descriptor?: number;
+  /** Those beyond {@link READ_MAX} are left out. */
+  readonly bytes?: Uint8Array | undefined;
+}
+
+function put(index: number, value: number): void {
+  const at = At.BODY / 4 + 2 * (FIRST_WORD + index);
+  outgoing.words[at] = value;
+  outgoing.words[at + 1] = Math.floor(value / 2 ** 32);
+}
+
+/** Answers a client; false when the other end is gone, or takes no answers. */
+export function send(fd: number, answer: Answer): boolean {
+  const { descriptor, bytes } = answer;
+  const { words } = outgoing;
+  const extra = Math.min(bytes?.length ?? 0, READ_MAX);
+  outgoing.describe(SIZE + extra, descriptor === undefined ? 0 : CONTROL_SIZE);
+  words[At.BODY / 4] = Msg.ANSWER;
+  words[At.BODY / 4 + 1] = 0;
+  put(0, answer.a);
+  put(1, answer.b ?? 0);
+  put(2, answer.c ?? 0);
+  put(3, answer.d ?? 0);
+  if (bytes !== undefined)
+    outgoing.bytes.set(extra < bytes.length ? bytes.subarray(0, extra) : bytes);
+  if (descriptor !== undefined) {
+    words[At.CONTROL / 4] = ONE_DESCRIPTOR;
+    words[At.CONTROL_LEVEL / 4] = C.SOL_SOCKET;
+    words[At.CONTROL_TYPE / 4] = C.SCM_RIGHTS;
+    words[At.DESCRIPTORS / 4] = descriptor;
+  }
+  return sendmsg(fd, outgoing.address, C.MSG_NOSIGNAL | C.MSG_DONTWAIT) === SIZE + extra;
 }
 
 /** What {@link receive} found. */
@@ -87,41 +146,50 @@ export type Received =
       readonly message: Message;
       /** Two at most. */
       readonly descriptors: readonly number[];
+      /** What the argument of an ioctl points to, as far as it came along. */
+      readonly bytes: Uint8Array | undefined;
     }
   /** Nothing is there now, or the connection is broken: epoll tells. */
   | { readonly kind: "nothing" }
   /** End of file, or bytes that are no message. */
   | { readonly kind: "closed" };
 
+const NOTHING: Received = { kind: "nothing" };
+const CLOSED: Received = { kind: "closed" };
+
 /** Takes the next message if there is one. */
 export function receive(fd: number): Received {
-  prepare(SIZE, CONTROL_SIZE);
-  const got = recvmsg(fd, scratch.address, C.MSG_DONTWAIT | C.MSG_CMSG_CLOEXEC);
-  if (got < 0) return { kind: "nothing" };
+  incoming.describe(SIZE + ARGUMENT_MAX + 1, CONTROL_SIZE);
+  const got = recvmsg(fd, incoming.address, C.MSG_DONTWAIT | C.MSG_CMSG_CLOEXEC);
+  if (got < 0) return NOTHING;
   const descriptors = receivedDescriptors();
-  if (got !== SIZE) {
+  const { words, body } = incoming;
+  const type = (words[At.BODY / 4] as number) >>> 0;
+  const extra = got - SIZE;
+  if (extra < 0 || extra > ARGUMENT_MAX || (extra > 0 && type !== Msg.IOCTL)) {
     for (const descriptor of descriptors) close(descriptor);
-    return { kind: "closed" };
+    return CLOSED;
   }
   const message = {
-    type: view.getUint32(BODY, true),
-    handle: view.getUint32(BODY + 4, true),
-    a: view.getBigUint64(BODY + 8, true),
-    b: view.getBigUint64(BODY + 16, true),
-    c: view.getBigUint64(BODY + 24, true),
-    d: view.getBigUint64(BODY + 32, true),
+    type,
+    handle: (words[At.BODY / 4 + 1] as number) >>> 0,
+    a: body[FIRST_WORD] as bigint,
+    b: body[FIRST_WORD + 1] as bigint,
+    c: body[FIRST_WORD + 2] as bigint,
+    d: body[FIRST_WORD + 3] as bigint,
   };
-  return { kind: "message", message, descriptors };
+  const bytes = extra > 0 ? incoming.bytes.slice(0, extra) : undefined;
+  return { kind: "message", message, descriptors, bytes };
 }
 
 const NONE: readonly number[] = [];
 
 /** Descriptors in the control data of the last message. */
 function receivedDescriptors(): readonly number[] {
-  if (view.getBigUint64(HEADER + 40, true) < 20n) return NONE;
-  if (view.getInt32(CONTROL + 12, true) !== C.SCM_RIGHTS) return NONE;
-  // struct cmsghdr: its length counts itself, 16 bytes.
-  const isPair = view.getBigUint64(CONTROL, true) >= 24n;
-  const first = view.getInt32(CONTROL + 16, true);
-  return isPair ? [first, view.getInt32(CONTROL + 20, true)] : [first];
+  const { words } = incoming;
+  const word = (at: number): number => words[at / 4] as number;
+  if (word(At.CONTROL_LENGTH) < ONE_DESCRIPTOR) return NONE;
+  if (word(At.CONTROL_TYPE) !== C.SCM_RIGHTS) return NONE;
+  const first = word(At.DESCRIPTORS);
+  return word(At.CONTROL) > ONE_DESCRIPTOR ? [first, word(At.DESCRIPTORS + 4)] : [first];
 }

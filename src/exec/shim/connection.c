@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/ioctl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -25,6 +26,8 @@ struct connection {
   pid_t pid; /* who opened it: a child after fork has to open its own */
   bool busy;
   struct mailbox *mailbox;       /* NULL: the socket only */
+  int mailbox_file;              /* where it is, from mailbox_at on */
+  off_t mailbox_at;
   const _Atomic uint32_t *awake; /* the server looks into mailboxes by itself */
   /* What this thread waited for a processor, when the server wants to know: see program_delay(). */
   int delay_file; /* its schedstat, -1 when the server did not ask */
@@ -33,21 +36,25 @@ struct connection {
   sigset_t wanted; /* what it is for */
 };
 
-static __thread struct connection mine = {.fd = -1, .delay_file = -1, .signals = -1};
+static __thread struct connection mine = {
+    .fd = -1, .mailbox_file = -1, .delay_file = -1, .signals = -1};
 static pthread_key_t thread_end;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+#define MAILBOX_PAGES 8192
+_Static_assert(sizeof(struct mailbox) <= MAILBOX_PAGES, "its pages");
 #define PAGE_OF(pointer) ((void *)((uintptr_t)(pointer) & ~4095ul))
 
 static void hang_up(void) {
   if (mine.fd >= 0) own_close(mine.fd);
   if (mine.mailbox) {
-    real_munmap(PAGE_OF(mine.mailbox), 4096);
+    real_munmap(PAGE_OF(mine.mailbox), MAILBOX_PAGES);
     real_munmap(PAGE_OF(mine.awake), 4096);
   }
+  if (mine.mailbox_file >= 0) own_close(mine.mailbox_file);
   if (mine.delay_file >= 0) own_close(mine.delay_file);
   if (mine.signals >= 0) own_close(mine.signals);
-  mine.fd = mine.signals = -1;
+  mine.fd = mine.mailbox_file = mine.signals = -1;
   mine.mailbox = NULL;
   mine.delay_file = -1;
 }
@@ -103,13 +110,35 @@ static void make_key(void) {
   looks = processors() > 1 ? 150 : 0;
 }
 
-static int send_giving(int fd, const struct message *message, const int *descriptors, int count) {
-  struct iovec part = {.iov_base = (void *)message, .iov_len = sizeof *message};
+/* What travels with a request and its answer; `at` is where the program gave the address of. */
+struct argument {
+  void *at;
+  size_t sent, told;
+};
+
+static struct argument argument_of(const struct message *request) {
+  struct argument argument = {.at = (void *)(uintptr_t)request->b};
+  unsigned size = _IOC_SIZE(request->a);
+  if (request->type != MSG_IOCTL || size > ARGUMENT_MAX) return argument;
+  if (_IOC_DIR(request->a) & _IOC_WRITE) argument.sent = size;
+  if (_IOC_DIR(request->a) & _IOC_READ) argument.told = size;
+  return argument;
+}
+
+static int send_giving(int fd, const struct message *message, const struct argument *argument,
+                       const int *descriptors, int count) {
+  struct iovec parts[2] = {{.iov_base = (void *)message, .iov_len = sizeof *message}};
   union {
     char bytes[CMSG_SPACE(2 * sizeof(int))];
     struct cmsghdr align;
   } control;
-  struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+  struct msghdr header = {.msg_iov = parts, .msg_iovlen = 1};
+  size_t length = sizeof *message;
+  if (argument && argument->sent) {
+    parts[1] = (struct iovec){.iov_base = argument->at, .iov_len = argument->sent};
+    header.msg_iovlen = 2;
+    length += argument->sent;
+  }
   if (count > 0) {
     size_t size = (size_t)count * sizeof(int);
     header.msg_control = control.bytes;
@@ -121,18 +150,29 @@ static int send_giving(int fd, const struct message *message, const int *descrip
     memcpy(CMSG_DATA(rights), descriptors, size);
   }
   ssize_t sent;
-  do sent = sendmsg(fd, &header, MSG_NOSIGNAL);
-  while (sent < 0 && errno == EINTR);
-  return sent == (ssize_t)sizeof *message ? 0 : -ENODEV;
+  do {
+    sent = sendmsg(fd, &header, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EFAULT && header.msg_iovlen > 1) {
+      /* The server finds out by itself, after whatever the kernel would refuse first. */
+      header.msg_iovlen = 1;
+      length = sizeof *message;
+      errno = EINTR;
+    }
+  } while (sent < 0 && errno == EINTR);
+  return sent == (ssize_t)length ? 0 : -ENODEV;
 }
 
 static int send_message(int fd, const struct message *message) {
-  return send_giving(fd, message, NULL, 0);
+  return send_giving(fd, message, NULL, NULL, 0);
 }
 
-/* The next message; -ENODEV when the server is gone. */
-static int receive_message(int fd, struct message *message, int *received, void *bytes,
-                           size_t size) {
+/*
+ * The next message, which is looked for that often before this thread sleeps, unless `at_once`: then
+ * -EAGAIN when none is there. -ENODEV when the server is gone. Bytes that follow it and do not fit in
+ * the program's memory make the answer EFAULT: what was asked for has happened all the same.
+ */
+static int receive_message(int fd, struct message *message, int *received, void *bytes, size_t size,
+                           bool at_once) {
   struct iovec parts[2] = {{.iov_base = message, .iov_len = sizeof *message},
                            {.iov_base = bytes, .iov_len = size}};
   union {
@@ -140,18 +180,31 @@ static int receive_message(int fd, struct message *message, int *received, void 
     struct cmsghdr align;
   } control;
   struct msghdr header = {.msg_iov = parts,
-                          .msg_iovlen = bytes ? 2 : 1,
+                          .msg_iovlen = size ? 2 : 1,
                           .msg_control = control.bytes,
                           .msg_controllen = sizeof control.bytes};
   ssize_t got = -1;
   errno = EAGAIN;
+  message->type = 0;
   /* Most answers come within a few us; waking an idle processor takes longer than that. */
   for (int i = 0; i < looks && got < 0; i++) {
     got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (got < 0 && errno != EAGAIN && errno != EINTR) break;
   }
+  if (at_once && got < 0 && (errno == EAGAIN || errno == EINTR)) return -EAGAIN;
   while (got < 0 && (errno == EAGAIN || errno == EINTR))
     got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
+  if (got < 0 && errno == EFAULT) {
+    /* Addresses that are never a program's are refused before the message is taken. */
+    if (!message->type) {
+      header.msg_iovlen = 1;
+      header.msg_flags = 0;
+      do got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
+      while (got < 0 && errno == EINTR);
+    }
+    if (got < 0 || header.msg_flags & MSG_TRUNC) message->a = (uint64_t)-EFAULT;
+    if (message->type) return 0;
+  }
   if (got < (ssize_t)sizeof *message) return -ENODEV;
   int descriptor = -1;
   struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
@@ -165,12 +218,12 @@ static int receive_message(int fd, struct message *message, int *received, void 
 }
 
 static int receive_answer(int fd, struct message *answer, int *received, void *bytes, size_t size) {
-  int error = receive_message(fd, answer, received, bytes, size);
+  int error = receive_message(fd, answer, received, bytes, size, false);
   return error || answer->type == MSG_ANSWER ? error : -ENODEV;
 }
 
-static void *map_page(int fd, uint64_t offset) {
-  void *page = real_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+static void *map_pages(int fd, uint64_t offset, size_t size) {
+  void *page = real_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
                          (off_t)(offset & ~4095ull));
   return page == MAP_FAILED ? NULL : (char *)page + (offset & 4095);
 }
@@ -210,17 +263,20 @@ static int open_connection(struct connection *own) {
   if (connect(fd, (struct sockaddr *)&address, size)) error = -ENOENT;
   if (!error) error = send_message(fd, &hello);
   int pages = -1;
-  if (!error) error = receive_message(fd, &answer, &pages, NULL, 0);
+  if (!error) error = receive_answer(fd, &answer, &pages, NULL, 0);
   if (!error && (int64_t)answer.a < 0) error = (int)(int64_t)answer.a;
   if (error) {
     own_close(fd);
     return error;
   }
   if (pages >= 0 && own) {
-    own->awake = map_page(pages, answer.c);
-    own->mailbox = own->awake ? map_page(pages, answer.b) : NULL;
+    own->awake = map_pages(pages, answer.c, 4096);
+    own->mailbox = own->awake ? map_pages(pages, answer.b, MAILBOX_PAGES) : NULL;
+    own->mailbox_file = own_descriptor(pages, OWN_CONNECTION);
+    own->mailbox_at = (off_t)answer.b;
+  } else if (pages >= 0) {
+    real_close(pages);
   }
-  if (pages >= 0) real_close(pages);
   return fd;
 }
 
@@ -253,18 +309,27 @@ static void release(int fd, bool temporary, int error) {
 /* Turns of looking at the answer before going to sleep: about 50 us. */
 #define SPINS 2000
 
+#define ARGUMENT_AT (mine.mailbox_at + (off_t)offsetof(struct mailbox, argument))
+
 /* Puts a request into the mailbox. MAILBOX_ANSWER, or what to do instead of taking the result. */
 static int mailbox_call(int fd, const struct message *request, int64_t *result) {
   struct mailbox *box = mine.mailbox;
+  struct argument argument = argument_of(request);
   box->request = *request;
   box->request.c = program_delay();
+  /* As a file: an address that the program cannot read or write is an error and nothing worse. */
+  box->sent = argument.sent && syscall(SYS_pwrite64, mine.mailbox_file, argument.at, argument.sent,
+                                       ARGUMENT_AT) == (long)argument.sent
+                  ? (uint32_t)argument.sent
+                  : 0;
   box->waiting = 0;
   box->state = MAILBOX_REQUEST;
   if (!*mine.awake) {
     struct message bell = {.type = MSG_BELL};
     if (send_message(fd, &bell)) return -ENODEV;
   }
-  for (int i = 0; i < SPINS && box->state == MAILBOX_REQUEST; i++) __builtin_ia32_pause();
+  int spins = looks ? SPINS : 0;
+  for (int i = 0; i < spins && box->state == MAILBOX_REQUEST; i++) __builtin_ia32_pause();
   while (box->state == MAILBOX_REQUEST) {
     struct timespec second = {.tv_sec = 1};
     char byte;
@@ -275,6 +340,11 @@ static int mailbox_call(int fd, const struct message *request, int64_t *result) 
   }
   int state = (int)box->state;
   *result = box->result;
+  size_t told = box->told;
+  if (state == MAILBOX_ANSWER && told &&
+      (told > argument.told || syscall(SYS_pread64, mine.mailbox_file, argument.at, told,
+                                       ARGUMENT_AT) != (long)told))
+    *result = -EFAULT;
   box->state = MAILBOX_IDLE;
   return state;
 }
@@ -294,12 +364,13 @@ static int64_t call(const struct message *request, const int *descriptors, int c
   int error = fd < 0 ? fd : 0;
   struct message own;
   if (!answer) answer = &own;
+  struct argument argument = argument_of(request);
   bool boxed = !error && !temporary && mine.mailbox && request->type == MSG_IOCTL && !count;
   if (boxed) {
     int64_t result = 0;
     int state = mailbox_call(fd, request, &result);
     if (state == MAILBOX_ANSWER) {
-      call_ends(false);
+      call_ends(mine.mailbox->wants_delay);
       release(fd, temporary, 0);
       errno = saved;
       pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -311,7 +382,11 @@ static int64_t call(const struct message *request, const int *descriptors, int c
     struct message sent = *request;
     uint64_t delay = temporary ? 0 : program_delay();
     if (request->type == MSG_IOCTL) sent.c = delay;
-    error = send_giving(fd, &sent, descriptors, count);
+    error = send_giving(fd, &sent, &argument, descriptors, count);
+  }
+  if (argument.told) {
+    bytes = argument.at;
+    size = argument.told;
   }
   if (!error) error = receive_answer(fd, answer, received, bytes, size);
   if (!error && !temporary) call_ends(answer->d == 1);
@@ -393,12 +468,25 @@ int64_t server_call_interruptible(const struct message *request, const sigset_t 
   int error = fd < 0 ? fd : 0;
   sigset_t wanted;
   int signals = error ? -1 : wake_descriptor(kvm_mask ? kvm_mask : outside, &wanted);
-  struct message sent = *request;
-  if (!error && !temporary) sent.c = program_delay();
-  if (!error) error = send_message(fd, &sent);
   struct message answer = {0};
-  bool interrupted = false;
-  while (!error) {
+  bool interrupted = false, done = false;
+  if (!error && !temporary && mine.mailbox) {
+    int64_t result = 0;
+    int state = mailbox_call(fd, request, &result);
+    done = state == MAILBOX_ANSWER;
+    answer.a = (uint64_t)result;
+    answer.d = done && mine.mailbox->wants_delay;
+    if (state < 0) error = state;
+  } else if (!error) {
+    struct message sent = *request;
+    if (!temporary) sent.c = program_delay();
+    error = send_message(fd, &sent);
+    /* Most exits come soon. */
+    if (!error) error = receive_message(fd, &answer, NULL, NULL, 0, true);
+    done = !error;
+    if (error == -EAGAIN) error = 0;
+  }
+  while (!error && !done) {
     struct pollfd events[2] = {{.fd = fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
     if (anywhere) pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
     int ready = poll(events, interrupted || signals < 0 ? 1 : 2, interrupted ? INTERRUPT_MS : -1);
@@ -424,7 +512,7 @@ int64_t server_call_interruptible(const struct message *request, const sigset_t 
 }
 
 void connection_after_fork(void) {
-  mine.fd = mine.delay_file = mine.signals = -1;
+  mine.fd = mine.mailbox_file = mine.delay_file = mine.signals = -1;
   mine.busy = false;
   hang_up();
 }

@@ -1,8 +1,13 @@
 /*
  * What the preload library and the server say to each other. One connection (AF_UNIX,
  * SOCK_SEQPACKET) for each thread of the client; one message at a time, each answered, except
- * INTERRUPT. Descriptors travel as SCM_RIGHTS, two with an IOCTL and one with others at most. ../protocol.ts has the
- * same numbers.
+ * INTERRUPT. Descriptors travel as SCM_RIGHTS, two with an IOCTL and one with others at most.
+ * ../protocol.ts has the same numbers.
+ *
+ * The number of an ioctl says how long its argument is and who reads it. Up to ARGUMENT_MAX, what the
+ * kernel would read follows an IOCTL, unless the client cannot read it, and the ANSWER brings from the
+ * argument's beginning on what the kernel would write. What is left out, and what an argument points to
+ * further, the server reads and writes in the client's memory.
  */
 #ifndef KVM_XEN_EXEC_PROTOCOL_H
 #define KVM_XEN_EXEC_PROTOCOL_H
@@ -39,8 +44,12 @@ enum {
 
   /* server to client */
   MSG_ANSWER = 100,  /* a result or -errno, b detail (offset for MMAP, the handle of what an IOCTL
-                        made); d 1: tell c of IOCTL from now on; bytes follow for READ */
+                        made); d 1: tell c of IOCTL from now on; bytes follow for READ and
+                        IOCTL */
 };
+
+/* Bytes of an ioctl's argument that travel with request or answer at most. */
+#define ARGUMENT_MAX 4096
 
 /*
  * With mailboxes on, the ANSWER to HELLO brings a descriptor, and the offsets in it of this
@@ -52,6 +61,11 @@ struct mailbox {
   _Atomic uint32_t waiting; /* the client sleeps on `state` */
   struct message request;
   int64_t result;
+  uint32_t sent;            /* bytes of the argument that came with the request */
+  uint32_t told;            /* bytes for it that came with the result */
+  uint32_t wants_delay;     /* as d of ANSWER */
+  uint32_t reserved;
+  uint8_t argument[ARGUMENT_MAX];
 };
 
 enum {
