@@ -18,6 +18,7 @@ describe.each([
   { name: "waits", count: 4 },
   { name: "access", count: 9 },
   { name: "passed", count: 7 },
+  { name: "arguments", count: 4 },
 ])("$name sees through exec what it sees on Linux", ({ name, count }) => {
   const program = compile(name);
   const parts = recorded(name);

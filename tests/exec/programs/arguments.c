@@ -1,0 +1,180 @@
+/*
+ * Arguments of ioctls in memory of every kind: what cannot be read or written is EFAULT, in its order
+ * with other refusals. arguments.out is what this printed on Linux 6.12 (`ask-linux arguments`).
+ *
+ *   gcc -O2 -pthread -o arguments arguments.c && ./arguments [PART...]
+ */
+#define _GNU_SOURCE
+#include <stdbool.h>
+
+#include "machine.h"
+
+#define PAGE 4096ul
+
+/* Two pages of which the program may use the first one only; `access` is that of the first. */
+static uint8_t *pages(int access) {
+  uint8_t *at = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  mprotect(at, PAGE, access);
+  mprotect(at + PAGE, PAGE, PROT_NONE);
+  return at;
+}
+
+static struct call {
+  const char *name;
+  unsigned long request;
+  enum { SYSTEM, VM, VCPU } of;
+} calls[] = {
+    {"GET_REGS", KVM_GET_REGS, VCPU},
+    {"SET_REGS", KVM_SET_REGS, VCPU},
+    {"GET_SREGS", KVM_GET_SREGS, VCPU},
+    {"SET_FPU", KVM_SET_FPU, VCPU},
+    {"TRANSLATE", KVM_TRANSLATE, VCPU},
+    {"GET_XSAVE", KVM_GET_XSAVE, VCPU},
+    {"GET_LAPIC without one", KVM_GET_LAPIC, VCPU},
+    {"SET_LAPIC without one", KVM_SET_LAPIC, VCPU},
+    {"GET_MSRS", KVM_GET_MSRS, VCPU},
+    {"GET_CPUID2", KVM_GET_CPUID2, VCPU},
+    {"SET_SIGNAL_MASK", KVM_SET_SIGNAL_MASK, VCPU},
+    {"XEN_VCPU_GET_ATTR", KVM_XEN_VCPU_GET_ATTR, VCPU},
+    {"XEN_VCPU_SET_ATTR", KVM_XEN_VCPU_SET_ATTR, VCPU},
+    {"XEN_HVM_GET_ATTR", KVM_XEN_HVM_GET_ATTR, VM},
+    {"XEN_HVM_SET_ATTR", KVM_XEN_HVM_SET_ATTR, VM},
+    {"GET_CLOCK", KVM_GET_CLOCK, VM},
+    {"SET_IDENTITY_MAP_ADDR", KVM_SET_IDENTITY_MAP_ADDR, VM},
+    {"GET_IRQCHIP without one", KVM_GET_IRQCHIP, VM},
+    {"IRQ_LINE without one", KVM_IRQ_LINE, VM},
+    {"SET_GSI_ROUTING without one", KVM_SET_GSI_ROUTING, VM},
+    {"GET_MSR_INDEX_LIST", KVM_GET_MSR_INDEX_LIST, SYSTEM},
+    {"GET_SUPPORTED_CPUID", KVM_GET_SUPPORTED_CPUID, SYSTEM},
+    {"a VM's call of the system", KVM_GET_CLOCK, SYSTEM},
+    {"unknown, reads", _IOW(KVMIO, 0x7e, uint64_t), VCPU},
+    {"unknown, writes", _IOR(KVMIO, 0x7e, uint64_t), VM},
+    {"unknown, both", _IOWR(KVMIO, 0x7e, uint64_t), SYSTEM},
+    {"unknown of others", _IOWR('x', 0x7e, uint64_t), VCPU},
+};
+
+static void part_places(void) {
+  struct machine m = new_machine(NULL);
+  uint8_t *writable = pages(PROT_READ | PROT_WRITE);
+  uint8_t *constant = pages(PROT_READ);
+  uint8_t *closed = pages(PROT_NONE);
+  const struct {
+    const char *name;
+    uint64_t at;
+  } places[] = {
+      {"fits", (uintptr_t)writable},
+      {"ends early", (uintptr_t)writable + PAGE - 4},
+      {"read only", (uintptr_t)constant},
+      {"no access", (uintptr_t)closed},
+      {"null", 0},
+      {"low", 8},
+      {"last page", 0x7ffffffff000 - 8},
+      {"not canonical", 0x0000800000000000},
+      {"kernel", 0xffffffff81000000},
+      {"end", ~0ull - 3},
+  };
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+    int fd = calls[i].of == SYSTEM ? m.kvm : calls[i].of == VM ? m.vm : m.vcpu;
+    printf("%s:", calls[i].name);
+    for (size_t p = 0; p < sizeof places / sizeof *places; p++) {
+      memset(writable, 0, PAGE);
+      int result = ioctl(fd, calls[i].request, places[p].at);
+      printf(" %s %s", places[p].name, result < 0 ? name_of(errno) : "0");
+      printf(p + 1 < sizeof places / sizeof *places ? "," : "\n");
+    }
+  }
+  end_machine(&m);
+}
+
+/* What is in front of memory that cannot be written is written all the same. */
+static void part_written(void) {
+  struct machine m = new_machine(NULL);
+  uint8_t *at = pages(PROT_READ | PROT_WRITE);
+  struct kvm_regs regs = {.rax = 0x1122334455667788, .rbx = 0x99, .rflags = 2, .rip = 0x1234};
+  must("set regs", ioctl(m.vcpu, KVM_SET_REGS, &regs));
+  uint64_t *tail = (uint64_t *)(at + PAGE - 16);
+  memset(at, 0xaa, PAGE);
+  show("get regs", ioctl(m.vcpu, KVM_GET_REGS, tail));
+  printf("%lx %lx\n", tail[0], tail[1]);
+  memset(at, 0xaa, PAGE);
+  struct kvm_regs *whole = (struct kvm_regs *)(at + PAGE - sizeof regs);
+  show("to the end", ioctl(m.vcpu, KVM_GET_REGS, whole));
+  printf("%llx %llx, before it %x\n", whole->rax, whole->rip, ((uint8_t *)whole)[-1]);
+  struct kvm_xen_hvm_attr attr = {.type = KVM_XEN_ATTR_TYPE_UPCALL_VECTOR};
+  attr.u.vector = 0x55;
+  show("set vector", ioctl(m.vm, KVM_XEN_HVM_SET_ATTR, &attr));
+  memset(&attr.u, 0xff, sizeof attr.u);
+  show("get vector", ioctl(m.vm, KVM_XEN_HVM_GET_ATTR, &attr));
+  printf("%x, behind it %x\n", attr.u.vector, ((uint8_t *)&attr)[sizeof attr - 1]);
+  attr.type = 0x77;
+  attr.u.vector = 0x11;
+  show("get unknown", ioctl(m.vm, KVM_XEN_HVM_GET_ATTR, &attr));
+  printf("%x\n", attr.u.vector);
+  end_machine(&m);
+}
+
+/* What cannot be written back has happened. */
+static void part_effects(void) {
+  struct machine m = {0};
+  m.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+  m.vm = ioctl(m.kvm, KVM_CREATE_VM, 0);
+  must("create irqchip", ioctl(m.vm, KVM_CREATE_IRQCHIP, 0));
+  uint8_t *at = pages(PROT_READ | PROT_WRITE);
+  struct kvm_irq_level line = {.irq = 5, .level = 1};
+  memcpy(at, &line, sizeof line);
+  mprotect(at, PAGE, PROT_READ);
+  show("line status", ioctl(m.vm, KVM_IRQ_LINE_STATUS, at));
+  struct kvm_irqchip chip = {.chip_id = KVM_IRQCHIP_PIC_MASTER};
+  must("get irqchip", ioctl(m.vm, KVM_GET_IRQCHIP, &chip));
+  printf("irr %x\n", chip.chip.pic.irr);
+  mprotect(at, PAGE, PROT_READ | PROT_WRITE);
+  line.level = 0;
+  memcpy(at, &line, sizeof line);
+  show("line status", ioctl(m.vm, KVM_IRQ_LINE_STATUS, at));
+  memcpy(&line, at, sizeof line);
+  printf("status %u, level %u\n", line.status, line.level);
+  must("get irqchip", ioctl(m.vm, KVM_GET_IRQCHIP, &chip));
+  printf("irr %x\n", chip.chip.pic.irr);
+  close(m.vm);
+  close(m.kvm);
+}
+
+/* An argument inside of the guest's own memory, and one that two slots' ends share. */
+static void part_guest(void) {
+  struct machine m = new_machine(NULL);
+  struct kvm_regs *regs = (struct kvm_regs *)(m.memory + 0x2ff8);
+  memset(regs, 0, sizeof *regs);
+  regs->rip = CODE;
+  regs->rflags = 2;
+  regs->rax = 0x42;
+  must("set", ioctl(m.vcpu, KVM_SET_REGS, regs));
+  CODE_IS(&m, "\xe6\x10\xf4");
+  run_once("run", &m);
+  memset(regs, 0xff, sizeof *regs);
+  must("get", ioctl(m.vcpu, KVM_GET_REGS, regs));
+  printf("rax %llx rip %llx\n", regs->rax, regs->rip);
+  end_machine(&m);
+}
+
+static const struct {
+  const char *name;
+  void (*part)(void);
+} parts[] = {
+    {"places", part_places},
+    {"written", part_written},
+    {"effects", part_effects},
+    {"guest", part_guest},
+};
+
+int main(int argc, char **argv) {
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    bool wanted = argc == 1;
+    for (int a = 1; a < argc; a++) wanted |= !strcmp(argv[a], parts[i].name);
+    if (!wanted) continue;
+    printf("-- %s\n", parts[i].name);
+    fflush(stdout);
+    parts[i].part();
+    fflush(stdout);
+  }
+  return 0;
+}
