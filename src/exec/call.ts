@@ -14,6 +14,8 @@ export interface Request {
 export class Call {
   /** How long its thread has waited for a processor, nanoseconds. */
   readonly runDelay: () => bigint;
+  /** KVM_RUN: a signal for its thread waits already. */
+  readonly signalled: boolean;
   /** The handle of the file that it made, 0 when it made none. */
   installed = 0;
   /** Copies of descriptors of the client with its number for them; for a new file, its other end. */
@@ -26,6 +28,7 @@ export class Call {
   constructor({ message, descriptors, bytes }: Request, runDelay: () => bigint) {
     this.runDelay = runDelay;
     this.#argument = message.b;
+    this.signalled = descriptors.length === 0 && message.d !== 0n;
     this.#sent = bytes;
     this.#room = answerRoom(Number(BigInt.asUintN(32, message.a)));
     this.#given = descriptors.map((copy, i) => {

@@ -125,6 +125,10 @@ export class Client implements ClientProcess {
     return this.call?.runDelay;
   }
 
+  signalWaits(): boolean {
+    return this.call?.signalled === true;
+  }
+
   caller(): <T>(later: () => T) => T {
     const { call } = this;
     return (later) => {

@@ -58,7 +58,7 @@ export class Mailbox {
       a: view.getBigUint64(REQUEST + 8, true),
       b: view.getBigUint64(REQUEST + 16, true),
       c: view.getBigUint64(REQUEST + 24, true),
-      d: 0n,
+      d: view.getBigUint64(REQUEST + 32, true),
     };
     const sent = Math.min(view.getUint32(SENT, true), ARGUMENT_MAX);
     return { message, bytes: sent === 0 ? undefined : this.#argument.slice(0, sent) };

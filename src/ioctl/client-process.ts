@@ -44,6 +44,8 @@ export interface ClientProcess {
    * has waited for another. Absent where that makes no difference.
    */
   caller?(): <T>(later: () => T) => T;
+  /** A signal waits for the thread that calls: KVM_RUN ends with EINTR before the guest goes on. */
+  signalWaits?(): boolean;
   /** Zeroed pages that client and door both see: the `kvm_run` pages of a vCPU. */
   sharedPages(bytes: number): Uint8Array;
 }

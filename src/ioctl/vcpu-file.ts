@@ -124,7 +124,7 @@ class VcpuFile implements KvmFile {
       return refused;
     }
     const immediate = page.immediateExit;
-    vcpu.immediateExit = immediate;
+    vcpu.immediateExit = immediate || this.#context.vm.process.signalWaits?.() === true;
     vcpu.requestInterruptWindow = page.requestInterruptWindow;
     page.takeAnswer();
     const exit = vcpu.runNow();

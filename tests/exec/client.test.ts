@@ -19,6 +19,7 @@ describe.each([
   { name: "access", count: 9 },
   { name: "passed", count: 7 },
   { name: "arguments", count: 4 },
+  { name: "turns", count: 4 },
 ])("$name sees through exec what it sees on Linux", ({ name, count }) => {
   const program = compile(name);
   const parts = recorded(name);

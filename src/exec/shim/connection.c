@@ -469,16 +469,18 @@ int64_t server_call_interruptible(const struct message *request, const sigset_t 
   sigset_t wanted;
   int signals = error ? -1 : wake_descriptor(kvm_mask ? kvm_mask : outside, &wanted);
   struct message answer = {0};
+  struct message sent = *request;
   bool interrupted = false, done = false;
+  /* Others are blocked in the program too, or have been handled. */
+  if (!error && kvm_mask) sent.d = signal_waits(&wanted);
   if (!error && !temporary && mine.mailbox) {
     int64_t result = 0;
-    int state = mailbox_call(fd, request, &result);
+    int state = mailbox_call(fd, &sent, &result);
     done = state == MAILBOX_ANSWER;
     answer.a = (uint64_t)result;
     answer.d = done && mine.mailbox->wants_delay;
     if (state < 0) error = state;
   } else if (!error) {
-    struct message sent = *request;
     if (!temporary) sent.c = program_delay();
     error = send_message(fd, &sent);
     /* Most exits come soon. */

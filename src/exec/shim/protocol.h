@@ -32,7 +32,8 @@ enum {
   MSG_OPEN,          /* open(/dev/kvm); descriptor: the other end of what the client got */
   MSG_IOCTL,         /* a request, b argument, c what the thread waited for a processor (ns, plus 1);
                         d the client's numbers (plus 1) of the descriptors that follow, 32 bits each:
-                        one for what the ioctl makes, as for OPEN; or those that its argument names */
+                        one for what the ioctl makes, as for OPEN; or those that its argument names;
+                        d 1 without a descriptor: a signal ends this KVM_RUN at once */
   MSG_MMAP,          /* a length, b offset */
   MSG_SHARE,         /* a address, b length, c offset in the descriptor, d bit 0: may not be written,
                         bit 1: may not be accessed at all */

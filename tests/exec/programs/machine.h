@@ -24,7 +24,7 @@ struct machine {
 
 static const char *name_of(int error) { return strerrorname_np(error); }
 
-static void show(const char *what, long result) {
+__attribute__((unused)) static void show(const char *what, long result) {
   if (result < 0)
     printf("%s: -%s\n", what, name_of(errno));
   else
