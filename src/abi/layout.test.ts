@@ -1,5 +1,18 @@
-import { describe, expect, it } from "vitest";
-import { array, bytes, flexible, s32, struct, u8, u16, u32, u64, union } from "./layout.js";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import {
+  array,
+  bytes,
+  flexible,
+  s16,
+  s32,
+  s64,
+  struct,
+  u8,
+  u16,
+  u32,
+  u64,
+  union,
+} from "./layout.js";
 
 const inner = struct("inner", { a: u8, b: u64 });
 
@@ -47,5 +60,38 @@ describe("C layouts", () => {
     const value = s.decode(buffer.subarray(8));
     buffer.fill(0);
     expect(value).toEqual({ raw: Uint8Array.of(3, 3), x: { a: 3, b: 0x0303030303030303n } });
+  });
+});
+
+describe("where text may not be compiled", () => {
+  afterEach(() => vi.unstubAllGlobals());
+
+  it("structures read and write the same", () => {
+    const fields = {
+      a: s16,
+      list: array(inner, 2),
+      raw: bytes(3),
+      $u: union({ irq: u32, status: s32 }),
+      big: s64,
+      none: flexible(u16),
+    };
+    const compiled = struct("s", fields);
+    let refused = 0;
+    class NoFunction {
+      constructor() {
+        refused++;
+        throw new EvalError("unsafe-eval");
+      }
+    }
+    vi.stubGlobal("Function", NoFunction);
+    const looping = struct("s", fields);
+    expect(refused).toBeGreaterThan(0);
+    const data = Uint8Array.from({ length: compiled.size }, (_, i) => (i * 37 + 129) & 0xff);
+    const value = compiled.decode(data);
+    expect(looping.decode(data)).toEqual(value);
+    expect(looping.encode(value)).toEqual(compiled.encode(value));
+    expect(looping.encode({ big: -2n, raw: Uint8Array.of(7) })).toEqual(
+      compiled.encode({ big: -2n, raw: Uint8Array.of(7) }),
+    );
   });
 });
