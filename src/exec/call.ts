@@ -19,9 +19,9 @@ export class Call {
   /** The handle of the file that it made, 0 when it made none. */
   installed = 0;
   /** Copies of descriptors of the client with its number for them; for a new file, its other end. */
-  #given: { readonly fd: number; readonly copy: number }[];
+  #given: { readonly fd: number; readonly copy: number }[] = [];
   readonly #argument: bigint;
-  readonly #sent: Uint8Array | undefined;
+  #sent: Uint8Array | undefined;
   readonly #room: number;
   #answer: Uint8Array | undefined;
 
@@ -31,6 +31,7 @@ export class Call {
     this.signalled = descriptors.length === 0 && message.d !== 0n;
     this.#sent = bytes;
     this.#room = answerRoom(Number(BigInt.asUintN(32, message.a)));
+    if (descriptors.length === 0) return;
     this.#given = descriptors.map((copy, i) => {
       const fd = Number(BigInt.asIntN(32, message.d >> BigInt(32 * i))) - 1;
       return { fd, copy };
@@ -67,12 +68,16 @@ export class Call {
     if (from < written) {
       return from + length <= written ? this.#answer?.slice(from, from + length) : undefined;
     }
-    if (this.#sent === undefined || from + length > this.#sent.length) return undefined;
-    return this.#sent.slice(from, from + length);
+    const sent = this.#sent;
+    if (sent === undefined || from + length > sent.length) return undefined;
+    if (length < sent.length) return sent.slice(from, from + length);
+    // Given away: another read would be of client memory again.
+    this.#sent = undefined;
+    return sent;
   }
 
   /**
-   * Lets the answer bring bytes, from the argument on. An address that cannot be written turns the
+   * Lets the answer bring bytes, from the argument on: they must not change any more. An address that cannot be written turns the
    * answer into EFAULT at the client. False when they have to be written at once.
    */
   write(address: bigint, bytes: Uint8Array): boolean {
@@ -81,7 +86,7 @@ export class Call {
     if (this.#room < written + bytes.length) return false;
     if (address !== this.#argument + BigInt(written)) return false;
     if (before === undefined) {
-      this.#answer = bytes.slice();
+      this.#answer = bytes;
     } else {
       this.#answer = new Uint8Array(written + bytes.length);
       this.#answer.set(before);
