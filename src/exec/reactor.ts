@@ -165,10 +165,11 @@ export class Reactor implements EventLoop {
     const { lookout, favourite } = this;
     this.#looks++;
     if (lookout !== undefined) {
-      const any = lookout.look();
-      if (any) this.#unsettled = true;
-      if (performance.now() < this.#attentiveUntil && this.#looks % MEMORY_LOOKS !== 0) return any;
-      return this.#dispatch(0) || any;
+      const found = lookout.look();
+      if (found) this.#unsettled = true;
+      if (performance.now() < this.#attentiveUntil && this.#looks % MEMORY_LOOKS !== 0)
+        return found;
+      return this.#dispatch(0) || found;
     }
     if (favourite !== undefined && this.#looks % FAVOURITE_LOOKS !== 0 && favourite.look()) {
       this.#unsettled = true;
