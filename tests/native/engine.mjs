@@ -109,6 +109,8 @@ export class Engine {
         throw new Error("engine core: abort");
       },
       hostClockNs: () => 0,
+      // No slot here waits for its memory.
+      hostBackSlot: () => 0,
     };
     this.core = new WebAssembly.Instance(module, { env }).exports;
     this.u8 = new Uint8Array(memory.buffer);
@@ -120,8 +122,7 @@ export class Engine {
     this.core.dropBlocks();
     this.core.setTlbArea(0, tlb);
     this.view.setUint32(S.TLB_ALL, tlb, true);
-    this.core.setSlot(0, 0n, BigInt(RAM_BYTES), this.ram, 0, 0);
-    this.core.setSlotCount(1);
+    this.core.insertSlot(0, 0n, BigInt(RAM_BYTES), this.ram, 0, 0);
     this.core.flushAllVcpus();
     this.u8.fill(0xcc, this.ram + CODE, this.ram + CODE + CODE_BYTES);
     this.#buildTables();
