@@ -34,10 +34,17 @@ static void *runs(void *argument) {
   return NULL;
 }
 
-static void start_run(struct runner *r, int vcpu) {
-  r->vcpu = vcpu;
+/* mov byte [3000h],1; jmp $ */
+static const char forever[] = "\xc6\x06\x00\x30\x01\xeb\xfe";
+
+/* A thread in KVM_RUN, once its guest runs. */
+static void start_run(struct runner *r, struct machine *m) {
+  code(m, forever, sizeof forever - 1);
+  enter_at(m->vcpu, CODE);
+  m->memory[0x3000] = 0;
+  r->vcpu = m->vcpu;
   pthread_create(&r->thread, NULL, runs, r);
-  milliseconds(60);
+  while (!*(volatile uint8_t *)(m->memory + 0x3000)) milliseconds(1);
 }
 
 /* Signals until the thread has left KVM_RUN. */
@@ -106,9 +113,8 @@ static void part_calls(void) {
   signal(SIGUSR1, nothing);
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
     struct machine m = new_machine(NULL);
-    CODE_IS(&m, "\xeb\xfe");
     struct runner r;
-    start_run(&r, m.vcpu);
+    start_run(&r, &m);
     struct caller c = {.m = &m, .call = (int)i};
     pthread_t thread;
     pthread_create(&thread, NULL, makes_call, &c);
@@ -127,9 +133,8 @@ static void part_signals(void) {
   signal(SIGUSR1, nothing);
   signal(SIGUSR2, note);
   struct machine m = new_machine(NULL);
-  CODE_IS(&m, "\xeb\xfe");
   struct runner r;
-  start_run(&r, m.vcpu);
+  start_run(&r, &m);
   struct caller c = {.m = &m, .call = 0};
   pthread_t thread;
   pthread_create(&thread, NULL, makes_call, &c);
@@ -142,14 +147,16 @@ static void part_signals(void) {
   printf("result %d, handled %d\n", c.result, c.handled != 0);
   /* A second KVM_RUN waits too, and its signal leaves the first alone. */
   struct runner second;
-  start_run(&r, m.vcpu);
-  start_run(&second, m.vcpu);
+  start_run(&r, &m);
+  second.vcpu = m.vcpu;
+  pthread_create(&second.thread, NULL, runs, &second);
+  milliseconds(100);
   pthread_kill(second.thread, SIGUSR1);
   milliseconds(60);
   printf("first left: %d\n", pthread_tryjoin_np(r.thread, NULL) == 0);
   printf("second left: %d\n", pthread_tryjoin_np(second.thread, NULL) == 0);
   end_thread(r.thread);
-  pthread_join(second.thread, NULL);
+  end_thread(second.thread);
   printf("first %s, second %s\n", name_of(r.error), name_of(second.error));
   end_machine(&m);
 }
@@ -160,9 +167,8 @@ static void part_killed(void) {
   if (child == 0) {
     signal(SIGUSR1, nothing);
     struct machine m = new_machine(NULL);
-    CODE_IS(&m, "\xeb\xfe");
     struct runner r;
-    start_run(&r, m.vcpu);
+    start_run(&r, &m);
     alarm(1);
     signal(SIGALRM, SIG_DFL);
     struct kvm_regs regs;
