@@ -224,7 +224,8 @@ function handleMmio(vcpu: VcpuState): AfterExit {
     engine.completeWrite();
     return "continue";
   }
-  if (env.slots.isUnbacked(Math.floor(address / PAGE_SIZE))) return { kind: "memory-fault", physAddr: address as Gpa };
+  if (env.slots.isUnbacked(Math.floor(address / PAGE_SIZE)))
+    return { kind: "memory-fault", physAddr: address as Gpa };
   vcpu.stats.mmioExits++;
   vcpu.exitRip = linearRip(vcpu);
   const exit: VcpuExitMmio = {
