@@ -92,7 +92,7 @@ export const CPU_BLOCK = [
     "EXIT_AUX",
     "u32",
     1,
-    "HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MWAIT: 0 MONITOR, 1 MWAIT",
+    "HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MMIO: 1 by the delivery of an event; MWAIT: 0 MONITOR, 1 MWAIT",
   ],
   ["EXIT_ADDR", "u64", 1, "IO: port; MMIO: guest-physical address"],
   ["EXIT_DATA", "u64", 1, "IO, MMIO: data of a write; WRMSR: value; INTERNAL: detail"],

@@ -125,14 +125,14 @@ export class World {
     for (let i = 0; i < 40; i++) {
       this.ignore(() => vcpu.setMpState(0));
       vcpu.setSregs(realMode(vcpu.getSregs()));
-      vcpu.setRegs({ ...vcpu.getRegs(), rip: 0n, rflags: 2n, rax: 0n });
+      vcpu.setRegs({ ...vcpu.getRegs(), rip: 0n, rflags: 2n, rax: 0n, rcx: 1n });
       vcpu.setVcpuEvents({ exception: clean, interrupt: none, nmi, sipiVector: 0, flags: 7 });
       vcpu.setDebugregs({ db: [0n, 0n, 0n, 0n], dr6: 0xffff0ff0n, dr7: 0x400n });
       const kick = this.timers.arm(this.clock.monotonicNs() + 10000, () => vcpu.kick());
       const exit = await vcpu.run();
       kick.cancel();
       if (exit.kind === "io" && exit.port === 0x99 && exit.data[0] === 42) return;
-      // What was under way first: an answer to it, and again.
+      // What was under way first: an answer to it, and again. A repetition ends with its RCX.
       if ("data" in exit && exit.data instanceof Uint8Array)
         exit.data.set(values.bytes(exit.data.length));
       this.last = exit.kind;

@@ -60,7 +60,10 @@ export interface EngineExitInfo {
   readonly dataLow: number;
   /** Bits 32 to 63 of `data`. */
   readonly dataHigh: number;
-  /** HYPERCALL: 0 VMCALL, 1 VMMCALL. MWAIT: 0 MONITOR, 1 MWAIT. INTERNAL: reason. Else 0. */
+  /**
+   * HYPERCALL: 0 VMCALL, 1 VMMCALL. IO: 1 for INS and OUTS. MMIO: 1 by the delivery of an event.
+   * MWAIT: 0 MONITOR, 1 MWAIT. INTERNAL: reason. Else 0.
+   */
   readonly aux: number;
 }
 

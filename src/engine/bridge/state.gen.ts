@@ -150,7 +150,7 @@ export const Cpu = {
   EXIT_WRITE: 0x27c,
   /** IO, MMIO: bytes, 1 2 4 8; CPUID, RDMSR, WRMSR, MWAIT: length of the instruction. u32 */
   EXIT_SIZE: 0x280,
-  /** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MWAIT: 0 MONITOR, 1 MWAIT. u32 */
+  /** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MMIO: 1 by the delivery of an event; MWAIT: 0 MONITOR, 1 MWAIT. u32 */
   EXIT_AUX: 0x284,
   /** IO: port; MMIO: guest-physical address. u64 */
   EXIT_ADDR: 0x288,

@@ -154,7 +154,7 @@ export const EXIT: u32 = 0x1278;
 export const EXIT_WRITE: u32 = 0x127c;
 /** IO, MMIO: bytes, 1 2 4 8; CPUID, RDMSR, WRMSR, MWAIT: length of the instruction. u32 */
 export const EXIT_SIZE: u32 = 0x1280;
-/** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MWAIT: 0 MONITOR, 1 MWAIT. u32 */
+/** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MMIO: 1 by the delivery of an event; MWAIT: 0 MONITOR, 1 MWAIT. u32 */
 export const EXIT_AUX: u32 = 0x1284;
 /** IO: port; MMIO: guest-physical address. u64 */
 export const EXIT_ADDR: u32 = 0x1288;

@@ -328,7 +328,7 @@ export function completeExit(vcpu: VcpuState): void {
       }
       return;
     case "mmio":
-      if (exit.isWrite) return;
+      if (exit.isWrite || (!leavesInstruction(vcpu, exit) && abandoned(vcpu))) return;
       if (exit.len <= 4) engine.completeReadU32(u32From(exit.data, exit.len));
       else engine.completeRead(valueFrom(exit.data, exit.len));
       return;

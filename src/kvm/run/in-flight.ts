@@ -18,12 +18,15 @@ export interface InFlight {
 
 /** Whether an exit leaves an instruction decoded: reads of memory, and of ports by INS. */
 export function leavesInstruction(vcpu: VcpuState, exit: VcpuExit): boolean {
-  if (exit.kind === "mmio") return !exit.isWrite;
-  return exit.kind === "io" && exit.direction === "in" && vcpu.engine.exit.aux === STRING;
+  const { aux } = vcpu.engine.exit;
+  if (exit.kind === "mmio") return !exit.isWrite && aux !== DELIVERY;
+  return exit.kind === "io" && exit.direction === "in" && aux === STRING;
 }
 
 /** `aux` of an IO exit: INS or OUTS. */
 const STRING = 1;
+/** `aux` of an MMIO exit: tables or stack of an event that is being delivered. */
+const DELIVERY = 1;
 
 /** Comes before a client's write of registers. */
 export function beforeClientWrite(vcpu: VcpuState, what: "regs" | "sregs"): void {
@@ -75,18 +78,21 @@ export function executeAsBegun(vcpu: VcpuState, flight: InFlight, execute: () =>
   const { engine } = vcpu;
   const now = { regs: readRegs(engine), sregs: readSregs(engine) };
   if (flight.wroteSregs) writeSregs(engine, flight.sregs);
-  writeRegs(engine, flight.regs);
   const string = isString(engine.replayCode(), engine.longMode64);
+  // How often a string instruction repeats is looked up each time.
+  const rcx = string && flight.wroteRegs ? now.regs.rcx : flight.regs.rcx;
+  const began = { ...flight.regs, rcx };
+  writeRegs(engine, began);
   const done = execute();
   const ended = readRegs(engine);
   if (flight.wroteSregs) writeSregs(engine, now.sregs);
-  const result = flight.wroteRegs ? merged(flight.regs, ended, now.regs, string) : ended;
+  const result = flight.wroteRegs ? merged(began, ended, now.regs, string) : ended;
   if (done) {
     vcpu.inFlight = undefined;
     writeRegs(engine, result);
     return;
   }
-  if (ended.rcx === flight.regs.rcx) {
+  if (ended.rcx === rcx) {
     writeRegs(engine, now.regs);
     return;
   }

@@ -6,7 +6,7 @@
  * INJECT: bit 31 present, bits 0 to 7 vector, bits 8 and 9 type (EV_*), bit 10 has an error code.
  */
 import {
-  CPL, CR2, DR7, EXIT, FAULT, FAULT_CR2, FAULT_ERR, FLAGS, GPR, IDT_BASE, IDT_LIMIT, INJECT, INJECT_ERR, NMI_MASKED, REPLAY_COUNT,
+  CPL, CR2, DR7, EXIT, EXIT_AUX, FAULT, FAULT_CR2, FAULT_ERR, FLAGS, GPR, IDT_BASE, IDT_LIMIT, INJECT, INJECT_ERR, NMI_MASKED, REPLAY_COUNT,
   REPLAY_NEXT, RIP, SHADOW,
 } from "../state.gen";
 import {
@@ -68,7 +68,10 @@ function chain(first: u32, firstType: u32, firstHasCode: bool, firstCode: u32): 
     const fault = load<u32>(FAULT);
     if (fault == 0) return 0;
     store<u32>(FAULT, 0);
-    if (fault == F_EXIT) return load<u32>(EXIT);
+    if (fault == F_EXIT) {
+      store<u32>(EXIT_AUX, 1);
+      return load<u32>(EXIT);
+    }
     if (fault == F_RETRY) continue; // the frame hit decoded code, which is gone now
     const second = fault & 0xff;
     if (type == EV_EXCEPTION && vector == V_DF && severity(second) != 0) return X_SHUTDOWN;

@@ -6,7 +6,7 @@
 import { PAGE_MASK } from "../layout";
 import { codeWritten } from "../smc";
 import { F_RETRY, V_AC, V_GP, X_INTERNAL, X_MEMORY, X_MMIO, faulted, raiseErr, raiseExit, raisePf } from "../fault";
-import { ACCESS_CHECKS, CODE_SIZE, CPL, CR0, CR4, EFER, EXIT, EXIT_ADDR, EXIT_DATA, EXIT_SIZE, EXIT_WRITE, FAULT, FLAGS } from "../state.gen";
+import { ACCESS_CHECKS, CODE_SIZE, CPL, CR0, CR4, EFER, EXIT, EXIT_ADDR, EXIT_AUX, EXIT_DATA, EXIT_SIZE, EXIT_WRITE, FAULT, FLAGS } from "../state.gen";
 import { MMU_HALF, PAGE_ACCESS_AT, PAGE_FLAGS_AT, REPLAY, REPLAY_COUNT, REPLAY_NEXT } from "../state.gen";
 import { noteDataAccess } from "../cpu/debug";
 import { SLOT_READONLY, findSlot, gpaToLin, logWrite, slotLin } from "./slots";
@@ -406,6 +406,7 @@ function deviceExit(gpa: u64, size: u32, write: u32, data: u64): void {
   store<u32>(EXIT_SIZE, size);
   store<u32>(EXIT_WRITE, write);
   store<u64>(EXIT_DATA, data);
+  store<u32>(EXIT_AUX, 0);
   raiseExit(X_MMIO);
 }
 
