@@ -123,7 +123,7 @@ describe("a VM that was closed", () => {
 });
 
 describe("limits of the engine", () => {
-  it("refuse memory slots beyond the engine's table, and keep those there are", async () => {
+  it("refuse memory slots beyond KVM's number, and keep those there are", async () => {
     const { vm } = await guest([0xf4]);
     const page = vm.linear.allocate(4096) as Hva;
     let refused = -1;

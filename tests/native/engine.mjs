@@ -121,6 +121,7 @@ export class Engine {
     this.core.initMmu();
     this.core.dropBlocks();
     this.core.setTlbArea(0, tlb);
+    this.core.prepareTlbArea(tlb);
     this.view.setUint32(S.TLB_ALL, tlb, true);
     this.core.insertSlot(0, 0n, BigInt(RAM_BYTES), this.ram, 0, 0);
     this.core.flushAllVcpus();
