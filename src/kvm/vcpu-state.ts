@@ -335,6 +335,7 @@ export class VcpuState implements Runner, XenVcpuHost {
       signature === undefined ? RESET_SIGNATURE : BigInt(signature),
     );
     this.lapic?.reset(init);
+    this.engine.cancelInjection();
     this.badState = false;
     this.nmiPending = 0;
     this.nmiInjected = false;

@@ -263,6 +263,8 @@ export interface EngineVcpu {
   injectException(vector: number, errorCode: number | undefined): void;
   /** Takes an NMI at the start of the next run(); masks further ones until IRET. */
   injectNmi(): void;
+  /** Forgets an event whose delivery has left run() for an access outside. */
+  cancelInjection(): void;
   /** run() returns PAUSE after this many PAUSE instructions; 0 never. Write only. */
   pauseExit: number;
   /** RDMSR and WRMSR leave run() for every MSR, those that the engine keeps too. */

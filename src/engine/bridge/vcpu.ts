@@ -358,6 +358,9 @@ export class WasmVcpu implements EngineVcpu {
   injectNmi(): void {
     this.#put32(Cpu.INJECT, INJECT_PRESENT | INJECT_NMI | 2);
   }
+  cancelInjection(): void {
+    this.#put32(Cpu.INJECT, 0);
+  }
   get interruptShadow(): 0 | 1 | 2 {
     return this.#get32(Cpu.SHADOW) as 0 | 1 | 2;
   }

@@ -190,7 +190,6 @@ export function run(max: i32): u32 {
         return leave(code);
       } else {
         const code = deliver();
-        if (!again && code == X_MMIO) keepCode();
         if (code != 0) return leave(code);
         // Handlers that fault themselves retire nothing: the slice must end all the same.
         chargeWork(1);

@@ -80,6 +80,7 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
     case EngineExit.INTERNAL:
       // The guest gets #UD when the client runs it again all the same; user code gets it at once.
       vcpu.queueException(Exception.UD, undefined);
+      engine.dropReplay();
       if (engine.cpl !== 0) return "continue";
       return {
         kind: "internal-error",

@@ -27,6 +27,8 @@ function runOne(vcpu: VcpuState): EngineExitCode {
 /** Hands the client's answer to the last exit to the guest, at the start of a run(). */
 export function complete(vcpu: VcpuState): void {
   completeExit(vcpu);
+  // What the instruction exits with next is known already.
+  if (vcpu.followUps.length > 0) return;
   const flight = vcpu.inFlight;
   if (!vcpu.engine.replaying) vcpu.inFlight = undefined;
   else if (flight !== undefined) executeAsBegun(vcpu, flight, () => finishBegun(vcpu));
@@ -125,6 +127,8 @@ export function finishWrite(vcpu: VcpuState): void {
     if (isAccess && !engine.replaying) break;
     const after = handleExit(vcpu, code);
     if (after === "continue" || after === "yield") continue;
+    // An instruction that cannot be executed has made no access either.
+    if (after.kind === "internal-error") vcpu.followUps.length = 0;
     vcpu.followUps.push(after);
     if (!isFinishedWrite(after)) return;
     engine.completeWrite();

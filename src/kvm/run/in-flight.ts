@@ -30,7 +30,7 @@ const DELIVERY = 1;
 
 /** Comes before a client's write of registers. */
 export function beforeClientWrite(vcpu: VcpuState, what: "regs" | "sregs"): void {
-  const exit = vcpu.pendingExit;
+  const exit = vcpu.followUps.at(-1) ?? vcpu.pendingExit;
   if (exit === undefined || !leavesInstruction(vcpu, exit)) return;
   const { engine } = vcpu;
   vcpu.inFlight ??= {

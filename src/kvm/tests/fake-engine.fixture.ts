@@ -195,6 +195,7 @@ export class FakeVcpu implements EngineVcpu {
     this.replaying = true;
   }
   dropReplay(): void {}
+  cancelInjection(): void {}
   replayCode(): Uint8Array {
     return new Uint8Array(16);
   }

@@ -34,13 +34,23 @@ export const EV_SOFT: u32 = 3;
 
 const RSP: u32 = GPR + 32;
 
-/** Delivers the fault in FAULT. Returns 0, or the exit code to leave run() with. */
+/**
+ * Delivers the fault in FAULT. Returns 0, or the exit code to leave run() with: after an access of the
+ * delivery itself the event is in INJECT, so that it goes on from there and not from its instruction.
+ */
 export function deliver(): u32 {
   const fault = load<u32>(FAULT);
-  const code = load<u32>(FAULT_ERR);
+  const error = load<u32>(FAULT_ERR);
+  const vector = fault & 0xff;
+  const hasError = (fault & F_HAS_ERR) != 0;
   store<u32>(FAULT, 0);
-  if ((fault & 0xff) == V_PF) store<u64>(CR2, load<u64>(FAULT_CR2));
-  return chain(fault & 0xff, EV_EXCEPTION, (fault & F_HAS_ERR) != 0, code);
+  if (vector == V_PF) store<u64>(CR2, load<u64>(FAULT_CR2));
+  const code = chain(vector, EV_EXCEPTION, hasError, error);
+  if (code != 0 && code != X_SHUTDOWN) {
+    store<u32>(INJECT, 0x80000000 | (hasError ? 0x400 : 0) | (EV_EXCEPTION << 8) | vector);
+    store<u32>(INJECT_ERR, error);
+  }
+  return code;
 }
 
 /** Delivers the event in INJECT. Returns 0, or the exit code to leave run() with (INJECT stays then). */
@@ -64,6 +74,7 @@ function chain(first: u32, firstType: u32, firstHasCode: bool, firstCode: u32): 
   let code = firstCode;
   store<u32>(SHADOW, 0);
   for (;;) {
+    const replayed = load<u32>(REPLAY_NEXT);
     enter(vector, type, hasCode, code, load<u64>(RIP));
     const fault = load<u32>(FAULT);
     if (fault == 0) return 0;
@@ -72,7 +83,10 @@ function chain(first: u32, firstType: u32, firstHasCode: bool, firstCode: u32): 
       store<u32>(EXIT_AUX, 1);
       return load<u32>(EXIT);
     }
-    if (fault == F_RETRY) continue; // the frame hit decoded code, which is gone now
+    if (fault == F_RETRY) {
+      store<u32>(REPLAY_NEXT, replayed);
+      continue; // the frame hit decoded code, which is gone now
+    }
     const second = fault & 0xff;
     if (type == EV_EXCEPTION && vector == V_DF && severity(second) != 0) return X_SHUTDOWN;
     if (type == EV_EXCEPTION && isDouble(vector, second)) {
