@@ -92,6 +92,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   clockUpdate = true;
   /** KVM_REQ_UNBLOCK: the next entry looks at deferred events first. */
   unblock = false;
+  /** An exit was handled without the client: deferred events are looked at. */
+  handledExit = false;
   /** KVM_REQ_STEAL_UPDATE: it got the thread since its last entry. */
   scheduledIn = false;
   /** run() must resolve with "intr". */
@@ -272,6 +274,11 @@ export class VcpuState implements Runner, XenVcpuHost {
     const vector = this.lapic.pendingVector();
     if (vector >= 0) this.lapic.acknowledge(vector);
     return vector;
+  }
+
+  /** An event that was chosen before and waits for the next entry. */
+  get hasQueuedEvent(): boolean {
+    return this.queuedException !== undefined || this.nmiInjected || this.queuedInterrupt >= 0;
   }
 
   /** An external interrupt that was acknowledged: comes before all others. */

@@ -72,7 +72,7 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     const after = handleExit(vcpu, code);
     if (after === "continue" || after === "yield") {
       // KVM looks at deferred events after every exit that it handles itself.
-      vcpu.unblock = true;
+      vcpu.handledExit = true;
       if (after === "continue") continue;
       return "yielded";
     }
@@ -132,15 +132,38 @@ function processRequests(vcpu: VcpuState): VcpuExit | undefined {
     // Deferred events end a halt even when they cannot be delivered.
     const halted = vcpu.mpState === KvmMpState.HALTED;
     if (xen.deferredEvents && halted) vcpu.endHalt();
-    if (vcpu.unblock || vcpu.kicked || halted) xen.processDeferred();
+    if (vcpu.unblock && xen.deferredEvents && !halted) acknowledge(vcpu);
+    if (vcpu.unblock || vcpu.handledExit || vcpu.kicked || halted) xen.processDeferred();
   }
   vcpu.unblock = false;
+  vcpu.handledExit = false;
   if (vcpu.kicked) {
     vcpu.kicked = false;
     if (vcpu.mpState === KvmMpState.HALTED) vcpu.endPoll();
     return { kind: "intr" };
   }
   return undefined;
+}
+
+/**
+ * KVM_REQ_UNBLOCK cancels an entry for which KVM has chosen its event already: that one comes at the next
+ * entry before what the deferred events bring.
+ */
+function acknowledge(vcpu: VcpuState): void {
+  const { ready } = vcpu.engine;
+  if ((ready & Ready.EVENTS) === 0 || vcpu.hasQueuedEvent) return;
+  if (vcpu.nmiPending > 0 && (ready & Ready.NMI) !== 0) {
+    vcpu.nmiPending--;
+    vcpu.nmiInjected = true;
+  } else if ((ready & Ready.INTERRUPT) !== 0 && !vcpu.debug.blocksInterrupts) {
+    const own = vcpu.hasOwnInterrupt();
+    const vector = own
+      ? vcpu.takeInterrupt()
+      : vcpu.lapic === undefined
+        ? 0
+        : vcpu.xen.pendingVector();
+    if (own ? vector >= 0 : vector !== 0) vcpu.queueInterrupt(vector);
+  }
 }
 
 /** Before its INIT message a vCPU only waits: every event ends that, and the client has to come again. */
