@@ -142,7 +142,7 @@ function kinds() {
   put("nop", "NOP", "jump");
   put("nop ev", "NOP", "jump");
   put("prefetch ev", "NOP", "jump");
-  put("prefetchw ev", "NOP", "jump");
+  put("prefetchw mb", "NOP", "jump");
   put("xchg zv,rax", "XCHGA", "jump");
   put("bswap zv", "BSWAP", "bswap");
   put("push ib", "PUSHI", "push");

@@ -115,7 +115,7 @@ function address16(q: u32, mod: u32, rm: u32): u32 {
   return seg;
 }
 
-function readImmediate(q: u32, kind: u32, size: u32, code: u32, asize: u32): void {
+function readImmediate(q: u32, kind: u32, size: u32, asize: u32): void {
   switch (kind) {
     case 1: store<i32>(q, load<i8>(ip), 16); ip += 1; break;
     case 2: store<i32>(q, load<u16>(ip), 16); ip += 2; break;
@@ -129,7 +129,7 @@ function readImmediate(q: u32, kind: u32, size: u32, code: u32, asize: u32): voi
       break;
     case 5: store<i32>(q, <i32>load<u16>(ip) | (<i32>load<u8>(ip, 2) << 16), 16); ip += 3; break;
     case 6:
-      if (size == 1 && code != 2) { store<i32>(q, load<i16>(ip), 16); ip += 2; } else { store<i32>(q, load<i32>(ip), 16); ip += 4; }
+      if (size == 1) { store<i32>(q, load<i16>(ip), 16); ip += 2; } else { store<i32>(q, load<i32>(ip), 16); ip += 4; }
       break;
     case 7:
       if (asize == 2) { store<u64>(q, load<u64>(ip), 24); ip += 8; }
@@ -216,8 +216,14 @@ export function decode(q: u32, from: u32, code: u32, pageOff: u32): u32 {
 
   let size: u32; // log2: 1, 2, 3
   if (code == 2) {
-    if ((rf & ROW_F64) != 0) size = 3;
-    else if ((flags & RF_W) != 0) size = 3;
+    if ((rf & ROW_F64) != 0) {
+      size = 3;
+      // AMD obeys the prefix here (APM vol. 3, 1.2.7), Intel does not. Fast branches are 64 bits wide.
+      if ((flags & (RF_O16 | RF_W)) == RF_O16) {
+        size = 1;
+        rowFast = 0;
+      }
+    } else if ((flags & RF_W) != 0) size = 3;
     else if ((flags & RF_O16) != 0) size = 1;
     else size = (rf & ROW_D64) != 0 ? 3 : 2;
   } else size = (code == 1) != ((flags & RF_O16) != 0) ? 2 : 1;
@@ -239,7 +245,7 @@ export function decode(q: u32, from: u32, code: u32, pageOff: u32): u32 {
   }
   if ((rf & ROW_PLUS) != 0) store<u16>(q, <u16>regOf(classes & 15, (b & 7) | ((rex & 1) << 3)), 4);
   store<u8>(q, <u8>(seg >= 0 ? seg : defaultSeg), 13);
-  readImmediate(q, classes >> 8, size, code, asize);
+  readImmediate(q, classes >> 8, size, asize);
 
   const length = ip - from;
   if (length > MAX_LENGTH) return MAX_LENGTH + 1;

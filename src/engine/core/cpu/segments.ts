@@ -306,8 +306,9 @@ export function farPointer<T>(p: u32): bool {
   return !faulted();
 }
 
+/** REX.W widens the register, not the offset in memory (APM vol. 3, LDS LES LFS LGS LSS; Intel reads 64 bits). */
 function loadPair<T>(p: u32, seg: u32): u32 {
-  if (!farPointer<T>(p)) return R_FAULT;
+  if (sizeof<T>() == 2 ? !farPointer<u16>(p) : !farPointer<u32>(p)) return R_FAULT;
   const offset = <T>farOffset;
   loadSeg(seg, farSelector);
   if (faulted()) return R_FAULT;

@@ -6,7 +6,7 @@ import { R_FAULT, faulted } from "../fault";
 import { Rec } from "../record";
 import { getCf, getPf, getZf } from "../flags";
 import { eaLinear } from "../operands";
-import { ld, st as stMem } from "../mem";
+import { ld, probeWrite, st as stMem } from "../mem";
 import { NEAR, UP } from "./unpacked";
 import { sfFlags, sfRounding } from "./softfloat";
 import { load80, store32, store64, storeInt, setFromA, setR, setZero, integerToA, rSig, rSe } from "./f80";
@@ -102,7 +102,7 @@ export function fld_const(p: u32): u32 {
   return pushEnd(p, true);
 }
 
-/** Writes the low `size` bytes of the result to memory; false when that faults. */
+/** Writes the low `size` bytes of the result to memory, all or none; false when that faults. */
 function storeMemory(p: u32, size: u32): bool {
   const va = eaLinear(p, size == 10 ? 8 : size, true);
   if (faulted()) return false;
@@ -110,21 +110,31 @@ function storeMemory(p: u32, size: u32): bool {
   else if (size == 4) stMem<u32>(va, <u32>rSig);
   else if (size == 8) stMem<u64>(va, rSig);
   else {
-    // As in hardware, the significand is written even when the rest then faults.
+    if (!probeMemory(p, size)) return false;
     stMem<u64>(va, rSig);
-    if (faulted()) return false;
-    const tail = eaTail(p, true);
-    if (!faulted()) stMem<u16>(tail, <u16>rSe);
+    if (!faulted()) stMem<u16>(eaTail(p, true), <u16>rSe);
   }
   return !faulted();
 }
 
-/** Stores the result if `go`, and pops. */
+/** Raises what storeMemory() would raise, and writes nothing. */
+function probeMemory(p: u32, size: u32): bool {
+  const first = size == 10 ? 8 : size;
+  const va = eaLinear(p, first, true);
+  if (!faulted()) probeWrite(va, first);
+  if (faulted() || size != 10) return !faulted();
+  const tail = eaTail(p, true);
+  if (!faulted()) probeWrite(tail, 2);
+  return !faulted();
+}
+
+/**
+ * Stores the result if `go`, and pops. An unmasked exception writes nothing, but memory that cannot be
+ * written faults before it is noted, as on AMD's processors.
+ */
 function storeEnd(p: u32, go: bool, size: u32, popIt: bool): u32 {
-  if (go) {
-    if (!storeMemory(p, size)) return R_FAULT;
-    if (popIt) pop();
-  }
+  if (!(go ? storeMemory(p, size) : probeMemory(p, size))) return R_FAULT;
+  if (go && popIt) pop();
   return end(p);
 }
 

@@ -103,9 +103,8 @@ export function movsx16<T>(p: u32): u32 {
   return R_NEXT;
 }
 
-/** MOVSXD: 32 to 64 bits; with smaller operands a plain move. */
+/** MOVSXD: 32 to 64 bits; with smaller operands a plain move, but of memory 32 bits are read (Intel: as many as the operand has). */
 export function movsxd<T>(p: u32): u32 {
-  if (sizeof<T>() != 8) return mov_GE<T>(p);
   const v = rdE<u32>(p);
   if (faulted()) return R_FAULT;
   wrG<T>(p, <T>signed<u32>(v));

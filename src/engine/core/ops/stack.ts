@@ -35,17 +35,12 @@ export function push_E<T>(p: u32): u32 {
 }
 
 /**
- * PUSH segment; the opcode's bits 3 to 5 name it. Zero-extended to 64 bits; of 32 bits only the
- * lower half is written, as Intel documents for its processors (SDM vol. 2, PUSH).
+ * PUSH segment; the opcode's bits 3 to 5 name it. Zero-extended (of 32 bits Intel's processors write only
+ * the lower half: SDM vol. 2, PUSH).
  */
 export function push_S<T>(p: u32): u32 {
   const selector = load<u16>(SEG + (((Rec.opcode(p) >> 3) & 7) << 4));
-  if (sizeof<T>() != 4) push<T>(<T>selector);
-  else {
-    const offset = stackAt(-4);
-    stackWrite<u16>(offset, selector);
-    if (!faulted()) setStackPtr(offset);
-  }
+  push<T>(<T>selector);
   return faulted() ? R_FAULT : R_NEXT;
 }
 

@@ -1,7 +1,7 @@
 /**
  * CMPS SCAS, alone and repeated while equal (F3) or unequal (F2) (SDM vol. 2, under these names).
- * The flags are those of the last comparison. They are set when the instruction ends, so that a
- * fault in an element, or a pause, leaves the flags from before the instruction (SDM vol. 2, CMPS).
+ * The flags are those of the last comparison, also when a fault in a later element or a pause stops the
+ * repetition: so do AMD's processors, while Intel's then leave those from before (SDM vol. 2, CMPS).
  */
 import { RF_REP, Rec } from "../record";
 import { R_FAULT, R_NEXT, faulted } from "../fault";
@@ -20,6 +20,12 @@ function compared<T>(a: T, b: T): u32 {
   return R_NEXT;
 }
 
+/** Stops before the end with result `r`: the flags are those of `a` and `b` if `some` were compared. */
+function stopped<T>(r: u32, some: bool, a: T, b: T): u32 {
+  if (some) compared<T>(a, b);
+  return r;
+}
+
 /** The element at ES:rDI. May raise. */
 function target<T>(p: u32): T {
   const va = linear(0, offsetIn(p, RDI), sizeof<T>(), false);
@@ -35,12 +41,15 @@ export function cmps<T>(p: u32): u32 {
     countDone(p, 0); // ECX as the count clears the upper half in any case
     if (remaining(p) == 0) return R_NEXT;
   }
-  let work = quantum();
+  let work = quantum(), some = false, a: T = 0, b: T = 0;
   while (true) {
-    const b = target<T>(p); // processors read this side first
-    if (faulted()) return R_FAULT;
-    const a = source<T>(p);
-    if (faulted()) return R_FAULT;
+    const other = target<T>(p); // processors read this side first
+    if (faulted()) return stopped<T>(R_FAULT, some, a, b);
+    const one = source<T>(p);
+    if (faulted()) return stopped<T>(R_FAULT, some, a, b);
+    a = one;
+    b = other;
+    some = true;
     const step = stepOf<T>();
     advance(p, RSI, step);
     advance(p, RDI, step);
@@ -48,7 +57,8 @@ export function cmps<T>(p: u32): u32 {
     countDone(p, 1);
     elementDone();
     if ((a == b) != goOn || remaining(p) == 0) return compared<T>(a, b);
-    if (work <= 1) return rest(p);
+    if (work <= 1) return stopped<T>(rest(p), some, a, b);
+    // Those it passes compare like this one.
     work -= goOn ? 1 + passEqual<T>(p) : 1;
   }
 }
@@ -78,27 +88,31 @@ export function scas<T>(p: u32): u32 {
     countDone(p, 0); // ECX as the count clears the upper half in any case
     if (remaining(p) == 0) return R_NEXT;
   }
-  let work = quantum();
+  let work = quantum(), some = false, b: T = 0;
   while (true) {
-    const b = target<T>(p);
-    if (faulted()) return R_FAULT;
+    const other = target<T>(p);
+    if (faulted()) return stopped<T>(R_FAULT, some, a, b);
+    b = other;
+    some = true;
     advance(p, RDI, stepOf<T>());
     if (!repeated) return compared<T>(a, b);
     countDone(p, 1);
     elementDone();
     if ((a == b) != goOn || remaining(p) == 0) return compared<T>(a, b);
-    if (work <= 1) return rest(p);
-    work -= 1 + passWhile<T>(p, a, goOn);
+    if (work <= 1) return stopped<T>(rest(p), some, a, b);
+    const passed = passWhile<T>(p, a, goOn);
+    if (passed > 0) b = load<T>(spanHost + (passed - 1) * <u32>sizeof<T>());
+    work -= 1 + <i32>(passed >> 2);
   }
 }
 
-/** Passes elements whose equality with `a` is `equal`, inside one page, but leaves one. */
-function passWhile<T>(p: u32, a: T, equal: bool): i32 {
+/** Passes elements whose equality with `a` is `equal`, inside one page from `spanHost`, but leaves one. Returns how many. */
+function passWhile<T>(p: u32, a: T, equal: bool): u32 {
   if (stepOf<T>() < 0) return 0;
   const n = span(p, 0, offsetIn(p, RDI), remaining(p) - 1, sizeof<T>(), false);
   let i: u32 = 0;
   while (i < n && (load<T>(spanHost + i * <u32>sizeof<T>()) == a) == equal) i++;
   advance(p, RDI, i * <u32>sizeof<T>());
   countDone(p, i);
-  return i >> 2;
+  return i;
 }

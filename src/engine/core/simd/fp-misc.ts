@@ -101,12 +101,12 @@ function vector32(a: u32, b: u32, c: u32, d: u32): v128 {
   return i32x4.replace_lane(v, 3, d);
 }
 
-/** DPPS works on four products (or zeros), four sums of neighbours, four sums of those. */
+/** DPPS works on four products (or zeros), two sums of neighbours, and the sum of those. */
 const DOT = <u32>memory.data(32, 16);
 
 /**
  * Exceptions are raised after the products, after the first sums and after the second ones. Which
- * operand of a sum is the first one shows in the NaN that results: as on Intel's processors.
+ * operand of a sum is the first one shows in the NaN that results: the lower lane, as on AMD's processors.
  */
 export function dpps(p: u32): u32 {
   const w = rdW(p);
@@ -121,15 +121,12 @@ export function dpps(p: u32): u32 {
     store<u32>(at, taken ? op32(OP_MUL, load<u32>(at), load<u32>(at, 16)) : 0);
   }
   if (!fpEnd()) return R_FAULT;
-  for (let i: u32 = 0; i < 4; i++) {
-    store<u32>(DOT + (i << 2), op32(OP_ADD, load<u32>(DOT + ((i ^ 1) << 2)), load<u32>(DOT + (i << 2))), 16);
-  }
+  const low = op32(OP_ADD, load<u32>(DOT), load<u32>(DOT, 4));
+  const high = op32(OP_ADD, load<u32>(DOT, 8), load<u32>(DOT, 12));
   if (!fpEnd()) return R_FAULT;
-  for (let i: u32 = 0; i < 4; i++) {
-    const sum = op32(OP_ADD, load<u32>(DOT + (i << 2), 16), load<u32>(DOT + ((i ^ 2) << 2), 16));
-    store<u32>(DOT + (i << 2), (control >> i) & 1 ? sum : 0);
-  }
+  const sum = op32(OP_ADD, low, high);
   if (!fpEnd()) return R_FAULT;
+  for (let i: u32 = 0; i < 4; i++) store<u32>(DOT + (i << 2), (control >> i) & 1 ? sum : 0);
   return wrV(p, v128.load(DOT));
 }
 
@@ -142,9 +139,9 @@ export function dppd(p: u32): u32 {
   if ((control & 0x10) != 0) x = op64(OP_MUL, i64x2.extract_lane(v, 0), i64x2.extract_lane(w, 0));
   if ((control & 0x20) != 0) y = op64(OP_MUL, i64x2.extract_lane(v, 1), i64x2.extract_lane(w, 1));
   if (!fpEnd()) return R_FAULT;
-  const low = op64(OP_ADD, x, y), high = op64(OP_ADD, y, x);
+  const sum = op64(OP_ADD, x, y);
   if (!fpEnd()) return R_FAULT;
-  return wrV(p, i64x2.replace_lane(i64x2.splat((control & 1) != 0 ? low : 0), 1, (control & 2) != 0 ? high : 0));
+  return wrV(p, i64x2.replace_lane(i64x2.splat((control & 1) != 0 ? sum : 0), 1, (control & 2) != 0 ? sum : 0));
 }
 
 /**
