@@ -30,7 +30,7 @@ const NAMES = {
 const WITH_ERROR = new Set([8, 10, 11, 12, 13, 14, 17]);
 const VECTOR_BP = 3;
 const VECTOR_PF = 14;
-const MEMORY_FAULTS = new Set([12, 13, 14]);
+export const MEMORY_FAULTS = new Set([12, 13, 14]);
 
 const hex = (value, digits = 1) => value.toString(16).padStart(digits, "0");
 const hexBytes = (bytes) =>
@@ -39,14 +39,22 @@ const hexBytes = (bytes) =>
     .replace(/(.{16})(?=.)/g, "$1 ");
 
 /** Linear address of an instruction pointer in the case's initial code segment. */
-function linearIp(testCase, rip) {
+export function linearIp(testCase, rip) {
   return testCase.mode === 16 ? Number(rip) + CODE_AT : Number(rip);
 }
 
 /** The flags that are undefined where the case ended. */
 function undefinedAt(testCase, rip) {
-  const at = testCase.insns.findIndex((insn) => insn.address === linearIp(testCase, rip));
-  return at < 0 ? testCase.undefAtEnd : testCase.undef[at];
+  const linear = linearIp(testCase, rip);
+  const at = testCase.insns.findIndex((insn) => insn.address === linear);
+  if (at >= 0) return testCase.undef[at];
+  const { end, undefAtEnd } = testCase;
+  if (linear === end || linear === end + 1) return undefAtEnd;
+  // A relative branch with a target cut to 16 bits may have led out of the code anywhere.
+  return testCase.insns.reduce(
+    (all, insn, i) => (insn.fix?.kind === "rel" ? all | testCase.undef[i] : all),
+    undefAtEnd,
+  );
 }
 
 /**
@@ -98,7 +106,7 @@ function compareSse(e, g, tolerance, diffs) {
   }
 }
 
-const fxView = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, 512);
+export const fxView = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, 512);
 const st = (view, at) =>
   `${hex(view.getUint16(at + 8, true), 4)}:${hex(view.getBigUint64(at, true), 16)}`;
 /** High half first, as a number is written. */

@@ -13,7 +13,7 @@ const LINE_LOCKED = /^(xchg|cmpxchg|xadd)/;
 /** Operand size in bytes by mode and prefixes. */
 function operandSize(row, mode, o66, wide) {
   if (mode === 64) {
-    if (row.flags.has("f64")) return 8;
+    if (row.flags.has("f64")) return o66 && !wide ? 2 : 8;
     if (wide) return 8;
     if (row.flags.has("d64")) return o66 ? 2 : 8;
     return o66 ? 2 : 4;
@@ -22,13 +22,13 @@ function operandSize(row, mode, o66, wide) {
 }
 
 /** Whether 66 may be put in front as a mere operand size (or nothing at all). */
-function choose66(rng, row, mode) {
+function choose66({ rng, mode, single }, row) {
   if (row.mandatory && !row.sized) return false;
   if (row.prefix === "66" || (row.prefix === "NP" && row.map > 0)) return false;
   if (row.map >= 2 && !row.sized) return false;
-  // In 64-bit code Intel ignores 66 on near branches and AMD does not; and the 16-bit form of BSWAP,
-  // SHLD by too much and others is undefined: see steer.mjs.
-  if (row.flags.has("f64")) return mode !== 64 && rng.chance(6);
+  // In 64-bit code Intel ignores 66 on near branches and AMD does not (vendor.mjs): only in lone ones. The
+  // 16-bit form of BSWAP, SHLD by too much and others is undefined: see steer.mjs.
+  if (row.flags.has("f64")) return (mode !== 64 || single) && rng.chance(6);
   if (row.mnemonic === "bswap") return mode === 16;
   if (row.x87) return rng.chance(/^(fn?save|frstor|fn?stenv|fldenv)$/.test(row.mnemonic) ? 30 : 2);
   return rng.chance(row.sized ? 28 : 2);
@@ -67,7 +67,7 @@ export function encode(setup, row) {
   const { rng, mode } = setup;
   const rex = { forced: false, w: chooseWide(rng, row, mode), r: 0, x: 0, b: 0 };
   rex.forced = mode === 64 && rng.chance(12);
-  const o66 = choose66(rng, row, mode) && !(row.flags.has("d64") && rex.w);
+  const o66 = choose66(setup, row) && !(row.flags.has("d64") && rex.w);
   const osize = row.type === "b" ? 1 : operandSize(row, mode, o66, rex.w);
   const wide = rex.w;
   const insn = {
@@ -239,7 +239,7 @@ function immediateBytes(setup, row, insn, a67, plan) {
       return [0];
     case "relz":
       insn.branch = true;
-      return mode === 64 || osize === 4 ? [0, 0, 0, 0] : [0, 0];
+      return osize === 2 ? [0, 0] : [0, 0, 0, 0];
     case "far":
       return [...littleEndian(plan.offset, osize), ...littleEndian(plan.selector, 2)];
     case "moffs":

@@ -15,6 +15,7 @@
  */
 #define _GNU_SOURCE
 #include <asm/ldt.h>
+#include <cpuid.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
@@ -288,6 +289,15 @@ static int make_ldt(void) {
          set_ldt(3, DATA_AT, DATA_BYTES - 0x801, 0, 1) | set_ldt(4, DATA_AT, 0x7ff, 1, 1);
 }
 
+/* Vendor of the processor and whether a hypervisor is below, by CPUID. */
+static void print_probe(int ldt) {
+  unsigned eax, name[3], ecx, other;
+  __cpuid(0, eax, name[0], name[2], name[1]);
+  __cpuid(1, eax, other, ecx, other);
+  printf("{\"ldt\":%s,\"caseBytes\":%zu,\"resultBytes\":%zu,\"vendor\":\"%.12s\",\"hypervisor\":%s}\n", ldt ? "true" : "false",
+         sizeof(struct test_case), sizeof(struct result), (const char *)name, ecx >> 31 ? "true" : "false");
+}
+
 static void read_input(void) {
   size_t size = 0, room = 1 << 20;
   input = malloc(room);
@@ -312,7 +322,7 @@ int main(int argc, char **argv) {
   static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGALRM};
   int no_ldt = make_ldt();
   if (argc > 1 && strcmp(argv[1], "--probe") == 0) {
-    printf("{\"ldt\":%s,\"caseBytes\":%zu,\"resultBytes\":%zu}\n", no_ldt == 0 ? "true" : "false", sizeof(struct test_case), sizeof(struct result));
+    print_probe(no_ldt == 0);
     return 0;
   }
   read_input();

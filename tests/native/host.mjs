@@ -42,6 +42,11 @@ export class Host {
       throw new Error("tests/native: protocol.mjs does not fit harness.c");
     /** Code sizes that can be run: 16-bit code needs modify_ldt. */
     this.modes = probe.ldt ? [64, 32, 16] : [64];
+    /** What vendor.mjs goes by. @type {import("./types.js").Processor} */
+    this.processor = {
+      amd: ["AuthenticAMD", "HygonGenuine"].includes(probe.vendor),
+      hypervisor: probe.hypervisor,
+    };
   }
 
   /**

@@ -67,7 +67,7 @@ export function memoryOperand(setup, want) {
   if (rng.chance(mode === 64 ? 4 : 10))
     seg = rng.pick(mode === 64 ? [0, 1, 2, 3, 4, 5] : [0, 1, 2, 3, 3, 4, 4, 5, 5]);
   const operand = asize === 16 ? form16(setup, target, seg) : form32(setup, target, seg, asize);
-  return { ...operand, a67, seg, target: BigInt(target) };
+  return { ...operand, a67, seg, target: BigInt(operand.target) };
 }
 
 function form16(setup, target, seg) {
@@ -91,7 +91,7 @@ function form16(setup, target, seg) {
   else if (mod === 2 && setup.pinned[regs[0]])
     replaceTail(tail, rest + readTail(tail) - setup.gpr[regs[0]], 2);
   else setLow(setup, regs[0], BigInt.asUintN(16, rest), 0xffffn);
-  return { modrm: (mod << 6) | rm, tail, x: 0, b: 0, rip: false };
+  return { modrm: (mod << 6) | rm, tail, x: 0, b: 0, rip: false, target };
 }
 
 function form32(setup, target, seg, asize) {
@@ -100,7 +100,7 @@ function form32(setup, target, seg, asize) {
   if (choice < (mode === 64 ? 10 : 0)) {
     // RIP-relative: the displacement is filled in when the instruction's address is known.
     if (seg === undefined || seg < 4)
-      return { modrm: 5, tail: [0, 0, 0, 0], x: 0, b: 0, rip: true };
+      return { modrm: 5, tail: [0, 0, 0, 0], x: 0, b: 0, rip: true, target };
   }
   let base = -1;
   let index = -1;
@@ -142,6 +142,7 @@ function form32(setup, target, seg, asize) {
     ...modrmFor(rng, mode, mod, base, index, scale),
     tail: [...modrmFor.sib, ...tail],
     rip: false,
+    target,
   };
 }
 

@@ -26,5 +26,8 @@ describe.runIf(unsupported() === undefined)("the engine agrees with the host's p
     expect(report?.join("\n")).toBeUndefined();
     expect(result.cases).toBeGreaterThanOrEqual(DEFAULT_COUNT);
     expect(result.undecided).toBe(0);
+    // Differences between vendors are rare; a rule that took in more would hide defects.
+    const tolerated = [...result.tolerated.values()].reduce((sum, n) => sum + n, 0);
+    expect(tolerated).toBeLessThan(DEFAULT_COUNT / 10);
   });
 });

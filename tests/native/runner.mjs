@@ -4,13 +4,14 @@ import { compare, expectedImage } from "./compare.mjs";
 import { PATHS } from "./engine.mjs";
 import { baseImage, makeCase } from "./generate.mjs";
 import { VECTOR_TIMEOUT } from "./protocol.mjs";
+import { reasonByVendor } from "./vendor.mjs";
 
 /** Cases sent to the host at once. */
 const BATCH = 1000;
 
 export class Runner {
   /**
-   * @param {import("./host.mjs").Host} host
+   * @param {import("./host.mjs").Host} host `processor` says which differences do not count
    * @param {{ run(testCase: object, base: Uint8Array): object[] }} engine
    * @param {string} seed
    */
@@ -22,22 +23,29 @@ export class Runner {
     this.scratch = Buffer.alloc(IMAGE_BYTES);
   }
 
-  /** Differences of one case, by path: [{ path, diffs }], empty when all agree. */
+  /**
+   * Differences of one case, by path: [{ path, diffs }], empty when all agree. `why`: the reason for which
+   * differences do not count.
+   */
   judge(testCase, expected) {
-    if (expected === undefined) return [];
-    const image = expectedImage(testCase, expected, this.base, this.scratch);
     const failures = [];
+    let why;
+    if (expected === undefined) return { failures, why };
+    const image = expectedImage(testCase, expected, this.base, this.scratch);
     this.engine.run(testCase, this.base).forEach((got, i) => {
       const diffs = compare(testCase, expected, image, got);
-      if (diffs.length > 0) failures.push({ path: PATHS[i], diffs });
+      if (diffs.length === 0) return;
+      const reason = reasonByVendor(this.host.processor, testCase, expected, got, diffs);
+      if (reason === undefined) failures.push({ path: PATHS[i], diffs });
+      else why = reason;
     });
-    return failures;
+    return { failures, why };
   }
 
   /** Runs one case on both sides. */
   runOne(testCase) {
     const [expected] = this.host.run(this.base, [testCase]);
-    return { expected, failures: this.judge(testCase, expected) };
+    return { expected, failures: this.judge(testCase, expected).failures };
   }
 
   /**
@@ -46,12 +54,13 @@ export class Runner {
    * @param {import("./types.js").Row[]} rows
    * @param {number} first
    * @param {number} count
-   * @returns {{ cases: number, failed: import("./types.js").Failure[], undecided: number, faults: number }}
-   *   `undecided`: did not end, or ended the harness; `faults`: ended by something else than INT3
+   * @returns {{ cases: number, failed: import("./types.js").Failure[], undecided: number, faults: number, tolerated: Map<string, number> }}
+   *   `undecided`: did not end, or ended the harness; `faults`: ended by something else than INT3;
+   *   `tolerated`: cases that differ as the vendors do, by reason
    */
   runFamily(family, rows, first, count) {
     /** @type {ReturnType<Runner["runFamily"]>} */
-    const result = { cases: 0, failed: [], undecided: 0, faults: 0 };
+    const result = { cases: 0, failed: [], undecided: 0, faults: 0, tolerated: new Map() };
     for (let at = first; at < first + count; at += BATCH) {
       const cases = [];
       for (let index = at; index < Math.min(at + BATCH, first + count); index++) {
@@ -69,9 +78,10 @@ export class Runner {
         const answer = expected[i];
         if (answer === undefined || answer.vector === VECTOR_TIMEOUT) result.undecided++;
         else if (answer.vector !== 3) result.faults++;
-        const failures = this.judge(testCase, answer);
+        const { failures, why } = this.judge(testCase, answer);
         result.cases++;
         if (failures.length > 0) result.failed.push({ testCase, failures });
+        else if (why !== undefined) result.tolerated.set(why, (result.tolerated.get(why) ?? 0) + 1);
       });
     }
     return result;

@@ -56,13 +56,14 @@ function loadPlan(setup, insn) {
 
 function farPointerPlan(setup, insn, seg) {
   if (!setup.single) return { skip: true };
-  const bytes = insn.osize + 2;
+  // AMD has no far pointers with 64-bit offsets (APM vol. 3, LFS), Intel has: vendor.mjs.
+  const offset = Math.min(insn.osize, 4);
   return {
-    memBytes: bytes,
+    memBytes: offset + 2,
     anyMemoryFault: true,
     memory: (at) => {
-      setup.patchInt(at, setup.rng.u64(), insn.osize);
-      setup.patchInt(at + insn.osize, selector(setup, seg), 2);
+      setup.patchInt(at, setup.rng.u64(), offset);
+      setup.patchInt(at + offset, selector(setup, seg), 2);
     },
   };
 }

@@ -341,10 +341,8 @@ function popaPlan(setup) {
 function pushPlan(setup, insn) {
   useStack(setup);
   if (!/^[CDEFGS]S$/.test(insn.row.operands[0]?.text) || insn.osize !== 4) return {};
-  // With 32 bits, Intel writes the lower 16 only (SDM vol. 2, PUSH), AMD all of them.
-  if (!setup.single) return { skip: true };
-  setup.ignore.push({ address: setup.stackTop() - 2, length: 2 });
-  return {};
+  // With 32 bits, Intel writes the lower 16 only (SDM vol. 2, PUSH), AMD all of them: vendor.mjs.
+  return setup.single ? {} : { skip: true };
 }
 
 const PLANS = [

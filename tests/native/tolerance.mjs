@@ -23,11 +23,12 @@ const UNDERFLOW = 0x10;
 /** C0, C1 and C3 are bits of the quotient, and mean nothing after an exception. */
 const REMAINDER = /^fprem1?$/;
 
+/** Which NaN of several is their result depends on the vendor: see vendor.mjs. */
+const DOT_PRODUCT = /^dpp[sd]$/;
+
 /** Whether part of an instruction's result may differ: then nothing may follow it in a case. */
 export function isApproximate(mnemonic) {
-  return (
-    APPROXIMATE_F32.test(mnemonic) || TRANSCENDENTAL.test(mnemonic) || REMAINDER.test(mnemonic)
-  );
+  return [APPROXIMATE_F32, TRANSCENDENTAL, REMAINDER, DOT_PRODUCT].some((p) => p.test(mnemonic));
 }
 
 function closeF32(a, b) {

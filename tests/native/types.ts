@@ -1,6 +1,13 @@
 /** Shapes that the parts of the comparison hand each other. */
 import type { Setup } from "./setup.mjs";
 
+/** The host's processor, as far as it makes differences: AMD's (and Hygon's), and any other like Intel's. */
+export interface Processor {
+  readonly amd: boolean;
+  /** There is a hypervisor below the host's kernel. */
+  readonly hypervisor: boolean;
+}
+
 /** Code size of a case. */
 export type Mode = 16 | 32 | 64;
 
@@ -16,6 +23,7 @@ export interface Row {
   readonly text: string;
   readonly asm: string;
   readonly mnemonic: string;
+  readonly operands: readonly { readonly text: string }[];
   readonly family: string;
   readonly flags: ReadonlySet<string>;
   readonly effects: Effects;
@@ -28,6 +36,13 @@ export interface Insn {
   readonly row: Row;
   readonly bytes: number[];
   readonly effects: Effects;
+  /** Operand size in bytes; REX.W; the repeat prefix or ""; whether the ModRM operand is in memory. */
+  readonly osize: number;
+  readonly wide: boolean;
+  readonly rep: string;
+  readonly isMem: boolean;
+  /** Number of the segment register that a prefix names. */
+  readonly segment: number | undefined;
   /** Nothing may follow it in a sequence. */
   readonly last: boolean;
   address: number;

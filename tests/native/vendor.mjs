@@ -1,0 +1,207 @@
+/**
+ * Differences that do not count because the processors of the two vendors differ. The engine answers as
+ * AMD's where that is simple; the rules for Intel hosts are those places, the rules for AMD hosts the others.
+ * runner.mjs counts by reason what they let pass.
+ */
+import { fxView, linearIp, MEMORY_FAULTS } from "./compare.mjs";
+
+const VECTOR_DB = 1;
+const VECTOR_UD = 6;
+const VECTOR_GP = 13;
+const VECTOR_PF = 14;
+
+/** MXCSR.MM: reserved where CPUID does not say MISALIGNSSE, as the engine's does not. */
+const MISALIGNED = 0x20000;
+/** Stores of x87 registers that may raise an x87 exception. */
+const X87_STORE = /^(fst|fstp|fist|fistp|fisttp|fbstp)$/;
+const LOADS_MXCSR = /^(fxrstor|ldmxcsr)$/;
+const NEAR_BRANCH = /^(jcc|jmp|call|ret|loop|loope|loopne|jcxz)$/;
+
+/**
+ * @typedef {object} Question
+ * @property {import("./types.js").TestCase} testCase
+ * @property {any} insn the instruction whose row the rule is for
+ * @property {import("./types.js").HostAnswer} expected
+ * @property {import("./types.js").EngineAnswer} got
+ * @property {import("./types.js").Difference[]} diffs
+ */
+
+/** Whether an answer's RIP is at the instruction. */
+const endsAt = ({ testCase, insn }, answer) => linearIp(testCase, answer.rip) === insn.address;
+
+/** Whether nothing differs but these fields; memory's fields are addresses in brackets. */
+const only = ({ diffs }, pattern) => diffs.every(([field]) => pattern.test(field));
+
+/** Whether a later instruction of the case loads MXCSR once more. */
+const loadsAgain = ({ testCase, insn }) =>
+  testCase.insns
+    .slice(testCase.insns.indexOf(insn) + 1)
+    .some((later) => LOADS_MXCSR.test(later.row.mnemonic));
+
+/** Whether there is a LOCK prefix (VERW's opcode begins with 0F). */
+const isLocked = ({ bytes }) => bytes.slice(0, bytes.indexOf(0x0f)).includes(0xf0);
+
+const mxcsr = (answer) => fxView(answer.fx).getUint32(24, true);
+const isNan32 = (bits) => (bits & 0x7fffffff) > 0x7f800000;
+const isNan64 = (bits) => (bits & 0x7fffffffffffffffn) > 0x7ff0000000000000n;
+
+/** Whether the XMM registers are equal but for NaNs in place of others. */
+function nansOnly({ insn, expected, got, diffs }) {
+  const [e, g] = [fxView(expected.fx), fxView(got.fx)];
+  return diffs.every(([field]) => {
+    const at = 160 + 16 * Number(/^xmm(\d+)$/.exec(field)?.[1]);
+    const wide = insn.row.mnemonic === "dppd";
+    for (let i = at; i < at + 16; i += wide ? 8 : 4) {
+      const [x, y] = wide
+        ? [e.getBigUint64(i, true), g.getBigUint64(i, true)]
+        : [e.getUint32(i, true), g.getUint32(i, true)];
+      if (x !== y && !(wide ? isNan64(x) && isNan64(y) : isNan32(x) && isNan32(y))) return false;
+    }
+    return true;
+  });
+}
+
+/** Whether 16 bytes as compare() shows them differ in that bit of an MXCSR_MASK only. */
+const maskInMemory = ([field, expected, got]) =>
+  !field.startsWith("[") ||
+  (expected.endsWith("ffff0200") && got === expected.replace(/ffff0200$/, "ffff0000"));
+
+/** Whether memory and the x87 and XMM registers differ in that bit of MXCSR's mask only. */
+function maskOnly({ expected, got, diffs }) {
+  if (!diffs.every(maskInMemory)) return false;
+  const [e, g] = [fxView(expected.fx), fxView(got.fx)];
+  for (let at = 32; at < 416; at += 4) {
+    const change = e.getUint32(at, true) ^ g.getUint32(at, true);
+    if (change !== 0 && change !== MISALIGNED) return false;
+  }
+  return true;
+}
+
+/** [mnemonic, reason, whether it explains all differences of a case with such an instruction]. */
+const ON_INTEL = [
+  [
+    /^movsxd$/,
+    "MOVSXD to 16 bits: Intel reads 16",
+    (q) =>
+      q.insn.osize === 2 && q.insn.isMem && endsAt(q, q.got) && MEMORY_FAULTS.has(q.got.vector),
+  ],
+  [
+    /^(fstp|fbstp)$/,
+    "x87 stores of 80 bits: Intel writes 64 before the others fault",
+    (q) => /^m80/.test(q.insn.row.operands[0]?.text) && endsAt(q, q.got) && only(q, /^\[/),
+  ],
+  [
+    /^ud[01]$/,
+    "UD0, UD1: Intel fetches a ModRM byte, which may fault",
+    (q) => endsAt(q, q.got) && q.got.vector === VECTOR_UD && q.expected.vector === VECTOR_PF,
+  ],
+  [
+    NEAR_BRANCH,
+    "near branches in 64-bit code: Intel ignores 66",
+    ({ testCase, insn }) => testCase.mode === 64 && insn.row.flags.has("f64") && insn.osize === 2,
+  ],
+  [
+    /^push$/,
+    "PUSH of a segment register with 32 bits: Intel writes 16",
+    (q) =>
+      /^[CDEFGS]S$/.test(q.insn.row.operands[0]?.text) &&
+      q.insn.osize === 4 &&
+      only(q, /^(\[|vector$)/),
+  ],
+  [/^l[sfg]s$/, "LSS, LFS, LGS with REX.W: Intel reads an offset of 64 bits", (q) => q.insn.wide],
+  [
+    X87_STORE,
+    "x87 stores with an unmasked exception: Intel notes it before it looks at memory",
+    (q) =>
+      q.insn.isMem &&
+      endsAt(q, q.got) &&
+      MEMORY_FAULTS.has(q.got.vector) &&
+      (~fxView(q.got.fx).getUint16(0, true) & 0x3f) !== 0 &&
+      !endsAt(q, q.expected),
+  ],
+  [
+    /^(cmps|scas)$/,
+    "repeated CMPS, SCAS that fault: Intel leaves the flags from before",
+    (q) =>
+      q.insn.rep !== "" &&
+      endsAt(q, q.got) &&
+      MEMORY_FAULTS.has(q.got.vector) &&
+      only(q, /^rflags$/),
+  ],
+  [
+    /^dpp[sd]$/,
+    "DPPS, DPPD: Intel prefers other NaNs when there are several",
+    (q) => only(q, /^xmm/) && nansOnly(q),
+  ],
+];
+
+const ON_AMD = [
+  [
+    /./,
+    "FS and GS in 64-bit code: AMD wants the offset to be canonical, too",
+    (q) =>
+      q.testCase.mode === 64 &&
+      q.insn.segment >= 4 &&
+      endsAt(q, q.got) &&
+      endsAt(q, q.expected) &&
+      q.expected.vector === VECTOR_GP &&
+      q.got.vector === VECTOR_PF &&
+      only(q, /^vector$/),
+  ],
+  [
+    /^verw$/,
+    "LOCK VERW with memory: microcode that clears buffers executes it, others raise #UD",
+    (q) => q.insn.isMem && isLocked(q.insn) && endsAt(q, q.got) && q.got.vector === VECTOR_UD,
+  ],
+  [
+    /^call$/,
+    "CALL to an address that is not canonical: AMD checks it first, Intel and the engine store the return address",
+    (q) => endsAt(q, q.expected) && q.expected.vector === VECTOR_GP && only(q, /^\[/),
+  ],
+  [
+    LOADS_MXCSR,
+    "MXCSR.MM: AMD hosts have MISALIGNSSE, the engine not",
+    (q) =>
+      endsAt(q, q.got) &&
+      q.got.vector === VECTOR_GP &&
+      ((mxcsr(q.expected) & MISALIGNED) !== 0 || loadsAgain(q)),
+  ],
+  [
+    /^fxsave$/,
+    "MXCSR_MASK, when it is loaded again or lies where the generator did not want it: AMD hosts have MISALIGNSSE, the engine not",
+    (q) => only(q, /^(xmm|st|\[)/) && maskOnly(q),
+  ],
+];
+
+const ON_AMD_GUEST = [
+  [
+    /^int1$/,
+    "INT1: AMD's virtualization intercepts #DB at the instruction, and the host's hypervisor passes that RIP on",
+    (q) =>
+      only(q, /^rip$/) &&
+      q.expected.vector === VECTOR_DB &&
+      endsAt(q, q.expected) &&
+      q.got.rip === q.expected.rip + BigInt(q.insn.bytes.length),
+  ],
+];
+
+/**
+ * Why the differences of a case do not count on this host; undefined when they do.
+ * @param {import("./types.js").Processor} processor
+ * @param {import("./types.js").TestCase} testCase
+ * @param {import("./types.js").HostAnswer} expected
+ * @param {import("./types.js").EngineAnswer} got
+ * @param {import("./types.js").Difference[]} diffs
+ * @returns {string | undefined}
+ */
+export function reasonByVendor(processor, testCase, expected, got, diffs) {
+  if (got.crash !== undefined) return undefined;
+  const rules = processor.amd
+    ? [...ON_AMD, ...(processor.hypervisor ? ON_AMD_GUEST : [])]
+    : ON_INTEL;
+  for (const [mnemonic, why, explains] of rules)
+    for (const insn of testCase.insns)
+      if (mnemonic.test(insn.row.mnemonic) && explains({ testCase, insn, expected, got, diffs }))
+        return why;
+  return undefined;
+}
