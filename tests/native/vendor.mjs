@@ -7,9 +7,12 @@ import { fxView, linearIp, MEMORY_FAULTS } from "./compare.mjs";
 
 const VECTOR_DB = 1;
 const VECTOR_UD = 6;
+const VECTOR_SS = 12;
 const VECTOR_GP = 13;
 const VECTOR_PF = 14;
 
+/** An operand of 16 bytes here ends at the end of 4 GiB. */
+const LAST_16 = 0xfffffff0n;
 /** MXCSR.MM: reserved where CPUID does not say MISALIGNSSE, as the engine's does not. */
 const MISALIGNED = 0x20000;
 /** Stores of x87 registers that may raise an x87 exception. */
@@ -152,6 +155,19 @@ const ON_AMD = [
     /^verw$/,
     "LOCK VERW with memory: microcode that clears buffers executes it, others raise #UD",
     (q) => q.insn.isMem && isLocked(q.insn) && endsAt(q, q.got) && q.got.vector === VECTOR_UD,
+  ],
+  [
+    /./,
+    "operands over the end of 4 GiB: AMD checks the limit, others and the engine go on (SDM vol. 3, 5.3)",
+    (q) =>
+      q.testCase.mode !== 64 &&
+      endsAt(q, q.got) &&
+      endsAt(q, q.expected) &&
+      (q.expected.vector === VECTOR_SS || q.expected.vector === VECTOR_GP) &&
+      q.got.vector === VECTOR_PF &&
+      q.got.cr2 > LAST_16 &&
+      q.got.cr2 <= 0xffffffffn &&
+      only(q, /^vector$/),
   ],
   [
     /^call$/,

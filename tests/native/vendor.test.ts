@@ -198,6 +198,17 @@ describe("the rules for vendors", () => {
     }
   });
 
+  test("the end of 4 GiB on AMD: #GP instead of a page fault", () => {
+    const rows = (families.get("string") ?? []).filter((row) => row.asm.startsWith("stos Yv"));
+    const testCase = makeCase({ seed: FIXED_SEED, family: "string", index: 0, rows, modes: [32] });
+    if (testCase === undefined) throw new Error("no case");
+    for (const cr2 of [0xfffffffen, 0xffffff00n]) {
+      const [a, b] = [answer(testCase, 13), { ...answer(testCase, FAULT), cr2 }];
+      const yes = cr2 === 0xfffffffen;
+      expect(explained(testCase, a, b, ["vector"])).toEqual([yes, yes, false]);
+    }
+  });
+
   test("LOCK VERW on AMD", () => {
     const isLocked = (insn: Insn) => insn.bytes.slice(0, insn.bytes.indexOf(0x0f)).includes(0xf0);
     const testCase = lone("system", "verw", (insn) => insn.isMem && !isLocked(insn));
