@@ -78,6 +78,10 @@ export class Client implements ClientProcess {
     return this.backing.attach(linear, address, size);
   }
 
+  expect(linear: LinearMemory, slot: number, address: bigint, size: number): void {
+    this.backing.expect(linear, slot, Number(address), size);
+  }
+
   release(linear: LinearMemory, at: Hva): void {
     this.backing.release(linear, at);
   }

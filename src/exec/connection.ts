@@ -285,11 +285,12 @@ export class Connection implements Favourite {
     return { a: bytes.length, bytes };
   }
 
-  /** Answers whether a VM has that memory still. */
+  /** Answers whether a VM has that memory still, or will have it. */
   #unshare(client: Client, address: number, length: number): Answer {
     const replaced = client.backing.unshare(address, length);
     this.#invalidate(client, replaced);
-    return { a: replaced.length > 0 ? 1 : 0 };
+    const isWanted = replaced.length > 0 || client.backing.isExpected(address, length);
+    return { a: isWanted ? 1 : 0 };
   }
 
   /** Tells the VMs which of their pages have another backing now. */

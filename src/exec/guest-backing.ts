@@ -52,6 +52,8 @@ const USER_END = 0x7fff_ffff_f000;
 export class GuestBacking {
   #shared: SharedRange[] = [];
   #attached: Attached[] = [];
+  /** Client memory that slots will attach, by VM and slot. */
+  readonly #expected = new Map<LinearMemory, Map<number, { address: number; end: number }>>();
   readonly #holes = new WeakMap<LinearMemory, Hole[]>();
 
   /**
@@ -86,6 +88,16 @@ export class GuestBacking {
     });
   }
 
+  /** Whether a slot will attach some of this memory; what the client has there then is what counts. */
+  isExpected(address: number, length: number): boolean {
+    for (const slots of this.#expected.values()) {
+      for (const one of slots.values()) {
+        if (address < one.end && one.address < address + length) return true;
+      }
+    }
+    return false;
+  }
+
   /** Files of the client may have another size than they had. */
   resized(): Replaced[] {
     return this.#shared.flatMap((range) => {
@@ -117,6 +129,14 @@ export class GuestBacking {
     return start;
   }
 
+  /** A slot will attach this memory when it is accessed; size 0: it does not any more. */
+  expect(linear: LinearMemory, slot: number, address: number, size: number): void {
+    const slots = this.#expected.get(linear) ?? new Map<number, { address: number; end: number }>();
+    this.#expected.set(linear, slots);
+    if (size > 0) slots.set(slot, { address, end: address + size });
+    else slots.delete(slot);
+  }
+
   /** A slot does not use any more what {@link attach} gave. */
   release(linear: LinearMemory, at: Hva): void {
     const part = this.#at(linear, at);
@@ -134,6 +154,7 @@ export class GuestBacking {
       if (part.linear === linear) clear(linear, part.hva, part.length);
     }
     this.#attached = this.#attached.filter((part) => part.linear !== linear);
+    this.#expected.delete(linear);
   }
 
   /** A client address in a VM's linear memory. */

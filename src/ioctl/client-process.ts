@@ -20,6 +20,11 @@ export interface ClientProcess {
    * Undefined when it cannot (no room, or another VM has it).
    */
   attach(linear: LinearMemory, address: bigint, size: number): Hva | undefined;
+  /**
+   * A slot will {@link attach} this memory when it is first accessed; size 0: it does not any more.
+   * Absent where memory cannot become another before that.
+   */
+  expect?(linear: LinearMemory, slot: number, address: bigint, size: number): void;
   /** A slot is gone that used what {@link attach} gave: its room may be used again. */
   release?(linear: LinearMemory, at: Hva): void;
   /** The VM of this linear memory is gone: what was attached to it is plain client memory again. */

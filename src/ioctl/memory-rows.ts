@@ -68,7 +68,7 @@ function setRegion(context: VmContext, region: Region): void {
         return at;
       },
     });
-    context.slotIsLate(slot);
+    context.slotIsLate(slot, userspace_addr, memorySize);
     return;
   }
   const at = attach() ?? refuse("ENOMEM", "the client's memory cannot become the VM's");

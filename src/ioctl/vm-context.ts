@@ -37,7 +37,7 @@ export class VmContext {
   slotDeleted(slot: number): void {
     const before = this.#backings.get(slot);
     this.#backings.delete(slot);
-    this.#late.delete(slot);
+    if (this.#late.delete(slot)) this.process.expect?.(this.vm.linear, slot, 0n, 0);
     if (before !== undefined) this.process.release?.(this.vm.linear, before);
   }
 
@@ -47,8 +47,9 @@ export class VmContext {
     return this.#backings.size >= EARLY_SLOTS;
   }
 
-  /** A slot is there whose memory comes when it is first accessed. */
-  slotIsLate(slot: number): void {
+  /** A slot is there whose memory, at a client address, comes when it is first accessed. */
+  slotIsLate(slot: number, address: bigint, size: number): void {
+    this.process.expect?.(this.vm.linear, slot, address, size);
     if (this.#backings.has(slot)) return;
     this.#backings.set(slot, undefined);
     this.#late.add(slot);
