@@ -13,6 +13,7 @@ import {
   getsockopt,
   listen,
   pidfdOpen,
+  poll,
   setrlimit,
   socket,
 } from "./libc.js";
@@ -77,14 +78,25 @@ export class Server {
   #accept(): void {
     const fd = accept4(this.#listener, null, null, C.SOCK_CLOEXEC);
     if (fd < 0) return;
-    const pid = peerOf(fd);
-    if (pid === undefined) {
+    const peer = peerOf(fd);
+    if (peer === undefined || !this.#isWelcome(peer)) {
       close(fd);
       return;
     }
-    const connection = new Connection(fd, this.#parts(pid));
+    const connection = new Connection(fd, this.#parts(peer.pid));
     this.#connections.add(connection);
     this.#options.reactor.watch(fd, (events) => connection.readable(events));
+  }
+
+  /**
+   * Processes of this user, and those that were when they came first: a program may give up its
+   * rights. Whoever has the number of one that ended is not it.
+   */
+  #isWelcome({ pid, user }: Peer): boolean {
+    if (user === process.getuid?.()) return true;
+    const client = this.#clients.get(pid);
+    const pidfd = client === undefined ? undefined : this.#processes.get(client);
+    return pidfd !== undefined && !isReadable(pidfd);
   }
 
   #parts(peer: number): ConnectionParts {
@@ -175,13 +187,27 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** The process at the other end, undefined when it is not this user's. */
-function peerOf(fd: number): number | undefined {
+/** The process at the other end of a connection when it was made. */
+interface Peer {
+  readonly pid: number;
+  readonly user: number;
+}
+
+function peerOf(fd: number): Peer | undefined {
   const credentials = new Uint8Array(12);
   const length = new Uint32Array([12]);
   if (getsockopt(fd, C.SOL_SOCKET, C.SO_PEERCRED, credentials, length) !== 0) return undefined;
   const view = new DataView(credentials.buffer);
-  return view.getUint32(4, true) === process.getuid?.() ? view.getInt32(0, true) : undefined;
+  return { pid: view.getInt32(0, true), user: view.getUint32(4, true) };
+}
+
+/** Whether a descriptor can be read without waiting: a pidfd, when its process has ended. */
+function isReadable(fd: number): boolean {
+  const request = new Uint8Array(8);
+  const view = new DataView(request.buffer);
+  view.setInt32(0, fd, true);
+  view.setInt16(4, C.POLLIN, true);
+  return poll(request, 1, 0) !== 0;
 }
 
 /** Each vCPU takes a descriptor here; a soft limit of 1024 is too low for programs with many. */

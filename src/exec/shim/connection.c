@@ -84,7 +84,7 @@ static void call_ends(bool wanted) {
   if (mine.delay_file >= 0) {
     mine.delay_in_calls += thread_delay() - mine.delay_at_call;
   } else if (wanted) {
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    int fd = proc_open("thread-self/schedstat", O_RDONLY);
     mine.delay_file = own_descriptor(fd, OWN_CONNECTION);
     mine.delay_in_calls = 0;
   }
@@ -241,9 +241,9 @@ static uint32_t program(void) {
 
 /* Opens one; *own gets its mailbox, when there are mailboxes and it wants one. */
 static int open_connection(struct connection *own) {
-  const char *name = getenv("KVM_XEN_EXEC_SOCKET");
+  const char *name = server_name();
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  size_t length = name ? strlen(name) : 0;
+  size_t length = strlen(name);
   if (length == 0 || length + 1 > sizeof address.sun_path) return -ENOENT;
   int fd = own_descriptor(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), OWN_CONNECTION);
   if (fd < 0) return -errno;
@@ -255,9 +255,8 @@ static int open_connection(struct connection *own) {
                           .c = (uint64_t)syscall(SYS_gettid),
                           .d = own != NULL,
                           .handle = program()};
-  const char *server = getenv("KVM_XEN_EXEC_SERVER");
   /* Where Yama restricts it: the server reads and writes what arguments point to. */
-  if (server) prctl(PR_SET_PTRACER, strtoul(server, NULL, 10), 0, 0, 0);
+  if (server_pid()) prctl(PR_SET_PTRACER, server_pid(), 0, 0, 0);
   struct message answer;
   int error = 0;
   if (connect(fd, (struct sockaddr *)&address, size)) error = -ENOENT;
@@ -287,6 +286,7 @@ static int acquire(bool *temporary) {
   if (mine.busy) return open_connection(NULL);
   if (mine.fd >= 0 && mine.pid != getpid()) hang_up(); /* the parent's */
   if (mine.fd < 0) {
+    proc_keep();
     int fd = open_connection(&mine);
     if (fd < 0) return fd;
     mine.fd = fd;
@@ -501,6 +501,11 @@ int64_t server_call_interruptible(const struct message *request, const sigset_t 
       interrupted = true;
       error = send_message(fd, &interrupt);
       continue;
+    }
+    /* A filter of system calls forbids it: signals end nothing then. */
+    if (ready < 0 && errno != EINTR) {
+      error = receive_answer(fd, &answer, NULL, NULL, 0);
+      break;
     }
     if (ready == 0) ppoll(events, 1, NULL, outside); /* the server does not answer: let it be ended */
     if (ready <= 0 || !events[0].revents) continue;

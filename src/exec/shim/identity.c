@@ -19,10 +19,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* Kept from the start on: a program may clear its environment. */
+static char socket_name[sizeof((struct sockaddr_un *)0)->sun_path];
+static unsigned long socket_owner;
+
+const char *server_name(void) { return socket_name; }
+unsigned long server_pid(void) { return socket_owner; }
+
 /* What stands before the handle; 0 when this program has no server. */
 static size_t prefix_of(char *text, size_t room) {
-  const char *server = getenv("KVM_XEN_EXEC_SOCKET");
-  int length = server && *server ? snprintf(text, room, "%s/", server) : 0;
+  int length = *socket_name ? snprintf(text, room, "%s/", socket_name) : 0;
   return length > 0 && (size_t)length + 9 < room ? (size_t)length : 0;
 }
 
@@ -57,7 +63,10 @@ uint32_t descriptor_recognise(int fd) {
 
 /* Those that this program was started with. */
 __attribute__((constructor)) static void start(void) {
-  if (!getenv("KVM_XEN_EXEC_SOCKET")) return;
+  const char *name = getenv("KVM_XEN_EXEC_SOCKET"), *pid = getenv("KVM_XEN_EXEC_SERVER");
+  if (!name || strlen(name) >= sizeof socket_name) return;
+  strcpy(socket_name, name);
+  if (pid) socket_owner = strtoul(pid, NULL, 10);
   DIR *folder = opendir("/proc/self/fd");
   if (!folder) return;
   for (struct dirent *entry; (entry = readdir(folder));) {

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -89,10 +90,38 @@ static struct range *find(struct ranges *list, uintptr_t address) {
   return NULL;
 }
 
+/* Where process_vm_readv is forbidden: write(2) of what cannot be read fails as well. */
+static bool copy_through_pipe(void *to, uint64_t from, size_t size) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) return false;
+  bool copied = syscall(SYS_write, ends[1], (void *)(uintptr_t)from, size) == (long)size &&
+                syscall(SYS_read, ends[0], to, size) == (long)size;
+  real_close(ends[0]);
+  real_close(ends[1]);
+  return copied;
+}
+
 bool copy_in(void *to, uint64_t from, size_t size) {
   struct iovec local = {.iov_base = to, .iov_len = size};
   struct iovec remote = {.iov_base = (void *)(uintptr_t)from, .iov_len = size};
-  return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size;
+  if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size) return true;
+  return (errno == EPERM || errno == ENOSYS) && copy_through_pipe(to, from, size);
+}
+
+/* The folder /proc, kept by processes that use KVM; a number, as /proc/self is looked up by each. */
+static _Atomic int proc = -1;
+
+void proc_keep(void) {
+  if (proc < 0 || !descriptor_is_own(proc))
+    proc = own_descriptor(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), OWN_MEMORY);
+}
+
+int proc_open(const char *path, int flags) {
+  char whole[112] = "/proc/";
+  strncat(whole, path, sizeof whole - 7);
+  int fd = open(whole, flags | O_CLOEXEC);
+  if (fd < 0 && proc >= 0) fd = openat(proc, path, flags | O_CLOEXEC);
+  return fd;
 }
 
 static int tell_share(const struct range *r) {
@@ -160,7 +189,7 @@ static bool parse(const char *line, struct mapping *m) {
  * holes; of a file's private mapping every page has content.
  */
 static bool copy_pages(int fd, uintptr_t start, uintptr_t end, bool of_file) {
-  int pagemap = of_file ? -1 : open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  int pagemap = of_file ? -1 : proc_open("self/pagemap", O_RDONLY);
   bool ok = true;
   uint64_t entries[512];
   for (uintptr_t at = start; ok && at < end;) {
@@ -211,10 +240,10 @@ static int descriptor_for(const struct mapping *m, uintptr_t at, off_t *offset) 
   }
   *offset = m->offset + (off_t)(at - m->start);
   char path[96];
-  snprintf(path, sizeof path, "/proc/self/map_files/%lx-%lx", (unsigned long)m->start,
+  snprintf(path, sizeof path, "self/map_files/%lx-%lx", (unsigned long)m->start,
            (unsigned long)m->end);
-  int fd = open(path, O_RDWR | O_CLOEXEC);
-  if (fd < 0) fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = proc_open(path, O_RDWR);
+  if (fd < 0) fd = proc_open(path, O_RDONLY);
   fd = own_descriptor(fd, OWN_MEMORY);
   for (int own = 3; fd < 0 && own < 4096; own++) {
     struct stat s;
@@ -235,7 +264,8 @@ static int share_mapping(const struct mapping *m, uintptr_t start, uintptr_t end
 
 /* Shares what is mapped in [start, end), none of which is shared yet. */
 static int share_gap(uintptr_t start, uintptr_t end) {
-  FILE *maps = fopen("/proc/self/maps", "re");
+  int fd = proc_open("self/maps", O_RDONLY);
+  FILE *maps = fd < 0 ? NULL : fdopen(fd, "r");
   if (!maps) return -EFAULT;
   /* All mappings first: sharing changes them. */
   struct mapping list[64];

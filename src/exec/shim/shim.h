@@ -54,6 +54,10 @@ void signal_mask_set(uint32_t handle, const sigset_t *mask);
 
 /* identity.c: what a descriptor of KVM is known by everywhere. */
 
+/* The name of the server's socket, "" when this program has none; its process, or 0. */
+const char *server_name(void);
+unsigned long server_pid(void);
+
 /* Gives a new descriptor the name that tells its handle. */
 void descriptor_name(int fd, uint32_t handle);
 /* The handle of a descriptor that came from elsewhere, 0 when it is not KVM's; noted if it is. */
@@ -90,6 +94,10 @@ void memory_note_large(uintptr_t address, size_t length);
 void memory_unmapped(uintptr_t address, size_t length);
 /* In a child after fork: what was private is private again. */
 void memory_after_fork(void);
+/* open(2) of something in /proc, also when the program has another root by now. */
+int proc_open(const char *path, int flags);
+/* It will be opened later. */
+void proc_keep(void);
 /* Copies from the program's own memory without crashing: false when not readable. */
 bool copy_in(void *to, uint64_t from, size_t size);
 

@@ -63,10 +63,8 @@ static void enter_at(int vcpu, uint64_t rip) {
   must("set regs", ioctl(vcpu, KVM_SET_REGS, &regs));
 }
 
-static struct machine new_machine(void *memory) {
-  struct machine m = {.memory = memory};
-  m.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-  must("open", m.kvm);
+static struct machine machine_of(int kvm, void *memory) {
+  struct machine m = {.kvm = kvm, .memory = memory};
   m.vm = ioctl(m.kvm, KVM_CREATE_VM, 0);
   must("create vm", m.vm);
   if (!memory)
@@ -79,7 +77,13 @@ static struct machine new_machine(void *memory) {
   return m;
 }
 
-static void end_machine(struct machine *m) {
+__attribute__((unused)) static struct machine new_machine(void *memory) {
+  int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+  must("open", kvm);
+  return machine_of(kvm, memory);
+}
+
+__attribute__((unused)) static void end_machine(struct machine *m) {
   munmap(m->run, 12288);
   close(m->vcpu);
   close(m->vm);
