@@ -1,11 +1,11 @@
 import { Errno, type Hva } from "../base/index.js";
 import type { ClientProcess, KvmFile } from "../ioctl/index.js";
-import type { EventFd } from "../kvm/index.js";
+import { type EventFd, KvmError } from "../kvm/index.js";
 import type { LinearMemory } from "../memory/index.js";
 import type { Call } from "./call.js";
 import { GuestBacking, type Replaced } from "./guest-backing.js";
-import { eventfdId, HostEventFd } from "./host-eventfd.js";
-import { close, fixedBuffer, processVmReadv, processVmWritev } from "./libc.js";
+import { HostEventFds } from "./host-eventfd.js";
+import { fixedBuffer, processVmReadv, processVmWritev } from "./libc.js";
 import type { Reactor } from "./reactor.js";
 import type { RunPages } from "./run-pages.js";
 
@@ -30,10 +30,9 @@ export class Client implements ClientProcess {
   readonly backing = new GuestBacking();
   /** The ioctl that is served just now. */
   call: Call | undefined;
-  readonly #reactor: Reactor;
   readonly #pages: RunPages;
   readonly #files: FileTable;
-  readonly #eventfds = new Map<string, HostEventFd>();
+  readonly #eventfds: HostEventFds;
   readonly #window = fixedBuffer(WINDOW + 32);
   readonly #vectors: DataView;
 
@@ -45,9 +44,9 @@ export class Client implements ClientProcess {
   ) {
     this.pid = pid;
     this.program = program;
-    this.#reactor = parts.reactor;
     this.#pages = parts.pages;
     this.#files = parts.files;
+    this.#eventfds = new HostEventFds(parts.reactor);
     const { u8 } = this.#window;
     this.#vectors = new DataView(u8.buffer, u8.byteOffset + WINDOW, 32);
   }
@@ -115,14 +114,7 @@ export class Client implements ClientProcess {
   eventfd(fd: number): EventFd | "EBADF" | "EINVAL" {
     const copy = this.call?.take(fd);
     if (copy === undefined) return "EBADF";
-    const id = eventfdId(copy);
-    const known = id === undefined ? undefined : this.#eventfds.get(id);
-    if (id === undefined || known !== undefined) close(copy);
-    if (id === undefined) return "EINVAL";
-    if (known !== undefined) return known;
-    const made = new HostEventFd(copy, this.#reactor);
-    this.#eventfds.set(id, made);
-    return made;
+    return this.#eventfds.of(copy) ?? "EINVAL";
   }
 
   runDelay(): (() => bigint) | undefined {
@@ -147,14 +139,17 @@ export class Client implements ClientProcess {
   }
 
   sharedPages(bytes: number): Uint8Array {
-    return this.#pages.allocateOwn(bytes);
+    try {
+      return this.#pages.allocateOwn(bytes);
+    } catch {
+      throw new KvmError(Errno.ENOMEM, "no pages to share with the client");
+    }
   }
 
   /** The process is gone. */
   close(): void {
     this.backing.close();
-    for (const eventfd of this.#eventfds.values()) eventfd.close();
-    this.#eventfds.clear();
+    this.#eventfds.close();
   }
 
   #copy(call: typeof processVmReadv, address: bigint, length: number): boolean {

@@ -7,7 +7,7 @@ import type { Reactor } from "./reactor.js";
  * An eventfd of the client: events of the VM are added to it, and while someone listens, what the
  * client adds is taken from it, as the kernel does for an irqfd.
  */
-export class HostEventFd extends EventFd {
+class HostEventFd extends EventFd {
   #fd: number;
   readonly #reactor: Reactor;
   readonly #heard = new Set<() => void>();
@@ -63,8 +63,58 @@ export class HostEventFd extends EventFd {
   }
 }
 
+/** An eventfd that is not used any more, and what knew it. */
+interface Unused {
+  readonly fd: number;
+  readonly id: string;
+  readonly known: Map<string, WeakRef<HostEventFd>>;
+  readonly ref: WeakRef<HostEventFd>;
+}
+
+/** Of no client: the eventfds of one may be collected together with it. */
+const unused = new FinalizationRegistry<Unused>(({ fd, id, known, ref }) => {
+  if (known.get(id) === ref) known.delete(id);
+  close(fd);
+});
+
+/** The eventfds of a client that some VM uses. Their descriptors go with the last use. */
+export class HostEventFds {
+  readonly #reactor: Reactor;
+  readonly #known = new Map<string, WeakRef<HostEventFd>>();
+
+  constructor(reactor: Reactor) {
+    this.#reactor = reactor;
+  }
+
+  /** The eventfd behind a descriptor, which belongs to this from now on; undefined: another file. */
+  of(fd: number): HostEventFd | undefined {
+    const id = eventfdId(fd);
+    const known = id === undefined ? undefined : this.#known.get(id)?.deref();
+    if (id === undefined || known !== undefined) {
+      close(fd);
+      return known;
+    }
+    const made = new HostEventFd(fd, this.#reactor);
+    const ref = new WeakRef(made);
+    this.#known.set(id, ref);
+    unused.register(made, { fd, id, known: this.#known, ref }, made);
+    return made;
+  }
+
+  /** The client is gone. */
+  close(): void {
+    for (const ref of this.#known.values()) {
+      const eventfd = ref.deref();
+      if (eventfd === undefined) continue;
+      unused.unregister(eventfd);
+      eventfd.close();
+    }
+    this.#known.clear();
+  }
+}
+
 /** What names an eventfd everywhere (`eventfd-id` in fdinfo); undefined for any other file. */
-export function eventfdId(fd: number): string | undefined {
+function eventfdId(fd: number): string | undefined {
   try {
     if (readlinkSync(`/proc/self/fd/${fd}`) !== "anon_inode:[eventfd]") return undefined;
     const info = readFileSync(`/proc/self/fdinfo/${fd}`, "latin1");

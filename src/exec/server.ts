@@ -9,6 +9,7 @@ import {
   bind,
   C,
   close,
+  eventfd,
   getrlimit,
   getsockopt,
   listen,
@@ -44,6 +45,8 @@ export class Server {
   readonly #processes = new Map<Client, number>();
   readonly #mailRoom: MailRoom | undefined;
   #listener = -1;
+  /** Given up for a moment when no other descriptor is free. */
+  #spare = eventfd(0, C.EFD_CLOEXEC);
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -69,6 +72,7 @@ export class Server {
   close(): void {
     this.#options.reactor.unwatch(this.#listener);
     close(this.#listener);
+    close(this.#spare);
     for (const connection of [...this.#connections]) connection.close();
     this.#files.closeAll();
     for (const client of this.#clients.values()) this.#end(client);
@@ -77,7 +81,10 @@ export class Server {
 
   #accept(): void {
     const fd = accept4(this.#listener, null, null, C.SOCK_CLOEXEC);
-    if (fd < 0) return;
+    if (fd < 0) {
+      this.#turnAway();
+      return;
+    }
     const peer = peerOf(fd);
     if (peer === undefined || !this.#isWelcome(peer)) {
       close(fd);
@@ -86,6 +93,14 @@ export class Server {
     const connection = new Connection(fd, this.#parts(peer.pid));
     this.#connections.add(connection);
     this.#options.reactor.watch(fd, (events) => connection.readable(events));
+  }
+
+  /** No descriptor is free: who would wait for a greeting hears that none comes. */
+  #turnAway(): void {
+    close(this.#spare);
+    const fd = accept4(this.#listener, null, null, C.SOCK_CLOEXEC);
+    if (fd >= 0) close(fd);
+    this.#spare = eventfd(0, C.EFD_CLOEXEC);
   }
 
   /**

@@ -35,9 +35,9 @@ class VcpuFile implements KvmFile {
   /** Calls that wait, and whether a signal has come for them meanwhile. */
   readonly #waiting = new Map<Promise<number>, boolean>();
 
-  constructor(context: VcpuContext) {
+  constructor(context: VcpuContext, pages: Uint8Array) {
     this.#context = context;
-    this.#page = new RunPage(context.vm.process.sharedPages(KVM_RUN_BYTES));
+    this.#page = new RunPage(pages);
     context.vm.hold();
     // A VM has one ring; clients use the first vCPU's mapping of it.
     if (context.vcpu.index === 0) context.vm.vm.coalescedRing = this.#page.bytes.subarray(RING);
@@ -182,8 +182,10 @@ function resultOf(exit: VcpuExit): number {
 export function createVcpuFile(vm: VmContext, id: number): number {
   vm.vm.checkVcpuId(apicId(id));
   if (!vm.process.hasRoom()) return -Errno.EMFILE;
+  // First: a lack of memory leaves no vCPU.
+  const pages = vm.process.sharedPages(KVM_RUN_BYTES);
   const vcpu = vm.vm.createVcpu(apicId(id));
-  const file = new VcpuFile({ vcpu, vm, signalMask: undefined });
+  const file = new VcpuFile({ vcpu, vm, signalMask: undefined }, pages);
   const fd = vm.process.install(file);
   if (fd < 0) file.release();
   return fd;

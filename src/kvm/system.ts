@@ -1,6 +1,6 @@
 import type { KvmMsrEntry } from "../abi/kvm/index.js";
 import type { CpuidEntry2 } from "../abi/x86/index.js";
-import type { EngineFactory } from "../engine/bridge/port.js";
+import type { EngineFactory, EngineVm } from "../engine/bridge/port.js";
 import type { Clock, Timers } from "../ports/index.js";
 import { checkExtension } from "./caps.js";
 import { TSC_KHZ } from "./cpu/clock.js";
@@ -100,11 +100,24 @@ export class Kvm {
     return TSC_KHZ;
   }
 
-  /** KVM_CREATE_VM. @throws KvmError EINVAL for another type than KVM_X86_DEFAULT_VM (0). */
+  /**
+   * KVM_CREATE_VM.
+   * @throws KvmError EINVAL for another type than KVM_X86_DEFAULT_VM (0), ENOMEM when the host has no
+   *   memory for it: WebAssembly memory takes 10 GiB of addresses.
+   */
   createVm(type = 0): Vm {
     if (type !== 0) refuse("EINVAL", "VM type");
     const { engine, clock, timers } = this.#options;
-    const state = new VmState(engine.createVm(), { clock, timers, loop: this.#loop }, this.#xen);
+    const state = new VmState(engineVm(engine), { clock, timers, loop: this.#loop }, this.#xen);
     return new Vm(state, (cap) => this.checkExtension(cap));
+  }
+}
+
+function engineVm(engine: EngineFactory): EngineVm {
+  try {
+    return engine.createVm();
+  } catch (error) {
+    if (error instanceof RangeError) refuse("ENOMEM", "memory of a VM");
+    throw error;
   }
 }

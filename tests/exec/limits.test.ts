@@ -1,0 +1,34 @@
+import { describe, expect, it } from "vitest";
+import { compile, exec } from "./support.js";
+
+const program = compile("limits");
+
+describe("the server of exec", () => {
+  it("gives back the descriptors of eventfds that no VM uses", async () => {
+    const ended = await exec("--", program, "eventfds", "4000");
+    expect(ended.stdout).toBe("more descriptors in the server: few\napi: 12\n");
+  });
+
+  it("gives back what machines took", async () => {
+    const ended = await exec("--", program, "machines", "80");
+    expect(ended.stdout).toBe("more descriptors in the server: few\n");
+  });
+
+  it("refuses a VM for which there is no memory, and goes on", async () => {
+    const ended = await exec("--", program, "memory");
+    expect(ended).toMatchObject({ stdout: "VM: -ENOMEM\napi: 12\n", stderr: "" });
+  });
+
+  it("refuses what it has no descriptors for, and goes on", async () => {
+    const ended = await exec("--", program, "descriptors");
+    expect(ended).toMatchObject({ stdout: "VM: -EMFILE\nvCPU: -EMFILE\napi: 12\n", stderr: "" });
+  });
+
+  it("hangs up when it has no descriptor for a connection", async () => {
+    const ended = await exec("--", program, "unserved");
+    expect(ended).toMatchObject({
+      stdout: "open by another thread: -ENODEV\napi: 12\n",
+      stderr: "",
+    });
+  });
+});
