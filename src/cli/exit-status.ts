@@ -10,6 +10,9 @@ export const ExitStatus = {
   FILE: 2,
   /** `--timeout` is over. */
   TIMEOUT: 124,
+  /** `exec`: the program cannot be started; there is none of that name. As shells have it. */
+  PROGRAM_REFUSED: 126,
+  NO_PROGRAM: 127,
 } as const;
 
 const usageCodes = new Set([
@@ -32,6 +35,8 @@ const optionFor: Record<string, string> = {
 
 /** The exit status for something that was refused. */
 export function statusOfRefusal(refusal: HostError): number {
+  if (refusal.code === "NO_PROGRAM") return ExitStatus.NO_PROGRAM;
+  if (refusal.code === "PROGRAM_REFUSED") return ExitStatus.PROGRAM_REFUSED;
   return usageCodes.has(refusal.code) ? ExitStatus.FAILED : ExitStatus.FILE;
 }
 

@@ -44,7 +44,8 @@ Example:
   $ kvm-xen exec --trace=calls.txt -- ./my-vmm --kernel bzImage
 
 The program has to be dynamically linked and made for Linux on x86-64; it needs no /dev/kvm and no
-privileges. Its exit status is that of this command; 128 and the signal's number after a signal.`;
+privileges. Its exit status is that of this command; 128 and the signal's number after a signal; 127
+when there is no such program, 126 when it cannot be started. Explained in docs/exec.md.`;
 
 /**
  * Runs the command line `args` (without the program's name) and returns the exit status. Everything

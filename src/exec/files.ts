@@ -71,6 +71,11 @@ export class Files implements FileTable {
     for (const { shared } of this.#files.values()) shared?.delete(client);
   }
 
+  /** How many are open. */
+  get size(): number {
+    return this.#files.size;
+  }
+
   /** Releases everything. */
   closeAll(): void {
     for (const handle of [...this.#files.keys()]) this.#closed(handle);

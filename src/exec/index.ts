@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { HostError } from "../base/index.js";
 import { C, close, eventfd, write } from "./libc.js";
-import { whyNotPreloaded } from "./program.js";
+import { SOCKET_VARIABLE, stateOf, whyNotPreloaded } from "./program.js";
 import type { WorkerReport, WorkerRequest } from "./worker.js";
 
 /** A program to run with this library in place of /dev/kvm. */
@@ -31,13 +31,17 @@ export interface ExecFiles {
 /** Signals that end this program: the client gets them too. */
 const FORWARDED: readonly NodeJS.Signals[] = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"];
 /** Signals that a terminal sends to the client as well: it decides. */
-const LEFT_TO_CLIENT: readonly NodeJS.Signals[] = ["SIGINT", "SIGQUIT", "SIGTSTP"];
+const LEFT_TO_CLIENT: readonly NodeJS.Signals[] = ["SIGINT", "SIGQUIT"];
+/** Milliseconds that the client has to stop after SIGTSTP, and between looks. */
+const STOP_MS = 500;
+const STOP_LOOK_MS = 20;
 
 /**
- * Runs a program whose /dev/kvm is this library, until it ends.
+ * Runs a program whose /dev/kvm is this library, until it ends, and whatever else has files of KVM.
  * @returns its exit status; 128 and the signal's number when a signal ended it.
- * @throws HostError NO_SHIM when the preload library was not built, NO_PROGRAM when the program
- *   cannot be started, EXEC_SERVER when the server cannot, TRACE_FILE.
+ * @throws HostError NO_SHIM when the preload library was not built, NO_PROGRAM when there
+ *   is no such program, PROGRAM_REFUSED when it cannot be started, EXEC_SERVER when the server
+ *   cannot, TRACE_FILE.
  */
 export async function execProgram(
   request: ExecRequest,
@@ -50,6 +54,7 @@ export async function execProgram(
       "exec needs its preload library: install a C compiler (gcc) and run 'npm run build'",
     );
   }
+  if (request.program === "") throw new HostError("NO_PROGRAM", "'': no such program");
   const trace = openTrace(request.trace);
   const name = `kvm-xen-exec-${process.pid}-${Math.random().toString(36).slice(2)}`;
   const stop = eventfd(0, C.EFD_CLOEXEC);
@@ -71,7 +76,7 @@ export async function execProgram(
     }
     const status = await runClient(request, {
       ...process.env,
-      KVM_XEN_EXEC_SOCKET: name,
+      [SOCKET_VARIABLE]: name,
       KVM_XEN_EXEC_SERVER: String(process.pid),
       LD_PRELOAD: [files.shim, process.env["LD_PRELOAD"]].filter(Boolean).join(" "),
     });
@@ -133,8 +138,7 @@ function runClient(request: ExecRequest, env: NodeJS.ProcessEnv): Promise<number
     const stopListening = passSignals(child);
     child.once("error", (cause: NodeJS.ErrnoException) => {
       stopListening();
-      const why = cause.code === "ENOENT" ? "no such program" : `cannot be started (${cause.code})`;
-      reject(new HostError("NO_PROGRAM", `${request.program}: ${why}`, { cause }));
+      reject(whyNotStarted(request.program, cause));
     });
     child.once("exit", (status, signal) => {
       stopListening();
@@ -143,15 +147,38 @@ function runClient(request: ExecRequest, env: NodeJS.ProcessEnv): Promise<number
   });
 }
 
+function whyNotStarted(program: string, cause: NodeJS.ErrnoException): HostError {
+  const isMissing = cause.code === "ENOENT";
+  if (isMissing && !(program.includes("/") && existsSync(program))) {
+    return new HostError("NO_PROGRAM", `${program}: no such program`, { cause });
+  }
+  const why = isMissing ? "its interpreter is missing" : `cannot be started (${cause.code})`;
+  return new HostError("PROGRAM_REFUSED", `${program}: ${why}`, { cause });
+}
+
 function passSignals(child: ChildProcess): () => void {
   const forward = (signal: NodeJS.Signals) => child.kill(signal);
   const ignore = () => {};
   for (const signal of FORWARDED) process.on(signal, forward);
+  const stopToo = () => void stopWith(child.pid);
   for (const signal of LEFT_TO_CLIENT) process.on(signal, ignore);
+  process.on("SIGTSTP", stopToo);
   return () => {
     for (const signal of FORWARDED) process.off(signal, forward);
     for (const signal of LEFT_TO_CLIENT) process.off(signal, ignore);
+    process.off("SIGTSTP", stopToo);
   };
+}
+
+/** Stops this process if SIGTSTP stopped the client, which may do something else: the shell waits for both. */
+async function stopWith(client: number | undefined): Promise<void> {
+  for (let waited = 0; client !== undefined && waited < STOP_MS; waited += STOP_LOOK_MS) {
+    if (stateOf(client) === "T") {
+      process.kill(process.pid, "SIGSTOP");
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, STOP_LOOK_MS));
+  }
 }
 
 /** Where a build puts the engine and the preload library. */

@@ -5,14 +5,16 @@ import { expect, it } from "vitest";
 import { whyNotPreloaded } from "./program.js";
 
 /** An ELF file with one program header. */
-function elf(machine: number, kind: number): Uint8Array {
-  const bytes = Buffer.alloc(120);
+function elf(machine: number, kind: number, interpreter = "/lib64/ld-linux-x86-64.so.2") {
+  const bytes = Buffer.alloc(200);
   bytes.set([0x7f, 0x45, 0x4c, 0x46, machine === 62 ? 2 : 1]);
   bytes.writeUInt16LE(machine, 18);
   bytes.writeBigUInt64LE(64n, 32);
   bytes.writeUInt16LE(56, 54);
   bytes.writeUInt16LE(1, 56);
   bytes.writeUInt32LE(kind, 64);
+  bytes.writeBigUInt64LE(120n, 72);
+  bytes.write(interpreter, 120);
   return bytes;
 }
 
@@ -26,6 +28,7 @@ it("tells programs that do not load the preload library by their file", () => {
   };
   try {
     expect(why(elf(62, 3))).toBeUndefined();
+    expect(why(elf(62, 3, "/lib/ld-musl-x86_64.so.1"))).toBe("uses musl, not glibc");
     expect(why(elf(62, 1))).toBe("is statically linked");
     expect(why(elf(3, 3))).toBe("is not for x86-64");
     expect(why("#!/bin/sh\n")).toBeUndefined();

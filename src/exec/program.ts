@@ -1,7 +1,12 @@
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
 import { delimiter, join } from "node:path";
 
+/** The environment variable that tells the preload library which server is its own. */
+export const SOCKET_VARIABLE = "KVM_XEN_EXEC_SOCKET";
+
 const PT_INTERP = 3;
+/** Where a program header says where its part of the file is. */
+const P_OFFSET = 8;
 
 /** The first bytes of a file, undefined when it cannot be read. */
 function head(path: string): Buffer | undefined {
@@ -34,7 +39,34 @@ export function whyNotPreloaded(program: string, path: string): string | undefin
   for (let i = 0; i < bytes.readUInt16LE(56); i++) {
     const at = first + i * size;
     // Headers far inside the file: not what linkers make.
-    if (at + 4 > bytes.length || bytes.readUInt32LE(at) === PT_INTERP) return;
+    if (at + size > bytes.length) return;
+    if (bytes.readUInt32LE(at) !== PT_INTERP) continue;
+    const offset = Number(bytes.readBigUInt64LE(at + P_OFFSET));
+    return bytes.toString("latin1", offset, offset + 64).includes("ld-musl")
+      ? "uses musl, not glibc"
+      : undefined;
   }
   return "is statically linked";
+}
+
+/** The state of a process as /proc has it ("R", "S", "T", "Z"...); undefined when there is none. */
+export function stateOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return stat.at(stat.lastIndexOf(")") + 2);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a process runs that was started with this in its environment ("NAME=value"). */
+export function isAnyStartedWith(variable: string): boolean {
+  return readdirSync("/proc").some((pid) => {
+    if (!/^\d+$/.test(pid)) return false;
+    try {
+      return readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(variable);
+    } catch {
+      return false;
+    }
+  });
 }

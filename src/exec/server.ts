@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { openKvm } from "../ioctl/index.js";
 import type { Kvm } from "../kvm/index.js";
 import { Client } from "./client.js";
@@ -19,6 +18,7 @@ import {
   socket,
 } from "./libc.js";
 import { MailRoom } from "./mailbox.js";
+import { isAnyStartedWith, SOCKET_VARIABLE, stateOf } from "./program.js";
 import type { Reactor } from "./reactor.js";
 import { RunPages } from "./run-pages.js";
 import type { Tracer } from "./trace.js";
@@ -33,6 +33,12 @@ export interface ServerOptions {
   /** Offer mailboxes: answers come faster, at the price of a busy thread for a while after each. */
   readonly mailboxes?: boolean;
 }
+
+/** Milliseconds between looks at the processes that are left when the program has ended. */
+const LOOK_MS = 100;
+/** Looks in a row that find none before there is none, and milliseconds between those. */
+const MISSES = 3;
+const MISS_MS = 20;
 
 /** Serves the programs of one `kvm-xen exec`. */
 export class Server {
@@ -66,6 +72,20 @@ export class Server {
     if (this.#listener < 0 || bind(this.#listener, address, address.length) !== 0) return false;
     if (listen(this.#listener, 128) !== 0) return false;
     return this.#options.reactor.watch(this.#listener, () => this.#accept());
+  }
+
+  /** Calls back when no process that was started under this exec can have a file of KVM any more. */
+  whenUnused(callback: () => void): void {
+    const { reactor, name } = this.#options;
+    const look = (misses: number) => {
+      if (this.#files.size === 0) return callback();
+      // Files without processes: a hostile one may give any descriptor as the end of a file.
+      const isAny = isAnyStartedWith(`${SOCKET_VARIABLE}=${name}`);
+      // A process may fork and end during a look, and not be seen then.
+      if (!isAny && misses + 1 >= MISSES) return callback();
+      reactor.after(isAny ? LOOK_MS : MISS_MS, () => look(isAny ? 0 : misses + 1));
+    };
+    look(0);
   }
 
   /** Ends everything: connections, VMs, guest memory. */
@@ -193,13 +213,8 @@ export class Server {
 
 /** Whether a process still runs; one that only waits to be reaped does not. */
 function isAlive(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    const state = stat.slice(stat.lastIndexOf(")") + 2, stat.lastIndexOf(")") + 3);
-    return state !== "Z" && state !== "X";
-  } catch {
-    return false;
-  }
+  const state = stateOf(pid);
+  return state !== undefined && state !== "Z" && state !== "X";
 }
 
 /** The process at the other end of a connection when it was made. */

@@ -95,7 +95,7 @@ export class Tracer {
       const outcome = result < 0 ? `-1 ${errnoName(-result)}` : String(result);
       const time = (microseconds / 1e6).toFixed(6);
       this.#print(
-        `[pid ${client.pid}] ioctl(#${open.handle}, ${name}, ${text}) = ${outcome}${exit} <${time}>`,
+        `[pid ${client.pid}] ioctl(${fileText(open)}, ${name}, ${text}) = ${outcome}${exit} <${time}>`,
       );
     };
   }
@@ -130,6 +130,10 @@ export class Tracer {
     this.#sums.set(name, sum);
   }
 }
+
+/** /dev/kvm, or the number of a VM or vCPU. */
+const fileText = ({ handle, shared }: OpenFile): string =>
+  shared === undefined ? `#${handle}` : "/dev/kvm";
 
 function exitText(open: OpenFile): string {
   const page = open.file.mmap(4096, 0);

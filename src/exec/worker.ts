@@ -17,7 +17,7 @@ export interface WorkerRequest {
   readonly guard: string;
   /** Name of the socket. */
   readonly name: string;
-  /** An eventfd that tells the server to end. */
+  /** An eventfd that tells the server to end as soon as nobody uses it. */
   readonly stop: number;
   /** Where the trace goes: a descriptor. */
   readonly trace: number | undefined;
@@ -55,7 +55,11 @@ async function serve(request: WorkerRequest, report: (report: WorkerReport) => v
   const tracer = print !== undefined || request.stats ? new Tracer(print) : undefined;
   const { name, mailboxes } = request;
   const server = new Server({ kvm, reactor, name, mailboxes, ...(tracer && { tracer }) });
-  reactor.watch(request.stop, () => reactor.stop());
+  reactor.watch(request.stop, () => {
+    reactor.unwatch(request.stop);
+    // A program that went to the background goes on.
+    server.whenUnused(() => reactor.stop());
+  });
   if (!server.listen()) {
     report({ kind: "failed", message: "no socket to listen on" });
     return;

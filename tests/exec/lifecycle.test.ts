@@ -44,10 +44,19 @@ describe("a program under exec", () => {
     expect(await running.ended).toMatchObject({ status: 143 });
   });
 
-  it("is refused in one line when it does not exist", async () => {
-    const ended = await exec("--", "/no/such/program");
-    expect(ended).toMatchObject({ status: 2, stdout: "" });
-    expect(ended.stderr).toBe("kvm-xen: /no/such/program: no such program\n");
+  it("may go to the background", async () => {
+    const ended = await exec("--", program, "daemon");
+    expect(ended).toMatchObject({ status: 4, stdout: "run: 0, exit 5\napi: 12\n", stderr: "" });
+  });
+
+  it.each([
+    { words: ["/no/such/program"], status: 127, why: "/no/such/program: no such program" },
+    { words: ["no-such-program"], status: 127, why: "no-such-program: no such program" },
+    { words: [""], status: 127, why: "'': no such program" },
+    { words: ["/tmp"], status: 126, why: "/tmp: cannot be started (EACCES)" },
+  ])("is refused in one line: $why", async ({ words, status, why }) => {
+    const ended = await exec("--", ...words);
+    expect(ended).toEqual({ status, signal: null, stdout: "", stderr: `kvm-xen: ${why}\n` });
   });
 
   it("is not disturbed by another one that sends garbage or dies", async () => {

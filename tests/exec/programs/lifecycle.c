@@ -272,6 +272,20 @@ static int killed(int rounds) {
   return 0;
 }
 
+/* Goes to the background with an open /dev/kvm, and is at work after its parent has ended. */
+static int daemonize(void) {
+  kvm = open("/dev/kvm", O_RDWR);
+  if (fork()) return 4;
+  setsid();
+  if (fork()) return 0;
+  usleep(300000);
+  machine("\xf4", 1);
+  int result = ioctl(vcpu, KVM_RUN, 0);
+  printf("run: %d, exit %d\n", result, run->exit_reason);
+  printf("api: %d\n", ioctl(kvm, KVM_GET_API_VERSION, 0));
+  return 0;
+}
+
 int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
   if (!strcmp(what, "exit")) {
@@ -331,6 +345,7 @@ int main(int argc, char **argv) {
     printf("other user: %s\n", got <= 0 ? "refused" : "SERVED");
     return got <= 0 ? 0 : 1;
   }
+  if (!strcmp(what, "daemon")) return daemonize();
   if (!strcmp(what, "orphan")) {
     kvm = open("/dev/kvm", O_RDWR);
     return orphan();
