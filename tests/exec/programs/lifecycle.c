@@ -68,8 +68,8 @@ static void garbage(int rounds) {
   for (int i = 0; i < rounds; i++) {
     int fd = server();
     for (int j = 0; j < 20; j++) {
-      uint32_t words[64];
-      for (int k = 0; k < 64; k++) words[k] = (uint32_t)rand() * (rand() & 1);
+      uint32_t words[1100];
+      for (int k = 0; k < 1100; k++) words[k] = (uint32_t)rand() * (rand() & 1);
       words[0] = rand() % 13;
       words[1] = (uint32_t)rand() % 6 | (rand() % 3 ? 0 : 0x40000000);
       if (words[0] == 3 && rand() % 2) {
@@ -80,7 +80,17 @@ static void garbage(int rounds) {
         uint64_t hello[5] = {1, 1, (uint64_t)getpid(), 1, 0};
         memcpy(words, hello, sizeof hello);
       }
-      size_t length = rand() % 4 ? 40 : (size_t)rand() % sizeof words;
+      size_t length = rand() % 4 ? 40 : (size_t)rand() % 256;
+      if (words[0] == 3 && rand() % 2) { /* an argument that came along: of that length, or another */
+        static const uint32_t requests[] = {
+            KVM_SET_REGS,  KVM_GET_REGS,  KVM_SET_SREGS,       KVM_SET_USER_MEMORY_REGION,
+            KVM_SET_MSRS,  KVM_SET_CPUID2, KVM_SET_LAPIC,      KVM_XEN_HVM_CONFIG,
+            KVM_IRQFD,     KVM_IOEVENTFD, KVM_XEN_VCPU_SET_ATTR, KVM_XEN_HVM_SET_ATTR,
+            KVM_SET_FPU,   KVM_GET_LAPIC, KVM_SET_XSAVE,       KVM_GET_SUPPORTED_CPUID,
+        };
+        words[2] = requests[(size_t)rand() % (sizeof requests / sizeof *requests)];
+        length = 40 + (rand() % 3 ? (words[2] >> 16 & 0x3fff) % 4200 : (size_t)rand() % 4200);
+      }
       struct iovec part = {words, length};
       union {
         char bytes[CMSG_SPACE(2 * sizeof(int))];
