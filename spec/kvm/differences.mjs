@@ -105,6 +105,18 @@ export const DIFFERENCES = [
         "switches upcalls and interception on for VMs without a hypercall MSR too, up to a second after its end",
         "Linux has one switch for all VMs of a host",
       ],
+      [
+        "Delivery of an event whose table or stack is in no slot",
+        "KVM_EXIT_MMIO for each access of the delivery",
+        "emulates the instruction at RIP instead; the event comes again, an exception may be lost",
+        "KVM cannot tell whose access it was",
+      ],
+      [
+        "pvclock areas after a vCPU's first KVM_RUN",
+        "written at that entry, and when something about the clock changes",
+        "once more for all vCPUs about 100 ms later, at their next entries",
+        "there are no two clocks that drift",
+      ],
     ],
   },
   {
