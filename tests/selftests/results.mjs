@@ -7,8 +7,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 /**
- * One line of results.txt. Verdicts: pass, skip, fail, or "-" when it was not run; "pass on AMD"; "skip
- * without MWAIT".
+ * One line of results.txt. Verdicts: pass, skip, fail, or "-" when it was not run; "pass on AMD"; "pass
+ * with avic"; "skip without MWAIT".
  * @typedef {{ version: string, test: string, linux: string, ours: string, why: string }} Row
  */
 
