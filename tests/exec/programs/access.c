@@ -345,24 +345,12 @@ static void part_kernel(void) {
   end_machine(&m);
 }
 
-static const struct {
-  const char *name;
-  void (*part)(void);
-} parts[] = {
+static const struct part parts[] = {
     {"unmapped", part_unmapped}, {"protected", part_protected}, {"file", part_file},
     {"instructions", part_instructions}, {"strings", part_strings}, {"tables", part_tables},
     {"meanwhile", part_meanwhile}, {"xen", part_xen}, {"kernel", part_kernel},
 };
 
 int main(int argc, char **argv) {
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-    bool wanted = argc == 1;
-    for (int a = 1; a < argc; a++) wanted |= !strcmp(argv[a], parts[i].name);
-    if (!wanted) continue;
-    printf("-- %s\n", parts[i].name);
-    fflush(stdout);
-    parts[i].part();
-    fflush(stdout);
-  }
-  return 0;
+  return run_parts(parts, sizeof parts / sizeof *parts, argc, argv);
 }

@@ -313,10 +313,7 @@ static void part_ioeventfd(void) {
   end_machine(&m);
 }
 
-static const struct {
-  const char *name;
-  void (*part)(void);
-} parts[] = {
+static const struct part parts[] = {
     {"run", part_run},         {"refusals", part_refusals}, {"memfd", part_memfd},
     {"remap", part_remap},     {"slots", part_slots},       {"descriptors", part_descriptors},
     {"fork", part_fork},       {"signals", part_signals},   {"threads", part_threads},
@@ -325,13 +322,5 @@ static const struct {
 
 int main(int argc, char **argv) {
   alarm(0);
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-    bool wanted = argc == 1;
-    for (int a = 1; a < argc; a++) wanted |= !strcmp(argv[a], parts[i].name);
-    if (!wanted) continue;
-    printf("-- %s\n", parts[i].name);
-    parts[i].part();
-    fflush(stdout);
-  }
-  return 0;
+  return run_parts(parts, sizeof parts / sizeof *parts, argc, argv);
 }

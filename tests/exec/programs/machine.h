@@ -109,4 +109,25 @@ __attribute__((unused)) static void run_once(const char *what, struct machine *m
     printf("exit %d\n", m->run->exit_reason);
 }
 
+/* A part of a program, which prints what it sees. */
+struct part {
+  const char *name;
+  void (*part)(void);
+};
+
+/* Runs the parts that the arguments name, or all. */
+__attribute__((unused)) static int run_parts(const struct part *parts, size_t count, int argc,
+                                             char **argv) {
+  for (size_t i = 0; i < count; i++) {
+    int wanted = argc == 1;
+    for (int a = 1; a < argc; a++) wanted |= !strcmp(argv[a], parts[i].name);
+    if (!wanted) continue;
+    printf("-- %s\n", parts[i].name);
+    fflush(stdout);
+    parts[i].part();
+    fflush(stdout);
+  }
+  return 0;
+}
+
 #endif

@@ -259,10 +259,7 @@ static void part_stat(void) {
   end_machine(&m);
 }
 
-static const struct {
-  const char *name;
-  void (*part)(void);
-} parts[] = {
+static const struct part parts[] = {
     {"exec", part_exec}, {"child", part_child}, {"cloexec", part_cloexec}, {"socket", part_socket},
     {"given-away", part_given_away}, {"again", part_again}, {"stat", part_stat},
 };
@@ -277,14 +274,5 @@ int main(int argc, char **argv) {
     for (int i = 2; i < 5; i++) show("closed", fcntl(atoi(argv[i]), F_GETFD));
     return 0;
   }
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-    bool wanted = argc == 1;
-    for (int a = 1; a < argc; a++) wanted |= !strcmp(argv[a], parts[i].name);
-    if (!wanted) continue;
-    printf("-- %s\n", parts[i].name);
-    fflush(stdout);
-    parts[i].part();
-    fflush(stdout);
-  }
-  return 0;
+  return run_parts(parts, sizeof parts / sizeof *parts, argc, argv);
 }

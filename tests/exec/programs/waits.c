@@ -205,10 +205,7 @@ static void part_ids(void) {
   end_machine(&m);
 }
 
-static const struct {
-  const char *name;
-  void (*part)(void);
-} parts[] = {
+static const struct part parts[] = {
     {"calls", part_calls},
     {"signals", part_signals},
     {"killed", part_killed},
@@ -216,14 +213,5 @@ static const struct {
 };
 
 int main(int argc, char **argv) {
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-    bool wanted = argc == 1;
-    for (int a = 1; a < argc; a++) wanted |= !strcmp(argv[a], parts[i].name);
-    if (!wanted) continue;
-    printf("-- %s\n", parts[i].name);
-    fflush(stdout);
-    parts[i].part();
-    fflush(stdout);
-  }
-  return 0;
+  return run_parts(parts, sizeof parts / sizeof *parts, argc, argv);
 }
