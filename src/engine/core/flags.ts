@@ -54,7 +54,7 @@ export function setCcResult<T>(dst: T, caoBits: u64): void {
   store<u64>(CC_SRC, caoBits);
 }
 
-/** After a rotation by a fixed count: sets CF, and OF too if `setsOf`; the rest stays. */
+/** Sets CF, and OF too if `setsOf`; the other flags stay. `carry` and `overflow` are 0 or 1. */
 export function setCcRotate(carry: u64, overflow: u64, setsOf: bool): void {
   const op = load<u32>(CC_OP);
   const keep: u64 = setsOf ? ~(CF | OF) : ~CF;

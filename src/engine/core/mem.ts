@@ -32,6 +32,21 @@ export function probeWrite(va: u64, size: u32): void {
   if (load<u64>(e, 8) != ((va + (size - 1)) & PAGE_MASK)) probeSlow(va, size);
 }
 
+/**
+ * Linear memory address of `bytes` from `va` when all of it lies in one page that the TLB knows to be
+ * readable; else 0, and ld() must be used.
+ */
+export function readSpan(va: u64, bytes: u32): u32 {
+  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
+  return load<u64>(e) == ((va + (bytes - 1)) & PAGE_MASK) ? <u32>va + load<u32>(e, 16) : 0;
+}
+
+/** As readSpan(), for bytes that are written too; else st() must be used. */
+export function writeSpan(va: u64, bytes: u32): u32 {
+  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
+  return load<u64>(e, 8) == ((va + (bytes - 1)) & PAGE_MASK) ? <u32>va + load<u32>(e, 16) : 0;
+}
+
 /** Loads 16 bytes; alignment is the caller's business. */
 export function ld128(va: u64): v128 {
   const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);

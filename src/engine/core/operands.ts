@@ -5,7 +5,7 @@
  */
 import { FLAT, SEG, CODE_SIZE, GPR } from "./state.gen";
 import { Rec, RF_MEM, RF_ASIZE } from "./record";
-import { ld, st, ld128, st128, probeWrite } from "./mem";
+import { ld, st, ld128, st128, probeWrite, writeSpan } from "./mem";
 import { V_SS, faulted, raiseErr } from "./fault";
 import { segLinear } from "./cpu/segments";
 
@@ -82,12 +82,16 @@ export function wrE<T>(p: u32, value: T): void {
 }
 
 let rmwVa: u64 = 0;
+/** Where the operand is in linear memory, when that is known already; else 0. */
+let rmwAt: u32 = 0;
 
 /** Reads E for an instruction that will write it by endRmw(): faults as a write does. */
 export function beginRmw<T>(p: u32): T {
   if ((load<u16>(p, 22) & RF_MEM) == 0) return load<T>(<u32>load<u16>(p, 6));
   const va = eaLinear(p, sizeof<T>(), true);
   if (faulted()) return <T>0;
+  rmwAt = writeSpan(va, sizeof<T>());
+  if (rmwAt != 0) return load<T>(rmwAt);
   probeWrite(va, sizeof<T>());
   if (faulted()) return <T>0;
   rmwVa = va;
@@ -97,6 +101,7 @@ export function beginRmw<T>(p: u32): T {
 /** Writes E after beginRmw(). Must come before any other register changes, and may fault. */
 export function endRmw<T>(p: u32, value: T): void {
   if ((load<u16>(p, 22) & RF_MEM) == 0) wrReg<T>(load<u16>(p, 6), value);
+  else if (rmwAt != 0) store<T>(rmwAt, value);
   else st<T>(rmwVa, value);
 }
 

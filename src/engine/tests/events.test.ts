@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { At, CR0, EFER, Flag, GuestCpu, le, Reg, Sel } from "./guest-cpu.fixture.js";
+import { At, CR0, CR4, EFER, Flag, GuestCpu, le, Pte, Reg, Sel } from "./guest-cpu.fixture.js";
 
 const UD = "0f 0b";
 const HLT = "f4";
@@ -234,6 +234,102 @@ describe("IRET in 64-bit mode", () => {
     t.runToHandler();
     expect(t.reg(Reg.RSP)).toBe(0x1f008n);
     expect(t.cpu.segment(2).selector).toBe(0);
+  });
+});
+
+/** What an IRETQ at level 0 pops, and the GDT and flags it meets; what is not named is as usual. */
+interface IretCase {
+  readonly rip?: bigint;
+  readonly cs?: number;
+  readonly ss?: number;
+  readonly flags?: bigint;
+  /** Access byte of the code and of the stack descriptor; limit of both; base of the stack. */
+  readonly code?: number;
+  readonly stack?: number;
+  readonly limit?: number;
+  readonly base?: number;
+}
+
+/** The state after an IRETQ, and of the handler that it ran into. `warm`: one went before it already. */
+async function afterIret(warm: boolean, change: IretCase): Promise<Record<string, unknown>> {
+  const t = await GuestCpu.create("long64");
+  for (let page = 0; page < At.DATA; page += 0x1000) {
+    t.map(BigInt(page), BigInt(page), Pte.P | Pte.W);
+  }
+  t.control({ cr4: t.cpu.cr4 | CR4.SMAP, rflags: 0x202n });
+  const frame = (at: number, values: readonly (bigint | number)[]) => {
+    values.forEach((value, i) => {
+      t.put64(at + i * 8, BigInt(value));
+    });
+  };
+  const segments = (limit: number, code: number, stack: number, base: number) => {
+    t.descriptor(Sel.CODE64, 0, limit, code, 0xa);
+    t.descriptor(Sel.DATA, base, limit, stack, 0xc);
+  };
+  segments(0xfffff, 0x9b, 0x93, 0);
+  t.descriptor(Sel.FREE, 0, 0xfffff, 0x9b, 0xa);
+  for (let vector = 0; vector < 32; vector++)
+    t.gate(vector, Sel.FREE, At.HANDLERS + vector * 16, 0xe);
+  const [second, first] = [At.CODE + 0x80, At.CODE + 0x40];
+  t.bytes(first, "48 cf");
+  // mov rax,[DATA], which is a user page: with RFLAGS.AC only.
+  t.bytes(second, `90 48 8b 04 25 ${le(At.DATA)} ${HLT}`);
+  // The first frame ends in another IRETQ, with the segments loaded and the table in the TLB.
+  frame(At.STACK - 0x100, [first, Sel.CODE64, 0x202, At.STACK - 0x80, Sel.DATA]);
+  frame(At.STACK - 0x80, [
+    change.rip ?? second,
+    change.cs ?? Sel.CODE64,
+    change.flags ?? 0x202n,
+    At.STACK - 0x20,
+    change.ss ?? Sel.DATA,
+  ]);
+  t.set({ RSP: BigInt(At.STACK - (warm ? 0x100 : 0x80)) });
+  if (warm) {
+    t.code("48 cf");
+    t.run(1);
+  } else {
+    t.code("90");
+    t.cpu.rip = BigInt(first);
+  }
+  const { limit = 0xfffff, code = 0x9b, stack = 0x93, base = 0 } = change;
+  segments(limit, code, stack, base);
+  t.run(1);
+  const { rip, rflags, cpl } = t.cpu;
+  const state = { rip, rflags, cpl, rsp: t.reg(Reg.RSP) };
+  const end = t.run(10);
+  const table = [t.u64(At.GDT + Sel.CODE64), t.u64(At.GDT + Sel.DATA)];
+  return { ...state, end, at: t.rip, cs: t.cpu.segment(1), ss: t.cpu.segment(2), table };
+}
+
+describe("IRETQ to the same segments", () => {
+  const CASES: Record<string, IretCase> = {
+    "an ordinary one": {},
+    "RFLAGS.AC set": { flags: 0x40202n },
+    "RFLAGS.TF set": { flags: 0x302n },
+    "all flags": { flags: 0x3f7fd7n },
+    "an address that is not canonical": { rip: 1n << 47n },
+    "a data segment as code": { code: 0x93 },
+    "code that is not present": { code: 0x1b },
+    "code of another level": { code: 0xfb },
+    "code that was not accessed": { code: 0x9a },
+    "conforming code": { code: 0x9f },
+    "a stack that is read-only": { stack: 0x91 },
+    "a stack that is not present": { stack: 0x13 },
+    "a stack that was not accessed": { stack: 0x92 },
+    "a stack with a base": { base: 0x12345678 },
+    "another limit": { limit: 0x12345 },
+    "a null stack": { ss: 0 },
+    "a null stack with RPL": { ss: 3 },
+    "a stack with RPL": { ss: Sel.DATA | 3 },
+    "code with RPL": { cs: Sel.CODE64 | 3 },
+    "code of 32 bits": { cs: Sel.CODE32 },
+    "a selector outside of the GDT": { ss: 0xfff0 },
+    "a selector of the LDT": { cs: Sel.CODE64 | 4 },
+  };
+  it.each(
+    Object.entries(CASES),
+  )("%s: does the same when the tables are in the TLB", async (_, change) => {
+    expect(await afterIret(true, change)).toEqual(await afterIret(false, change));
   });
 });
 

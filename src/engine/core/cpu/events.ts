@@ -6,7 +6,7 @@
  * INJECT: bit 31 present, bits 0 to 7 vector, bits 8 and 9 type (EV_*), bit 10 has an error code.
  */
 import {
-  CPL, CR2, DR7, EXIT, EXIT_AUX, FAULT, FAULT_CR2, FAULT_ERR, FLAGS, GPR, IDT_BASE, IDT_LIMIT, INJECT, INJECT_ERR, NMI_MASKED, REPLAY_COUNT,
+  CODE_SIZE, CPL, CR2, DR7, EXIT, EXIT_AUX, FAULT, FAULT_CR2, FAULT_ERR, FLAGS, GPR, IDT_BASE, IDT_LIMIT, INJECT, INJECT_ERR, NMI_MASKED, REPLAY_COUNT,
   REPLAY_NEXT, RIP, SHADOW,
 } from "../state.gen";
 import {
@@ -251,12 +251,14 @@ function enterLong(vector: u32, type: u32, hasCode: bool, code: u32, ip: u64): v
 
 /** Makes the 64-bit code segment read last the current one, at privilege level `cpl`. */
 export function enterCode64(selector: u32, cpl: u32): void {
-  if (cpl != load<u32>(CPL)) {
+  const inner = cpl != load<u32>(CPL);
+  if (inner) {
     putSeg(SS, cpl, cpl << 5, 0, 0);
     store<u32>(CPL, cpl);
   }
   putSeg(CS, (selector & 0xfffc) | cpl, descAttr(), descLimit(), descBase());
-  updateMode();
+  // From 64-bit code of the same level nothing that updateMode() looks at has changed.
+  if (inner || load<u32>(CODE_SIZE) != 2) updateMode();
 }
 
 /** Writes the frame of long mode below `top`; gives the new stack pointer. */

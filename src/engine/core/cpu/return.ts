@@ -7,10 +7,11 @@ import { R_FAULT, R_JUMP, V_GP, V_NP, faulted, raiseErr } from "../fault";
 import { AC, ARITH, DF, ID, IF, IOPL, NT, RF, TF, VIF, VIP, VM, setFlags } from "../flags";
 import { Rec } from "../record";
 import { isCanonical } from "../mmu/access";
-import { isLong, isReal, isVm86, updateMode } from "./mode";
+import { readSpan } from "../mem";
+import { isLong, isReal, isVm86, updateMode, updateTlb } from "./mode";
 import {
-  A_CODE, A_DB, A_DOWN, A_L, A_P, A_S, CS, DS, ES, FS, GS, SS, checkStackSeg, descAttr, descBase, descLimit, dplOf, markAccessed,
-  putParagraph, putSeg, readDescriptor, segAttr, segLimit,
+  A_ACCESSED, A_CODE, A_DB, A_DOWN, A_L, A_P, A_S, A_WRITABLE, CS, DS, ES, FS, GS, SS, checkStackSeg, descAttr, descBase, descLimit,
+  dplOf, isLoaded, markAccessed, putParagraph, putSeg, readDescriptor, segAttr, segLimit,
 } from "./segments";
 import { moveStack, peek } from "./stack";
 import { returnFromTask } from "./task";
@@ -250,11 +251,40 @@ function iretProtected<T>(): u32 {
   return R_JUMP;
 }
 
+/** What the attributes of 64-bit code have, and of a writable stack, with the DPL as it should be. */
+const CODE64: u32 = A_S | A_CODE | A_P | A_L | A_ACCESSED;
+const CODE64_MASK: u32 = CODE64 | A_DOWN | A_DB;
+const STACK: u32 = A_S | A_WRITABLE | A_P | A_ACCESSED;
+const STACK_MASK: u32 = STACK | A_CODE;
+
+/**
+ * IRETQ of 64-bit code to 64-bit code with the same segments, as from a handler that interrupted a kernel.
+ * False, with nothing changed, when it may be anything else or may fault.
+ */
+function iretSame(): bool {
+  if (load<u32>(CODE_SIZE) != 2) return false;
+  const frame = readSpan(load<u64>(RSP), 40);
+  if (frame == 0) return false;
+  const cpl = load<u32>(CPL);
+  const ip = load<u64>(frame);
+  const cs: u32 = load<u16>(frame, 8);
+  if ((cs & 3) != cpl || !isCanonical(ip)) return false;
+  if (!isLoaded(CS, cs, CODE64_MASK, CODE64 | (cpl << 5))) return false;
+  if (!isLoaded(SS, load<u16>(frame, 32), STACK_MASK, STACK | (cpl << 5))) return false;
+  const sp = load<u64>(frame, 24);
+  const before = load<u64>(FLAGS);
+  popFlags<u64>(load<u64>(frame, 16));
+  store<u64>(RIP, ip);
+  store<u64>(RSP, sp);
+  if (((load<u64>(FLAGS) ^ before) & AC) != 0) updateTlb();
+  return true;
+}
+
 /** IRET, IRETD, IRETQ. Also ends the blocking of NMIs. */
 export function iret<T>(p: u32): u32 {
   if (isVm86() && (load<u64>(FLAGS) & IOPL) != IOPL) return raiseErr(V_GP, 0);
   store<u32>(NMI_MASKED, 0);
   if (isReal()) return iretReal<T>();
-  if ((load<u64>(FLAGS) & NT) == 0) return iretProtected<T>();
+  if ((load<u64>(FLAGS) & NT) == 0) return sizeof<T>() == 8 && iretSame() ? R_JUMP : iretProtected<T>();
   return isLong() ? raiseErr(V_GP, 0) : returnFromTask(p);
 }

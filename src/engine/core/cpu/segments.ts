@@ -10,7 +10,7 @@ import { R_FAULT, R_NEXT, V_GP, V_NP, V_SS, V_UD, faulted, raise, raiseErr } fro
 import { eaOffset, linear, rdE, wrG } from "../operands";
 import { Rec } from "../record";
 import { ld } from "../mem";
-import { sysLd, sysSt } from "../mmu/system";
+import { sysLd, sysSpan, sysSt } from "../mmu/system";
 import { leaveTo } from "./ip";
 import { is64, isProtected, isReal, isVm86, updateMode } from "./mode";
 import { moveStack, peek } from "./stack";
@@ -32,6 +32,7 @@ export const A_DOWN: u32 = 4;
 export const A_CODE: u32 = 8;
 /** Code or data, not a system segment. */
 export const A_S: u32 = 0x10;
+export const A_DPL: u32 = 0x60;
 export const A_P: u32 = 0x80;
 export const A_AVL: u32 = 0x100;
 export const A_L: u32 = 0x200;
@@ -167,6 +168,21 @@ export function markBusy(selector: u32, busy: bool): void {
   const at = load<u64>(GDT_BASE) + (selector & 0xfff8) + 5;
   const type = sysLd<u8>(at);
   if (!faulted()) sysSt<u8>(at, busy ? type | 2 : type & ~2);
+}
+
+/**
+ * Whether loading `selector` into `seg` would change nothing, with attributes that are `wanted` in the bits
+ * of `mask` and their DPL. False too when the descriptor is not at hand: the TLB does not know the table.
+ */
+export function isLoaded(seg: u32, selector: u32, mask: u32, wanted: u32): bool {
+  if (selector != segSelector(seg) || (selector & 4) != 0 || selector < 4 || (selector | 7) > load<u32>(GDT_LIMIT)) return false;
+  const attr = segAttr(seg);
+  if ((attr & (mask | A_DPL)) != wanted) return false;
+  const at = sysSpan(load<u64>(GDT_BASE) + (selector & 0xfff8), 8);
+  if (at == 0) return false;
+  descLow = load<u32>(at);
+  descHigh = load<u32>(at, 4);
+  return descAttr() == attr && descLimit() == segLimit(seg) && <u64>descBase() == segBase(seg);
 }
 
 /** Loads segment register `seg` from the descriptor read last. */

@@ -23,6 +23,16 @@ export function sysLd<T>(va: u64): T {
   return <T>ldAs(at, sizeof<T>(), half);
 }
 
+/**
+ * Linear memory address of `bytes` of a system structure when all of them lie in one page that the TLB
+ * knows to be readable; else 0, and sysLd() must be used.
+ */
+export function sysSpan(va: u64, bytes: u32): u32 {
+  const at = wrap(va);
+  const e = tlbEntry(systemHalf(), at);
+  return load<u64>(e) == ((at + (bytes - 1)) & PAGE_MASK) ? <u32>at + load<u32>(e, 16) : 0;
+}
+
 /** Stores a T in a system structure. May raise. */
 export function sysSt<T>(va: u64, value: T): void {
   stAs(wrap(va), <u64>value, sizeof<T>(), systemHalf());

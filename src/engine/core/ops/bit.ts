@@ -7,8 +7,8 @@ import { Rec } from "../record";
 import { R_FAULT, R_NEXT, faulted } from "../fault";
 import { eaOffset, imm, linear, rdE, rdG, wrG, wrReg } from "../operands";
 import { addressMask, bits, signed } from "./regs";
-import { ld, probeWrite, st } from "../mem";
-import { CF, PF, ZF, arithFlags, setCcExplicit } from "../flags";
+import { ld, probeWrite, readSpan, st, writeSpan } from "../mem";
+import { PF, ZF, setCcExplicit, setCcRotate } from "../flags";
 
 const TEST: u32 = 0;
 const SET: u32 = 1;
@@ -22,7 +22,7 @@ function applied<T>(kind: u32, a: T, bit: T): T {
 }
 
 function setCarry(on: bool): u32 {
-  setCcExplicit((arithFlags() & ~CF) | <u64>on);
+  setCcRotate(<u64>on, 0, false);
   return R_NEXT;
 }
 
@@ -40,11 +40,17 @@ function onMemory<T>(p: u32, kind: u32, n: u64, step: i64): u32 {
   const offset = (eaOffset(p) + step * sizeof<T>()) & addressMask(Rec.asize(p));
   const va = linear(Rec.seg(p), offset, sizeof<T>(), kind != TEST);
   if (faulted()) return R_FAULT;
+  const bit = <T>(<u64>1 << (n & (bits<T>() - 1)));
+  const at = kind == TEST ? readSpan(va, sizeof<T>()) : writeSpan(va, sizeof<T>());
+  if (at != 0) {
+    const old = load<T>(at);
+    if (kind != TEST) store<T>(at, applied<T>(kind, old, bit));
+    return setCarry((old & bit) != 0);
+  }
   if (kind != TEST) probeWrite(va, sizeof<T>());
   if (faulted()) return R_FAULT;
   const a = ld<T>(va);
   if (faulted()) return R_FAULT;
-  const bit = <T>(<u64>1 << (n & (bits<T>() - 1)));
   if (kind != TEST) st<T>(va, applied<T>(kind, a, bit));
   return faulted() ? R_FAULT : setCarry((a & bit) != 0);
 }
