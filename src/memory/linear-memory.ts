@@ -41,6 +41,7 @@ export class LinearMemory {
   #view: DataView;
   #onWrite: (address: Hva, length: number) => void = () => undefined;
   #onAccess: () => void = () => undefined;
+  #onGrow: () => void = () => undefined;
   /** Where a byte for each page says its {@link PageAccess}; 0: there is no such table. */
   readonly #accessTable: number;
 
@@ -93,6 +94,7 @@ export class LinearMemory {
       if (!this.#grow(Math.max(missing, GROWTH)) && !this.#grow(missing)) return undefined;
       this.#u8 = new Uint8Array(this.memory.buffer);
       this.#view = new DataView(this.memory.buffer);
+      this.#onGrow();
     }
     this.#end = start + size;
     if (owner === "internal") this.#noteInternal(start, size);
@@ -160,6 +162,11 @@ export class LinearMemory {
   /** Registers who must hear that {@link setAccess} changed something (the engine's translations). */
   onAccess(listener: () => void): void {
     this.#onAccess = listener;
+  }
+
+  /** Registers who must hear that {@link u8} and {@link view} are new ones. */
+  onGrow(listener: () => void): void {
+    this.#onGrow = listener;
   }
 
   /** Registers who must hear of writes from outside the engine (it drops decoded code there). */

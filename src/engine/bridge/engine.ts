@@ -83,6 +83,9 @@ export class WasmVm implements EngineVm {
     this.core.dropBlocks();
     this.core.setDecodeEach(options.decodeEach === true ? 1 : 0);
     this.linear.onAccess(() => this.core.flushAllVcpus());
+    this.linear.onGrow(() => {
+      for (const each of this.#all) each.view = this.linear.view;
+    });
     this.linear.onWrite((address, length) => this.#wrote(address, length));
   }
 
@@ -116,7 +119,10 @@ export class WasmVm implements EngineVm {
 
   /** Makes `vcpu` the one whose state is in the core's block. */
   load(vcpu: WasmVcpu): void {
-    if (this.#current === vcpu) return;
+    if (this.#current !== vcpu) this.#exchange(vcpu);
+  }
+
+  #exchange(vcpu: WasmVcpu): void {
     const memory = this.linear.u8;
     const old = this.#current;
     if (old) {

@@ -75,6 +75,8 @@ export class WasmVcpu implements EngineVcpu {
   readonly save: Hva;
   /** Where the state lies now; kept by {@link WasmVm.load}. */
   state: Hva;
+  /** All of the VM's memory, at hand for the many small accesses; kept by {@link WasmVm} too. */
+  view: DataView;
   readonly exit = new ExitInfo(this);
   retired = 0;
   readonly #vm: WasmVm;
@@ -90,6 +92,7 @@ export class WasmVcpu implements EngineVcpu {
     this.#tlb = tlb;
     this.save = save;
     this.state = save;
+    this.view = vm.linear.view;
     this.#put32(Cpu.TLB_ALL, tlb);
     this.#put32(Cpu.TLB, tlb);
     this.#put32(Cpu.CPU_INDEX, index);
@@ -435,22 +438,22 @@ export class WasmVcpu implements EngineVcpu {
   }
 
   #get16(offset: number): number {
-    return this.#linear.view.getUint16(this.state + offset, true);
+    return this.view.getUint16(this.state + offset, true);
   }
   #get32(offset: number): number {
-    return this.#linear.view.getUint32(this.state + offset, true);
+    return this.view.getUint32(this.state + offset, true);
   }
   #get64(offset: number): bigint {
-    return this.#linear.view.getBigUint64(this.state + offset, true);
+    return this.view.getBigUint64(this.state + offset, true);
   }
   #put16(offset: number, value: number): void {
-    this.#linear.view.setUint16(this.state + offset, value, true);
+    this.view.setUint16(this.state + offset, value, true);
   }
   #put32(offset: number, value: number): void {
-    this.#linear.view.setUint32(this.state + offset, value, true);
+    this.view.setUint32(this.state + offset, value, true);
   }
   #put64(offset: number, value: bigint): void {
-    this.#linear.view.setBigUint64(this.state + offset, BigInt.asUintN(64, value), true);
+    this.view.setBigUint64(this.state + offset, BigInt.asUintN(64, value), true);
   }
 }
 

@@ -113,7 +113,6 @@ function finish(vcpu: VcpuState, exit: VcpuExit): Turn {
 
 /** Work that waits at an entry; an exit when the client must hear first. */
 function processRequests(vcpu: VcpuState): VcpuExit | undefined {
-  const { xen } = vcpu;
   if (vcpu.mpState === KvmMpState.UNINITIALIZED) return leaveUninitialized(vcpu);
   if (vcpu.initPending || vcpu.sipiPending) vcpu.acceptApicEvents();
   if (vcpu.tripleFault) {
@@ -128,13 +127,7 @@ function processRequests(vcpu: VcpuState): VcpuExit | undefined {
     vcpu.ioapicEoi = -1;
     return { kind: "ioapic-eoi", vector };
   }
-  if (xen.mayDefer) {
-    // Deferred events end a halt even when they cannot be delivered.
-    const halted = vcpu.mpState === KvmMpState.HALTED;
-    if (xen.deferredEvents && halted) vcpu.endHalt();
-    if (vcpu.unblock && xen.deferredEvents && !halted) acknowledge(vcpu);
-    if (vcpu.unblock || vcpu.handledExit || vcpu.kicked || halted) xen.processDeferred();
-  }
+  if (vcpu.xen.mayDefer) processDeferred(vcpu);
   vcpu.unblock = false;
   vcpu.handledExit = false;
   if (vcpu.kicked) {
@@ -143,6 +136,15 @@ function processRequests(vcpu: VcpuState): VcpuExit | undefined {
     return { kind: "intr" };
   }
   return undefined;
+}
+
+function processDeferred(vcpu: VcpuState): void {
+  const { xen } = vcpu;
+  // Deferred events end a halt even when they cannot be delivered.
+  const halted = vcpu.mpState === KvmMpState.HALTED;
+  if (xen.deferredEvents && halted) vcpu.endHalt();
+  if (vcpu.unblock && xen.deferredEvents && !halted) acknowledge(vcpu);
+  if (vcpu.unblock || vcpu.handledExit || vcpu.kicked || halted) xen.processDeferred();
 }
 
 /**
@@ -175,36 +177,36 @@ function leaveUninitialized(vcpu: VcpuState): VcpuExit | undefined {
   return { kind: "intr" };
 }
 
-/** Chooses the event of this entry: NMI first, then one external interrupt. */
+/** Chooses the event of this entry: what is queued first, then an NMI, then one external interrupt. */
 function prepareEvents(vcpu: VcpuState): void {
   const { engine } = vcpu;
   const { ready } = engine;
   let free = (ready & Ready.EVENTS) !== 0;
+  if (free && (vcpu.hasQueuedEvent || vcpu.nmiPending > 0)) free = !injectQueued(vcpu, ready);
+  const allowed = free && (ready & Ready.INTERRUPT) !== 0;
+  engine.setWindows(prepareInterrupt(vcpu, allowed), vcpu.nmiPending > 0);
+}
+
+/** Injects the event that was begun before this entry, or an NMI that may come now. False: there was none. */
+function injectQueued(vcpu: VcpuState, ready: number): boolean {
+  const { engine } = vcpu;
   const queued = vcpu.queuedException;
-  if (free && queued !== undefined) {
+  if (queued !== undefined) {
     if (queued.pending === true) deliverPayload(vcpu);
     vcpu.queuedException = undefined;
     const protectedMode = (engine.cr0 & Cr0.PE) !== 0n;
     engine.injectException(queued.vector, protectedMode ? queued.errorCode : undefined);
-    free = false;
-  }
-  if (vcpu.nmiInjected && free) {
+  } else if (vcpu.nmiInjected) {
     vcpu.nmiInjected = false;
     injectNmi(vcpu);
-    free = false;
-  }
-  if (vcpu.queuedInterrupt >= 0 && free) {
+  } else if (vcpu.queuedInterrupt >= 0) {
     // It was acknowledged when it could be taken: neither IF nor a shadow holds it up any more.
     inject(vcpu, vcpu.takeInterrupt());
-    free = false;
-  }
-  if (vcpu.nmiPending > 0 && free && (ready & Ready.NMI) !== 0) {
+  } else if (vcpu.nmiPending > 0 && (ready & Ready.NMI) !== 0) {
     vcpu.nmiPending--;
     injectNmi(vcpu);
-    free = false;
-  }
-  const allowed = free && (ready & Ready.INTERRUPT) !== 0;
-  engine.setWindows(prepareInterrupt(vcpu, allowed), vcpu.nmiPending > 0);
+  } else return false;
+  return true;
 }
 
 function injectNmi({ engine, stats }: VcpuState): void {
