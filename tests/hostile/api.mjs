@@ -135,6 +135,8 @@ function cpuidEntry(v) {
     });
   else if (v.chance(50))
     entry.function = v.pick([0, 1, 7, 0xb, 0xd, 0x80000000, 0x80000001, 0x80000008, 0x40000003]);
+  // With physical addresses below 32 bits KVM refuses the local APIC its place, for good.
+  if (entry.function === 0x80000008) entry.eax = (entry.eax | 32) >>> 0;
   return entry;
 }
 

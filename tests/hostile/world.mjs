@@ -113,6 +113,7 @@ export class World {
     }
     this.ignore(() => vm.xen.hvmConfig({ flags: 0, msr: 0 }));
     this.slot(3, 0x10000, area);
+    this.#removeAreas();
     // mov al, 42; out 0x99, al
     vm.linear.u8.set([0xb0, 42, 0xe6, 0x99], area.hva);
     vm.invalidate(area.hva, 4);
@@ -140,6 +141,20 @@ export class World {
     throw new Finding(`the VM does not go on: ${this.last}`);
   }
 
+  /** No area that KVM writes by itself is left: it could lie where the program is put. */
+  #removeAreas() {
+    const nowhere = 0xffff_ffff_ffff_ffffn;
+    for (const { xen } of this.vcpus) {
+      for (const type of ["VCPU_INFO", "VCPU_TIME_INFO", "RUNSTATE_ADDR"]) {
+        this.ignore(() => xen.setAttr({ type, gpa: nowhere }));
+      }
+    }
+    for (const vcpu of this.vcpus) {
+      const off = PV_AREAS.map((index) => ({ index, data: 0n }));
+      for (const entry of off) this.ignore(() => vcpu.setMsrs([entry]));
+    }
+  }
+
   /** Does something that may be refused; anything else that is thrown is a finding. */
   ignore(action) {
     try {
@@ -150,6 +165,9 @@ export class World {
     }
   }
 }
+
+/** MSR_KVM_SYSTEM_TIME, its old number, MSR_KVM_ASYNC_PF_EN, _STEAL_TIME and _PV_EOI_EN. */
+const PV_AREAS = [0x4b564d01, 0x12, 0x4b564d02, 0x4b564d03, 0x4b564d04];
 
 /** Flat real mode at 0x10000. */
 export function realMode(sregs) {
