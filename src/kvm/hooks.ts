@@ -22,6 +22,8 @@ export interface XenVmHost {
   readonly irqchip: IrqchipMode;
   /** All vCPUs get their pvclock areas rewritten at their next entry. */
   requestClockUpdate(): void;
+  /** The same, and again after each one's entry. */
+  requestMasterclockUpdate(): void;
 }
 
 /** What Xen support uses of a vCPU. */

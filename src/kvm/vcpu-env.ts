@@ -37,8 +37,10 @@ export interface VcpuEnv {
   vcpuById(id: number): VcpuState | undefined;
   /** KVM vcpu_id of the boot processor. */
   readonly bspId: number;
-  /** All vCPUs' TSCs run in step, so that pvclock may say so. */
-  readonly tscStable: boolean;
-  /** All vCPUs get their pvclock areas rewritten. */
-  requestClockUpdate(): void;
+  /** KVM's master clock: all vCPUs' TSCs run in step, so that pvclock may say so. */
+  readonly masterclock: boolean;
+  /** Looks whether they do, and has all pvclock areas rewritten. */
+  updateMasterclock(): void;
+  /** A vCPU's TSC was set: whether the master clock has to be looked at. */
+  wantsMasterclockUpdate(): boolean;
 }

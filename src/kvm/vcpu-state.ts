@@ -90,6 +90,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   clockStopped = false;
   /** KVM_REQ_CLOCK_UPDATE. */
   clockUpdate = true;
+  /** KVM_REQ_MASTERCLOCK_UPDATE, with {@link clockUpdate}: the entry gives all vCPUs a clock update. */
+  masterclockUpdate = false;
   /** KVM_REQ_UNBLOCK: the next entry looks at deferred events first. */
   unblock = false;
   /** An exit was handled without the client: deferred events are looked at. */
@@ -354,8 +356,12 @@ export class VcpuState implements Runner, XenVcpuHost {
   /** Rewrites the pvclock areas if that was asked for. */
   processClockUpdate(): void {
     if (!this.clockUpdate) return;
+    if (this.masterclockUpdate) {
+      this.masterclockUpdate = false;
+      this.env.updateMasterclock();
+    }
     this.clockUpdate = false;
-    const time = this.env.clock.pvclock(this.engine.tscOffset, this.env.tscStable);
+    const time = this.env.clock.pvclock(this.engine.tscOffset, this.env.masterclock);
     this.#areas.updateClock(
       this.clockStopped ? { ...time, flags: time.flags | Pvclock.FLAG_GUEST_STOPPED } : time,
     );
@@ -484,7 +490,13 @@ export class VcpuState implements Runner, XenVcpuHost {
   #moveTsc(offset: bigint): void {
     this.engine.tscOffset = BigInt.asIntN(64, offset);
     this.lapic?.tscMoved();
-    this.env.requestClockUpdate();
+  }
+
+  /** The TSC was set from outside, or is new. */
+  noteTsc(): void {
+    if (!this.env.wantsMasterclockUpdate()) return;
+    this.clockUpdate = true;
+    this.masterclockUpdate = true;
   }
 
   #makeMsrs(): MsrFile {
@@ -503,8 +515,14 @@ export class VcpuState implements Runner, XenVcpuHost {
         return (engine.cr0 & Cr0.PG) !== 0n;
       },
       readTsc: () => this.readTsc(),
-      synchronizeTsc: (value) => this.#moveTsc(env.tsc.write(value)),
-      adjustTsc: (delta) => this.#moveTsc(engine.tscOffset + delta),
+      synchronizeTsc: (value) => {
+        this.#moveTsc(env.tsc.write(value));
+        this.noteTsc();
+      },
+      adjustTsc: (delta) => {
+        this.#moveTsc(engine.tscOffset + delta);
+        this.clockUpdate = true;
+      },
       apicBase: () => this.apicBase,
       setApicBase: (value, fromHost) => this.setApicBase(value, fromHost),
       apicRead: (index) => this.lapic?.readMsr(index),
@@ -542,6 +560,7 @@ export class VcpuState implements Runner, XenVcpuHost {
   setTscOffset(offset: bigint): void {
     this.env.tsc.setOffset(offset);
     this.#moveTsc(offset);
+    this.noteTsc();
   }
 
   /** A system time area is registered. */

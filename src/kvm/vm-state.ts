@@ -34,6 +34,7 @@ export class VmState implements VcpuEnv, XenVmHost {
   readonly coalesced = new CoalescedRing();
   readonly ioeventfds = new Ioeventfds();
   irqchip: IrqchipMode = "none";
+  masterclock = false;
   ioapic: Ioapic | undefined;
   pic: PicPair | undefined;
   pit: Pit | undefined;
@@ -73,14 +74,32 @@ export class VmState implements VcpuEnv, XenVmHost {
     return this.settings.bspId;
   }
 
+  updateMasterclock(): void {
+    this.masterclock = this.#inStep();
+    this.requestClockUpdate();
+  }
+
+  wantsMasterclockUpdate(): boolean {
+    return this.masterclock ? !this.tsc.matched || !this.#inStep() : this.#inStep();
+  }
+
   /** All TSCs have the same offset. */
-  get tscStable(): boolean {
+  #inStep(): boolean {
     const first = this.vcpus[0]?.engine.tscOffset;
     return this.vcpus.every((vcpu) => vcpu.engine.tscOffset === first);
   }
 
+  /** All vCPUs get their pvclock areas rewritten. */
   requestClockUpdate(): void {
     for (const vcpu of this.vcpus) vcpu.clockUpdate = true;
+  }
+
+  /** All vCPUs get that, and again after each one's entry: {@link VcpuState.masterclockUpdate}. */
+  requestMasterclockUpdate(): void {
+    for (const vcpu of this.vcpus) {
+      vcpu.clockUpdate = true;
+      vcpu.masterclockUpdate = true;
+    }
   }
 
   /** The vCPU with that KVM vcpu_id. */

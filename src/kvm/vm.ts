@@ -188,6 +188,7 @@ export class Vm {
     if (!state.engine.prepareVcpu()) refuse("ENOMEM", "the engine has no room for more vCPUs");
     const vcpu = new VcpuState(state, { index: state.vcpus.length, id }, turn);
     state.vcpus.push(vcpu);
+    vcpu.noteTsc();
     return new Vcpu(vcpu);
   }
 

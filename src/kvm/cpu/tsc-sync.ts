@@ -14,9 +14,15 @@ export class TscSync {
   /** Offset of the vCPUs that are in step. */
   #currentOffset: bigint | undefined;
   #userSet = false;
+  #matched = false;
 
   constructor(clock: VmClock) {
     this.#clock = clock;
+  }
+
+  /** Whether the TSC that was set last took the offset of the others. */
+  get matched(): boolean {
+    return this.#matched;
   }
 
   /** A new vCPU: the TSC offset it starts with. */
@@ -60,6 +66,7 @@ export class TscSync {
     this.#lastNs = now;
     this.#lastWrite = value;
     this.#lastOffset = offset;
+    this.#matched = matched;
     if (!matched) this.#currentOffset = offset;
   }
 }

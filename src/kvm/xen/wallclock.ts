@@ -12,7 +12,7 @@ export function writeWallclock(domain: Domain): ErrnoName | undefined {
   const { clock } = domain.host;
   // The kernel divides it as u64: a kvmclock ahead of real time gives a moment far in the future.
   const epoch = BigInt.asUintN(64, clock.wallEpochNs());
-  domain.host.requestClockUpdate();
+  domain.host.requestMasterclockUpdate();
   if (!cache.check(PAGE_SIZE)) {
     const failed = cache.refresh(PAGE_SIZE);
     if (failed !== undefined) return failed;
