@@ -112,6 +112,12 @@ export const DIFFERENCES = [
         "KVM cannot tell whose access it was",
       ],
       [
+        "Events that were put off, and a timer of Xen that is due",
+        "looked at after exits that KVM handles itself, and at the first entry after a slot was deleted or moved",
+        "also after faults on pages that the host had not mapped for the guest, or not for writing",
+        "the engine has no such faults, and which pages are mapped depends on the host",
+      ],
+      [
         "pvclock areas after a vCPU's first KVM_RUN",
         "written at that entry, and when something about the clock changes",
         "once more for all vCPUs about 100 ms later, at their next entries",

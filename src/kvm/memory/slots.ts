@@ -67,6 +67,11 @@ export class MemorySlots {
   #last: Slot | undefined;
   /** KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, MANUAL_PROTECT_ENABLE, or that and INITIALLY_SET. */
   manualProtect = 0;
+  /**
+   * No vCPU has entered the guest since the start, or since a slot was deleted or moved: KVM's page tables
+   * are empty, and the entry that finds them so faults at once.
+   */
+  isUnmapped = true;
 
   constructor(engine: EngineVm) {
     this.#engine = engine;
@@ -161,6 +166,7 @@ export class MemorySlots {
       if (old === undefined) refuse("EINVAL", "no such memory slot to delete");
       this.#byId.delete(id);
       this.#remove(old);
+      this.isUnmapped = true;
       this.#freeBitmap(old);
       return;
     }
@@ -182,7 +188,10 @@ export class MemorySlots {
     const dirtyBitmap = this.#bitmapFor(region.flags, pages, old);
     const start = late === undefined ? hva(region.userspaceAddr) : (old?.hva ?? hva(0));
     const slot = { id, flags: region.flags, baseGfn, pages, hva: start, late, dirtyBitmap };
-    if (old !== undefined) this.#remove(old);
+    if (old !== undefined) {
+      this.#remove(old);
+      if (old.baseGfn !== baseGfn) this.isUnmapped = true;
+    }
     this.#byId.set(id, slot);
     this.#insert(slot);
     if (old !== undefined && dirtyBitmap === 0) this.#freeBitmap(old);

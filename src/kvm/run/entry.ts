@@ -46,6 +46,7 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     }
     if (vcpu.clockUpdate) vcpu.processClockUpdate();
     if (vcpu.scheduledIn) vcpu.accountEntry();
+    if (env.slots.isUnmapped) faultAtEntry(vcpu);
     const next = clock.timers.nextDeadlineNs();
     if (virtual !== undefined || distance <= 0 || next !== deadline) {
       deadline = next;
@@ -166,6 +167,15 @@ function acknowledge(vcpu: VcpuState): void {
         : vcpu.xen.pendingVector();
     if (own ? vector >= 0 : vector !== 0) vcpu.queueInterrupt(vector);
   }
+}
+
+/** The first entry into empty page tables: KVM maps the guest's code, and then looks at deferred events. */
+function faultAtEntry(vcpu: VcpuState): void {
+  const { xen } = vcpu;
+  vcpu.env.slots.isUnmapped = false;
+  if (!xen.mayDefer) return;
+  acknowledge(vcpu);
+  xen.processDeferred();
 }
 
 /** Before its INIT message a vCPU only waits: every event ends that, and the client has to come again. */
