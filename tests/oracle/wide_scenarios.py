@@ -12,7 +12,7 @@ PRIO = 0xffffffff
 SH = 0xc0000000
 MSR = 0x40000000
 # Guest memory that all scenarios use in the same way; a line of several is by number of the vCPU.
-CODE, HANDLERS, IDT, COUNT, POINTER, ARGS, LOWINFO, STACK = 0x1000, 0x5000, 0x8000, 0xd000, 0xd040, 0xd100, 0xdc00, 0xe400
+SETTLE, CODE, HANDLERS, IDT, COUNT, POINTER, ARGS, LOWINFO, STACK = 0x600, 0x1000, 0x5000, 0x8000, 0xd000, 0xd040, 0xd100, 0xdc00, 0xe400
 HVM_VECTOR, VCPU_VECTOR = 0x20, 0x30
 HVM = ["LONG_MODE", "SHARED_INFO", "UPCALL_VECTOR", "EVTCHN", "XEN_VERSION", "RUNSTATE_UPDATE_FLAG", "SHARED_INFO_HVA"]
 VCPU = ["VCPU_INFO", "VCPU_TIME_INFO", "RUNSTATE_ADDR", "RUNSTATE_CURRENT", "RUNSTATE_ADJUST", "VCPU_ID", "TIMER", "UPCALL_VECTOR", "VCPU_INFO_HVA"]
@@ -66,6 +66,7 @@ class Wide:
         self.guests = [Guest(i, ident, r.choice(modes)) for i, ident in enumerate(ids)]
         for g in self.guests:
             self.step("vcpu %d", g.id)
+        self.settle()
         self.flags = r.choice((0x22, 0x22, 0x22, 0x2, 0xa2, 0x20, 0))
         # Never MSR 0: whether Xen is on at all then depends on the VMs that were there before.
         self.step("config 0x%x 0x%x", self.flags, MSR)
@@ -90,10 +91,24 @@ class Wide:
         self.look()
         return "\n".join(self.out) + "\n"
 
+    def settle(self):
+        """
+        A tenth of a second after a vCPU's first entry Linux has all vCPUs write their clocks again, at their
+        next entries. That is behind them when this ends, so that no answer depends on when it came.
+        """
+        self.step("poke 0x%x %s", SETTLE, Code(32).raw(0xe6, 0x1f, 0xeb, 0xfc).hex())
+        for g in self.guests:
+            if g.place and self.chip != "none":
+                self.step("%s mpstate 0", g.name)
+            self.step("%s mode32", g.name)
+            self.step("%s regs rip=0x%x", g.name, SETTLE)
+            self.step("%s run", g.name)
+        self.step("sleep 300")
+        for g in self.guests:
+            self.step("%s run", g.name)
+
     def prepare(self, g):
         r = self.r
-        if g.place and self.chip != "none":
-            self.step("%s mpstate 0", g.name)
         self.step("%s %s", g.name, g.mode)
         self.program(g)
         self.handlers(g)
@@ -154,11 +169,14 @@ class Wide:
         r = self.r
         base = HANDLERS + 0x400 * g.place
         code = b""
+        # Long mode has 64-bit gates, to 64-bit code: a compat guest whose code segment is not that one
+        # ends with a triple fault.
+        bits = 64 if g.mode == "compat" else g.bits
         for vector in range(32):
-            code += Code(g.bits).raw(0xb0, vector).stop(0xe0).bytes + bytes(1)
+            code += Code(bits).raw(0xb0, vector).stop(0xe0).bytes + bytes(1)
         parts = {}
         for vector, eoi in ((HVM_VECTOR, False), (VCPU_VECTOR, self.chance(.8)), (0x3e, False)):
-            c = Code(g.bits).inc(COUNT + 4 * g.place)
+            c = Code(bits).inc(COUNT + 4 * g.place)
             if g.bits == 16 or self.chance(.6):
                 c.out_al(0x98 if vector == HVM_VECTOR else vector)
             else:  # no endless loop where upcall_pending is not where this looks
@@ -172,9 +190,13 @@ class Wide:
                 c.raw(0x53).mov(RBX, 0xfee000b0).raw(0xc7, 0x03).imm32(0).raw(0x5b)
             parts[vector] = base + len(code)
             code += c.iret().bytes
+        if bits == 64:
+            # User code may be without rights to ports, which would be the next #GP, until the stack is gone.
+            parts[13] = base + len(code)
+            code += Code(64).raw(0xb0, 13, 0x88)._address(RAX, 0x7000e0).raw(0xeb, 0xf7).bytes
         self.step("poke 0x%x %s", base, code.hex())
-        table = idt(g.bits, IDT, lambda v: parts.get(v, base + 8 * min(v, 31)))
-        entry = {64: 16, 32: 8, 16: 4}[g.bits]
+        table = idt(bits, IDT, lambda v: parts.get(v, base + 8 * min(v, 31)))
+        entry = {64: 16, 32: 8, 16: 4}[bits]
         self.step("poke 0x%x %s", IDT + 0x1000 * g.place, table[: 64 * entry].hex())
         self.step("%s idt 0x%x 0x%x", g.name, IDT + 0x1000 * g.place, 64 * entry - 1)
 
