@@ -118,6 +118,12 @@ export const DIFFERENCES = [
         "the engine has no such faults, and which pages are mapped depends on the host",
       ],
       [
+        "The error code in `internal.data` of KVM_INTERNAL_ERROR_EMULATION",
+        "0x100000014",
+        "0x10000001c when the guest has been to that page before",
+        "there are no page tables in which KVM marks such a page",
+      ],
+      [
         "pvclock areas after a vCPU's first KVM_RUN",
         "written at that entry, and when something about the clock changes",
         "once more for all vCPUs about 100 ms later, at their next entries",

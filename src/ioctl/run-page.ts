@@ -33,6 +33,7 @@ const Run = {
   mmioIsWrite: at("mmio.is_write"),
   suberror: at("internal.suberror"),
   ndata: at("internal.ndata"),
+  internalData: at("internal.data"),
   eoiVector: at("eoi.vector"),
   debugException: at("debug.arch.exception"),
   debugPc: at("debug.arch.pc"),
@@ -214,7 +215,10 @@ export class RunPage {
         return;
       case "internal-error":
         view.setUint32(Run.suberror, exit.suberror, true);
-        view.setUint32(Run.ndata, 0, true);
+        view.setUint32(Run.ndata, exit.data.length, true);
+        for (const [i, value] of exit.data.entries()) {
+          view.setBigUint64(Run.internalData + i * 8, value, true);
+        }
         return;
       default:
     }

@@ -35,8 +35,16 @@ export type VcpuExit =
   | { readonly kind: "memory-fault"; readonly physAddr: Gpa }
   /** The register state cannot be entered. */
   | { readonly kind: "fail-entry"; readonly reason: number }
-  /** The engine or this library cannot go on with this vCPU. */
-  | { readonly kind: "internal-error"; readonly suberror: number; readonly message: string };
+  | VcpuExitInternalError;
+
+/** KVM_EXIT_INTERNAL_ERROR: this vCPU cannot go on as it is. */
+export interface VcpuExitInternalError {
+  readonly kind: "internal-error";
+  readonly suberror: number;
+  /** `internal.data`, 64 bits each: what there is to say about it, at most 16. */
+  readonly data: readonly bigint[];
+  readonly message: string;
+}
 
 /** KVM_EXIT_IO. */
 export interface VcpuExitIo {

@@ -1,4 +1,4 @@
-import { KvmInternalError, KvmMpState } from "../../abi/kvm/index.js";
+import { KvmMpState } from "../../abi/kvm/index.js";
 import { Exception, Gpr, Msr } from "../../abi/x86/index.js";
 import { type Gpa, PAGE_SIZE } from "../../base/index.js";
 import {
@@ -13,6 +13,7 @@ import { KvmMsrExitReason, type VcpuExit, type VcpuExitIo, type VcpuExitMmio } f
 import { PicPair } from "../irq/pic.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { DisableExits, Quirk } from "../vm-settings.js";
+import { handleInternal } from "./emulation-failure.js";
 import { isFinishedOut } from "./finished-out.js";
 import { leavesInstruction } from "./in-flight.js";
 import { handleMwait } from "./mwait.js";
@@ -78,15 +79,7 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
     case EngineExit.MEMORY:
       return { kind: "memory-fault", physAddr: engine.exit.address as Gpa };
     case EngineExit.INTERNAL:
-      // The guest gets #UD when the client runs it again all the same; user code gets it at once.
-      vcpu.queueException(Exception.UD, undefined);
-      engine.dropReplay();
-      if (engine.cpl !== 0) return "continue";
-      return {
-        kind: "internal-error",
-        suberror: KvmInternalError.EMULATION,
-        message: `engine reason ${engine.exit.aux} at rip 0x${engine.rip.toString(16)}`,
-      };
+      return handleInternal(vcpu);
   }
 }
 
