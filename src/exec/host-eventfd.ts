@@ -11,6 +11,8 @@ class HostEventFd extends EventFd {
   #fd: number;
   readonly #reactor: Reactor;
   readonly #heard = new Set<() => void>();
+  /** The count when someone began to listen: it stays until more is added. */
+  #left = 0n;
   readonly #word = new Uint8Array(8);
   readonly #count = new DataView(this.#word.buffer);
 
@@ -18,6 +20,10 @@ class HostEventFd extends EventFd {
     super();
     this.#fd = fd;
     this.#reactor = reactor;
+  }
+
+  override get count(): bigint {
+    return BigInt(`0x${fileInfo(this.#fd, /^eventfd-count:\s*(\S+)/m) ?? 0}`);
   }
 
   override signal(value = 1n): void {
@@ -32,7 +38,10 @@ class HostEventFd extends EventFd {
   }
 
   override onSignal(listener: () => void): () => void {
-    if (this.#heard.size === 0) this.#reactor.watch(this.#fd, () => this.#signalled());
+    if (this.#heard.size === 0) {
+      this.#left = this.count;
+      this.#reactor.watch(this.#fd, () => this.#signalled(), true);
+    }
     this.#heard.add(listener);
     return () => {
       this.#heard.delete(listener);
@@ -49,6 +58,9 @@ class HostEventFd extends EventFd {
   }
 
   #signalled(): void {
+    const left = this.#left;
+    this.#left = 0n;
+    if (left !== 0n && left === this.count) return;
     if (this.read() === 0n) return;
     for (const listener of [...this.#heard]) listener();
     this.#reactor.promisesWait();
@@ -117,8 +129,16 @@ export class HostEventFds {
 function eventfdId(fd: number): string | undefined {
   try {
     if (readlinkSync(`/proc/self/fd/${fd}`) !== "anon_inode:[eventfd]") return undefined;
-    const info = readFileSync(`/proc/self/fdinfo/${fd}`, "latin1");
-    return /^eventfd-id:\s*(\S+)/m.exec(info)?.[1];
+  } catch {
+    return undefined;
+  }
+  return fileInfo(fd, /^eventfd-id:\s*(\S+)/m);
+}
+
+/** What the kernel says about a descriptor in its fdinfo; undefined when it does not. */
+function fileInfo(fd: number, line: RegExp): string | undefined {
+  try {
+    return line.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "latin1"))?.[1];
   } catch {
     return undefined;
   }

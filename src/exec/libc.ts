@@ -102,6 +102,7 @@ export const C = {
   EPOLL_CTL_ADD: 1,
   EPOLL_CTL_DEL: 2,
   EPOLLIN: 1,
+  EPOLLET: 0x80000000,
   EPOLLERR: 8,
   EPOLLHUP: 0x10,
   POLLIN: 1,

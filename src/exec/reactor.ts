@@ -65,11 +65,14 @@ export class Reactor implements EventLoop {
   /** Looked at before the kernel is asked what else there is. */
   favourite: Favourite | undefined;
 
-  /** Calls back whenever a descriptor is readable, or its other end was closed. */
-  watch(fd: number, callback: (events: number) => void): boolean {
+  /**
+   * Calls back whenever a descriptor is readable, or its other end was closed; with `edges` only at first
+   * and when there is more.
+   */
+  watch(fd: number, callback: (events: number) => void, edges = false): boolean {
     const event = new Uint8Array(EVENT_SIZE);
     const view = new DataView(event.buffer);
-    view.setUint32(0, C.EPOLLIN, true);
+    view.setUint32(0, C.EPOLLIN | (edges ? C.EPOLLET : 0), true);
     view.setInt32(4, fd, true);
     if (epollCtl(this.#epoll, C.EPOLL_CTL_ADD, fd, event) !== 0) return false;
     this.#watched.set(fd, callback);

@@ -10,7 +10,10 @@ interface Irqfd {
   readonly stop: () => void;
 }
 
-/** KVM_IRQFD: eventfds that raise GSIs. A signal takes the count and pulses the line. */
+/**
+ * KVM_IRQFD: eventfds that raise GSIs. A signal takes the count and pulses the line; what was there before the
+ * eventfd was connected does the same, and stays until the next signal.
+ */
 export class Irqfds {
   readonly #routing: GsiRouting;
   readonly #list: Irqfd[] = [];
@@ -26,8 +29,7 @@ export class Irqfds {
    */
   assign(eventfd: EventFd, gsi: number, resample?: EventFd): void {
     if (this.#list.some((other) => other.eventfd === eventfd)) refuse("EBUSY", "eventfd is in use");
-    const fire = (): void => {
-      eventfd.read();
+    const raise = (): void => {
       if (resample !== undefined) {
         this.#routing.setLevel(gsi, IrqSource.RESAMPLE, true);
         return;
@@ -35,8 +37,13 @@ export class Irqfds {
       this.#routing.setLevel(gsi, IrqSource.USERSPACE, true);
       this.#routing.setLevel(gsi, IrqSource.USERSPACE, false);
     };
-    this.#list.push({ eventfd, gsi, resample, stop: eventfd.onSignal(fire) });
-    if (eventfd.count > 0n) fire();
+    const isSignalled = eventfd.count > 0n;
+    const stop = eventfd.onSignal(() => {
+      eventfd.read();
+      raise();
+    });
+    this.#list.push({ eventfd, gsi, resample, stop });
+    if (isSignalled) raise();
   }
 
   /** Disconnects; an eventfd that is not connected to that GSI is left alone. */

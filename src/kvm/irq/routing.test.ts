@@ -48,7 +48,7 @@ describe("delivery", () => {
     expect(vm.irqLine(40, true)).toBe(-1);
   });
 
-  it("goes through irqfds, which take the count", async () => {
+  it("goes through irqfds, which take the count of the signals they see", async () => {
     const { vm, view, at } = await machine();
     vm.xen.setAttr({ type: "LONG_MODE", longMode: true });
     vm.xen.setAttr({ type: "SHARED_INFO", gfn: BigInt(HIGH >>> 12) });
@@ -56,6 +56,10 @@ describe("delivery", () => {
     const eventfd = new EventFd();
     eventfd.signal();
     vm.irqfd(eventfd, 32);
+    expect(eventfd.count).toBe(1n);
+    expect(view().getUint16(at(HIGH) + 0x800, true)).toBe(0x8000);
+    view().setUint16(at(HIGH) + 0x800, 0, true);
+    eventfd.signal();
     expect(eventfd.count).toBe(0n);
     expect(view().getUint16(at(HIGH) + 0x800, true)).toBe(0x8000);
     expect(errnoOf(() => vm.irqfd(eventfd, 33))).toBe(Errno.EBUSY);

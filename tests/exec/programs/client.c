@@ -293,6 +293,14 @@ static void part_interrupts(void) {
   irqfd.flags = KVM_IRQFD_FLAG_DEASSIGN;
   show("deassign", ioctl(m.vm, KVM_IRQFD, &irqfd));
   irqfd.flags = 0;
+  /* What is there already interrupts, and stays until there is more. */
+  must("write", write(fd, &one, 8));
+  show("irqfd of a count", ioctl(m.vm, KVM_IRQFD, &irqfd));
+  run_once("interrupt", &m);
+  printf("eventfd taken: %d\n", poll(&p, 1, 0) == 0);
+  must("write", write(fd, &one, 8));
+  run_once("interrupt", &m);
+  printf("eventfd taken: %d\n", poll(&p, 1, 0) == 0);
   irqfd.fd = 0x7ffffff;
   show("no such descriptor", ioctl(m.vm, KVM_IRQFD, &irqfd));
   irqfd.fd = m.vm;
