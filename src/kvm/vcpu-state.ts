@@ -90,6 +90,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   clockStopped = false;
   /** KVM_REQ_CLOCK_UPDATE. */
   clockUpdate = true;
+  /** {@link TscSync.generation} of its TSC, as it was set last from outside. */
+  tscGeneration = 0;
   /** KVM_REQ_MASTERCLOCK_UPDATE, with {@link clockUpdate}: the entry gives all vCPUs a clock update. */
   masterclockUpdate = false;
   /** KVM_REQ_UNBLOCK: the next entry looks at deferred events first. */
@@ -494,6 +496,7 @@ export class VcpuState implements Runner, XenVcpuHost {
 
   /** The TSC was set from outside, or is new. */
   noteTsc(): void {
+    this.tscGeneration = this.env.tsc.generation;
     if (!this.env.wantsMasterclockUpdate()) return;
     this.clockUpdate = true;
     this.masterclockUpdate = true;
@@ -519,9 +522,9 @@ export class VcpuState implements Runner, XenVcpuHost {
         this.#moveTsc(env.tsc.write(value));
         this.noteTsc();
       },
-      adjustTsc: (delta) => {
+      adjustTsc: (delta, tellsClock) => {
         this.#moveTsc(engine.tscOffset + delta);
-        this.clockUpdate = true;
+        if (tellsClock) this.clockUpdate = true;
       },
       apicBase: () => this.apicBase,
       setApicBase: (value, fromHost) => this.setApicBase(value, fromHost),

@@ -80,13 +80,12 @@ export class VmState implements VcpuEnv, XenVmHost {
   }
 
   wantsMasterclockUpdate(): boolean {
-    return this.masterclock ? !this.tsc.matched || !this.#inStep() : this.#inStep();
+    return this.#inStep() ? !this.masterclock || !this.tsc.matched : this.masterclock;
   }
 
-  /** All TSCs have the same offset. */
+  /** All TSCs were set to run in step. What guests do to theirs does not count. */
   #inStep(): boolean {
-    const first = this.vcpus[0]?.engine.tscOffset;
-    return this.vcpus.every((vcpu) => vcpu.engine.tscOffset === first);
+    return this.vcpus.every((vcpu) => vcpu.tscGeneration === this.tsc.generation);
   }
 
   /** All vCPUs get their pvclock areas rewritten. */

@@ -22,8 +22,8 @@ export interface MsrHost {
   readTsc(): bigint;
   /** IA32_TSC was written from outside. */
   synchronizeTsc(value: bigint): void;
-  /** The guest moved its TSC. */
-  adjustTsc(delta: bigint): void;
+  /** The guest moved its TSC; only IA32_TSC_ADJUST has its pvclock areas rewritten (`tellsClock`). */
+  adjustTsc(delta: bigint, tellsClock: boolean): void;
   apicBase(): bigint;
   setApicBase(value: bigint, fromHost: boolean): boolean;
   /** x2APIC registers and the TSC deadline. */
@@ -299,12 +299,12 @@ export class MsrFile {
         else {
           const delta = BigInt.asIntN(64, value - host.readTsc());
           this.#tscAdjust = BigInt.asUintN(64, this.#tscAdjust + delta);
-          host.adjustTsc(delta);
+          host.adjustTsc(delta, false);
         }
         return true;
       case Msr.IA32_TSC_ADJUST:
         if (!host.cpuid.hasTscAdjust) return true;
-        if (!fromHost) host.adjustTsc(BigInt.asIntN(64, value - this.#tscAdjust));
+        if (!fromHost) host.adjustTsc(BigInt.asIntN(64, value - this.#tscAdjust), true);
         this.#tscAdjust = value;
         return true;
       case Msr.IA32_APIC_BASE:

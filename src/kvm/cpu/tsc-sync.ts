@@ -15,6 +15,7 @@ export class TscSync {
   #currentOffset: bigint | undefined;
   #userSet = false;
   #matched = false;
+  #generation = 0;
 
   constructor(clock: VmClock) {
     this.#clock = clock;
@@ -23,6 +24,11 @@ export class TscSync {
   /** Whether the TSC that was set last took the offset of the others. */
   get matched(): boolean {
     return this.#matched;
+  }
+
+  /** Counts the times that a TSC left the others. */
+  get generation(): number {
+    return this.#generation;
   }
 
   /** A new vCPU: the TSC offset it starts with. */
@@ -67,6 +73,8 @@ export class TscSync {
     this.#lastWrite = value;
     this.#lastOffset = offset;
     this.#matched = matched;
-    if (!matched) this.#currentOffset = offset;
+    if (matched) return;
+    this.#generation++;
+    this.#currentOffset = offset;
   }
 }
