@@ -112,6 +112,12 @@ export const DIFFERENCES = [
         "KVM cannot tell whose access it was",
       ],
       [
+        "KVM_RUN after KVM_EXIT_SHUTDOWN, when paging was off",
+        "goes on at the reset vector",
+        "hangs, or worse, until the control registers are set to other values: the processor works without KVM's page tables",
+        "an error of KVM for AMD; what happens depends on the host's first page",
+      ],
+      [
         "Events that were put off, and a timer of Xen that is due",
         "looked at after exits that KVM handles itself, and at the first entry after a slot was deleted or moved",
         "also after faults on pages that the host had not mapped for the guest, or not for writing",

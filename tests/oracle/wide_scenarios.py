@@ -26,6 +26,16 @@ def d(*values):
     return struct.pack("<%dI" % len(values), *[v & 0xffffffff for v in values]).hex()
 
 
+# The code segment of a mode, which all vCPUs find at the same place in memory.
+SEGMENT = {"mode64": "64", "mode64 user": "64 user", "mode32": "32", "compat": "32"}
+
+
+def agreed(modes):
+    """Modes whose vCPUs do not end with a triple fault as soon as they take an interrupt: one code segment for all."""
+    first = next((m for m in modes if m in SEGMENT), None)
+    return [m if m not in SEGMENT or SEGMENT[m] == SEGMENT[first] else first for m in modes]
+
+
 class Guest:
     """A vCPU of a scenario."""
 
@@ -63,7 +73,7 @@ class Wide:
         self.step("slot 1 0xc0000000 0x8000 %d", self.slot_flags)
         ids = r.choice(((0, 1, 2), (0, 1, 2), (0, 3, 5), (0, 2, 33)))[: r.choice((1, 1, 2, 2, 3))]
         modes = ("mode64", "mode64", "mode64", "mode32", "mode32", "mode16", "mode64 user", "compat")
-        self.guests = [Guest(i, ident, r.choice(modes)) for i, ident in enumerate(ids)]
+        self.guests = [Guest(i, ident, mode) for i, (ident, mode) in enumerate(zip(ids, agreed([r.choice(modes) for _ in ids])))]
         for g in self.guests:
             self.step("vcpu %d", g.id)
         self.settle()
@@ -369,7 +379,9 @@ class Wide:
         """The vCPU begins a new program, perhaps in another mode of the same width."""
         r = self.r
         if g.bits == 64:
-            g.mode = r.choice(("mode64", "mode64", "mode64 user"))
+            mode = r.choice(("mode64", "mode64", "mode64 user"))
+            if all(other is g or other.bits == 16 for other in self.guests):
+                g.mode = mode
         self.step("%s %s", g.name, g.mode)
         g.waits = 0
         self.program(g)
