@@ -1,14 +1,15 @@
 /** Between C structures and the typed values of the library, where they differ. */
-import type {
-  KvmIrqRoutingEntry,
-  KvmSegment,
-  KvmSregs,
-  KvmVcpuEvents,
-  kvm_fpu,
-  kvm_irq_routing_entry,
-  kvm_segment,
-  kvm_sregs,
-  kvm_vcpu_events,
+import {
+  KVM_SREGS2_FLAGS_PDPTRS_VALID,
+  type KvmIrqRoutingEntry,
+  type KvmSegment,
+  type KvmSregs,
+  type KvmVcpuEvents,
+  type kvm_fpu,
+  type kvm_irq_routing_entry,
+  type kvm_segment,
+  type kvm_sregs,
+  type kvm_vcpu_events,
 } from "../kvm/index.js";
 import { refuse } from "./argument.js";
 
@@ -76,8 +77,11 @@ export function sregsFromC(c: SystemRegisters, bitmap: readonly bigint[]): KvmSr
   };
 }
 
-/** As {@link sregsFromC}, the other way. */
-export function sregsToC(sregs: KvmSregs) {
+/**
+ * As {@link sregsFromC}, the other way: all that either structure has. Copying it into an object with more
+ * fields takes longer than all the rest of the call.
+ */
+export function sregsToC(sregs: KvmSregs, pdptrs?: readonly bigint[]) {
   return {
     cs: segmentToC(sregs.cs),
     ds: segmentToC(sregs.ds),
@@ -97,6 +101,8 @@ export function sregsToC(sregs: KvmSregs) {
     efer: sregs.efer,
     apic_base: sregs.apicBase,
     interrupt_bitmap: sregs.interruptBitmap,
+    flags: pdptrs === undefined ? 0n : KVM_SREGS2_FLAGS_PDPTRS_VALID,
+    pdptrs,
   };
 }
 

@@ -20,8 +20,8 @@ const MAX_IO_MSRS = 256;
 
 interface ElementCodec<T, I> {
   readonly size: number;
-  decode(bytes: Uint8Array): T;
-  encode(value: I): Uint8Array;
+  read(view: DataView, at: number): T;
+  write(view: DataView, at: number, value: I): void;
 }
 
 function readElements<T, I>(
@@ -31,9 +31,10 @@ function readElements<T, I>(
   count: number,
 ): T[] {
   const bytes = arg.read(codec.size * count, offset);
-  return Array.from({ length: count }, (_, i) =>
-    codec.decode(bytes.subarray(i * codec.size, (i + 1) * codec.size)),
-  );
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const elements: T[] = [];
+  for (let i = 0; i < count; i++) elements.push(codec.read(view, i * codec.size));
+  return elements;
 }
 
 function writeElements<T, I>(
@@ -43,7 +44,12 @@ function writeElements<T, I>(
   values: readonly I[],
 ): void {
   const bytes = new Uint8Array(codec.size * values.length);
-  for (const [i, value] of values.entries()) bytes.set(codec.encode(value), i * codec.size);
+  const view = new DataView(bytes.buffer);
+  let at = 0;
+  for (const value of values) {
+    codec.write(view, at, value);
+    at += codec.size;
+  }
   arg.write(bytes, offset);
 }
 
@@ -81,18 +87,20 @@ export function readMsrRequest(arg: Argument): {
         kvm_msr_entry,
         // Reserved fields come back as given, and so does what follows the first that failed: that
         // one reads as 0.
-        entries.map((entry, i) => ({
-          ...entry,
-          data: values[i]?.data ?? (i === values.length ? 0n : entry.data),
+        entries.map(({ index, reserved, data }, i) => ({
+          index,
+          reserved,
+          data: values[i]?.data ?? (i === values.length ? 0n : data),
         })),
       ),
   };
 }
 
-const toEntry2 = (entry: CpuidEntry2): CpuidEntry2 => ({
+/** Without padding; entries of the old kind have no index. */
+const toEntry2 = (entry: Omit<CpuidEntry2, "index" | "flags"> & Partial<CpuidEntry2>) => ({
   function: entry.function,
-  index: entry.index,
-  flags: entry.flags,
+  index: entry.index ?? 0,
+  flags: entry.flags ?? 0,
   eax: entry.eax,
   ebx: entry.ebx,
   ecx: entry.ecx,
@@ -143,9 +151,7 @@ export function readCpuid2(arg: Argument): CpuidEntry2[] {
 export function readCpuid(arg: Argument): CpuidEntry2[] {
   const { nent } = kvm_cpuid.decode(arg.read(kvm_cpuid.size));
   if (nent > KvmLimit.MAX_CPUID_ENTRIES) refuse("E2BIG", "CPUID table");
-  return readElements(arg, kvm_cpuid.size, kvm_cpuid_entry, nent).map((entry) =>
-    toEntry2({ ...entry, index: 0, flags: 0 }),
-  );
+  return readElements(arg, kvm_cpuid.size, kvm_cpuid_entry, nent).map((entry) => toEntry2(entry));
 }
 
 /** The elements of KVM_SET_GSI_ROUTING. @throws KvmError EFAULT, EINVAL. */

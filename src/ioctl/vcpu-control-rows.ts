@@ -71,11 +71,9 @@ function preFault({ vcpu }: VcpuContext, arg: Argument): void {
 
 /** ioctls that control a vCPU. */
 export const vcpuControlRows: Table<VcpuContext> = new Map([
-  writes(KVM_GET_SREGS2, "KVM_GET_SREGS2", kvm_sregs2, ({ vcpu }: VcpuContext) => {
-    const pdptrs = vcpu.getPdptrs();
-    const flags = pdptrs === undefined ? 0n : KVM_SREGS2_FLAGS_PDPTRS_VALID;
-    return { ...sregsToC(vcpu.getSregs()), flags, pdptrs };
-  }),
+  writes(KVM_GET_SREGS2, "KVM_GET_SREGS2", kvm_sregs2, ({ vcpu }: VcpuContext) =>
+    sregsToC(vcpu.getSregs(), vcpu.getPdptrs()),
+  ),
   reads(KVM_SET_SREGS2, "KVM_SET_SREGS2", kvm_sregs2, setSregs2),
   reads(KVM_SET_GUEST_DEBUG, "KVM_SET_GUEST_DEBUG", kvm_guest_debug, ({ vcpu }, c) =>
     vcpu.setGuestDebug({ control: c.control, debugreg: c.arch.debugreg }),

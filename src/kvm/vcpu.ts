@@ -183,12 +183,7 @@ export class Vcpu {
     const bitmap: [bigint, bigint, bigint, bigint] = [0n, 0n, 0n, 0n];
     const waiting = state.queuedInterrupt;
     if (waiting >= 0 && !state.queuedSoft) bitmap[waiting >> 6] = 1n << BigInt(waiting & 63);
-    return {
-      ...readSregs(state.engine),
-      cr8: BigInt(state.engine.cr8),
-      apicBase: state.apicBase,
-      interruptBitmap: bitmap,
-    };
+    return readSregs(state.engine, state.apicBase, bitmap);
   }
 
   /** KVM_SET_SREGS. @throws KvmError EINVAL for registers that cannot be entered together. */

@@ -159,7 +159,11 @@ export class CpuidTable {
 
   /** The table with the bits that follow the vCPU's state (KVM_GET_CPUID2). */
   get(state: CpuidState): CpuidEntry2[] {
-    return this.#entries.map((entry) => ({ ...entry, ...dynamic(entry, state) }));
+    return this.#entries.map((entry) => {
+      const { eax, ebx, ecx, edx } = dynamic(entry, state);
+      const { function: fn, index, flags } = entry;
+      return { function: fn, index, flags, eax, ebx, ecx, edx };
+    });
   }
 
   /** Replaces results of one entry, if it exists (u32, those not given stay). */

@@ -75,40 +75,70 @@ const BUSY = 2;
 function readSegment(engine: EngineVcpu, index: number): KvmSegment {
   const segment = engine.segment(index);
   const unusable = !segment.present;
-  let { type, db, dpl } = segment;
-  if (index === SegmentIndex.TR) type |= BUSY;
+  segment.unusable = unusable;
+  segment.g = segment.limit > 0xfffff;
+  if (index === SegmentIndex.TR) segment.type |= BUSY;
   else if (index === SegmentIndex.SS) {
-    if (unusable) db = false;
-    if ((engine.cr0 & Cr0.PE) !== 0n) dpl = engine.cpl;
+    if (unusable) segment.db = false;
+    if ((engine.cr0 & Cr0.PE) !== 0n) segment.dpl = engine.cpl;
   } else if (index !== SegmentIndex.CS && index !== SegmentIndex.LDTR && !unusable) {
-    type |= ACCESSED;
+    segment.type |= ACCESSED;
   }
-  return { ...segment, type, db, dpl, unusable, g: segment.limit > 0xfffff };
+  return segment;
 }
 
-/** Reads segments, tables and control registers. */
-export function readSregs(engine: EngineVcpu): EngineSregs {
-  const sregs = {
+const NO_INTERRUPT = [0n, 0n, 0n, 0n] as const;
+
+/** KVM_GET_SREGS, with what the engine does not keep. Spelled out, as {@link readRegs}. */
+export function readSregs(
+  engine: EngineVcpu,
+  apicBase = 0n,
+  interruptBitmap: KvmSregs["interruptBitmap"] = NO_INTERRUPT,
+): KvmSregs {
+  return {
+    cs: readSegment(engine, SegmentIndex.CS),
+    ds: readSegment(engine, SegmentIndex.DS),
+    es: readSegment(engine, SegmentIndex.ES),
+    fs: readSegment(engine, SegmentIndex.FS),
+    gs: readSegment(engine, SegmentIndex.GS),
+    ss: readSegment(engine, SegmentIndex.SS),
+    tr: readSegment(engine, SegmentIndex.TR),
+    ldt: readSegment(engine, SegmentIndex.LDTR),
     gdt: engine.gdt(),
     idt: engine.idt(),
     cr0: engine.cr0,
     cr2: engine.cr2,
     cr3: engine.cr3,
     cr4: engine.cr4,
+    cr8: BigInt(engine.cr8),
     efer: engine.efer,
-  } as EngineSregs;
-  for (const [name, index] of SEGMENTS) sregs[name] = readSegment(engine, index);
-  return sregs;
+    apicBase,
+    interruptBitmap,
+  };
+}
+
+function writeSegment(engine: EngineVcpu, index: number, value: KvmSegment): void {
+  const { selector, base, limit, type, dpl, db, s, l, g, avl } = value;
+  const present = value.present && !value.unusable;
+  engine.setSegment(index, {
+    selector,
+    base: BigInt.asUintN(64, base),
+    limit,
+    type,
+    present,
+    dpl,
+    db,
+    s,
+    l,
+    g,
+    avl,
+    unusable: !present,
+  });
 }
 
 /** Writes segments, tables and control registers that {@link validSregs} accepted. */
 export function writeSregs(engine: EngineVcpu, sregs: EngineSregs): void {
-  for (const [name, index] of SEGMENTS) {
-    const value: KvmSegment = sregs[name];
-    const present = value.present && !value.unusable;
-    const base = BigInt.asUintN(64, value.base);
-    engine.setSegment(index, { ...value, base, present, unusable: !present });
-  }
+  for (const [name, index] of SEGMENTS) writeSegment(engine, index, sregs[name]);
   engine.setGdt(sregs.gdt);
   engine.setIdt(sregs.idt);
   engine.cr2 = BigInt.asUintN(64, sregs.cr2);

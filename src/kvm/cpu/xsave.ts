@@ -18,7 +18,11 @@ const FCW_INITIAL = 0x37f;
 const MXCSR_INITIAL = 0x1f80;
 const MXCSR_BITS = 0xffff;
 
-const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0);
+/** A loop: a callback for each byte would be half of the cost of KVM_GET_XSAVE. */
+function isZero(bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+  return true;
+}
 
 /** The FXSAVE image of a processor after FNINIT with all registers zero. */
 function initialImage(): Uint8Array {
