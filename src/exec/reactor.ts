@@ -11,9 +11,11 @@ const EVENT_SIZE = 12;
 const NODE_MS = 2;
 /**
  * Milliseconds that the loop looks for the next request after one before it sleeps: waking an idle
- * processor takes longer than most clients need for their next call.
+ * processor takes longer than most clients need for their next call. Less after looking in vain, when
+ * the client waits for this processor; all of it again one time in so many.
  */
 const ATTENTION_MS = availableParallelism() > 1 ? 0.05 : 0;
+const HOPE = 64;
 /** What requests may take at once of the time of guests that can run. */
 const SHARE_MS = 0.5;
 /** Looks without asking the kernel: at the favourite only, and at memory only. */
@@ -57,6 +59,8 @@ export class Reactor implements EventLoop {
   #stopped = false;
   #looks = 0;
   #attentiveUntil = 0;
+  #attention = ATTENTION_MS;
+  #vain = 0;
   #promisesWait = true;
   /** Something was served since Node's own loop had its turn. */
   #unsettled = true;
@@ -116,12 +120,12 @@ export class Reactor implements EventLoop {
       const now = performance.now();
       const patience = this.#patience(now);
       const idle = !this.#attend(patience, now) && patience > 0;
-      if (this.#unsettled && (idle || now - nodeAt > NODE_MS)) {
+      if (this.#unsettled && now - nodeAt > NODE_MS) {
         this.#unsettled = false;
         await new Promise<void>((resolve) => setImmediate(resolve));
         nodeAt = performance.now();
       } else if (idle) {
-        this.#sleep(patience);
+        this.#sleep(this.#unsettled ? Math.min(patience, NODE_MS) : patience);
       }
       this.#alarm();
       if (this.#yields.length > 0) {
@@ -153,14 +157,25 @@ export class Reactor implements EventLoop {
     let any = false;
     let now = start;
     const end = start + (patience === 0 ? SHARE_MS : Math.min(patience, NODE_MS));
+    // What is there at once says nothing about how long to look.
+    let looked = false;
     do {
-      if (this.#look()) {
+      const found = this.#look();
+      if (found) {
         any = true;
-        this.#attentiveUntil = now + ATTENTION_MS;
+        if (looked) this.#attention = Math.min(this.#attention * 2, ATTENTION_MS);
+        this.#attentiveUntil = now + this.#attention;
       }
+      looked = !found;
       now = performance.now();
     } while (now < this.#attentiveUntil && now < end && !this.#promisesWait && !this.#stopped);
     return any;
+  }
+
+  /** Looking for the next request was in vain. */
+  #despair(): void {
+    this.#vain = (this.#vain + 1) % HOPE;
+    this.#attention = this.#vain === 0 ? ATTENTION_MS : this.#attention / 2;
   }
 
   /** The kernel is asked now and then only, as long as requests come on shorter ways. */
@@ -183,9 +198,10 @@ export class Reactor implements EventLoop {
 
   #sleep(patience: number): void {
     const { lookout } = this;
+    this.#despair();
     lookout?.rest();
     if (lookout?.look() === true) this.#unsettled = true;
-    else if (this.#dispatch(patience)) this.#attentiveUntil = performance.now() + ATTENTION_MS;
+    else if (this.#dispatch(patience)) this.#attentiveUntil = performance.now() + this.#attention;
     lookout?.wake();
   }
 

@@ -32,12 +32,15 @@ struct connection {
   /* What this thread waited for a processor, when the server wants to know: see program_delay(). */
   int delay_file; /* its schedstat, -1 when the server did not ask */
   uint64_t delay_at_call, delay_in_calls;
+  int patience, vain; /* see patience() */
   int signals; /* a signalfd, -1 when there is none yet */
   sigset_t wanted; /* what it is for */
 };
 
+#define PATIENT 128
+
 static __thread struct connection mine = {
-    .fd = -1, .mailbox_file = -1, .delay_file = -1, .signals = -1};
+    .fd = -1, .mailbox_file = -1, .delay_file = -1, .signals = -1, .patience = PATIENT};
 static pthread_key_t thread_end;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -96,8 +99,23 @@ static void end_of_thread(void *unused) {
 }
 
 
-/* How often a message is looked for before this thread sleeps: some 50 us; 0 with one processor. */
+/* Looks for a message before a thread sleeps, at most: some 50 us; 0 with one processor. */
 static int looks;
+/* One time in so many that they were in vain, all of them are taken again. */
+#define HOPE 64
+
+/*
+ * How many of `most` looks this thread takes before it sleeps: half as many after each time that they
+ * were in vain, as the server may wait for this very processor.
+ */
+static int patience(int most) { return most * mine.patience / PATIENT; }
+
+static void patience_was(bool in_vain) {
+  if (!in_vain)
+    mine.patience = mine.patience < PATIENT / 2 ? mine.patience * 2 + 1 : PATIENT;
+  else
+    mine.patience = ++mine.vain % HOPE ? mine.patience / 2 : PATIENT;
+}
 
 /* Processors that this thread may run on. */
 static int processors(void) {
@@ -187,10 +205,13 @@ static int receive_message(int fd, struct message *message, int *received, void 
   errno = EAGAIN;
   message->type = 0;
   /* Most answers come within a few us; waking an idle processor takes longer than that. */
-  for (int i = 0; i < looks && got < 0; i++) {
+  int i = 0;
+  for (int more = patience(looks); i <= more && got < 0; i++) {
     got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (got < 0 && errno != EAGAIN && errno != EINTR) break;
   }
+  /* What is there at once says nothing about how often to look. */
+  if (got < 0 || i > 1) patience_was(got < 0);
   if (at_once && got < 0 && (errno == EAGAIN || errno == EINTR)) return -EAGAIN;
   while (got < 0 && (errno == EAGAIN || errno == EINTR))
     got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
@@ -328,8 +349,9 @@ static int mailbox_call(int fd, const struct message *request, int64_t *result) 
     struct message bell = {.type = MSG_BELL};
     if (send_message(fd, &bell)) return -ENODEV;
   }
-  int spins = looks ? SPINS : 0;
-  for (int i = 0; i < spins && box->state == MAILBOX_REQUEST; i++) __builtin_ia32_pause();
+  int spins = looks ? patience(SPINS) : 0, i = 0;
+  for (; i < spins && box->state == MAILBOX_REQUEST; i++) __builtin_ia32_pause();
+  if (i > 0 || box->state == MAILBOX_REQUEST) patience_was(i == spins);
   while (box->state == MAILBOX_REQUEST) {
     struct timespec second = {.tv_sec = 1};
     char byte;
