@@ -16,6 +16,7 @@ describe.each([
   { name: "kernel", count: 3 },
   { name: "slots", count: 1 },
   { name: "nowhere", count: 2 },
+  { name: "numbers", count: 2 },
   { name: "waits", count: 4 },
   { name: "access", count: 9 },
   { name: "passed", count: 7 },

@@ -355,12 +355,12 @@ static int copied(int from, int to) {
 
 PUBLIC int dup(int fd) { return copied(fd, (int)syscall(SYS_dup, fd)); }
 PUBLIC int dup2(int fd, int to) {
-  if (descriptor_is_own(to)) return not_open(EBUSY);
+  if (!own_moves_away(to)) return not_open(EBUSY);
   int result = (int)syscall(SYS_dup2, fd, to);
   return fd == to ? result : copied(fd, result);
 }
 PUBLIC int dup3(int fd, int to, int flags) {
-  if (descriptor_is_own(to)) return not_open(EBUSY);
+  if (!own_moves_away(to)) return not_open(EBUSY);
   return copied(fd, (int)syscall(SYS_dup3, fd, to, flags));
 }
 

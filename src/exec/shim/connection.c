@@ -65,7 +65,7 @@ static void hang_up(void) {
 /* Nanoseconds that this thread has waited for a processor: the second number of its schedstat. */
 static uint64_t thread_delay(void) {
   char text[96];
-  ssize_t length = syscall(SYS_pread64, mine.delay_file, text, sizeof text - 1, 0);
+  ssize_t length = syscall(SYS_pread64, own_now(mine.delay_file), text, sizeof text - 1, 0);
   if (length <= 0) return mine.delay_at_call;
   text[length] = 0;
   char *second = strchr(text, ' ');
@@ -169,7 +169,7 @@ static int send_giving(int fd, const struct message *message, const struct argum
   }
   ssize_t sent;
   do {
-    sent = sendmsg(fd, &header, MSG_NOSIGNAL);
+    sent = sendmsg(own_now(fd), &header, MSG_NOSIGNAL);
     if (sent < 0 && errno == EFAULT && header.msg_iovlen > 1) {
       /* The server finds out by itself, after whatever the kernel would refuse first. */
       header.msg_iovlen = 1;
@@ -207,20 +207,20 @@ static int receive_message(int fd, struct message *message, int *received, void 
   /* Most answers come within a few us; waking an idle processor takes longer than that. */
   int i = 0;
   for (int more = patience(looks); i <= more && got < 0; i++) {
-    got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    got = recvmsg(own_now(fd), &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (got < 0 && errno != EAGAIN && errno != EINTR) break;
   }
   /* What is there at once says nothing about how often to look. */
   if (got < 0 || i > 1) patience_was(got < 0);
   if (at_once && got < 0 && (errno == EAGAIN || errno == EINTR)) return -EAGAIN;
   while (got < 0 && (errno == EAGAIN || errno == EINTR))
-    got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
+    got = recvmsg(own_now(fd), &header, MSG_CMSG_CLOEXEC);
   if (got < 0 && errno == EFAULT) {
     /* Addresses that are never a program's are refused before the message is taken. */
     if (!message->type) {
       header.msg_iovlen = 1;
       header.msg_flags = 0;
-      do got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
+      do got = recvmsg(own_now(fd), &header, MSG_CMSG_CLOEXEC);
       while (got < 0 && errno == EINTR);
     }
     if (got < 0 || header.msg_flags & MSG_TRUNC) message->a = (uint64_t)-EFAULT;
@@ -280,7 +280,7 @@ static int open_connection(struct connection *own) {
   if (server_pid()) prctl(PR_SET_PTRACER, server_pid(), 0, 0, 0);
   struct message answer;
   int error = 0;
-  if (connect(fd, (struct sockaddr *)&address, size)) error = -ENOENT;
+  if (connect(own_now(fd), (struct sockaddr *)&address, size)) error = -ENOENT;
   if (!error) error = send_message(fd, &hello);
   int pages = -1;
   if (!error) error = receive_answer(fd, &answer, &pages, NULL, 0);
@@ -339,7 +339,7 @@ static int mailbox_call(int fd, const struct message *request, int64_t *result) 
   box->request = *request;
   box->request.c = program_delay();
   /* As a file: an address that the program cannot read or write is an error and nothing worse. */
-  box->sent = argument.sent && syscall(SYS_pwrite64, mine.mailbox_file, argument.at, argument.sent,
+  box->sent = argument.sent && syscall(SYS_pwrite64, own_now(mine.mailbox_file), argument.at, argument.sent,
                                        ARGUMENT_AT) == (long)argument.sent
                   ? (uint32_t)argument.sent
                   : 0;
@@ -358,13 +358,13 @@ static int mailbox_call(int fd, const struct message *request, int64_t *result) 
     box->waiting = 1;
     syscall(SYS_futex, &box->state, FUTEX_WAIT, MAILBOX_REQUEST, &second, NULL, 0);
     /* A server that is gone does not answer. */
-    if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) return -ENODEV;
+    if (recv(own_now(fd), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) return -ENODEV;
   }
   int state = (int)box->state;
   *result = box->result;
   size_t told = box->told;
   if (state == MAILBOX_ANSWER && told &&
-      (told > argument.told || syscall(SYS_pread64, mine.mailbox_file, argument.at, told,
+      (told > argument.told || syscall(SYS_pread64, own_now(mine.mailbox_file), argument.at, told,
                                        ARGUMENT_AT) != (long)told))
     *result = -EFAULT;
   box->state = MAILBOX_IDLE;
@@ -465,7 +465,7 @@ static int wake_descriptor(const sigset_t *mask, sigset_t *wanted) {
   if (mine.signals < 0)
     mine.signals = own_descriptor(signalfd(-1, wanted, SFD_CLOEXEC | SFD_NONBLOCK), OWN_CONNECTION);
   else if (memcmp(&mine.wanted, wanted, sizeof *wanted))
-    signalfd(mine.signals, wanted, 0);
+    signalfd(own_now(mine.signals), wanted, 0);
   mine.wanted = *wanted;
   return mine.signals;
 }
@@ -511,10 +511,13 @@ int64_t server_call_interruptible(const struct message *request, const sigset_t 
     if (error == -EAGAIN) error = 0;
   }
   while (!error && !done) {
-    struct pollfd events[2] = {{.fd = fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    struct pollfd events[2] = {{.fd = own_now(fd), .events = POLLIN},
+                               {.fd = own_now(signals), .events = POLLIN}};
     if (anywhere) pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
     int ready = poll(events, interrupted || signals < 0 ? 1 : 2, interrupted ? INTERRUPT_MS : -1);
     if (anywhere) pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    /* poll() looks numbers up again when it is woken: these may be the program's files by now. */
+    if (ready > 0 && (events[0].fd != own_now(fd) || events[1].fd != own_now(signals))) continue;
     /* A signal of libc's own, which cannot be blocked, or one that the program waits for. */
     bool stop = ready < 0 && errno == EINTR;
     if (ready > 0 && !events[0].revents) stop = kvm_mask || signal_waits(&wanted);

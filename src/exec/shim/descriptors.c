@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #define MAX_DESCRIPTORS 65536
+/* Where this library's own begin. */
+#define HIGH 900
 
 static _Atomic uint32_t handles[MAX_DESCRIPTORS];
 /* In place of a handle: descriptors of this library. */
@@ -68,9 +70,32 @@ unsigned next_own_descriptor(unsigned from) {
   return UINT_MAX;
 }
 
+/*
+ * Where descriptors of this library are that had to move, by the number they had first, which is what
+ * the library knows them by; 0: they did not move.
+ */
+static _Atomic int moved[MAX_DESCRIPTORS];
+static _Atomic bool any_moved;
+
+int own_now(int fd) {
+  int now = any_moved && fd >= 0 && fd < MAX_DESCRIPTORS ? moved[fd] : 0;
+  return now ? now : fd;
+}
+
+/* A copy at `from` or above, at a number that is no name of another one; -1 when there is none. */
+static int copy_above(int fd, int from) {
+  int copy = fcntl(fd, F_DUPFD_CLOEXEC, from);
+  while (copy >= 0 && copy < MAX_DESCRIPTORS && moved[copy]) {
+    int next = fcntl(fd, F_DUPFD_CLOEXEC, copy + 1);
+    real_close(copy);
+    copy = next;
+  }
+  return copy;
+}
+
 int own_descriptor(int fd, enum own_kind kind) {
   if (fd < 0) return fd;
-  int high = fcntl(fd, F_DUPFD_CLOEXEC, 900);
+  int high = copy_above(fd, HIGH);
   if (high >= 0) {
     real_close(fd);
     fd = high;
@@ -80,13 +105,43 @@ int own_descriptor(int fd, enum own_kind kind) {
 }
 
 void own_close(int fd) {
-  descriptor_set(fd, 0);
+  int now = own_now(fd);
+  if (now != fd) moved[fd] = 0;
+  descriptor_set(now, 0);
+  real_close(now);
+}
+
+/*
+ * A thread that waits in a system call waits on at the file that it began with (poll() apart), and goes
+ * on at the new number; only one that is just about to begin one may take the program's file for its own.
+ */
+bool own_moves_away(int fd) {
+  if (!descriptor_is_own(fd) || is_borrowed()) return true;
+  int elsewhere = copy_above(fd, HIGH), name = fd;
+  if (elsewhere < 0) elsewhere = copy_above(fd, 3);
+  if (elsewhere < 0) return false;
+  if (elsewhere >= MAX_DESCRIPTORS) {
+    real_close(elsewhere);
+    return false;
+  }
+  for (int i = 0; any_moved && i < MAX_DESCRIPTORS; i++)
+    if (moved[i] == fd) name = i;
+  handles[elsewhere] = handles[fd];
+  moved[name] = elsewhere;
+  any_moved = true;
+  handles[fd] = 0;
   real_close(fd);
+  return true;
 }
 
 void descriptors_after_fork(void) {
-  for (int fd = 0; fd < MAX_DESCRIPTORS; fd++)
-    if (handles[fd] == OWN(OWN_CONNECTION)) own_close(fd);
+  for (int name = 0; any_moved && name < MAX_DESCRIPTORS; name++)
+    if (moved[name] && handles[moved[name]] == OWN(OWN_CONNECTION)) moved[name] = 0;
+  for (int fd = 0; fd < MAX_DESCRIPTORS; fd++) {
+    if (handles[fd] != OWN(OWN_CONNECTION)) continue;
+    descriptor_set(fd, 0);
+    real_close(fd);
+  }
 }
 
 void descriptors_closed(unsigned first, unsigned last) {

@@ -76,8 +76,8 @@ static void cut(struct ranges *list, uintptr_t start, uintptr_t end) {
     left.end = start;
     right.start = end;
     right.offset += (off_t)(end - r.start);
-    if (r.fd >= 0 && left.start < left.end) left.fd = keep(r.fd);
-    if (r.fd >= 0 && right.start < right.end) right.fd = keep(r.fd);
+    if (r.fd >= 0 && left.start < left.end) left.fd = keep(own_now(r.fd));
+    if (r.fd >= 0 && right.start < right.end) right.fd = keep(own_now(r.fd));
     if (left.start < left.end) add(list, left);
     if (right.start < right.end) add(list, right);
     if (r.fd >= 0) own_close(r.fd);
@@ -112,7 +112,7 @@ bool copy_in(void *to, uint64_t from, size_t size) {
 static _Atomic int proc = -1;
 
 void proc_keep(void) {
-  if (proc < 0 || !descriptor_is_own(proc))
+  if (proc < 0 || !descriptor_is_own(own_now(proc)))
     proc = own_descriptor(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), OWN_MEMORY);
 }
 
@@ -120,7 +120,7 @@ int proc_open(const char *path, int flags) {
   char whole[112] = "/proc/";
   strncat(whole, path, sizeof whole - 7);
   int fd = open(whole, flags | O_CLOEXEC);
-  if (fd < 0 && proc >= 0) fd = openat(proc, path, flags | O_CLOEXEC);
+  if (fd < 0 && proc >= 0) fd = openat(own_now(proc), path, flags | O_CLOEXEC);
   return fd;
 }
 
@@ -130,7 +130,7 @@ static int tell_share(const struct range *r) {
                             .b = r->end - r->start,
                             .c = (uint64_t)r->offset,
                             .d = r->prot == PROT_NONE ? 3 : r->prot & PROT_WRITE ? 0 : 1};
-  return (int)server_call(&request, r->fd, NULL, NULL, NULL, 0);
+  return (int)server_call(&request, own_now(r->fd), NULL, NULL, NULL, 0);
 }
 
 /* Whether a VM has this memory still. */
@@ -236,7 +236,7 @@ static int descriptor_for(const struct mapping *m, uintptr_t at, off_t *offset) 
   struct range *known = find(&files, at);
   if (known) {
     *offset = known->offset + (off_t)(at - known->start);
-    return keep(known->fd);
+    return keep(own_now(known->fd));
   }
   *offset = m->offset + (off_t)(at - m->start);
   char path[96];
@@ -383,7 +383,7 @@ static void protect(uintptr_t address, size_t length, int prot) {
     }
     if (r.end > end) r.end = end;
     r.prot = prot;
-    r.fd = keep(r.fd);
+    r.fd = keep(own_now(r.fd));
     if (r.fd >= 0) add(&changed, r);
   }
   for (size_t i = 0; i < changed.count; i++) {
@@ -416,7 +416,7 @@ void memory_zeroed(uintptr_t address, size_t length) {
     uintptr_t from = r->start > address ? r->start : address;
     uintptr_t to = r->end < address + length ? r->end : address + length;
     if (from >= to || !r->was_private || r->fd < 0) continue;
-    fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+    fallocate(own_now(r->fd), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
               r->offset + (off_t)(from - r->start), (off_t)(to - from));
   }
   pthread_mutex_unlock(&lock);
@@ -454,8 +454,8 @@ void memory_after_fork(void) {
   for (size_t i = 0; i < shared.count; i++) {
     struct range *r = &shared.item[i];
     if (r->fd < 0 || !r->was_private) continue;
-    real_mmap((void *)r->start, r->end - r->start, r->prot, MAP_PRIVATE | MAP_FIXED, r->fd,
-              r->offset);
+    real_mmap((void *)r->start, r->end - r->start, r->prot, MAP_PRIVATE | MAP_FIXED,
+              own_now(r->fd), r->offset);
   }
   /* Guest memory belongs to the parent: its VMs answer EIO here. */
   for (size_t i = 0; i < shared.count; i++)

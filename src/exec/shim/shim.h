@@ -42,6 +42,10 @@ void descriptors_closed(unsigned first, unsigned last);
 enum own_kind { OWN_MEMORY, OWN_CONNECTION };
 int own_descriptor(int fd, enum own_kind kind);
 void own_close(int fd);
+/* What own_descriptor() gave is a name: where that descriptor is now. */
+int own_now(int fd);
+/* The program wants this number: what the library has there goes elsewhere. False: there is no place. */
+bool own_moves_away(int fd);
 bool descriptor_is_own(int fd);
 /* The first of this library's own descriptors from `from` on; UINT_MAX when there is none. */
 unsigned next_own_descriptor(unsigned from);
