@@ -1,16 +1,10 @@
 #!/usr/bin/env node
-import { describeFailure } from "./exit-status.js";
-import { processHost } from "./process-host.js";
-import { runProgram } from "./program.js";
 
-/** The command `kvm-xen`. A failure that nobody caught still restores the terminal, by the exit. */
-function fail(error: unknown): never {
-  const { text, status } = describeFailure(error);
-  process.stderr.write(`kvm-xen: ${text}\n`);
-  process.exit(status);
+// Everything else is loaded from here, many files at once: where few may be open, that is what fails.
+try {
+  await import("./command.js");
+} catch (error) {
+  if (!(error instanceof Error && "code" in error && error.code === "EMFILE")) throw error;
+  process.stderr.write("kvm-xen: too few files may be open at once: 'ulimit -n 256' helps\n");
+  process.exitCode = 1;
 }
-
-process.on("uncaughtException", fail);
-const status = await runProgram(process.argv.slice(2), await processHost());
-// Output that is still on its way to a slow reader has to arrive before the process goes.
-process.stdout.write("", () => process.exit(status));

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { HostError } from "../base/index.js";
 import { C, close, eventfd, write } from "./libc.js";
-import { SOCKET_VARIABLE, stateOf, whyNotPreloaded } from "./program.js";
+import { preloadName, SOCKET_VARIABLE, stateOf, whyNotPreloaded } from "./program.js";
 import type { WorkerReport, WorkerRequest } from "./worker.js";
 
 /** A program to run with this library in place of /dev/kvm. */
@@ -56,6 +56,7 @@ export async function execProgram(
   }
   if (request.program === "") throw new HostError("NO_PROGRAM", "'': no such program");
   const trace = openTrace(request.trace);
+  const shim = preloadName(files.shim);
   const name = `kvm-xen-exec-${process.pid}-${Math.random().toString(36).slice(2)}`;
   const stop = eventfd(0, C.EFD_CLOEXEC);
   const server = startServer({
@@ -78,7 +79,7 @@ export async function execProgram(
       ...process.env,
       [SOCKET_VARIABLE]: name,
       KVM_XEN_EXEC_SERVER: String(process.pid),
-      LD_PRELOAD: [files.shim, process.env["LD_PRELOAD"]].filter(Boolean).join(" "),
+      LD_PRELOAD: [shim.path, process.env["LD_PRELOAD"]].filter(Boolean).join(" "),
     });
     write(stop, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]), 8);
     const summary = await server.ended;
@@ -88,6 +89,7 @@ export async function execProgram(
     return status;
   } finally {
     await server.terminate();
+    shim.remove();
     close(stop);
     if (trace !== undefined && trace > 2) closeSync(trace);
   }

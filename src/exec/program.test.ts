@@ -1,8 +1,16 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { whyNotPreloaded } from "./program.js";
+import { preloadName, whyNotPreloaded } from "./program.js";
 
 /** An ELF file with one program header. */
 function elf(machine: number, kind: number, interpreter = "/lib64/ld-linux-x86-64.so.2") {
@@ -21,7 +29,7 @@ function elf(machine: number, kind: number, interpreter = "/lib64/ld-linux-x86-6
 it("tells programs that do not load the preload library by their file", () => {
   const folder = mkdtempSync(join(tmpdir(), "kvm-xen-program-"));
   const why = (bytes: Uint8Array | string) => {
-    writeFileSync(join(folder, "program"), bytes);
+    writeFileSync(join(folder, "program"), bytes, { mode: 0o755 });
     const direct = whyNotPreloaded(join(folder, "program"), "");
     expect(whyNotPreloaded("program", `/nowhere:${folder}`)).toBe(direct);
     return direct;
@@ -33,6 +41,46 @@ it("tells programs that do not load the preload library by their file", () => {
     expect(why(elf(3, 3))).toBe("is not for x86-64");
     expect(why("#!/bin/sh\n")).toBeUndefined();
     expect(whyNotPreloaded(join(folder, "nothing"), "")).toBeUndefined();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+// Only root can make files of others.
+it.runIf(process.getuid?.() === 0)("tells programs with more rights than their user", () => {
+  const folder = mkdtempSync(join(tmpdir(), "kvm-xen-program-"));
+  const program = join(folder, "program");
+  const why = (mode: number) => {
+    chmodSync(program, mode);
+    return whyNotPreloaded(program, "");
+  };
+  try {
+    writeFileSync(program, elf(62, 3));
+    expect(why(0o6755)).toBeUndefined();
+    chownSync(program, 12345, 12345);
+    expect(why(0o755)).toBeUndefined();
+    expect(why(0o4755)).toBe("has more rights than its user (setuid)");
+    expect(why(0o2755)).toBe("has more rights than its user (setgid)");
+    expect(why(0o2745)).toBeUndefined();
+    writeFileSync(program, "#!/bin/sh");
+    expect(why(0o4755)).toBeUndefined();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+it("gives the preload library a name that LD_PRELOAD can hold", () => {
+  expect(preloadName("/a/b.so").path).toBe("/a/b.so");
+  const folder = mkdtempSync(join(tmpdir(), "kvm-xen: $ORIGIN program-"));
+  try {
+    const file = join(folder, "library.so");
+    writeFileSync(file, "content");
+    const name = preloadName(file);
+    expect(name.path).toMatch(/^[^\s:$]+$/);
+    expect(readFileSync(name.path, "latin1")).toBe("content");
+    name.remove();
+    expect(existsSync(name.path)).toBe(false);
+    expect(existsSync(file)).toBe(true);
   } finally {
     rmSync(folder, { recursive: true });
   }

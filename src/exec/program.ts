@@ -1,4 +1,17 @@
-import { closeSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 
 /** The environment variable that tells the preload library which server is its own. */
@@ -23,16 +36,53 @@ function head(path: string): Buffer | undefined {
   }
 }
 
+/** The file that a shell would start. */
+function fileOf(program: string, path: string): string | undefined {
+  const places = program.includes("/") ? [""] : path.split(delimiter);
+  return places
+    .map((place) => join(place, program))
+    .find((file) => {
+      try {
+        accessSync(file, constants.X_OK);
+        return statSync(file).isFile();
+      } catch {
+        return false;
+      }
+    });
+}
+
+const SETUID = 0o4000;
+/** Setgid, and what makes it one: a group may execute the file. */
+const SETGID = 0o2010;
+
+/** What gives a program rights that its user does not have: it ignores LD_PRELOAD then. */
+function moreRights(file: string): string | undefined {
+  const { mode, uid, gid } = statSync(file);
+  const isSetuid = (mode & SETUID) !== 0 && uid !== process.getuid?.();
+  const isSetgid = (mode & SETGID) === SETGID && gid !== process.getgid?.();
+  if (!isSetuid && !isSetgid) return undefined;
+  // Where this process gave that up for itself and its children, the bits do nothing.
+  const forgone = /^NoNewPrivs:\s*1$/m.test(readFileSync("/proc/self/status", "latin1"));
+  return forgone ? undefined : isSetuid ? "setuid" : "setgid";
+}
+
 /**
  * Why the dynamic linker does not load a preload library into a program, as far as its file tells;
  * undefined when it does, or the file is no program for Linux.
  */
 export function whyNotPreloaded(program: string, path: string): string | undefined {
-  const places = program.includes("/") ? [program] : path.split(delimiter);
-  const bytes = program.includes("/")
-    ? head(program)
-    : places.map((place) => head(join(place, program))).find((found) => found !== undefined);
-  if (bytes === undefined || bytes.length < 64 || bytes.readUInt32BE(0) !== 0x7f454c46) return;
+  const file = fileOf(program, path);
+  if (file === undefined) return undefined;
+  const bytes = head(file);
+  // One that cannot be read can be started all the same.
+  if (bytes !== undefined && (bytes.length < 64 || bytes.readUInt32BE(0) !== 0x7f454c46)) return;
+  const rights = moreRights(file);
+  if (rights !== undefined) return `has more rights than its user (${rights})`;
+  return bytes === undefined ? undefined : whyNotLinked(bytes);
+}
+
+/** The same, as far as the program's headers tell. */
+function whyNotLinked(bytes: Buffer): string | undefined {
   if (bytes[4] !== 2 || bytes.readUInt16LE(18) !== 62) return "is not for x86-64";
   const first = Number(bytes.readBigUInt64LE(32));
   const size = bytes.readUInt16LE(54);
@@ -47,6 +97,16 @@ export function whyNotPreloaded(program: string, path: string): string | undefin
       : undefined;
   }
   return "is statically linked";
+}
+
+/** A name for a file that LD_PRELOAD can hold, which has lists and `$`; for as long as it is needed. */
+export function preloadName(file: string): { readonly path: string; remove(): void } {
+  const cannot = /[\s:$]/;
+  if (!cannot.test(file)) return { path: file, remove() {} };
+  const folder = mkdtempSync(join(cannot.test(tmpdir()) ? "/tmp" : tmpdir(), "kvm-xen-exec-"));
+  const path = join(folder, "libkvm-xen-exec.so");
+  symlinkSync(file, path);
+  return { path, remove: () => rmSync(folder, { recursive: true }) };
 }
 
 /** The state of a process as /proc has it ("R", "S", "T", "Z"...); undefined when there is none. */

@@ -15,7 +15,7 @@ const NODE_MS = 2;
  * the client waits for this processor; all of it again one time in so many.
  */
 const ATTENTION_MS = availableParallelism() > 1 ? 0.05 : 0;
-const HOPE = 64;
+const HOPE = 32;
 /** What requests may take at once of the time of guests that can run. */
 const SHARE_MS = 0.5;
 /** Looks without asking the kernel: at the favourite only, and at memory only. */
@@ -163,7 +163,7 @@ export class Reactor implements EventLoop {
       const found = this.#look();
       if (found) {
         any = true;
-        if (looked) this.#attention = Math.min(this.#attention * 2, ATTENTION_MS);
+        if (looked) this.#attention = ATTENTION_MS;
         this.#attentiveUntil = now + this.#attention;
       }
       looked = !found;

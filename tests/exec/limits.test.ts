@@ -1,5 +1,6 @@
+import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
-import { compile, exec } from "./support.js";
+import { compile, exec, main } from "./support.js";
 
 const program = compile("limits");
 
@@ -31,4 +32,11 @@ describe("the server of exec", () => {
       stderr: "",
     });
   });
+});
+
+it("says in one line that too few files may be open", () => {
+  const limited = 'ulimit -n 40 && exec "$0" "$1" exec -- true';
+  const ended = spawnSync("sh", ["-c", limited, process.execPath, main], { encoding: "utf8" });
+  expect(ended.stderr).toBe("kvm-xen: too few files may be open at once: 'ulimit -n 256' helps\n");
+  expect(ended.status).toBe(1);
 });

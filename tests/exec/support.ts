@@ -6,6 +6,9 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const built = join(root, "build/exec-tests");
 
+/** The command. */
+export const main = join(root, "dist/cli/main.js");
+
 /** A file of this folder. */
 export const here = (path: string) => join(root, "tests/exec", path);
 
@@ -42,7 +45,6 @@ export interface Running {
 
 /** Starts `kvm-xen exec` with these words. */
 export function start(...words: readonly string[]): Running {
-  const main = join(root, "dist/cli/main.js");
   const child = spawn(process.execPath, [main, "exec", ...words], { stdio: "pipe" });
   let stdout = "";
   let stderr = "";

@@ -102,7 +102,7 @@ static void end_of_thread(void *unused) {
 /* Looks for a message before a thread sleeps, at most: some 50 us; 0 with one processor. */
 static int looks;
 /* One time in so many that they were in vain, all of them are taken again. */
-#define HOPE 64
+#define HOPE 32
 
 /*
  * How many of `most` looks this thread takes before it sleeps: half as many after each time that they
@@ -111,10 +111,7 @@ static int looks;
 static int patience(int most) { return most * mine.patience / PATIENT; }
 
 static void patience_was(bool in_vain) {
-  if (!in_vain)
-    mine.patience = mine.patience < PATIENT / 2 ? mine.patience * 2 + 1 : PATIENT;
-  else
-    mine.patience = ++mine.vain % HOPE ? mine.patience / 2 : PATIENT;
+  mine.patience = in_vain && ++mine.vain % HOPE ? mine.patience / 2 : PATIENT;
 }
 
 /* Processors that this thread may run on. */

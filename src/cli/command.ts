@@ -1,0 +1,15 @@
+import { describeFailure } from "./exit-status.js";
+import { processHost } from "./process-host.js";
+import { runProgram } from "./program.js";
+
+/** The command `kvm-xen`. A failure that nobody caught still restores the terminal, by the exit. */
+function fail(error: unknown): never {
+  const { text, status } = describeFailure(error);
+  process.stderr.write(`kvm-xen: ${text}\n`);
+  process.exit(status);
+}
+
+process.on("uncaughtException", fail);
+const status = await runProgram(process.argv.slice(2), await processHost());
+// Output that is still on its way to a slow reader has to arrive before the process goes.
+process.stdout.write("", () => process.exit(status));
