@@ -197,11 +197,13 @@ static bool copy_pages(int fd, uintptr_t start, uintptr_t end, bool of_file) {
     ssize_t got = -1;
     if (pagemap >= 0)
       got = pread(pagemap, entries, pages * 8, (off_t)(at / PAGE * 8));
-    for (size_t i = 0; ok && i < pages; i++) {
-      /* Present, or swapped out; without pagemap everything counts as there. */
-      bool there = got != (ssize_t)(pages * 8) || (entries[i] >> 62) != 0;
-      uintptr_t page = at + i * PAGE;
-      if (there) ok = pwrite(fd, (void *)page, PAGE, (off_t)(page - start)) == (ssize_t)PAGE;
+    /* Present, or swapped out; without pagemap everything counts as there. */
+    bool known = got == (ssize_t)(pages * 8);
+    for (size_t i = 0, next; ok && i < pages; i = next + 1) {
+      for (next = i; next < pages && (!known || (entries[next] >> 62) != 0);) next++;
+      uintptr_t from = at + i * PAGE;
+      size_t length = (next - i) * PAGE;
+      if (length) ok = pwrite(fd, (void *)from, length, (off_t)(from - start)) == (ssize_t)length;
     }
     at += pages * PAGE;
   }
