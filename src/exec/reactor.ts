@@ -11,11 +11,19 @@ const EVENT_SIZE = 12;
 const NODE_MS = 2;
 /**
  * Milliseconds that the loop looks for the next request after one before it sleeps: waking an idle
- * processor takes longer than most clients need for their next call. Less after looking in vain, when
- * the client waits for this processor; all of it again one time in so many.
+ * processor takes longer than most clients need for their next call.
  */
 const ATTENTION_MS = availableParallelism() > 1 ? 0.05 : 0;
-const HOPE = 32;
+
+/**
+ * What of that is left when it was in vain so often in a row: half of it each time, as the client may wait
+ * for this very processor; soon nothing, but all of it now and then.
+ */
+function attention(inVain: number): number {
+  if (inVain < 4) return ATTENTION_MS / 2 ** inVain;
+  return inVain % 32 === 0 ? ATTENTION_MS : 0;
+}
+
 /** What requests may take at once of the time of guests that can run. */
 const SHARE_MS = 0.5;
 /** Looks without asking the kernel: at the favourite only, and at memory only. */
@@ -59,8 +67,8 @@ export class Reactor implements EventLoop {
   #stopped = false;
   #looks = 0;
   #attentiveUntil = 0;
-  #attention = ATTENTION_MS;
-  #vain = 0;
+  /** Times in a row. */
+  #inVain = 0;
   #promisesWait = true;
   /** Something was served since Node's own loop had its turn. */
   #unsettled = true;
@@ -163,19 +171,13 @@ export class Reactor implements EventLoop {
       const found = this.#look();
       if (found) {
         any = true;
-        if (looked) this.#attention = ATTENTION_MS;
-        this.#attentiveUntil = now + this.#attention;
+        if (looked) this.#inVain = 0;
+        this.#attentiveUntil = now + attention(this.#inVain);
       }
       looked = !found;
       now = performance.now();
     } while (now < this.#attentiveUntil && now < end && !this.#promisesWait && !this.#stopped);
     return any;
-  }
-
-  /** Looking for the next request was in vain. */
-  #despair(): void {
-    this.#vain = (this.#vain + 1) % HOPE;
-    this.#attention = this.#vain === 0 ? ATTENTION_MS : this.#attention / 2;
   }
 
   /** The kernel is asked now and then only, as long as requests come on shorter ways. */
@@ -198,10 +200,12 @@ export class Reactor implements EventLoop {
 
   #sleep(patience: number): void {
     const { lookout } = this;
-    this.#despair();
+    this.#inVain++;
     lookout?.rest();
     if (lookout?.look() === true) this.#unsettled = true;
-    else if (this.#dispatch(patience)) this.#attentiveUntil = performance.now() + this.#attention;
+    else if (this.#dispatch(patience)) {
+      this.#attentiveUntil = performance.now() + attention(this.#inVain);
+    }
     lookout?.wake();
   }
 

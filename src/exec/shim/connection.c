@@ -32,15 +32,13 @@ struct connection {
   /* What this thread waited for a processor, when the server wants to know: see program_delay(). */
   int delay_file; /* its schedstat, -1 when the server did not ask */
   uint64_t delay_at_call, delay_in_calls;
-  int patience, vain; /* see patience() */
+  unsigned in_vain; /* how often in a row this thread has looked for an answer that was not there */
   int signals; /* a signalfd, -1 when there is none yet */
   sigset_t wanted; /* what it is for */
 };
 
-#define PATIENT 128
-
 static __thread struct connection mine = {
-    .fd = -1, .mailbox_file = -1, .delay_file = -1, .signals = -1, .patience = PATIENT};
+    .fd = -1, .mailbox_file = -1, .delay_file = -1, .signals = -1};
 static pthread_key_t thread_end;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -98,21 +96,17 @@ static void end_of_thread(void *unused) {
   hang_up();
 }
 
-
 /* Looks for a message before a thread sleeps, at most: some 50 us; 0 with one processor. */
 static int looks;
-/* One time in so many that they were in vain, all of them are taken again. */
-#define HOPE 32
-
 /*
  * How many of `most` looks this thread takes before it sleeps: half as many after each time that they
- * were in vain, as the server may wait for this very processor.
+ * were in vain, as the server may wait for this very processor; soon none, but all of them now and then.
  */
-static int patience(int most) { return most * mine.patience / PATIENT; }
-
-static void patience_was(bool in_vain) {
-  mine.patience = in_vain && ++mine.vain % HOPE ? mine.patience / 2 : PATIENT;
+static int patience(int most) {
+  return mine.in_vain < 4 ? most >> mine.in_vain : mine.in_vain % 32 ? 0 : most;
 }
+
+static void looked(bool in_vain) { mine.in_vain = in_vain ? mine.in_vain + 1 : 0; }
 
 /* Processors that this thread may run on. */
 static int processors(void) {
@@ -208,7 +202,7 @@ static int receive_message(int fd, struct message *message, int *received, void 
     if (got < 0 && errno != EAGAIN && errno != EINTR) break;
   }
   /* What is there at once says nothing about how often to look. */
-  if (got < 0 || i > 1) patience_was(got < 0);
+  if (got < 0 || i > 1) looked(got < 0);
   if (at_once && got < 0 && (errno == EAGAIN || errno == EINTR)) return -EAGAIN;
   while (got < 0 && (errno == EAGAIN || errno == EINTR))
     got = recvmsg(own_now(fd), &header, MSG_CMSG_CLOEXEC);
@@ -348,7 +342,7 @@ static int mailbox_call(int fd, const struct message *request, int64_t *result) 
   }
   int spins = looks ? patience(SPINS) : 0, i = 0;
   for (; i < spins && box->state == MAILBOX_REQUEST; i++) __builtin_ia32_pause();
-  if (i > 0 || box->state == MAILBOX_REQUEST) patience_was(i == spins);
+  if (i > 0 || box->state == MAILBOX_REQUEST) looked(i == spins);
   while (box->state == MAILBOX_REQUEST) {
     struct timespec second = {.tv_sec = 1};
     char byte;
