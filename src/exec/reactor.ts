@@ -16,13 +16,10 @@ const NODE_MS = 2;
 const ATTENTION_MS = availableParallelism() > 1 ? 0.05 : 0;
 
 /**
- * What of that is left when it was in vain so often in a row: half of it each time, as the client may wait
- * for this very processor; soon nothing, but all of it now and then.
+ * The same when it was in vain so often in a row: not at all after a few times, as the client may wait for
+ * this very processor, but for all of the time now and then.
  */
-function attention(inVain: number): number {
-  if (inVain < 4) return ATTENTION_MS / 2 ** inVain;
-  return inVain % 32 === 0 ? ATTENTION_MS : 0;
-}
+const attention = (inVain: number): number => (inVain < 4 || inVain % 32 === 0 ? ATTENTION_MS : 0);
 
 /** What requests may take at once of the time of guests that can run. */
 const SHARE_MS = 0.5;

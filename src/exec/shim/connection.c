@@ -99,12 +99,10 @@ static void end_of_thread(void *unused) {
 /* Looks for a message before a thread sleeps, at most: some 50 us; 0 with one processor. */
 static int looks;
 /*
- * How many of `most` looks this thread takes before it sleeps: half as many after each time that they
- * were in vain, as the server may wait for this very processor; soon none, but all of them now and then.
+ * How many of `most` looks this thread takes before it sleeps: none when they were in vain a few times
+ * in a row, as the server may wait for this very processor; all of them again now and then.
  */
-static int patience(int most) {
-  return mine.in_vain < 4 ? most >> mine.in_vain : mine.in_vain % 32 ? 0 : most;
-}
+static int patience(int most) { return mine.in_vain < 4 || mine.in_vain % 32 == 0 ? most : 0; }
 
 static void looked(bool in_vain) { mine.in_vain = in_vain ? mine.in_vain + 1 : 0; }
 

@@ -2,25 +2,6 @@ import type { KvmRegs, KvmSegment, KvmSregs } from "../../abi/kvm/index.js";
 import { Cr0, Cr4, Efer, Rflags } from "../../abi/x86/index.js";
 import { type EngineVcpu, SegmentIndex } from "../../engine/bridge/port.js";
 
-const GPR_NAMES = [
-  "rax",
-  "rcx",
-  "rdx",
-  "rbx",
-  "rsp",
-  "rbp",
-  "rsi",
-  "rdi",
-  "r8",
-  "r9",
-  "r10",
-  "r11",
-  "r12",
-  "r13",
-  "r14",
-  "r15",
-] as const;
-
 /** KVM_GET_REGS. Spelled out: a client may ask after every exit. */
 export function readRegs(engine: EngineVcpu): KvmRegs {
   return {
@@ -47,7 +28,22 @@ export function readRegs(engine: EngineVcpu): KvmRegs {
 
 /** KVM_SET_REGS; the fixed bit of RFLAGS is set by itself. */
 export function writeRegs(engine: EngineVcpu, regs: KvmRegs): void {
-  for (const [i, name] of GPR_NAMES.entries()) engine.setGpr(i, regs[name]);
+  engine.setGpr(0, regs.rax);
+  engine.setGpr(1, regs.rcx);
+  engine.setGpr(2, regs.rdx);
+  engine.setGpr(3, regs.rbx);
+  engine.setGpr(4, regs.rsp);
+  engine.setGpr(5, regs.rbp);
+  engine.setGpr(6, regs.rsi);
+  engine.setGpr(7, regs.rdi);
+  engine.setGpr(8, regs.r8);
+  engine.setGpr(9, regs.r9);
+  engine.setGpr(10, regs.r10);
+  engine.setGpr(11, regs.r11);
+  engine.setGpr(12, regs.r12);
+  engine.setGpr(13, regs.r13);
+  engine.setGpr(14, regs.r14);
+  engine.setGpr(15, regs.r15);
   engine.rip = BigInt.asUintN(64, regs.rip);
   engine.rflags = BigInt.asUintN(64, regs.rflags) | Rflags.FIXED;
   engine.syncSregs();
