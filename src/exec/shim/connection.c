@@ -282,6 +282,7 @@ static int open_connection(struct connection *own) {
     own->awake = map_pages(pages, answer.c, 4096);
     own->mailbox = own->awake ? map_pages(pages, answer.b, MAILBOX_PAGES) : NULL;
     own->mailbox_file = own_descriptor(pages, OWN_CONNECTION);
+    stack_find();
     own->mailbox_at = (off_t)answer.b;
   } else if (pages >= 0) {
     real_close(pages);
@@ -321,17 +322,33 @@ static void release(int fd, bool temporary, int error) {
 
 #define ARGUMENT_AT (mine.mailbox_at + (off_t)offsetof(struct mailbox, argument))
 
+/*
+ * Other memory than the stack goes through the mailbox's file: an address that the program cannot read or
+ * write is an error then and nothing worse.
+ */
+static bool copy_to_mailbox(const struct argument *argument) {
+  size_t size = argument->sent;
+  if (!on_stack(argument->at, size))
+    return syscall(SYS_pwrite64, own_now(mine.mailbox_file), argument->at, size, ARGUMENT_AT) == (long)size;
+  memcpy(mine.mailbox->argument, argument->at, size);
+  return true;
+}
+
+static bool copy_from_mailbox(const struct argument *argument, size_t told) {
+  if (told > argument->told) return false;
+  if (!on_stack(argument->at, told))
+    return syscall(SYS_pread64, own_now(mine.mailbox_file), argument->at, told, ARGUMENT_AT) == (long)told;
+  memcpy(argument->at, mine.mailbox->argument, told);
+  return true;
+}
+
 /* Puts a request into the mailbox. MAILBOX_ANSWER, or what to do instead of taking the result. */
 static int mailbox_call(int fd, const struct message *request, int64_t *result) {
   struct mailbox *box = mine.mailbox;
   struct argument argument = argument_of(request);
   box->request = *request;
   box->request.c = program_delay();
-  /* As a file: an address that the program cannot read or write is an error and nothing worse. */
-  box->sent = argument.sent && syscall(SYS_pwrite64, own_now(mine.mailbox_file), argument.at, argument.sent,
-                                       ARGUMENT_AT) == (long)argument.sent
-                  ? (uint32_t)argument.sent
-                  : 0;
+  box->sent = argument.sent && copy_to_mailbox(&argument) ? (uint32_t)argument.sent : 0;
   box->waiting = 0;
   box->state = MAILBOX_REQUEST;
   if (!*mine.awake) {
@@ -352,10 +369,7 @@ static int mailbox_call(int fd, const struct message *request, int64_t *result) 
   int state = (int)box->state;
   *result = box->result;
   size_t told = box->told;
-  if (state == MAILBOX_ANSWER && told &&
-      (told > argument.told || syscall(SYS_pread64, own_now(mine.mailbox_file), argument.at, told,
-                                       ARGUMENT_AT) != (long)told))
-    *result = -EFAULT;
+  if (state == MAILBOX_ANSWER && told && !copy_from_mailbox(&argument, told)) *result = -EFAULT;
   box->state = MAILBOX_IDLE;
   return state;
 }

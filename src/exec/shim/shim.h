@@ -105,6 +105,13 @@ void proc_keep(void);
 /* Copies from the program's own memory without crashing: false when not readable. */
 bool copy_in(void *to, uint64_t from, size_t size);
 
+/* stack.c: arguments on the calling thread's own stack. */
+
+/* Looks for it: before the first on_stack() of a thread. */
+void stack_find(void);
+/* Whether all of this is there for sure, to read and to write. */
+bool on_stack(const void *at, size_t size);
+
 /* real.c: libc's own functions, past this library. */
 int real_close(int fd);
 int real_ioctl(int fd, unsigned long request, void *argument);

@@ -5,7 +5,10 @@
  *   gcc -O2 -pthread -o arguments arguments.c && ./arguments [PART...]
  */
 #define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
+#include <ucontext.h>
 
 #include "machine.h"
 
@@ -156,11 +159,75 @@ static void part_guest(void) {
   end_machine(&m);
 }
 
+/*
+ * One call with its argument on the stack that this runs on, and ones in the page above another stack: it
+ * belongs to the same mapping until the first of them was made.
+ */
+static struct {
+  int vm;
+  uint8_t *above;
+} there;
+
+static void calls_from(const char *stack) {
+  struct kvm_xen_hvm_attr attr = {.type = KVM_XEN_ATTR_TYPE_XEN_VERSION};
+  printf("%s\n", stack);
+  show("  own", ioctl(there.vm, KVM_XEN_HVM_GET_ATTR, &attr));
+  printf("  version %x\n", attr.u.xen_version);
+  mprotect(there.above, PAGE, PROT_NONE);
+  show("  above", ioctl(there.vm, KVM_XEN_HVM_GET_ATTR, there.above));
+  show("  half above", ioctl(there.vm, KVM_XEN_HVM_GET_ATTR, there.above - 8));
+  mprotect(there.above, PAGE, PROT_READ | PROT_WRITE);
+  fflush(stdout);
+}
+
+static void *thread_calls(void *name) {
+  calls_from(name);
+  return NULL;
+}
+
+static void signal_calls(int signal) {
+  (void)signal;
+  calls_from("signal");
+}
+
+static ucontext_t back, context;
+static void context_calls(void) { calls_from("context"); }
+
+#define STACK (16 * PAGE)
+
+static void part_stacks(void) {
+  struct machine m = new_machine(NULL);
+  struct kvm_xen_hvm_attr version = {.type = KVM_XEN_ATTR_TYPE_XEN_VERSION, .u.xen_version = 0x40011};
+  must("version", ioctl(m.vm, KVM_XEN_HVM_SET_ATTR, &version));
+  there.vm = m.vm;
+  uint8_t *stacks = mmap(NULL, STACK + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  there.above = stacks + STACK;
+  calls_from("main");
+  pthread_t thread;
+  pthread_create(&thread, NULL, thread_calls, "thread");
+  pthread_join(thread, NULL);
+  pthread_attr_t attr;
+  pthread_attr_init(&attr);
+  pthread_attr_setstack(&attr, stacks, STACK);
+  pthread_create(&thread, &attr, thread_calls, "thread with a stack of its own");
+  pthread_join(thread, NULL);
+  getcontext(&context);
+  context.uc_stack = (stack_t){.ss_sp = stacks, .ss_size = STACK};
+  context.uc_link = &back;
+  makecontext(&context, context_calls, 0);
+  swapcontext(&back, &context);
+  sigaltstack(&(stack_t){.ss_sp = stacks, .ss_size = STACK}, NULL);
+  sigaction(SIGUSR1, &(struct sigaction){.sa_handler = signal_calls, .sa_flags = SA_ONSTACK}, NULL);
+  raise(SIGUSR1);
+  end_machine(&m);
+}
+
 static const struct part parts[] = {
     {"places", part_places},
     {"written", part_written},
     {"effects", part_effects},
     {"guest", part_guest},
+    {"stacks", part_stacks},
 };
 
 int main(int argc, char **argv) {
