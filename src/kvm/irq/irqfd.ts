@@ -12,7 +12,7 @@ interface Irqfd {
 
 /**
  * KVM_IRQFD: eventfds that raise GSIs. A signal takes the count and pulses the line; what was there before the
- * eventfd was connected does the same, and stays until the next signal.
+ * eventfd was connected does the same, and stays until the next signal or the end of the connection.
  */
 export class Irqfds {
   readonly #routing: GsiRouting;
@@ -38,10 +38,14 @@ export class Irqfds {
       this.#routing.setLevel(gsi, IrqSource.USERSPACE, false);
     };
     const isSignalled = eventfd.count > 0n;
-    const stop = eventfd.onSignal(() => {
+    const unhook = eventfd.onSignal(() => {
       eventfd.read();
       raise();
     });
+    const stop = (): void => {
+      unhook();
+      eventfd.read();
+    };
     this.#list.push({ eventfd, gsi, resample, stop });
     if (isSignalled) raise();
   }
