@@ -63,7 +63,9 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
       if (step === "continue") continue;
       return step === "yield" ? "yielded" : finish(vcpu, step);
     }
-    const given = Math.min(left, distance);
+    // A queued event comes right behind the instruction that the client has answered.
+    const isBehind = engine.replaying && vcpu.hasQueuedEvent;
+    const given = isBehind ? 1 : Math.min(left, distance);
     const code = engine.run(given);
     const { retired } = engine;
     if (virtual !== undefined) virtual.advance(retired);

@@ -1,8 +1,9 @@
+import { Gpr } from "../../abi/x86/index.js";
 import { EngineExit, type EngineExitCode } from "../../engine/bridge/port.js";
 import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { completeExit, handleExit, isFinishedWrite } from "./exits.js";
-import { markRepetition } from "./finished-out.js";
+import { markRepetition, stayAtRepetition } from "./finished-out.js";
 import { executeAsBegun } from "./in-flight.js";
 import { takeInput } from "./string-input.js";
 
@@ -23,6 +24,9 @@ function runOne(vcpu: VcpuState): EngineExitCode {
   if (virtual !== undefined) virtual.advance(engine.retired);
   return code;
 }
+
+const isAccess = (code: EngineExitCode): boolean =>
+  code === EngineExit.MMIO || code === EngineExit.IO;
 
 /** Hands the client's answer to the last exit to the guest, at the start of a run(). */
 export function complete(vcpu: VcpuState): void {
@@ -64,18 +68,26 @@ function iterate(vcpu: VcpuState): boolean {
  */
 function finishBegun(vcpu: VcpuState): boolean {
   const { engine, followUps } = vcpu;
+  const { rip } = engine;
+  const count = engine.gprLow(Gpr.RCX);
+  let wrote = false;
   for (let access = 0; access < MAX_ACCESSES && engine.replaying; ) {
     if (vcpu.stringInput !== undefined) {
       iterate(vcpu);
       continue;
     }
     access++;
-    const after = handleExit(vcpu, runOne(vcpu));
+    const code = runOne(vcpu);
+    // Behind a write the next iteration of a string instruction begins anew, at RIP.
+    if (wrote && isAccess(code) && !engine.replaying) break;
+    const after = handleExit(vcpu, code);
     if (after === "continue" || after === "yield") continue;
     followUps.push(after);
     if (!isFinishedWrite(after)) return false;
     engine.completeWrite();
+    wrote = true;
   }
+  if (wrote && engine.gprLow(Gpr.RCX) !== count) stayAtRepetition(vcpu, rip);
   return true;
 }
 
@@ -119,12 +131,13 @@ export function takeFollowUp(vcpu: VcpuState): VcpuExit | undefined {
  */
 export function finishWrite(vcpu: VcpuState): void {
   const { engine } = vcpu;
+  const { rip } = engine;
+  const count = engine.gprLow(Gpr.RCX);
   engine.completeWrite();
   for (let access = 0; access < MAX_ACCESSES && engine.replaying; access++) {
     const code = runOne(vcpu);
-    const isAccess = code === EngineExit.MMIO || code === EngineExit.IO;
     // The next iteration of a string instruction: its access comes again at the next entry.
-    if (isAccess && !engine.replaying) break;
+    if (isAccess(code) && !engine.replaying) break;
     const after = handleExit(vcpu, code);
     if (after === "continue" || after === "yield") continue;
     // An instruction that cannot be executed has made no access either.
@@ -134,4 +147,5 @@ export function finishWrite(vcpu: VcpuState): void {
     engine.completeWrite();
   }
   if (vcpu.pendingExit?.kind === "io") markRepetition(vcpu);
+  else if (engine.gprLow(Gpr.RCX) !== count) stayAtRepetition(vcpu, rip);
 }

@@ -1,6 +1,7 @@
 import { Rflags } from "../../abi/x86/index.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { Quirk } from "../vm-settings.js";
+import { isString } from "./in-flight.js";
 
 /** `aux` of an exit for a port: OUTS or INS. */
 const STRING = 1;
@@ -21,4 +22,14 @@ export function isFinishedOut({ engine, env }: VcpuState): boolean {
 /** After that: a repetition that RIP is still at shows it in RF, even behind its last element. */
 export function markRepetition(vcpu: VcpuState): void {
   if (vcpu.linearRip() === vcpu.exitRip) vcpu.engine.rflags |= Rflags.RF;
+}
+
+/**
+ * After a write to memory that the client answers for: KVM looks whether a repetition is over when the
+ * instruction comes again, so that RIP (`rip` before) stays at it, with RF, behind its last element too.
+ */
+export function stayAtRepetition({ engine }: VcpuState, rip: bigint): void {
+  if (!isString(engine.replayCode(), engine.longMode64)) return;
+  engine.rip = rip;
+  engine.rflags |= Rflags.RF;
 }

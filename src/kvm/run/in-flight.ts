@@ -50,7 +50,8 @@ const STRING_OPCODES = new Set([
   0x6c, 0x6d, 0x6e, 0x6f, 0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf,
 ]);
 
-function isString(code: Uint8Array, long: boolean): boolean {
+/** Whether an instruction's bytes are those of a string instruction. */
+export function isString(code: Uint8Array, long: boolean): boolean {
   const opcode = code.find((byte) => !PREFIXES.has(byte) && !(long && byte >>> 4 === 4));
   return opcode !== undefined && STRING_OPCODES.has(opcode);
 }
