@@ -6,7 +6,7 @@ run straight on to the next exit or halt, and timers are either due already or n
 import random
 import struct
 
-from guest_code import ARGUMENTS, Code, R12, RAX, RBX, RCX, RDX, RSI, idt
+from guest_code import ARGUMENTS, Code, RAX, RBX, RCX, RDI, RDX, RSI, idt
 
 PRIO = 0xffffffff
 SH = 0xc0000000
@@ -224,8 +224,39 @@ class Wide:
             c.out_al(0x12).sti().hlt()
         self.step("poke 0x%x %s", CODE + 0x1000 * g.place, c.stop(0x11).hex())
 
+    def special(self, g, c):
+        """Instructions that KVM or the processor does not treat as the others."""
+        r = self.r
+        k = r.random()
+        wide = g.bits != 16
+        if k < .15 and g.takes_interrupts and g.mode != "mode64 user":
+            c.raw(0xcd, r.choice((HVM_VECTOR, VCPU_VECTOR, 0x3e)))
+        elif k < .35:
+            # REP OUTSB, OUTS of a word, from the ports that polls name
+            c.mov(RSI, 0xd400).mov(RDX, 0x40)
+            c.mov(RCX, r.choice((0, 1, 2, 3))).raw(0xfc, 0xf3, 0x6e) if self.chance(.6) else c.raw(0x6f)
+        elif k < .5:
+            # REP INSB
+            c.mov(RDI, 0xd080).mov(RCX, r.choice((0, 1, 2, 3))).mov(RDX, 0x40).raw(0xfc, 0xf3, 0x6c)
+        elif k < .65 and wide:
+            # REP MOVSB from and to what is nowhere
+            source, target = r.choice(((0x700000, 0xd080), (0xd400, 0x700000), (0x700000, 0xd0000000), (0xd400, g.info + 4), (0xd400, SH + 0x800)))
+            c.mov(RSI, source).mov(RDI, target).mov(RCX, r.choice((1, 2, 3))).raw(0xfc, 0xf3, 0xa4)
+        elif k < .75 and wide:
+            # XCHG, CMPXCHG and XADD of vcpu_info
+            c.mov(RBX, g.info).mov(RAX, r.choice((0, 1))).mov(RCX, r.choice((0, 1)))
+            c.raw(*r.choice(((0x86, 0x03), (0xf0, 0x0f, 0xb0, 0x0b), (0xf0, 0x0f, 0xc0, 0x03)))).out_al(0x10)
+        elif k < .85 and g.mode != "mode64 user":
+            # the TSC
+            c.wrmsr(r.choice((0x10, 0x3b)), r.choice((0, 1 << 33)))
+        else:
+            # CPUID
+            c.raw(0x0f, 0xa2).mov(RAX, 0x40000000).raw(0x0f, 0xa2).out_eax(0x10)
+
     def snippet(self, g, c):
         r = self.r
+        if self.chance(.1):
+            return self.special(g, c)
         k = r.random()
         if k < .55:
             self.hypercall(g, c)
@@ -372,8 +403,26 @@ class Wide:
             self.step("sleep %d", r.choice((1, 5)))
         elif k < .965:
             self.step("migrate")
-        else:
+        elif k < .988:
             self.restart(g)
+        else:
+            self.clocks(g)
+
+    def clocks(self, g):
+        """What moves clocks, and dirty logging on and off."""
+        r = self.r
+        k = r.random()
+        if k < .35:
+            self.step("%s msr 0x10 %d", g.name, r.choice((0, 0, 0x123456789, 0x123456789, 1 << 50)))
+        elif k < .45:
+            self.step("%s msr 0x3b %d", g.name, r.choice((0, 5000)))
+        elif k < .65:
+            self.step("clock %d", r.choice((0, 10**9, 10**15)))
+        else:
+            self.slot_flags ^= 1
+            self.step("slot 1 0xc0000000 0x8000 %d", self.slot_flags)
+        if self.chance(.5):
+            self.step("remap 0x%x", SH)
 
     def restart(self, g):
         """The vCPU begins a new program, perhaps in another mode of the same width."""
