@@ -38,6 +38,7 @@ export class LinearMemory {
   readonly #reserved: number;
   #end: number;
   #u8: Uint8Array;
+  #u32: Uint32Array;
   #view: DataView;
   #onWrite: (address: Hva, length: number) => void = () => undefined;
   #onAccess: () => void = () => undefined;
@@ -55,12 +56,18 @@ export class LinearMemory {
     this.#end = Math.ceil(reserved / 4096) * 4096;
     this.#reserved = this.#end;
     this.#u8 = new Uint8Array(memory.buffer);
+    this.#u32 = new Uint32Array(memory.buffer);
     this.#view = new DataView(memory.buffer);
   }
 
   /** All bytes. Borrowed: valid until the next {@link allocate}. */
   get u8(): Uint8Array {
     return this.#u8;
+  }
+
+  /** All aligned words, as a little-endian host sees them. Borrowed: valid until the next {@link allocate}. */
+  get u32(): Uint32Array {
+    return this.#u32;
   }
 
   /** All bytes, for typed access. Borrowed: valid until the next {@link allocate}. */
@@ -93,6 +100,7 @@ export class LinearMemory {
     if (missing > 0) {
       if (!this.#grow(Math.max(missing, GROWTH)) && !this.#grow(missing)) return undefined;
       this.#u8 = new Uint8Array(this.memory.buffer);
+      this.#u32 = new Uint32Array(this.memory.buffer);
       this.#view = new DataView(this.memory.buffer);
       this.#onGrow();
     }
@@ -164,7 +172,7 @@ export class LinearMemory {
     this.#onAccess = listener;
   }
 
-  /** Registers who must hear that {@link u8} and {@link view} are new ones. */
+  /** Registers who must hear that {@link u8}, {@link u32} and {@link view} are new ones. */
   onGrow(listener: () => void): void {
     this.#onGrow = listener;
   }

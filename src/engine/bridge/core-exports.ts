@@ -6,8 +6,8 @@ export interface CoreExports {
   arenaUsed(): number;
   distrustCode(): void;
   hostTranslate(va: bigint, kind: number, cpl: number): bigint;
-  /** As hostTranslate, without 64-bit integers: -1 for none. Not in every core. */
-  hostTranslateParts?(low: number, high: number, kind: number, cpl: number): number;
+  /** As hostTranslate, without 64-bit integers: -1 for none. */
+  hostTranslateParts(low: number, high: number, kind: number, cpl: number): number;
   insertSlot(i: number, gpa: bigint, size: bigint, lin: number, flags: number, dirty: number): void;
   removeSlot(i: number): void;
   dropAllWriteTags(): void;

@@ -84,7 +84,7 @@ export class WasmVm implements EngineVm {
     this.core.setDecodeEach(options.decodeEach === true ? 1 : 0);
     this.linear.onAccess(() => this.core.flushAllVcpus());
     this.linear.onGrow(() => {
-      for (const each of this.#all) each.view = this.linear.view;
+      for (const each of this.#all) each.remapped();
     });
     this.linear.onWrite((address, length) => this.#wrote(address, length));
   }

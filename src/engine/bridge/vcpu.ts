@@ -75,8 +75,10 @@ export class WasmVcpu implements EngineVcpu {
   readonly save: Hva;
   /** Where the state lies now; kept by {@link WasmVm.load}. */
   state: Hva;
-  /** All of the VM's memory, at hand for the many small accesses; kept by {@link WasmVm} too. */
-  view: DataView;
+  /** The VM's memory, at hand: accesses as short as those below are inlined by V8 without limit. */
+  #view: DataView;
+  /** The same in words: a public field, whose accesses are short enough. */
+  words: Uint32Array;
   readonly exit = new ExitInfo(this);
   retired = 0;
   readonly #vm: WasmVm;
@@ -92,7 +94,8 @@ export class WasmVcpu implements EngineVcpu {
     this.#tlb = tlb;
     this.save = save;
     this.state = save;
-    this.view = vm.linear.view;
+    this.#view = vm.linear.view;
+    this.words = vm.linear.u32;
     this.#put32(Cpu.TLB_ALL, tlb);
     this.#put32(Cpu.TLB, tlb);
     this.#put32(Cpu.CPU_INDEX, index);
@@ -262,11 +265,7 @@ export class WasmVcpu implements EngineVcpu {
   translateRead(low: number, high: number): number {
     const vm = this.#vm;
     vm.load(this);
-    if (vm.core.hostTranslateParts !== undefined) {
-      return vm.core.hostTranslateParts(low, high, ACCESS.read, this.cpl);
-    }
-    const address = BigInt(low) | (BigInt(high) << 32n);
-    return Number(vm.core.hostTranslate(address, ACCESS.read, this.cpl));
+    return vm.core.hostTranslateParts(low, high, ACCESS.read, this.cpl);
   }
 
   run(maxInstructions: number): EngineExitCode {
@@ -432,28 +431,34 @@ export class WasmVcpu implements EngineVcpu {
     this.#put32(Cpu.PAUSE_EXIT, count);
   }
 
+  /** The VM's memory has grown: the views of it are new ones. */
+  remapped(): void {
+    this.#view = this.#linear.view;
+    this.words = this.#linear.u32;
+  }
+
   /** A u32 of the state block, for the parts of the bridge. */
   word(offset: number): number {
     return this.#get32(offset);
   }
 
   #get16(offset: number): number {
-    return this.view.getUint16(this.state + offset, true);
+    return this.#view.getUint16(this.state + offset, true);
   }
   #get32(offset: number): number {
-    return this.view.getUint32(this.state + offset, true);
+    return this.words[(this.state + offset) >>> 2] as number;
   }
   #get64(offset: number): bigint {
-    return this.view.getBigUint64(this.state + offset, true);
+    return this.#view.getBigUint64(this.state + offset, true);
   }
   #put16(offset: number, value: number): void {
-    this.view.setUint16(this.state + offset, value, true);
+    this.#view.setUint16(this.state + offset, value, true);
   }
   #put32(offset: number, value: number): void {
-    this.view.setUint32(this.state + offset, value, true);
+    this.words[(this.state + offset) >>> 2] = value;
   }
   #put64(offset: number, value: bigint): void {
-    this.view.setBigUint64(this.state + offset, BigInt.asUintN(64, value), true);
+    this.#view.setBigUint64(this.state + offset, BigInt.asUintN(64, value), true);
   }
 }
 

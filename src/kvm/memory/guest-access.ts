@@ -62,10 +62,7 @@ export class GuestAccess {
    * any byte of it cannot be read.
    */
   readVirtualU32(vcpu: EngineVcpu, low: number, high: number): number | undefined {
-    if ((low & (PAGE_SIZE - 1)) > PAGE_SIZE - 4) {
-      const bytes = this.readVirtual(vcpu, BigInt(low) | (BigInt(high) << 32n), 4);
-      return bytes === undefined ? undefined : new DataView(bytes.buffer).getUint32(0, true);
-    }
+    if ((low & (PAGE_SIZE - 1)) > PAGE_SIZE - 4) return this.#readAcross(vcpu, low, high);
     const physical = vcpu.translateRead(low, ((high << 16) >> 16) >>> 0);
     if (physical < 0) return undefined;
     const gfn = Math.floor(physical / PAGE_SIZE);
@@ -73,6 +70,12 @@ export class GuestAccess {
     if (slot === undefined) return undefined;
     const at = slot.hva + (physical - slot.baseGfn * PAGE_SIZE);
     return this.slots.linear.mayRead(at) ? this.slots.linear.view.getUint32(at, true) : undefined;
+  }
+
+  /** The rest of {@link readVirtualU32}: bytes on two pages. */
+  #readAcross(vcpu: EngineVcpu, low: number, high: number): number | undefined {
+    const bytes = this.readVirtual(vcpu, BigInt(low) | (BigInt(high) << 32n), 4);
+    return bytes === undefined ? undefined : new DataView(bytes.buffer).getUint32(0, true);
   }
 
   #pieces(

@@ -70,9 +70,18 @@ function answer(
   input: number,
   longmode: boolean,
 ): number | bigint | undefined {
+  // First, and without the others: guests send events all the time.
+  if (input === KvmXenHypercall.EVENT_CHANNEL_OP) return evtchnOp(domain, vcpu, longmode);
+  return answerOther(domain, vcpu, input, longmode);
+}
+
+function answerOther(
+  domain: Domain,
+  vcpu: VcpuDomain,
+  input: number,
+  longmode: boolean,
+): number | bigint | undefined {
   switch (input) {
-    case KvmXenHypercall.EVENT_CHANNEL_OP:
-      return evtchnOp(domain, vcpu, longmode);
     case KvmXenHypercall.XEN_VERSION: {
       const { params } = readCall(vcpu.host.engine, longmode);
       if (params[0] !== BigInt(XENVER_version) || domain.xenVersion === 0) return undefined;
