@@ -165,7 +165,7 @@ export class Reactor implements EventLoop {
     // What is there at once says nothing about how long to look.
     let looked = false;
     do {
-      const found = this.#look();
+      const found = this.#look(now);
       if (found) {
         any = true;
         if (looked) this.#inVain = 0;
@@ -178,14 +178,13 @@ export class Reactor implements EventLoop {
   }
 
   /** The kernel is asked now and then only, as long as requests come on shorter ways. */
-  #look(): boolean {
+  #look(now: number): boolean {
     const { lookout, favourite } = this;
     this.#looks++;
     if (lookout !== undefined) {
       const found = lookout.look();
       if (found) this.#unsettled = true;
-      if (performance.now() < this.#attentiveUntil && this.#looks % MEMORY_LOOKS !== 0)
-        return found;
+      if (now < this.#attentiveUntil && this.#looks % MEMORY_LOOKS !== 0) return found;
       return this.#dispatch(0) || found;
     }
     if (favourite !== undefined && this.#looks % FAVOURITE_LOOKS !== 0 && favourite.look()) {
