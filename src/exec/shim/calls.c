@@ -235,6 +235,7 @@ PUBLIC void *mmap(void *address, size_t length, int prot, int flags, int fd, off
     if (handle) return map_kvm(handle, address, length, prot, flags, offset);
   }
   if (mapped != MAP_FAILED) {
+    stack_changed(mapped, length);
     memory_unmapped((uintptr_t)mapped, length);
     if ((flags & (MAP_TYPE | MAP_ANONYMOUS | MAP_HUGETLB)) == (MAP_PRIVATE | MAP_ANONYMOUS))
       memory_note_large((uintptr_t)mapped, length);
@@ -253,7 +254,10 @@ PUBLIC void *mmap64(void *, size_t, int, int, int, off_t) __attribute__((alias("
 PUBLIC int munmap(void *address, size_t length) {
   int result = real_munmap(address, length);
   int saved = errno;
-  if (!result) memory_unmapped((uintptr_t)address, length);
+  if (!result) {
+    stack_changed(address, length);
+    memory_unmapped((uintptr_t)address, length);
+  }
   if (!result && memory_is_shared((uintptr_t)address, length))
     memory_replaced((uintptr_t)address, (length + 4095) & ~4095ul, false);
   errno = saved;
@@ -269,6 +273,8 @@ PUBLIC void *mremap(void *address, size_t length, size_t new_length, int flags, 
       (void *)syscall(SYS_mremap, address, length, new_length, flags, target);
   int saved = errno;
   if (moved != MAP_FAILED) {
+    stack_changed(address, length);
+    stack_changed(moved, new_length);
     memory_unmapped((uintptr_t)address, length);
     memory_unmapped((uintptr_t)moved, new_length);
     if (moved != address && length && memory_is_shared((uintptr_t)address, length))
@@ -285,6 +291,8 @@ PUBLIC void *mremap(void *address, size_t length, size_t new_length, int flags, 
 PUBLIC int mprotect(void *address, size_t length, int prot) {
   int result = (int)syscall(SYS_mprotect, address, length, prot);
   int saved = errno;
+  /* Some of it may be protected when the rest cannot be. */
+  if ((prot & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE)) stack_changed(address, length);
   if (!result && memory_is_shared((uintptr_t)address, length))
     memory_protected((uintptr_t)address, (length + 4095) & ~4095ul, prot);
   errno = saved;

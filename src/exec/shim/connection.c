@@ -282,7 +282,7 @@ static int open_connection(struct connection *own) {
     own->awake = map_pages(pages, answer.c, 4096);
     own->mailbox = own->awake ? map_pages(pages, answer.b, MAILBOX_PAGES) : NULL;
     own->mailbox_file = own_descriptor(pages, OWN_CONNECTION);
-    stack_find();
+    if (own->mailbox) stack_find((char *)own->mailbox->argument, ARGUMENT_MAX);
     own->mailbox_at = (off_t)answer.b;
   } else if (pages >= 0) {
     real_close(pages);

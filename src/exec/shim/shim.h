@@ -107,8 +107,16 @@ bool copy_in(void *to, uint64_t from, size_t size);
 
 /* stack.c: arguments on the calling thread's own stack. */
 
-/* Looks for it: before the first on_stack() of a thread. */
-void stack_find(void);
+/*
+ * Looks for it: before the first on_stack() of a thread. `text` is room to read in, as the stack may be a
+ * small one for signal handlers.
+ */
+void stack_find(char *text, size_t room);
+/*
+ * This thread made something of its own stack inaccessible, or put something else there: that and what is
+ * above is not known to be there any more.
+ */
+void stack_changed(const void *at, size_t size);
 /* Whether all of this is there for sure, to read and to write. */
 bool on_stack(const void *at, size_t size);
 

@@ -31,16 +31,15 @@ static bool is_stack(const char *line, uintptr_t here) {
   return true;
 }
 
-void stack_find(void) {
+void stack_find(char *text, size_t room) {
   uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-  char text[4096];
   size_t kept = 0;
   ssize_t got;
   bool found = false;
   stack.start = stack.end = 0;
   int fd = proc_open("self/maps", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
-  while (!found && (got = read(fd, text + kept, sizeof text - 1 - kept)) > 0) {
+  while (!found && (got = read(fd, text + kept, room - 1 - kept)) > 0) {
     char *line = text, *newline;
     text[kept + (size_t)got] = 0;
     while (!found && (newline = strchr(line, '\n'))) {
@@ -52,6 +51,13 @@ void stack_find(void) {
     memmove(text, line, kept);
   }
   real_close(fd);
+}
+
+void stack_changed(const void *at, size_t size) {
+  uintptr_t here = (uintptr_t)__builtin_frame_address(0), from = (uintptr_t)at;
+  if (from >= stack.end || from + size <= stack.start) return;
+  /* What is below this frame is asked for by nobody. */
+  if (from + size > here) stack.end = from > here ? from : 0;
 }
 
 bool on_stack(const void *at, size_t size) {

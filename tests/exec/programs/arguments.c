@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/auxv.h>
 #include <ucontext.h>
 
 #include "machine.h"
@@ -222,12 +223,72 @@ static void part_stacks(void) {
   end_machine(&m);
 }
 
+/* Takes pages of its own stack away, one after the other. */
+static void *protected_calls(void *of) {
+  const struct machine *m = of;
+  struct kvm_regs regs;
+  char room[5 * PAGE];
+  char *page = (char *)(((uintptr_t)room + PAGE - 1) & ~(PAGE - 1)), *second = page + 2 * PAGE;
+  memset(room, 0, sizeof room);
+  show("  usual", ioctl(m->vcpu, KVM_GET_REGS, second));
+  mprotect(second, PAGE, PROT_READ);
+  show("  read only, get", ioctl(m->vcpu, KVM_GET_REGS, second));
+  show("  read only, set", ioctl(m->vcpu, KVM_SET_REGS, second));
+  mprotect(second, PAGE, PROT_NONE);
+  show("  no access, set", ioctl(m->vcpu, KVM_SET_REGS, second));
+  show("  half of it", ioctl(m->vcpu, KVM_SET_REGS, second - sizeof(struct kvm_regs) / 2));
+  show("  above", ioctl(m->vcpu, KVM_GET_REGS, second + PAGE));
+  mmap(page, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  show("  something else, get", ioctl(m->vcpu, KVM_GET_REGS, page));
+  show("  below", ioctl(m->vcpu, KVM_GET_REGS, &regs));
+  mmap(page, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  show("  there again", ioctl(m->vcpu, KVM_GET_REGS, second));
+  return NULL;
+}
+
+static void part_protected(void) {
+  struct machine m = new_machine(NULL);
+  pthread_t thread;
+  puts("main");
+  protected_calls(&m);
+  puts("thread");
+  pthread_create(&thread, NULL, protected_calls, &m);
+  pthread_join(thread, NULL);
+  end_machine(&m);
+}
+
+static int asked, answered;
+static void ask(int signal) { answered = ioctl(asked, KVM_GET_API_VERSION, 0) + signal - signal; }
+
+/* Its first call of all is a handler's, on a stack with 4 KiB beside what the kernel puts there. */
+static void *first_call(void *unused) {
+  size_t size = 4096 + getauxval(AT_MINSIGSTKSZ);
+  size_t all = (size + PAGE - 1) & ~(PAGE - 1);
+  char *low = mmap(NULL, PAGE + all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  mprotect(low, PAGE, PROT_NONE);
+  sigaltstack(&(stack_t){.ss_sp = low + PAGE, .ss_size = size}, NULL);
+  sigaction(SIGUSR1, &(struct sigaction){.sa_handler = ask, .sa_flags = SA_ONSTACK}, NULL);
+  pthread_kill(pthread_self(), SIGUSR1);
+  return unused;
+}
+
+static void part_small(void) {
+  pthread_t thread;
+  asked = open("/dev/kvm", O_RDWR);
+  pthread_create(&thread, NULL, first_call, NULL);
+  pthread_join(thread, NULL);
+  printf("in a handler: %d\n", answered);
+  close(asked);
+}
+
 static const struct part parts[] = {
     {"places", part_places},
     {"written", part_written},
     {"effects", part_effects},
     {"guest", part_guest},
     {"stacks", part_stacks},
+    {"protected", part_protected},
+    {"small", part_small},
 };
 
 int main(int argc, char **argv) {
