@@ -139,6 +139,25 @@ describe("a vCPU that its client runs again", () => {
     expect(changes).toBeLessThan(20);
   });
 
+  it("has its turn when those before it come back sooner than it would be found", async () => {
+    const { scheduler } = setUp();
+    const hostTurn = () => new Promise((resolve) => setImmediate(resolve));
+    const clients = [0, 1, 2, 3].map((index) => new Client(index, scheduler, []));
+    let stopped = false;
+    const all = clients.map(async (client) => {
+      while (!stopped) {
+        await client.run();
+        // Longer than a promise, as for a client in another process.
+        await hostTurn();
+      }
+    });
+    for (let i = 0; i < 400; i++) await hostTurn();
+    stopped = true;
+    await Promise.all(all);
+    const exits = clients.map((client) => client.exits);
+    expect(Math.min(...exits)).toBeGreaterThan(Math.max(...exits) / 2);
+  });
+
   it("goes on at once after the scheduler had nothing left to do, however late", async () => {
     const { scheduler } = setUp();
     const client = new Client(0, scheduler, []);

@@ -186,11 +186,21 @@ export class Scheduler {
     const at = current === undefined ? -1 : this.#active.indexOf(current);
     if (current !== undefined && at >= 0 && this.#left > 0 && current.canRun()) return current;
     const count = this.#active.length;
-    for (let i = 1; i <= count; i++) {
-      const runner = this.#active[(at + i) % count] as Runner;
+    const first = at >= 0 || current === undefined ? at + 1 : this.#after(current);
+    for (let i = 0; i < count; i++) {
+      const runner = this.#active[(first + i) % count] as Runner;
       if (runner.canRun()) return runner;
     }
     return undefined;
+  }
+
+  /**
+   * Where the one behind a vCPU is that has left run(): from the first one on, the last ones would have no
+   * turn as long as the first come back soon.
+   */
+  #after(gone: Runner): number {
+    const at = this.#active.findIndex((other) => other.index > gone.index);
+    return at < 0 ? 0 : at;
   }
 
   #turn(runner: Runner): Turn {
