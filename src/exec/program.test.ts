@@ -5,11 +5,12 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { expect, it } from "vitest";
+import { dirname, isAbsolute, join, relative } from "node:path";
+import { expect, it, vi } from "vitest";
 import { preloadName, whyNotPreloaded } from "./program.js";
 
 /** An ELF file with one program header. */
@@ -75,13 +76,17 @@ it("gives the preload library a name that LD_PRELOAD can hold", () => {
   try {
     const file = join(folder, "library.so");
     writeFileSync(file, "content");
+    vi.stubEnv("TMPDIR", relative(process.cwd(), tmpdir()));
     const name = preloadName(file);
+    expect(isAbsolute(name.path)).toBe(true);
+    expect(statSync(dirname(name.path)).mode & 0o777).toBe(0o755);
     expect(name.path).toMatch(/^[^\s:$]+$/);
     expect(readFileSync(name.path, "latin1")).toBe("content");
     name.remove();
     expect(existsSync(name.path)).toBe(false);
     expect(existsSync(file)).toBe(true);
   } finally {
+    vi.unstubAllEnvs();
     rmSync(folder, { recursive: true });
   }
 });

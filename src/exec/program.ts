@@ -1,5 +1,6 @@
 import {
   accessSync,
+  chmodSync,
   closeSync,
   constants,
   mkdtempSync,
@@ -12,7 +13,7 @@ import {
   symlinkSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, join, resolve } from "node:path";
 
 /** The environment variable that tells the preload library which server is its own. */
 export const SOCKET_VARIABLE = "KVM_XEN_EXEC_SOCKET";
@@ -103,7 +104,10 @@ function whyNotLinked(bytes: Buffer): string | undefined {
 export function preloadName(file: string): { readonly path: string; remove(): void } {
   const cannot = /[\s:$]/;
   if (!cannot.test(file)) return { path: file, remove() {} };
-  const folder = mkdtempSync(join(cannot.test(tmpdir()) ? "/tmp" : tmpdir(), "kvm-xen-exec-"));
+  // Programs that the client starts elsewhere, or as another user, look it up again.
+  const place = resolve(tmpdir());
+  const folder = mkdtempSync(join(cannot.test(place) ? "/tmp" : place, "kvm-xen-exec-"));
+  chmodSync(folder, 0o755);
   const path = join(folder, "libkvm-xen-exec.so");
   symlinkSync(file, path);
   return { path, remove: () => rmSync(folder, { recursive: true }) };
