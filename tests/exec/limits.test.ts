@@ -34,6 +34,15 @@ describe("the server of exec", () => {
   });
 });
 
+it.each([
+  ["--"],
+  ["--mailbox", "--"],
+])("lets threads copy descriptors to the library's numbers while others begin and end (%s)", async (...words) => {
+  const ended = await exec(...words, compile("places"));
+  expect(ended.stdout).toBe("calls failed: 0, copies failed: 0, children failed: 0\n");
+  expect(ended).toMatchObject({ status: 0, stderr: "" });
+});
+
 it("says in one line that too few files may be open", () => {
   const limited = 'ulimit -n 40 && exec "$0" "$1" exec -- true';
   const ended = spawnSync("sh", ["-c", limited, process.execPath, main], { encoding: "utf8" });

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -362,14 +363,10 @@ static int copied(int from, int to) {
 }
 
 PUBLIC int dup(int fd) { return copied(fd, (int)syscall(SYS_dup, fd)); }
-PUBLIC int dup2(int fd, int to) {
-  if (!own_moves_away(to)) return not_open(EBUSY);
-  int result = (int)syscall(SYS_dup2, fd, to);
-  return fd == to ? result : copied(fd, result);
-}
+PUBLIC int dup2(int fd, int to) { return descriptor_copy_to(fd, to, -1); }
 PUBLIC int dup3(int fd, int to, int flags) {
-  if (!own_moves_away(to)) return not_open(EBUSY);
-  return copied(fd, (int)syscall(SYS_dup3, fd, to, flags));
+  /* Negative ones are no flags either. */
+  return descriptor_copy_to(fd, to, flags < 0 ? INT_MAX : flags);
 }
 
 PUBLIC int fcntl(int fd, int command, ...) {
@@ -463,9 +460,12 @@ PUBLIC int recvmmsg(int socket, struct mmsghdr *headers, unsigned count, int fla
 }
 
 static void in_child(void) {
+  descriptors_forked();
   descriptors_after_fork();
   connection_after_fork();
   memory_after_fork();
 }
 
-__attribute__((constructor)) static void start(void) { pthread_atfork(NULL, NULL, in_child); }
+__attribute__((constructor)) static void start(void) {
+  pthread_atfork(descriptors_before_fork, descriptors_forked, in_child);
+}

@@ -132,6 +132,37 @@ static struct argument argument_of(const struct message *request) {
   return argument;
 }
 
+/*
+ * sendmsg(2), recvmsg(2) and connect(2) of a connection. One that moved just before the call failed there
+ * at a file of the program: it is called again where it is now.
+ */
+#define WHERE_IT_IS(fd, result, call)                       \
+  do {                                                      \
+    int at_;                                                \
+    do {                                                    \
+      at_ = own_now(fd);                                    \
+      result = call;                                        \
+    } while (result < 0 && at_ != own_now(fd));             \
+  } while (0)
+
+static ssize_t own_send(int fd, const struct msghdr *header) {
+  ssize_t sent;
+  WHERE_IT_IS(fd, sent, sendmsg(at_, header, MSG_NOSIGNAL));
+  return sent;
+}
+
+static ssize_t own_receive(int fd, struct msghdr *header, int flags) {
+  ssize_t got;
+  WHERE_IT_IS(fd, got, recvmsg(at_, header, MSG_CMSG_CLOEXEC | flags));
+  return got;
+}
+
+static int own_connect(int fd, const struct sockaddr_un *address, socklen_t size) {
+  int result;
+  WHERE_IT_IS(fd, result, connect(at_, (const struct sockaddr *)address, size));
+  return result;
+}
+
 static int send_giving(int fd, const struct message *message, const struct argument *argument,
                        const int *descriptors, int count) {
   struct iovec parts[2] = {{.iov_base = (void *)message, .iov_len = sizeof *message}};
@@ -158,7 +189,7 @@ static int send_giving(int fd, const struct message *message, const struct argum
   }
   ssize_t sent;
   do {
-    sent = sendmsg(own_now(fd), &header, MSG_NOSIGNAL);
+    sent = own_send(fd, &header);
     if (sent < 0 && errno == EFAULT && header.msg_iovlen > 1) {
       /* The server finds out by itself, after whatever the kernel would refuse first. */
       header.msg_iovlen = 1;
@@ -196,20 +227,20 @@ static int receive_message(int fd, struct message *message, int *received, void 
   /* Most answers come within a few us; waking an idle processor takes longer than that. */
   int i = 0;
   for (int more = patience(looks); i <= more && got < 0; i++) {
-    got = recvmsg(own_now(fd), &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    got = own_receive(fd, &header, MSG_DONTWAIT);
     if (got < 0 && errno != EAGAIN && errno != EINTR) break;
   }
   /* What is there at once says nothing about how often to look. */
   if (got < 0 || i > 1) looked(got < 0);
   if (at_once && got < 0 && (errno == EAGAIN || errno == EINTR)) return -EAGAIN;
   while (got < 0 && (errno == EAGAIN || errno == EINTR))
-    got = recvmsg(own_now(fd), &header, MSG_CMSG_CLOEXEC);
+    got = own_receive(fd, &header, 0);
   if (got < 0 && errno == EFAULT) {
     /* Addresses that are never a program's are refused before the message is taken. */
     if (!message->type) {
       header.msg_iovlen = 1;
       header.msg_flags = 0;
-      do got = recvmsg(own_now(fd), &header, MSG_CMSG_CLOEXEC);
+      do got = own_receive(fd, &header, 0);
       while (got < 0 && errno == EINTR);
     }
     if (got < 0 || header.msg_flags & MSG_TRUNC) message->a = (uint64_t)-EFAULT;
@@ -269,7 +300,7 @@ static int open_connection(struct connection *own) {
   if (server_pid()) prctl(PR_SET_PTRACER, server_pid(), 0, 0, 0);
   struct message answer;
   int error = 0;
-  if (connect(own_now(fd), (struct sockaddr *)&address, size)) error = -ENOENT;
+  if (own_connect(fd, &address, size)) error = -ENOENT;
   if (!error) error = send_message(fd, &hello);
   int pages = -1;
   if (!error) error = receive_answer(fd, &answer, &pages, NULL, 0);

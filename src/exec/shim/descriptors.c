@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MAX_DESCRIPTORS 65536
@@ -82,6 +83,47 @@ int own_now(int fd) {
   return now ? now : fd;
 }
 
+/*
+ * Held while it changes what is where: no handler and no end of the thread comes in between, and a child
+ * after fork finds nothing half done.
+ */
+struct places {
+  sigset_t before;
+  int cancel;
+  bool held;
+};
+static pthread_mutex_t places_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct places places_hold(void) {
+  /* A child of vfork changes nothing here, and may end at any time. */
+  struct places places = {.held = !is_borrowed()};
+  sigset_t all;
+  if (!places.held) return places;
+  sigfillset(&all);
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &places.cancel);
+  pthread_sigmask(SIG_SETMASK, &all, &places.before);
+  pthread_mutex_lock(&places_lock);
+  return places;
+}
+
+static void places_release(const struct places *places) {
+  int saved = errno;
+  if (!places->held) return;
+  pthread_mutex_unlock(&places_lock);
+  pthread_sigmask(SIG_SETMASK, &places->before, NULL);
+  pthread_setcancelstate(places->cancel, NULL);
+  errno = saved;
+}
+
+static struct places at_fork;
+
+void descriptors_before_fork(void) {
+  struct places places = places_hold();
+  at_fork = places;
+}
+
+void descriptors_forked(void) { places_release(&at_fork); }
+
 /* A copy at `from` or above, at a number that is no name of another one; -1 when there is none. */
 static int copy_above(int fd, int from) {
   int copy = fcntl(fd, F_DUPFD_CLOEXEC, from);
@@ -95,28 +137,31 @@ static int copy_above(int fd, int from) {
 
 int own_descriptor(int fd, enum own_kind kind) {
   if (fd < 0) return fd;
+  struct places places = places_hold();
   int high = copy_above(fd, HIGH);
   if (high >= 0) {
     real_close(fd);
     fd = high;
   }
   descriptor_set(fd, OWN(kind));
+  places_release(&places);
   return fd;
 }
 
 void own_close(int fd) {
+  struct places places = places_hold();
   int now = own_now(fd);
   if (now != fd) moved[fd] = 0;
   descriptor_set(now, 0);
   real_close(now);
+  places_release(&places);
 }
 
 /*
  * A thread that waits in a system call waits on at the file that it began with (poll() apart), and goes
  * on at the new number; only one that is just about to begin one may take the program's file for its own.
  */
-bool own_moves_away(int fd) {
-  if (!descriptor_is_own(fd) || is_borrowed()) return true;
+static bool move_away(int fd) {
   int elsewhere = copy_above(fd, HIGH), name = fd;
   if (elsewhere < 0) elsewhere = copy_above(fd, 3);
   if (elsewhere < 0) return false;
@@ -130,8 +175,25 @@ bool own_moves_away(int fd) {
   moved[name] = elsewhere;
   any_moved = true;
   handles[fd] = 0;
-  real_close(fd);
   return true;
+}
+
+int descriptor_copy_to(int fd, int to, int flags) {
+  struct places places = places_hold();
+  bool was_own = places.held && descriptor_is_own(to);
+  int result = -1;
+  if (was_own && (fd == to || !move_away(to))) {
+    errno = fd != to ? EBUSY : flags < 0 ? EBADF : EINVAL;
+  } else {
+    result = (int)(flags < 0 ? syscall(SYS_dup2, fd, to) : syscall(SYS_dup3, fd, to, flags));
+    int saved = errno;
+    /* The copy takes the place of what has moved: the number is never free meanwhile. */
+    if (result < 0 && was_own) real_close(to);
+    if (result >= 0 && fd != to) descriptor_set(to, handle_of(fd));
+    errno = saved;
+  }
+  places_release(&places);
+  return result;
 }
 
 void descriptors_after_fork(void) {

@@ -44,11 +44,17 @@ int own_descriptor(int fd, enum own_kind kind);
 void own_close(int fd);
 /* What own_descriptor() gave is a name: where that descriptor is now. */
 int own_now(int fd);
-/* The program wants this number: what the library has there goes elsewhere. False: there is no place. */
-bool own_moves_away(int fd);
+/*
+ * dup2(2), with flags -1, or dup3(2) of the program: what the library has at that number goes elsewhere.
+ * EBUSY when there is no place.
+ */
+int descriptor_copy_to(int fd, int to, int flags);
 bool descriptor_is_own(int fd);
 /* The first of this library's own descriptors from `from` on; UINT_MAX when there is none. */
 unsigned next_own_descriptor(unsigned from);
+/* Around fork, in the process that forks. */
+void descriptors_before_fork(void);
+void descriptors_forked(void);
 /* In a child after fork: connections are the parent's. */
 void descriptors_after_fork(void);
 void connection_after_fork(void);
