@@ -70,7 +70,7 @@ export class VcpuState implements Runner, XenVcpuHost {
   initPending = false;
   sipiPending = false;
   sipiVector = 0;
-  /** Vector given by KVM_INTERRUPT, or -1. */
+  /** Vector given by KVM_INTERRUPT, or -1. It stays through INIT. */
   userInterrupt = -1;
   queuedException: QueuedException | undefined;
   /** An external interrupt that was acknowledged but not injected (KVM_SET_VCPU_EVENTS), or -1. */
@@ -246,10 +246,16 @@ export class VcpuState implements Runner, XenVcpuHost {
 
   /** An external interrupt waits that does not come from Xen's level-triggered vector. */
   hasOwnInterrupt(): boolean {
-    if (this.queuedInterrupt >= 0 || this.userInterrupt >= 0) return true;
+    if (this.queuedInterrupt >= 0) return true;
     if (this.lapic === undefined) return false;
-    if (this.env.pic?.output === true && this.lapic.acceptsPic) return true;
+    if (this.#picWaits(this.lapic)) return true;
     return this.lapic.pendingVector() >= 0;
+  }
+
+  /** The legacy PIC, the kernel's or the client's, has an interrupt, and LVT0 passes it. */
+  #picWaits(lapic: Lapic): boolean {
+    const asks = this.userInterrupt >= 0 || this.env.pic?.output === true;
+    return asks && lapic.acceptsPic;
   }
 
   /** Takes the interrupt to inject, in KVM's order; -1 when there is none after all. */
@@ -267,14 +273,13 @@ export class VcpuState implements Runner, XenVcpuHost {
   #chooseInterrupt(): number {
     const xen = this.lapic === undefined ? 0 : this.xen.pendingVector();
     if (xen !== 0) return xen;
-    if (this.userInterrupt >= 0) {
+    if (this.lapic === undefined) return -1;
+    if (this.#picWaits(this.lapic)) {
+      if (this.env.pic !== undefined) return this.env.pic.acknowledge();
       const vector = this.userInterrupt;
       this.userInterrupt = -1;
       return vector;
     }
-    if (this.lapic === undefined) return -1;
-    const pic = this.env.pic;
-    if (pic?.output === true && this.lapic.acceptsPic) return pic.acknowledge();
     const vector = this.lapic.pendingVector();
     if (vector >= 0) this.lapic.acknowledge(vector);
     return vector;
@@ -350,7 +355,6 @@ export class VcpuState implements Runner, XenVcpuHost {
     this.badState = false;
     this.nmiPending = 0;
     this.nmiInjected = false;
-    this.userInterrupt = -1;
     this.queuedException = undefined;
     this.queuedInterrupt = -1;
   }
