@@ -12,7 +12,6 @@ export function writeWallclock(domain: Domain): ErrnoName | undefined {
   const { clock } = domain.host;
   // The kernel divides it as u64: a kvmclock ahead of real time gives a moment far in the future.
   const epoch = BigInt.asUintN(64, clock.wallEpochNs());
-  domain.host.requestMasterclockUpdate();
   if (!cache.check(PAGE_SIZE)) {
     const failed = cache.refresh(PAGE_SIZE);
     if (failed !== undefined) return failed;
@@ -27,5 +26,6 @@ export function writeWallclock(domain: Domain): ErrnoName | undefined {
   view.setUint32(cache.hva + layout.wcSecHi, Number((seconds >> 32n) & 0xffffffffn), true);
   view.setUint32(at, (version + 1) >>> 0, true);
   cache.noteWrite(0, PAGE_SIZE);
+  domain.host.requestMasterclockUpdate();
   return undefined;
 }
