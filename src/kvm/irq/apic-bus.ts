@@ -99,9 +99,15 @@ export class ApicBus {
   }
 
   #deliver(message: ApicMessage, source: ApicTarget | undefined): number {
+    const { destination } = message;
+    // Broadcasts are not looked up in the map.
+    const all = destination === XAPIC_BROADCAST || destination === X2APIC_BROADCAST;
     return this.#deliverTo(
       this.#lapics.filter(
-        (lapic) => lapic.present && matches(lapic, message, source, this.broadcastQuirk),
+        (lapic) =>
+          lapic.present &&
+          (all || this.knows(lapic)) &&
+          matches(lapic, message, source, this.broadcastQuirk),
       ),
       message,
     );

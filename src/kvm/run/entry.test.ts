@@ -224,6 +224,7 @@ describe("several vCPUs", () => {
     const { vcpus, cpu } = await machine({ vcpus: 2 });
     expect(vcpus.map((vcpu) => vcpu.getMpState())).toEqual([0, 1]);
     cpu(0).script.push(
+      lapicWrite(0xf0, 0x1ffn),
       lapicWrite(0x310, 1n << 24n),
       lapicWrite(0x300, 0xc500n),
       lapicWrite(0x300, 0x69an),
