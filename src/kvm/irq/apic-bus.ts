@@ -41,6 +41,8 @@ const X2APIC_BROADCAST = 0xffffffff;
 export class ApicBus {
   readonly #lapics: ApicTarget[] = [];
   readonly #known = new Set<ApicTarget>();
+  /** Those that the map finds by logical destinations; undefined: it finds none, and every APIC is looked at. */
+  #logical: ReadonlySet<ApicTarget> | undefined;
   /** Off with KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK: 0xff is an id like others in x2APIC mode. */
   broadcastQuirk = true;
 
@@ -66,6 +68,7 @@ export class ApicBus {
   /** Makes the map anew: an APIC has changed. */
   remap(): void {
     for (const lapic of this.#lapics) this.#known.add(lapic);
+    this.#logical = logicalMap(this.#lapics);
   }
 
   /** Sends what a vCPU wrote to its ICR; `destination` is ICR bits 63:32 or 63:56. */
@@ -86,6 +89,7 @@ export class ApicBus {
       this.#deliverTo(
         this.#lapics.filter((lapic) => lapic.present && !(others && lapic === source)),
         message,
+        false,
       );
     }
   }
@@ -102,38 +106,56 @@ export class ApicBus {
     const { destination } = message;
     // Broadcasts are not looked up in the map.
     const all = destination === XAPIC_BROADCAST || destination === X2APIC_BROADCAST;
-    return this.#deliverTo(
-      this.#lapics.filter(
-        (lapic) =>
-          lapic.present &&
-          (all || this.knows(lapic)) &&
-          matches(lapic, message, source, this.broadcastQuirk),
-      ),
-      message,
+    const map = all ? undefined : message.logical ? this.#logical : this.#known;
+    const targets = this.#lapics.filter(
+      (lapic) =>
+        lapic.present &&
+        (map === undefined || map.has(lapic)) &&
+        matches(lapic, message, source, this.broadcastQuirk),
     );
+    return this.#deliverTo(targets, message, map !== undefined);
   }
 
-  #deliverTo(targets: readonly ApicTarget[], message: ApicMessage): number {
+  /** `mapped`: the map has answered, which says 0 for who is not in it; else it is -1. */
+  #deliverTo(targets: readonly ApicTarget[], message: ApicMessage, mapped: boolean): number {
+    const nobody = this.#lapics.length > 0 && mapped ? 0 : -1;
     if (message.deliveryMode === DeliveryMode.LOWEST_PRIORITY) {
       let lowest: ApicTarget | undefined;
       for (const lapic of targets) {
         if (!lapic.enabled) continue;
         if (lowest === undefined || lapic.arbitration < lowest.arbitration) lowest = lapic;
       }
-      if (lowest === undefined) return this.#nobody(message);
+      if (lowest === undefined) return nobody;
       return lowest.accept(message) ? 1 : 0;
     }
-    if (targets.length === 0) return this.#nobody(message);
+    if (targets.length === 0) return nobody;
     let taken = 0;
     for (const lapic of targets) if (lapic.accept(message)) taken++;
     return taken;
   }
+}
 
-  /** KVM's map of local APICs, which exists with the first vCPU, answers 0 for who is not in it. */
-  #nobody(message: ApicMessage): number {
-    const broadcast = message.destination === XAPIC_BROADCAST;
-    return this.#lapics.length === 0 || broadcast ? -1 : 0;
+/**
+ * The map's part for logical destinations: local APICs that are enabled by software, and in x2APIC mode all
+ * that the map has. None when their modes differ, one names more than one bit, or two name the same.
+ */
+function logicalMap(lapics: readonly ApicTarget[]): ReadonlySet<ApicTarget> | undefined {
+  let mode: string | undefined;
+  const found = new Map<number, ApicTarget>();
+  for (const lapic of lapics) {
+    if (!lapic.enabled) continue;
+    const isFlat = lapic.destinationFormat === ApicBits.DFR_FLAT >>> 0;
+    const own = lapic.x2apic ? "x2apic" : isFlat ? "flat" : "cluster";
+    if (mode !== undefined && mode !== own) return undefined;
+    mode = own;
+    if (lapic.x2apic) continue;
+    const logical = lapic.logicalDestination >>> 24;
+    const bits = isFlat ? logical : logical & 0xf;
+    if (bits === 0) continue;
+    if ((bits & (bits - 1)) !== 0 || found.has(logical)) return undefined;
+    found.set(logical, lapic);
   }
+  return new Set(mode === "x2apic" ? lapics.filter(({ x2apic }) => x2apic) : found.values());
 }
 
 /** Whether a message addresses a local APIC, as the mode of that APIC reads the destination. */
