@@ -80,10 +80,7 @@ function makeProgram(host: ProgramHost, run: (request: Promise<GuestRequest>) =>
     .version(host.version, "--version", "print the version")
     .helpOption("--help", "print this help")
     .helpCommand(false)
-    .addHelpText(
-      "after",
-      "\nkvm-xen run --help, kvm-xen start --help and kvm-xen play --help explain each with an example.",
-    )
+    .addHelpText("after", "\nEach explains itself with an example: kvm-xen run --help.")
     .showSuggestionAfterError(false)
     .enablePositionalOptions()
     .exitOverride()
