@@ -118,6 +118,24 @@ export const DIFFERENCES = [
         "an error of KVM for AMD; what happens depends on the host's first page",
       ],
       [
+        "An instruction that reads from a device and then writes to one",
+        "what an entry does (runstate, pvclock) comes before the exit of the write",
+        "after it, at the next entry",
+        "the rest of the instruction is executed by the entry",
+      ],
+      [
+        "REP MOVS that reads from a device",
+        "ends with its last element",
+        "is decoded once more behind it",
+        "seen only when the client changes the code meanwhile",
+      ],
+      [
+        "Blocking of NMIs after KVM_EXIT_SHUTDOWN",
+        "ended, as by a processor with virtual NMIs",
+        "kept by processors without those",
+        "either is right, depending on the host",
+      ],
+      [
         "Events that were put off, and a timer of Xen that is due",
         "looked at after exits that KVM handles itself, and at the first entry after a slot was deleted or moved",
         "also after faults on pages that the host had not mapped for the guest, or not for writing",
