@@ -2,6 +2,7 @@
 export interface ExecOptions {
   /** true: print to the standard error output; a text: to that file. */
   readonly trace?: string | true;
+  readonly traceFilter?: string;
   readonly stats?: true;
   readonly mailbox?: true;
 }
@@ -23,13 +24,14 @@ export async function execCommand(
 ): Promise<number> {
   // Loaded here: the other commands work where its native parts do not.
   const { builtFiles, execProgram } = await import("../exec/index.js");
-  const { trace } = options;
+  const { trace, traceFilter } = options;
   const request = {
     program: words[0] ?? "",
     args: words.slice(1),
     stats: options.stats === true,
     mailboxes: options.mailbox === true,
     ...(trace !== undefined && { trace: trace === true ? "-" : trace }),
+    ...(traceFilter !== undefined && { traceFilter }),
   };
   return execProgram(request, builtFiles(), (text) => host.error.write(text));
 }

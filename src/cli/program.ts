@@ -142,7 +142,14 @@ function addExec(program: Command): Command {
     .command("exec")
     .description("run a KVM program with this library in place of /dev/kvm")
     .argument("<program...>", "the program and its arguments, after --")
-    .option("--trace [file]", "print each call, as strace would; to a file, or as it happens")
+    .option(
+      "--trace [file]",
+      "print each call, as strace would; to a file (JSON when it ends in .jsonl)",
+    )
+    .option(
+      "--trace-filter <names>",
+      "only these ioctls: KVM_RUN,KVM_XEN_*; or all but: '!KVM_RUN'",
+    )
     .option("--stats", "print a table of all calls at the end")
     .option("--mailbox", "answer through shared memory: faster calls for a busier second core")
     .passThroughOptions()

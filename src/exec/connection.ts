@@ -1,3 +1,4 @@
+import { KVM_RUN_BYTES } from "../abi/kvm/exit.js";
 import { Errno } from "../base/index.js";
 import type { KvmFile } from "../ioctl/index.js";
 import { PageAccess } from "../memory/index.js";
@@ -19,7 +20,7 @@ import {
 import type { Favourite, Reactor } from "./reactor.js";
 import type { RunPages } from "./run-pages.js";
 import { ThreadTime } from "./thread-time.js";
-import type { Tracer } from "./trace.js";
+import type { Callee, Caller, Tracer } from "./trace/index.js";
 
 /** What all connections share. */
 export interface ConnectionParts {
@@ -240,7 +241,12 @@ export class Connection implements Favourite {
     if (file === undefined) return refused(Errno.EIO);
     const request = Number(BigInt.asUintN(32, message.a));
     if (message.c !== 0n) this.#delay = message.c - 1n;
-    const traced = this.#parts.tracer?.before(client, open, request, message.b);
+    const traced = this.#parts.tracer?.before(
+      this.#caller(client),
+      calleeOf(open),
+      request,
+      message.b,
+    );
     const result = file.ioctl(request, message.b);
     if (typeof result === "number") {
       traced?.(result);
@@ -262,6 +268,14 @@ export class Connection implements Favourite {
         this.#answer({ a: value, b: call.installed, bytes: call.answer });
       });
     return "later";
+  }
+
+  #caller(client: Client): Caller {
+    return {
+      pid: client.pid,
+      tid: this.#thread,
+      read: (address, length) => client.read(address, length),
+    };
   }
 
   #mmap(message: Message): Answer {
@@ -312,4 +326,15 @@ export class Connection implements Favourite {
     if (send(this.fd, told)) this.#parts.reactor.favourite = this;
     else this.close();
   }
+}
+
+/** A file as the trace names it. */
+function calleeOf({ file, handle, shared }: OpenFile): Callee {
+  return {
+    name: shared === undefined ? `#${handle}<${file.name}>` : file.name,
+    pages() {
+      const pages = file.mmap(KVM_RUN_BYTES, 0);
+      return typeof pages === "number" ? undefined : pages;
+    },
+  };
 }

@@ -6,14 +6,17 @@ import { Worker } from "node:worker_threads";
 import { HostError } from "../base/index.js";
 import { C, close, eventfd, write } from "./libc.js";
 import { preloadName, SOCKET_VARIABLE, stateOf, whyNotPreloaded } from "./program.js";
-import type { WorkerReport, WorkerRequest } from "./worker.js";
+import { parseTraceFilter } from "./trace/index.js";
+import type { TraceRequest, WorkerReport, WorkerRequest } from "./worker.js";
 
 /** A program to run with this library in place of /dev/kvm. */
 export interface ExecRequest {
   readonly program: string;
   readonly args: readonly string[];
-  /** Print each call: to a file, or to the standard error output ("-"). */
+  /** Print each call: to a file, or to the standard error output ("-"). Lines of JSON when its name ends in .jsonl. */
   readonly trace?: string;
+  /** Which ones: names with commas between, `*` for any letters, all others when it begins with `!`. */
+  readonly traceFilter?: string;
   /** Print a table of all calls at the end. */
   readonly stats: boolean;
   /** Answer through shared memory, by a thread that stays awake for a while after each call. */
@@ -41,7 +44,7 @@ const STOP_LOOK_MS = 20;
  * @returns its exit status; 128 and the signal's number when a signal ended it.
  * @throws HostError NO_SHIM when the preload library was not built, NO_PROGRAM when there
  *   is no such program, PROGRAM_REFUSED when it cannot be started, EXEC_SERVER when the server
- *   cannot, TRACE_FILE.
+ *   cannot, TRACE_FILE, TRACE_FILTER.
  */
 export async function execProgram(
   request: ExecRequest,
@@ -55,7 +58,7 @@ export async function execProgram(
     );
   }
   if (request.program === "") throw new HostError("NO_PROGRAM", "'': no such program");
-  const trace = openTrace(request.trace);
+  const trace = openTrace(request);
   const shim = preloadName(files.shim);
   const name = `kvm-xen-exec-${process.pid}-${Math.random().toString(36).slice(2)}`;
   const stop = eventfd(0, C.EFD_CLOEXEC);
@@ -91,15 +94,17 @@ export async function execProgram(
     await server.terminate();
     shim.remove();
     close(stop);
-    if (trace !== undefined && trace > 2) closeSync(trace);
+    if (trace !== undefined && trace.fd > 2) closeSync(trace.fd);
   }
 }
 
-function openTrace(path: string | undefined): number | undefined {
-  if (path === undefined) return undefined;
-  if (path === "-") return 2;
+function openTrace({ trace: path, traceFilter: filter }: ExecRequest): TraceRequest | undefined {
+  // Refused here, before anything is started.
+  if (filter !== undefined) parseTraceFilter(filter);
+  if (path === undefined) return filter === undefined ? undefined : { fd: 2, json: false, filter };
+  if (path === "-") return { fd: 2, json: false, filter };
   try {
-    return openSync(path, "w");
+    return { fd: openSync(path, "w"), json: path.endsWith(".jsonl"), filter };
   } catch (cause) {
     throw new HostError("TRACE_FILE", `${path}: the trace cannot be written there`, { cause });
   }

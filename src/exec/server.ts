@@ -21,7 +21,7 @@ import { MailRoom } from "./mailbox.js";
 import { isAnyStartedWith, SOCKET_VARIABLE, stateOf } from "./program.js";
 import type { Reactor } from "./reactor.js";
 import { RunPages } from "./run-pages.js";
-import type { Tracer } from "./trace.js";
+import type { Tracer } from "./trace/index.js";
 
 /** What a server is made of. */
 export interface ServerOptions {

@@ -7,7 +7,17 @@ import { Kvm } from "../kvm/index.js";
 import { installGuard } from "./libc.js";
 import { Reactor } from "./reactor.js";
 import { Server } from "./server.js";
-import { Tracer } from "./trace.js";
+import { asJson, asText, parseTraceFilter, type TraceOutput, Tracer } from "./trace/index.js";
+
+/** What is traced. */
+export interface TraceRequest {
+  /** Where to: a descriptor. */
+  readonly fd: number;
+  /** As lines of JSON. */
+  readonly json: boolean;
+  /** What `--trace-filter` says. */
+  readonly filter: string | undefined;
+}
 
 /** What the thread of the server is started with. */
 export interface WorkerRequest {
@@ -19,8 +29,7 @@ export interface WorkerRequest {
   readonly name: string;
   /** An eventfd that tells the server to end as soon as nobody uses it. */
   readonly stop: number;
-  /** Where the trace goes: a descriptor. */
-  readonly trace: number | undefined;
+  readonly trace: TraceRequest | undefined;
   readonly stats: boolean;
   readonly mailboxes: boolean;
 }
@@ -44,6 +53,14 @@ function printer(fd: number): (line: string) => void {
   };
 }
 
+function outputOf({ fd, json, filter }: TraceRequest): TraceOutput {
+  return {
+    print: printer(fd),
+    form: json ? asJson : asText,
+    ...(filter !== undefined && { filter: parseTraceFilter(filter) }),
+  };
+}
+
 async function serve(request: WorkerRequest, report: (report: WorkerReport) => void) {
   installGuard(request.guard);
   const reactor = new Reactor();
@@ -51,8 +68,8 @@ async function serve(request: WorkerRequest, report: (report: WorkerReport) => v
   const clock = new NodeClock();
   const kvm = await Kvm.open({ engine, clock, timers: new NodeTimers(clock), loop: reactor });
   const { trace } = request;
-  const print = trace === undefined ? undefined : printer(trace);
-  const tracer = print !== undefined || request.stats ? new Tracer(print) : undefined;
+  const output = trace === undefined ? undefined : outputOf(trace);
+  const tracer = output !== undefined || request.stats ? new Tracer(output) : undefined;
   const { name, mailboxes } = request;
   const server = new Server({ kvm, reactor, name, mailboxes, ...(tracer && { tracer }) });
   reactor.watch(request.stop, () => {

@@ -3,6 +3,8 @@ import type { LinearMemory } from "../memory/index.js";
 
 /** What a descriptor of the client refers to: /dev/kvm, a VM, or a vCPU. */
 export interface KvmFile {
+  /** What Linux calls it in /proc/PID/fd: `/dev/kvm`, `kvm-vm`, `kvm-vcpu:ID`, `kvm-vm-stats`, `kvm-vcpu-stats:ID`. */
+  readonly name: string;
   /**
    * ioctl(2) on this file.
    * @param request the ioctl number; only its low 32 bits count.

@@ -14,13 +14,16 @@ const DESC_SIZE = kvm_stats_desc.size + NAME_SIZE;
 
 /** What KVM_GET_STATS_FD opens: header, name, descriptors, numbers. It keeps the VM alive. */
 export class StatsFile implements KvmFile {
+  readonly name: string;
   readonly #vm: VmContext;
-  readonly #name: string;
+  readonly #title: string;
   readonly #numbers: () => readonly Statistic[];
 
-  constructor(vm: VmContext, name: string, numbers: () => readonly Statistic[]) {
+  /** `title`: how the statistics call themselves; `name`: how the file is called. */
+  constructor(vm: VmContext, name: string, title: string, numbers: () => readonly Statistic[]) {
     this.#vm = vm;
-    this.#name = name;
+    this.name = name;
+    this.#title = title;
     this.#numbers = numbers;
     vm.hold();
   }
@@ -58,7 +61,7 @@ export class StatsFile implements KvmFile {
         data_offset: data,
       }),
     );
-    image.set(text(this.#name), HEADER_SIZE);
+    image.set(text(this.#title), HEADER_SIZE);
     for (const [i, { name, kind, value }] of numbers.entries()) {
       const at = desc + i * DESC_SIZE;
       image.set(kvm_stats_desc.encode({ flags: FLAGS[kind], size: 1, offset: i * 8 }), at);
@@ -76,10 +79,11 @@ const text = (name: string): Uint8Array =>
 /** KVM_GET_STATS_FD: a descriptor for statistics, or -errno. */
 export function createStatsFile(
   vm: VmContext,
+  name: string,
   suffix: string,
   numbers: () => readonly Statistic[],
 ): number {
-  const file = new StatsFile(vm, `kvm-${vm.process.pid ?? 0}${suffix}`, numbers);
+  const file = new StatsFile(vm, name, `kvm-${vm.process.pid ?? 0}${suffix}`, numbers);
   const fd = vm.process.install(file);
   if (fd < 0) file.release();
   return fd;

@@ -13,6 +13,7 @@ export interface SystemContext {
 
 /** A descriptor of /dev/kvm. */
 class SystemFile implements KvmFile {
+  readonly name = "/dev/kvm";
   readonly #context: SystemContext;
 
   constructor(context: SystemContext) {

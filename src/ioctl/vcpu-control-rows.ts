@@ -104,7 +104,7 @@ export const vcpuControlRows: Table<VcpuContext> = new Map([
   reads(KVM_GET_DEVICE_ATTR, "KVM_GET_DEVICE_ATTR", kvm_device_attr, getAttr),
   reads(KVM_SET_DEVICE_ATTR, "KVM_SET_DEVICE_ATTR", kvm_device_attr, setAttr),
   takes(KVM_GET_STATS_FD, "KVM_GET_STATS_FD", ({ vcpu, vm }) =>
-    createStatsFile(vm, `/vcpu-${vcpu.id}`, () => vcpu.statistics()),
+    createStatsFile(vm, `kvm-vcpu-stats:${vcpu.id}`, `/vcpu-${vcpu.id}`, () => vcpu.statistics()),
   ),
   raw(KVM_PRE_FAULT_MEMORY, "KVM_PRE_FAULT_MEMORY", preFault),
 ]);

@@ -28,6 +28,7 @@ const MAX_CR8 = 15n;
 
 /** A descriptor of a vCPU. */
 class VcpuFile implements KvmFile {
+  readonly name: string;
   readonly #context: VcpuContext;
   readonly #page: RunPage;
   /** The KVM_RUN that is under way, or the last call that waits for it: the kernel's vcpu->mutex. */
@@ -37,6 +38,7 @@ class VcpuFile implements KvmFile {
 
   constructor(context: VcpuContext, pages: Uint8Array) {
     this.#context = context;
+    this.name = `kvm-vcpu:${context.vcpu.id}`;
     this.#page = new RunPage(pages);
     context.vm.hold();
     // A VM has one ring; clients use the first vCPU's mapping of it.

@@ -21,6 +21,7 @@ const rows: Table<VmContext> = new Map([
 
 /** A descriptor of a VM. */
 class VmFile implements KvmFile {
+  readonly name = "kvm-vm";
   readonly #context: VmContext;
 
   constructor(context: VmContext) {

@@ -71,7 +71,7 @@ export const vmRows: Table<VmContext> = new Map([
   ),
   takes(KVM_GET_TSC_KHZ, "KVM_GET_TSC_KHZ", ({ vm }) => vm.tscKhz),
   takes(KVM_GET_STATS_FD, "KVM_GET_STATS_FD", (context) =>
-    createStatsFile(context, "", () => context.vm.statistics()),
+    createStatsFile(context, "kvm-vm-stats", "", () => context.vm.statistics()),
   ),
   reads(KVM_X86_SET_MSR_FILTER, "KVM_X86_SET_MSR_FILTER", kvm_msr_filter, setMsrFilter),
   reads(KVM_CREATE_DEVICE, "KVM_CREATE_DEVICE", kvm_create_device, () =>
