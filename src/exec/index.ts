@@ -1,11 +1,11 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, existsSync, openSync } from "node:fs";
-import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { HostError } from "../base/index.js";
 import { C, close, eventfd, write } from "./libc.js";
-import { preloadName, SOCKET_VARIABLE, stateOf, whyNotPreloaded } from "./program.js";
+import { adoptOrphans } from "./processes.js";
+import { preloadName, SOCKET_VARIABLE, whyNotPreloaded } from "./program.js";
+import { runProgram } from "./run-program.js";
 import { parseTraceFilter } from "./trace/index.js";
 import type { TraceRequest, WorkerReport, WorkerRequest } from "./worker.js";
 
@@ -29,15 +29,9 @@ export interface ExecFiles {
   readonly shim: string;
   /** What the server needs in C. */
   readonly guard: string;
+  /** What starts a program with the real /dev/kvm covered. */
+  readonly launch: string;
 }
-
-/** Signals that end this program: the client gets them too. */
-const FORWARDED: readonly NodeJS.Signals[] = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"];
-/** Signals that a terminal sends to the client as well: it decides. */
-const LEFT_TO_CLIENT: readonly NodeJS.Signals[] = ["SIGINT", "SIGQUIT"];
-/** Milliseconds that the client has to stop after SIGTSTP, and between looks. */
-const STOP_MS = 500;
-const STOP_LOOK_MS = 20;
 
 /**
  * Runs a program whose /dev/kvm is this library, until it ends, and whatever else has files of KVM.
@@ -62,6 +56,7 @@ export async function execProgram(
   const shim = preloadName(files.shim);
   const name = `kvm-xen-exec-${process.pid}-${Math.random().toString(36).slice(2)}`;
   const stop = eventfd(0, C.EFD_CLOEXEC);
+  const abandonOrphans = adoptOrphans();
   const server = startServer({
     engine: files.engine,
     guard: files.guard,
@@ -74,15 +69,20 @@ export async function execProgram(
   try {
     await server.listening;
     const { env } = process;
-    const why = whyNotPreloaded(request.program, env["PATH"] ?? "");
+    const why = whyNotPreloaded(request.program, request.args, env["PATH"] ?? "");
     if (why !== undefined) {
-      print(`kvm-xen: ${request.program} ${why}: it does not get this library's /dev/kvm\n`);
+      print(`kvm-xen: ${why}: it does not get this library's /dev/kvm\n`);
     }
-    const status = await runClient(request, {
-      ...process.env,
-      [SOCKET_VARIABLE]: name,
-      KVM_XEN_EXEC_SERVER: String(process.pid),
-      LD_PRELOAD: [shim.path, process.env["LD_PRELOAD"]].filter(Boolean).join(" "),
+    const status = await runProgram({
+      ...request,
+      launch: files.launch,
+      print,
+      env: {
+        ...env,
+        [SOCKET_VARIABLE]: name,
+        KVM_XEN_EXEC_SERVER: String(process.pid),
+        LD_PRELOAD: [shim.path, env["LD_PRELOAD"]].filter(Boolean).join(" "),
+      },
     });
     write(stop, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]), 8);
     const summary = await server.ended;
@@ -92,6 +92,7 @@ export async function execProgram(
     return status;
   } finally {
     await server.terminate();
+    abandonOrphans();
     shim.remove();
     close(stop);
     if (trace !== undefined && trace.fd > 2) closeSync(trace.fd);
@@ -139,55 +140,6 @@ function startServer(request: WorkerRequest) {
   return { listening, ended, failure: () => failure, terminate };
 }
 
-function runClient(request: ExecRequest, env: NodeJS.ProcessEnv): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(request.program, [...request.args], { stdio: "inherit", env });
-    const stopListening = passSignals(child);
-    child.once("error", (cause: NodeJS.ErrnoException) => {
-      stopListening();
-      reject(whyNotStarted(request.program, cause));
-    });
-    child.once("exit", (status, signal) => {
-      stopListening();
-      resolve(signal === null ? (status ?? 0) : 128 + constants.signals[signal]);
-    });
-  });
-}
-
-function whyNotStarted(program: string, cause: NodeJS.ErrnoException): HostError {
-  const isMissing = cause.code === "ENOENT";
-  if (isMissing && !(program.includes("/") && existsSync(program))) {
-    return new HostError("NO_PROGRAM", `${program}: no such program`, { cause });
-  }
-  const why = isMissing ? "its interpreter is missing" : `cannot be started (${cause.code})`;
-  return new HostError("PROGRAM_REFUSED", `${program}: ${why}`, { cause });
-}
-
-function passSignals(child: ChildProcess): () => void {
-  const forward = (signal: NodeJS.Signals) => child.kill(signal);
-  const ignore = () => {};
-  for (const signal of FORWARDED) process.on(signal, forward);
-  const stopToo = () => void stopWith(child.pid);
-  for (const signal of LEFT_TO_CLIENT) process.on(signal, ignore);
-  process.on("SIGTSTP", stopToo);
-  return () => {
-    for (const signal of FORWARDED) process.off(signal, forward);
-    for (const signal of LEFT_TO_CLIENT) process.off(signal, ignore);
-    process.off("SIGTSTP", stopToo);
-  };
-}
-
-/** Stops this process if SIGTSTP stopped the client, which may do something else: the shell waits for both. */
-async function stopWith(client: number | undefined): Promise<void> {
-  for (let waited = 0; client !== undefined && waited < STOP_MS; waited += STOP_LOOK_MS) {
-    if (stateOf(client) === "T") {
-      process.kill(process.pid, "SIGSTOP");
-      return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, STOP_LOOK_MS));
-  }
-}
-
 /** Where a build puts the engine and the preload library. */
 export function builtFiles(): ExecFiles {
   const file = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
@@ -195,5 +147,6 @@ export function builtFiles(): ExecFiles {
     engine: file("dist/engine/core.wasm"),
     shim: file("dist/exec/libkvm-xen-exec.so"),
     guard: file("dist/exec/libkvm-xen-guard.so"),
+    launch: file("dist/exec/kvm-xen-launch"),
   };
 }

@@ -70,6 +70,10 @@ export const pidfdOpen = fn<[number, number, number]>(
 );
 export const setrlimit = fn<[number, BigUint64Array]>("int setrlimit(int, void *)");
 export const getrlimit = fn<[number, BigUint64Array]>("int getrlimit(int, void *)");
+export const prctl = fn<[number, number, number, number, number]>(
+  "int prctl(int, ulong, ulong, ulong, ulong)",
+);
+export const waitpid = fn<[number, null, number]>("int waitpid(int, void *, int)");
 
 /** Kept: its handler must stay loaded. */
 let guard: ReturnType<typeof koffi.load> | undefined;
@@ -106,6 +110,7 @@ export const C = {
   EPOLLERR: 8,
   EPOLLHUP: 0x10,
   POLLIN: 1,
+  POLLHUP: 0x10,
   EFD_CLOEXEC: 0o2000000,
   MFD_CLOEXEC: 1,
   PROT_READ_WRITE: 3,
@@ -117,6 +122,8 @@ export const C = {
   SYS_FUTEX: 202,
   SYS_PIDFD_OPEN: 434,
   FUTEX_WAKE: 1,
+  PR_SET_CHILD_SUBREAPER: 36,
+  WNOHANG: 1,
 } as const;
 
 /** A buffer whose address stays valid: outside V8's heap, never freed. */

@@ -4,6 +4,7 @@ import {
   existsSync,
   mkdtempSync,
   readFileSync,
+  realpathSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -31,8 +32,11 @@ it("tells programs that do not load the preload library by their file", () => {
   const folder = mkdtempSync(join(tmpdir(), "kvm-xen-program-"));
   const why = (bytes: Uint8Array | string) => {
     writeFileSync(join(folder, "program"), bytes, { mode: 0o755 });
-    const direct = whyNotPreloaded(join(folder, "program"), "");
-    expect(whyNotPreloaded("program", `/nowhere:${folder}`)).toBe(direct);
+    const path = join(folder, "program");
+    const direct = whyNotPreloaded(path, [], "")?.replace(`${path} `, "");
+    expect(whyNotPreloaded("program", [], `/nowhere:${folder}`)?.replace("program ", "")).toBe(
+      direct,
+    );
     return direct;
   };
   try {
@@ -41,7 +45,28 @@ it("tells programs that do not load the preload library by their file", () => {
     expect(why(elf(62, 1))).toBe("is statically linked");
     expect(why(elf(3, 3))).toBe("is not for x86-64");
     expect(why("#!/bin/sh\n")).toBeUndefined();
-    expect(whyNotPreloaded(join(folder, "nothing"), "")).toBeUndefined();
+    expect(whyNotPreloaded(join(folder, "nothing"), [], "")).toBeUndefined();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+it("looks at what a dynamic linker is told to run", () => {
+  const folder = mkdtempSync(join(tmpdir(), "kvm-xen-program-"));
+  const file = (name: string, bytes: Uint8Array) => {
+    writeFileSync(join(folder, name), bytes, { mode: 0o755 });
+    return join(folder, name);
+  };
+  try {
+    const loader = file("ld-linux-x86-64.so.2", elf(62, 1));
+    const linked = file("linked", elf(62, 3));
+    const fixed = file("fixed", elf(62, 1));
+    const why = (...args: string[]) => whyNotPreloaded(loader, args, "");
+    expect(why("--library-path", fixed, "--inhibit-cache", linked, fixed)).toBeUndefined();
+    expect(why("--library-path", linked, fixed)).toBe(`${fixed} is statically linked`);
+    expect(why("--argv0", "name", fixed, "--help")).toBe(`${fixed} is statically linked`);
+    expect(why()).toBeUndefined();
+    expect(why("--help")).toBeUndefined();
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -53,7 +78,7 @@ it.runIf(process.getuid?.() === 0)("tells programs with more rights than their u
   const program = join(folder, "program");
   const why = (mode: number) => {
     chmodSync(program, mode);
-    return whyNotPreloaded(program, "");
+    return whyNotPreloaded(program, [], "")?.replace(`${program} `, "");
   };
   try {
     writeFileSync(program, elf(62, 3));
@@ -71,7 +96,8 @@ it.runIf(process.getuid?.() === 0)("tells programs with more rights than their u
 });
 
 it("gives the preload library a name that LD_PRELOAD can hold", () => {
-  expect(preloadName("/a/b.so").path).toBe("/a/b.so");
+  const open = realpathSync(process.execPath);
+  expect(preloadName(open).path).toBe(open);
   const folder = mkdtempSync(join(tmpdir(), "kvm-xen: $ORIGIN program-"));
   try {
     const file = join(folder, "library.so");
@@ -87,6 +113,26 @@ it("gives the preload library a name that LD_PRELOAD can hold", () => {
     expect(existsSync(file)).toBe(true);
   } finally {
     vi.unstubAllEnvs();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+// Only root's programs become other users.
+it.runIf(process.getuid?.() === 0)("copies a preload library that only root could read", () => {
+  const folder = mkdtempSync(join(tmpdir(), "kvm-xen-program-"));
+  try {
+    const file = join(folder, "library.so");
+    writeFileSync(file, "content");
+    chmodSync(folder, 0o700);
+    const name = preloadName(file);
+    expect(name.path).not.toBe(file);
+    expect(statSync(name.path).mode & 0o777).toBe(0o755);
+    expect(readFileSync(name.path, "latin1")).toBe("content");
+    name.remove();
+    expect(existsSync(name.path)).toBe(false);
+    chmodSync(folder, 0o755);
+    expect(preloadName(file).path).toBe(file);
+  } finally {
     rmSync(folder, { recursive: true });
   }
 });

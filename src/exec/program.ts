@@ -3,17 +3,18 @@ import {
   chmodSync,
   closeSync,
   constants,
+  copyFileSync,
   mkdtempSync,
   openSync,
-  readdirSync,
   readFileSync,
   readSync,
+  realpathSync,
   rmSync,
   statSync,
   symlinkSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join, resolve } from "node:path";
+import { basename, delimiter, dirname, join, resolve } from "node:path";
 
 /** The environment variable that tells the preload library which server is its own. */
 export const SOCKET_VARIABLE = "KVM_XEN_EXEC_SOCKET";
@@ -67,19 +68,54 @@ function moreRights(file: string): string | undefined {
   return forgone ? undefined : isSetuid ? "setuid" : "setgid";
 }
 
+/** Options of the dynamic linker that take a word of their own (`ld.so --help`). */
+const LOADER_OPTIONS_WITH_WORD = new Set([
+  "--library-path",
+  "--glibc-hwcaps-prepend",
+  "--glibc-hwcaps-mask",
+  "--inhibit-rpath",
+  "--audit",
+  "--preload",
+  "--argv0",
+]);
+
+const isLoader = (file: string): boolean =>
+  /^ld(-linux)?[-.].*\bso\b/.test(basename(realpathSync(file)));
+
+/** The program that a dynamic linker is told to run; undefined when it is none. */
+function toldToLoader(args: readonly string[]): string | undefined {
+  for (let i = 0; i < args.length; i++) {
+    const word = args[i] as string;
+    if (!word.startsWith("--")) return word;
+    if (LOADER_OPTIONS_WITH_WORD.has(word)) i++;
+  }
+  return undefined;
+}
+
 /**
- * Why the dynamic linker does not load a preload library into a program, as far as its file tells;
- * undefined when it does, or the file is no program for Linux.
+ * Why the dynamic linker does not load a preload library into a program, as far as its file tells, as a
+ * sentence without its end; undefined when it does, or the file is no program for Linux. Where the program is
+ * the dynamic linker itself (`ld-linux-x86-64.so.2 PROGRAM`), what it is told to run counts.
  */
-export function whyNotPreloaded(program: string, path: string): string | undefined {
+export function whyNotPreloaded(
+  program: string,
+  args: readonly string[],
+  path: string,
+): string | undefined {
   const file = fileOf(program, path);
   if (file === undefined) return undefined;
   const bytes = head(file);
   // One that cannot be read can be started all the same.
   if (bytes !== undefined && (bytes.length < 64 || bytes.readUInt32BE(0) !== 0x7f454c46)) return;
   const rights = moreRights(file);
-  if (rights !== undefined) return `has more rights than its user (${rights})`;
-  return bytes === undefined ? undefined : whyNotLinked(bytes);
+  if (rights !== undefined) return `${program} has more rights than its user (${rights})`;
+  if (bytes === undefined) return undefined;
+  if (isLoader(file)) {
+    const told = toldToLoader(args);
+    return told === undefined ? undefined : whyNotPreloaded(told, [], path);
+  }
+  const why = whyNotLinked(bytes);
+  return why === undefined ? undefined : `${program} ${why}`;
 }
 
 /** The same, as far as the program's headers tell. */
@@ -100,37 +136,30 @@ function whyNotLinked(bytes: Buffer): string | undefined {
   return "is statically linked";
 }
 
-/** A name for a file that LD_PRELOAD can hold, which has lists and `$`; for as long as it is needed. */
+/** Whether any user can read a file: programs that root starts may become other users. */
+function isOpenToAll(file: string): boolean {
+  const isFolderOpen = (folder: string): boolean =>
+    (statSync(folder).mode & 0o001) !== 0 &&
+    (folder === dirname(folder) || isFolderOpen(dirname(folder)));
+  return (statSync(file).mode & 0o004) !== 0 && isFolderOpen(dirname(realpathSync(file)));
+}
+
+/**
+ * A name for a file that LD_PRELOAD can hold, which has lists and `$`; for as long as it is needed. A copy of
+ * the file when only root could read it.
+ */
 export function preloadName(file: string): { readonly path: string; remove(): void } {
   const cannot = /[\s:$]/;
-  if (!cannot.test(file)) return { path: file, remove() {} };
+  const isHidden = process.getuid?.() === 0 && !isOpenToAll(file);
+  if (!cannot.test(file) && !isHidden) return { path: file, remove() {} };
   // Programs that the client starts elsewhere, or as another user, look it up again.
   const place = resolve(tmpdir());
   const folder = mkdtempSync(join(cannot.test(place) ? "/tmp" : place, "kvm-xen-exec-"));
   chmodSync(folder, 0o755);
   const path = join(folder, "libkvm-xen-exec.so");
-  symlinkSync(file, path);
+  if (isHidden) {
+    copyFileSync(file, path);
+    chmodSync(path, 0o755);
+  } else symlinkSync(file, path);
   return { path, remove: () => rmSync(folder, { recursive: true }) };
-}
-
-/** The state of a process as /proc has it ("R", "S", "T", "Z"...); undefined when there is none. */
-export function stateOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return stat.at(stat.lastIndexOf(")") + 2);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Whether a process runs that was started with this in its environment ("NAME=value"). */
-export function isAnyStartedWith(variable: string): boolean {
-  return readdirSync("/proc").some((pid) => {
-    if (!/^\d+$/.test(pid)) return false;
-    try {
-      return readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(variable);
-    } catch {
-      return false;
-    }
-  });
 }

@@ -18,7 +18,7 @@ import {
   socket,
 } from "./libc.js";
 import { MailRoom } from "./mailbox.js";
-import { isAnyStartedWith, SOCKET_VARIABLE, stateOf } from "./program.js";
+import { descendsFrom, hasDescendants, isAlive } from "./processes.js";
 import type { Reactor } from "./reactor.js";
 import { RunPages } from "./run-pages.js";
 import type { Tracer } from "./trace/index.js";
@@ -76,11 +76,11 @@ export class Server {
 
   /** Calls back when no process that was started under this exec can have a file of KVM any more. */
   whenUnused(callback: () => void): void {
-    const { reactor, name } = this.#options;
+    const { reactor } = this.#options;
     const look = (misses: number) => {
       if (this.#files.size === 0) return callback();
       // Files without processes: a hostile one may give any descriptor as the end of a file.
-      const isAny = isAnyStartedWith(`${SOCKET_VARIABLE}=${name}`);
+      const isAny = hasDescendants(process.pid);
       // A process may fork and end during a look, and not be seen then.
       if (!isAny && misses + 1 >= MISSES) return callback();
       reactor.after(isAny ? LOOK_MS : MISS_MS, () => look(isAny ? 0 : misses + 1));
@@ -106,7 +106,7 @@ export class Server {
       return;
     }
     const peer = peerOf(fd);
-    if (peer === undefined || !this.#isWelcome(peer)) {
+    if (peer === undefined || !this.#isWelcome(fd, peer)) {
       close(fd);
       return;
     }
@@ -124,14 +124,17 @@ export class Server {
   }
 
   /**
-   * Processes of this user, and those that were when they came first: a program may give up its
-   * rights. Whoever has the number of one that ended is not it.
+   * Processes of this user, those that were started under this exec, whoever they are by now (a daemon
+   * that starts others as users of their own), and those that came before. Whoever has the number of one that
+   * ended is not it.
    */
-  #isWelcome({ pid, user }: Peer): boolean {
+  #isWelcome(fd: number, { pid, user }: Peer): boolean {
     if (user === process.getuid?.()) return true;
+    // Looked at while it lives: a socket that is still open has nobody else at its other end.
+    if (descendsFrom(pid, process.pid) && !hasEvent(fd, C.POLLHUP)) return true;
     const client = this.#clients.get(pid);
     const pidfd = client === undefined ? undefined : this.#processes.get(client);
-    return pidfd !== undefined && !isReadable(pidfd);
+    return pidfd !== undefined && !hasEvent(pidfd);
   }
 
   #parts(peer: number): ConnectionParts {
@@ -211,12 +214,6 @@ export class Server {
   }
 }
 
-/** Whether a process still runs; one that only waits to be reaped does not. */
-function isAlive(pid: number): boolean {
-  const state = stateOf(pid);
-  return state !== undefined && state !== "Z" && state !== "X";
-}
-
 /** The process at the other end of a connection when it was made. */
 interface Peer {
   readonly pid: number;
@@ -231,12 +228,12 @@ function peerOf(fd: number): Peer | undefined {
   return { pid: view.getInt32(0, true), user: view.getUint32(4, true) };
 }
 
-/** Whether a descriptor can be read without waiting: a pidfd, when its process has ended. */
-function isReadable(fd: number): boolean {
+/** Whether a descriptor has an event now: POLLIN for a pidfd whose process has ended. */
+function hasEvent(fd: number, event: number = C.POLLIN): boolean {
   const request = new Uint8Array(8);
   const view = new DataView(request.buffer);
   view.setInt32(0, fd, true);
-  view.setInt16(4, C.POLLIN, true);
+  view.setInt16(4, event, true);
   return poll(request, 1, 0) !== 0;
 }
 

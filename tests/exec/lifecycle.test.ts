@@ -73,12 +73,6 @@ describe("a program under exec", () => {
     expect(ended.stdout).toBe("still served: 12\nmore descriptors in the server: no\n");
   });
 
-  it("cannot be reached by another user", async () => {
-    const ended = await exec("--", program, "other-user");
-    expect(ended.stdout).toMatch(/other user: (refused|not root here)/);
-    expect(ended.status).toBe(0);
-  });
-
   it("refuses ranges and descriptors that make no sense", async () => {
     const ended = await exec("--", program, "absurd");
     expect(ended).toMatchObject({ status: 0, stdout: "absurd ranges accepted: 0\n" });

@@ -18,10 +18,10 @@ export function compile(name: string): string {
 }
 
 /** Compiles a program and returns its path. */
-export function compileFile(source: string, name: string): string {
+export function compileFile(source: string, name: string, more: readonly string[] = []): string {
   mkdirSync(built, { recursive: true });
   const target = join(built, name);
-  const flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-result", "-pthread"];
+  const flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-result", "-pthread", ...more];
   const result = spawnSync("gcc", [...flags, "-o", target, source], { encoding: "utf8" });
   if (result.status !== 0) throw new Error(`gcc ${name}: ${result.stderr}`);
   return target;

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Builds the preload library of `kvm-xen exec` to dist/exec/libkvm-xen-exec.so, and what its server
- * needs in C to dist/exec/libkvm-xen-guard.so, where there is a C compiler for Linux; everything else
+ * Builds the preload library of `kvm-xen exec` to dist/exec/libkvm-xen-exec.so, what its server
+ * needs in C to dist/exec/libkvm-xen-guard.so, and what starts a program to dist/exec/kvm-xen-launch, where there is a C compiler for Linux; everything else
  * works without them.
  *
  *   node tools/build/shim.mjs
@@ -13,8 +13,24 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const libraries = { shim: "libkvm-xen-exec.so", guard: "libkvm-xen-guard.so" };
+const programs = { launch: "kvm-xen-launch" };
 const compiler = process.env["CC"] ?? "gcc";
-const flags = ["-O2", "-Wall", "-Wextra", "-std=gnu11", "-fvisibility=hidden", "-shared", "-fPIC"];
+const flags = ["-O2", "-Wall", "-Wextra", "-std=gnu11"];
+const libraryFlags = ["-fvisibility=hidden", "-shared", "-fPIC", "-ldl", "-lpthread"];
+
+/**
+ * Builds one file of dist/exec from all sources of a folder.
+ * @param {string} name
+ * @param {string} target
+ * @param {string[]} more
+ */
+function compile(name, target, more) {
+  const folder = join(root, "src/exec", name);
+  const sources = readdirSync(folder).filter((file) => file.endsWith(".c"));
+  const out = ["-o", join(root, "dist/exec", target)];
+  const args = [...flags, ...out, ...sources.map((file) => join(folder, file)), ...more];
+  return spawnSync(compiler, args, { stdio: "inherit" }).status ?? 1;
+}
 
 function build() {
   if (process.platform !== "linux" || process.arch !== "x64") {
@@ -27,11 +43,11 @@ function build() {
   }
   mkdirSync(join(root, "dist/exec"), { recursive: true });
   for (const [name, library] of Object.entries(libraries)) {
-    const folder = join(root, "src/exec", name);
-    const sources = readdirSync(folder).filter((file) => file.endsWith(".c"));
-    const target = join(root, "dist/exec", library);
-    const args = [...flags, "-o", target, ...sources.map((file) => join(folder, file)), "-ldl"];
-    const status = spawnSync(compiler, [...args, "-lpthread"], { stdio: "inherit" }).status ?? 1;
+    const status = compile(name, library, libraryFlags);
+    if (status !== 0) return status;
+  }
+  for (const [name, program] of Object.entries(programs)) {
+    const status = compile(name, program, []);
     if (status !== 0) return status;
   }
   return 0;

@@ -61,12 +61,67 @@ uint32_t descriptor_recognise(int fd) {
   return handle_of(fd);
 }
 
-/* Those that this program was started with. */
+/* The parent of a process, 0 when that cannot be known. */
+static unsigned long parent_of(unsigned long pid) {
+  char path[32], text[512];
+  snprintf(path, sizeof path, "/proc/%lu/stat", pid);
+  int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  ssize_t size = read(fd, text, sizeof text - 1);
+  real_close(fd);
+  text[size > 0 ? size : 0] = 0;
+  /* The name before may contain anything. */
+  const char *end = strrchr(text, ')');
+  unsigned long parent;
+  return end && sscanf(end, ") %*c %lu", &parent) == 1 ? parent : 0;
+}
+
+#define SOCKET_PREFIX "kvm-xen-exec-"
+/* Ancestors that are looked at. */
+enum { MAX_ANCESTORS = 4096 };
+
+/* The server of the process `owner`, by the names of the sockets that exist: true when it has one. */
+static bool server_of(FILE *sockets, unsigned long owner) {
+  char line[512], prefix[64];
+  int length = snprintf(prefix, sizeof prefix, "@" SOCKET_PREFIX "%lu-", owner);
+  rewind(sockets);
+  while (fgets(line, sizeof line, sockets)) {
+    char *name = strstr(line, prefix);
+    if (!name || name == line || name[-1] != ' ') continue;
+    name++;
+    /* Descriptors have names too, which begin with the server's and go on with "/". */
+    size_t size = strcspn(name, "/\n");
+    if (name[size] == '/' || size < (size_t)length || size >= sizeof socket_name) continue;
+    memcpy(socket_name, name, size);
+    socket_name[size] = 0;
+    socket_owner = owner;
+    return true;
+  }
+  return false;
+}
+
+/*
+ * Without its environment (libvirt gives QEMU a new one) a program still has its ancestors: exec adopts
+ * what it started, so that one of them is the process of the server.
+ */
+static void find_server(void) {
+  FILE *sockets = fopen("/proc/net/unix", "re");
+  if (!sockets) return;
+  unsigned long pid = (unsigned long)getppid();
+  for (int i = 0; pid > 1 && i < MAX_ANCESTORS && !server_of(sockets, pid); i++) pid = parent_of(pid);
+  fclose(sockets);
+}
+
+/* The server, and the descriptors that this program was started with. */
 __attribute__((constructor)) static void start(void) {
   const char *name = getenv("KVM_XEN_EXEC_SOCKET"), *pid = getenv("KVM_XEN_EXEC_SERVER");
-  if (!name || strlen(name) >= sizeof socket_name) return;
-  strcpy(socket_name, name);
-  if (pid) socket_owner = strtoul(pid, NULL, 10);
+  if (name && strlen(name) < sizeof socket_name) {
+    strcpy(socket_name, name);
+    if (pid) socket_owner = strtoul(pid, NULL, 10);
+  } else {
+    find_server();
+  }
+  if (!*socket_name) return;
   DIR *folder = opendir("/proc/self/fd");
   if (!folder) return;
   for (struct dirent *entry; (entry = readdir(folder));) {

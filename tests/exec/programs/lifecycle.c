@@ -338,23 +338,6 @@ int main(int argc, char **argv) {
     printf("more descriptors in the server: %s\n", more < 20 ? "no" : "MANY");
     return 0;
   }
-  if (!strcmp(what, "other-user")) {
-    machine("\xf4", 1);
-    /* One that was served as this user goes on; this child never was. */
-    pid_t child = fork();
-    if (child > 0) return waitpid(child, NULL, 0) < 0;
-    if (setuid(65534)) {
-      puts("other user: not root here");
-      return 0;
-    }
-    uint64_t hello[5] = {1, 1, (uint64_t)getpid(), 1, 0}, answer[5] = {0};
-    int fd = server();
-    if (fd >= 0) send(fd, hello, sizeof hello, MSG_NOSIGNAL);
-    int got = fd < 0 ? -1 : (int)recv(fd, answer, sizeof answer, 0);
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    printf("other user: %s\n", got <= 0 ? "refused" : "SERVED");
-    return got <= 0 ? 0 : 1;
-  }
   if (!strcmp(what, "daemon")) return daemonize();
   if (!strcmp(what, "orphan")) {
     kvm = open("/dev/kvm", O_RDWR);

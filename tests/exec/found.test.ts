@@ -1,0 +1,120 @@
+import { spawnSync } from "node:child_process";
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { compile, compileFile, exec, here, main, sockets, start, until } from "./support.js";
+
+/** Where any user can start it. */
+const folder = mkdtempSync(join(tmpdir(), "kvm-xen-found-"));
+chmodSync(folder, 0o777);
+const program = join(folder, "found");
+copyFileSync(compile("found"), program);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const isRoot = process.getuid?.() === 0;
+const withoutVariables = ["env", "-u", "KVM_XEN_EXEC_SOCKET", "-u", "KVM_XEN_EXEC_SERVER"];
+const asNobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+
+const hasDevice = (): boolean => {
+  try {
+    accessSync("/dev/kvm", constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+describe("a program without exec's variables", () => {
+  it("finds the server by its ancestors", async () => {
+    const ended = await exec("--", ...withoutVariables, program, "run");
+    expect(ended).toMatchObject({
+      status: 0,
+      stdout: "open: 0\napi: 12\nrun: EINTR\n",
+      stderr: "",
+    });
+  });
+
+  it("finds the nearest of two", async () => {
+    const inner = [process.execPath, main, "exec", "--stats", "--"];
+    const ended = await exec("--", ...inner, ...withoutVariables, program, "run");
+    expect(ended.stdout).toBe("open: 0\napi: 12\nrun: EINTR\n");
+    expect(ended.stderr).toMatch(/^KVM_RUN +1 +1 /m);
+  });
+
+  it.runIf(isRoot)("finds it as another user whose parent has ended", async () => {
+    const out = join(folder, "orphan");
+    const line = ["setsid", ...withoutVariables, ...asNobody, program, "run"].join(" ");
+    // The shell ends first; exec goes on until the other program has ended too.
+    const script = `(sleep 0.3; exec ${line}) > ${out} 2>&1 & echo $! > ${out}.pid`;
+    const running = start(
+      "--stats",
+      "--",
+      "sh",
+      "-c",
+      `${script}; while ! grep -q run ${out}; do sleep 0.1; done`,
+    );
+    const ended = await running.ended;
+    expect(readFileSync(out, "utf8")).toBe("open: 0\napi: 12\nrun: EINTR\n");
+    expect(ended.stderr).toMatch(/^KVM_RUN +1 +1 /m);
+  });
+});
+
+it.runIf(isRoot)("the server is for exec's descendants, not for other users", async () => {
+  const running = start("--", "sleep", "1000");
+  const mine = () => sockets().find((name) => name.includes(`-${running.child.pid}-`));
+  expect(await until(() => mine() !== undefined)).toBe(true);
+  const name = (mine() ?? "").slice(1);
+  const hello = (...words: string[]) =>
+    spawnSync(words[0] as string, [...words.slice(1), program, "hello", name], {
+      encoding: "utf8",
+      timeout: 20_000,
+    }).stdout;
+  expect(hello(...asNobody)).toBe("refused\n");
+  expect(hello("env")).toBe("served\n");
+  running.child.kill("SIGTERM");
+  await running.ended;
+});
+
+describe("a program that does not load the library", () => {
+  const fixed = join(folder, "static");
+  copyFileSync(compileFile(here("programs/found.c"), "found-static", ["-static"]), fixed);
+  const sentence = `kvm-xen: ${fixed} is statically linked: it does not get this library's /dev/kvm\n`;
+
+  it("never reaches the host's device", async () => {
+    const ended = await exec("--", fixed, "api");
+    expect(ended.stdout).toBe(hasDevice() ? "open: EACCES\n" : "open: ENOENT\n");
+    expect(ended).toMatchObject({ status: 0, stderr: sentence });
+    const started = await exec("--", "sh", "-c", `${fixed} api`);
+    expect(started).toMatchObject({ stdout: ended.stdout, stderr: "" });
+  });
+
+  it.runIf(isRoot)("neither as a user who may open the device", () => {
+    // A device that everybody may open, in the place of the host's.
+    const device = join(folder, "device");
+    const cover = `touch ${device} && mknod ${device}-null c 1 3 && chmod 666 ${device}-null`;
+    const bind = existsSync("/dev/kvm") ? "mount --bind" : "ln -s";
+    const command = [...asNobody, process.execPath, main, "exec", "--", "sh", "-c"].join(" ");
+    const script = `${cover} && ${bind} ${device}-null /dev/kvm && ${command} '${fixed} api; ${program} run; id -u'`;
+    const ended = spawnSync("unshare", ["-m", "sh", "-c", script], {
+      encoding: "utf8",
+      env: { ...process.env, HOME: folder, TMPDIR: folder },
+    });
+    expect(ended.stderr).toBe("");
+    expect(ended.stdout).toBe("open: EACCES\nopen: 0\napi: 12\nrun: EINTR\n65534\n");
+  });
+
+  it("is refused as before when it cannot be started", async () => {
+    expect(await exec("--", join(folder, "nothing"))).toMatchObject({ status: 127 });
+    expect(await exec("--", folder)).toMatchObject({ status: 126 });
+  });
+});
