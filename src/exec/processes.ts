@@ -27,7 +27,10 @@ export function isAlive(pid: number): boolean {
   return state !== undefined && state !== "Z" && state !== "X";
 }
 
-/** Ancestors that are looked at: more than a machine that works has. */
+/**
+ * Ancestors that are looked at: more than a machine that works has.
+ * @limit client | ancestors between a program under exec and its server | processes | it counts as a stranger
+ */
 const MAX_ANCESTORS = 4096;
 
 /**

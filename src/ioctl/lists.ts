@@ -15,7 +15,10 @@ import {
 } from "../kvm/index.js";
 import { type Argument, refuse } from "./argument.js";
 
-/** MSRs in one call must be fewer (`MAX_IO_MSRS`). */
+/**
+ * MSRs in one call must be fewer (`MAX_IO_MSRS`).
+ * @limit client | MSRs in one KVM_GET_MSRS or KVM_SET_MSRS (fewer) | MSRs | E2BIG, as Linux
+ */
 const MAX_IO_MSRS = 256;
 
 interface ElementCodec<T, I> {

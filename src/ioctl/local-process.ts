@@ -6,7 +6,10 @@ import type { ClientProcess } from "./client-process.js";
 import type { KvmFile } from "./file.js";
 import { openKvm } from "./system-file.js";
 
-/** Descriptors a process may have (`RLIMIT_NOFILE` as most systems set it). */
+/**
+ * Descriptors a process may have (`RLIMIT_NOFILE` as most systems set it).
+ * @limit client | descriptors of a client inside this program | descriptors | EMFILE
+ */
 const MAX_FILES = 1024;
 
 /** 0, 1 and 2: open, but nothing that KVM could use. */

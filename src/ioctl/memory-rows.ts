@@ -33,7 +33,10 @@ interface Region {
 
 const isAligned = (value: bigint): boolean => value % BigInt(PAGE_SIZE) === 0n;
 
-/** Sizes from here on cannot be backed by a linear memory of 4 GiB. */
+/**
+ * Sizes from here on cannot be backed by a linear memory of 4 GiB.
+ * @limit client | memory that one slot has (less) | bytes | ENOMEM
+ */
 const MAX_SIZE = 1n << 32n;
 
 /**

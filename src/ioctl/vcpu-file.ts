@@ -23,7 +23,10 @@ const rows: Table<VcpuContext> = new Map([...vcpuRows, ...vcpuControlRows, ...vc
 /** Where the VM's coalesced MMIO ring is in a vCPU's pages. */
 const RING = KVM_COALESCED_MMIO_PAGE_OFFSET * 4096;
 
-/** CR8 has four bits. */
+/**
+ * CR8 has four bits.
+ * @nolimit the register has four bits
+ */
 const MAX_CR8 = 15n;
 
 /** A descriptor of a vCPU. */

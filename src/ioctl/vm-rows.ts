@@ -34,7 +34,10 @@ function setBootCpuId({ vm }: VmContext, id: bigint): void {
   vm.setBootCpuId(apicId(small ? Number(id) : -1));
 }
 
-/** Longer bitmaps are refused before they are read. */
+/**
+ * Longer bitmaps are refused before they are read.
+ * @nolimit listed in msr-filter.ts
+ */
 const MAX_MSR_BITMAP = 0x600;
 
 function setMsrFilter(context: VmContext, c: ReturnType<typeof kvm_msr_filter.decode>): void {

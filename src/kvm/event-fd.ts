@@ -1,4 +1,7 @@
-/** A counter stays here when more is added, as the kernel's `eventfd_signal` does. */
+/**
+ * A counter stays here when more is added, as the kernel's `eventfd_signal` does.
+ * @nolimit the width of the counter
+ */
 const MAX_COUNT = 0xffffffffffffffffn;
 
 /**

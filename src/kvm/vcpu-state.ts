@@ -30,7 +30,10 @@ export interface QueuedException {
   readonly payload?: bigint | undefined;
 }
 
-/** Above this there is no guest-physical memory. */
+/**
+ * Above this there is no guest-physical memory.
+ * @nolimit the width of an address
+ */
 const MAX_GPA = 1n << 52n;
 
 /** RDX after reset: the processor signature of old, as KVM gives without CPUID. */

@@ -37,7 +37,10 @@ import type { VcpuXen } from "./xen-api.js";
 /** Takes the exit of a run() that has no promise yet: the caller finds it in `pendingExit`. */
 const beforePromise = (): void => undefined;
 
-/** CR8 has four bits; KVM_SET_SREGS ignores more. */
+/**
+ * CR8 has four bits; KVM_SET_SREGS ignores more.
+ * @nolimit the register has four bits
+ */
 const MAX_CR8 = 15n;
 
 const { AP_RESET_HOLD } = KvmMpState;

@@ -28,7 +28,10 @@ import { enableVmCap } from "./vm-settings.js";
 import type { VmState } from "./vm-state.js";
 import type { VmXen } from "./xen-api.js";
 
-/** The highest address that KVM_SET_TSS_ADDR takes: three pages below 4 GiB. */
+/**
+ * The highest address that KVM_SET_TSS_ADDR takes: three pages below 4 GiB.
+ * @nolimit an address
+ */
 const MAX_TSS_ADDR = 0xffffd000n;
 
 /** `KVM_MIN_ALLOC_MMU_PAGES`. */

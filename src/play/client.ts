@@ -4,17 +4,33 @@ import { KVM_GET_VCPU_MMAP_SIZE, type Kvm, kvm_xen_hvm_config } from "../kvm/ind
 import { strtoul } from "./numbers.js";
 import type { PlayTime } from "./time.js";
 
-/** Slots that the program remembers; KVM has more. */
+/**
+ * Slots that the program remembers; KVM has more.
+ * @limit file | memory slots that a scenario's program remembers | slots | a later slot has no memory to poke
+ */
 const MAX_SLOTS = 32;
-/** Places for vCPUs: a name `vN` means place N modulo this. */
+/**
+ * Places for vCPUs: a name `vN` means place N modulo this.
+ * @limit file | vCPUs that a scenario can name | vCPUs | vN means vCPU N modulo this
+ */
 export const MAX_VCPUS = 64;
-/** Places for eventfds: an index counts modulo this. */
+/**
+ * Places for eventfds: an index counts modulo this.
+ * @limit file | eventfds that a scenario can name | eventfds | an index counts modulo this
+ */
 const MAX_EVENTFDS = 16;
-/** Descriptors a process can have. */
+/**
+ * Descriptors a process can have.
+ * @limit file | descriptors of a scenario's program | descriptors | EMFILE
+ */
 const MAX_FILES = 1024;
 /** Memory for arguments of ioctls: two dirty bitmaps fit. */
 const SCRATCH_BYTES = 0x20000;
-/** More than a step can read or write without running into what is not mapped. */
+/**
+ * More than a step can read or write without running into what is not mapped.
+ * @limit file | bytes that one step of a scenario reads or writes | bytes | the program gets
+ *   SIGSEGV, as the recorder would
+ */
 const MAX_ACCESS = 2 ** 30;
 
 /** A memory slot as the program set it. */

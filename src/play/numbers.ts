@@ -3,6 +3,7 @@
  * `strtoul` makes of a strange word is part of the format.
  */
 
+/** @nolimit the width of a number */
 const ULONG_MAX = 0xffffffffffffffffn;
 /** What `isspace` accepts in the C locale, except the end of the line. */
 const SPACE = " \t\n\v\f\r";

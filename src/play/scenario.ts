@@ -1,7 +1,13 @@
-/** Characters of a line that the recorder's buffer holds; a longer line counts as several. */
+/**
+ * Characters of a line that the recorder's buffer holds; a longer line counts as several.
+ * @limit file | line of a scenario | characters | it counts as several lines
+ */
 const MAX_LINE = 0xffff;
 
-/** Words of a step that are looked at; the rest of the line is only echoed. */
+/**
+ * Words of a step that are looked at; the rest of the line is only echoed.
+ * @limit file | words of a step that are looked at | words | the rest is only echoed
+ */
 const MAX_WORDS = 40;
 
 /** A step of a scenario. */

@@ -21,9 +21,15 @@ import { hex, strtou32, strtoul, unhex } from "./numbers.js";
 const PAGE = 4096n;
 /** Bytes of the bitmap that `dirty` asks for. */
 const BITMAP_BYTES = 0x10000;
-/** Bytes that `poke` writes at most. */
+/**
+ * Bytes that `poke` writes at most.
+ * @limit file | bytes that one poke writes | bytes | the rest is not written
+ */
 const MAX_POKE = 0x8000;
-/** A slot above this is not given memory of its own: the address is one that no mapping has. */
+/**
+ * A slot above this is not given memory of its own: the address is one that no mapping has.
+ * @limit file | memory of a scenario's slot | bytes | the slot has an address that no mapping has
+ */
 const MAX_SLOT_BYTES = 2n ** 32n;
 
 /** A step about a VM: the words of the line to what is printed after it. */

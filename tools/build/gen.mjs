@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fastTablesFile } from "./gen-fast.mjs";
 import { hotFile } from "./gen-hot.mjs";
 import { countOps, dispatchFile, readRows, tablesFile } from "./gen-insn.mjs";
+import { limitsPage } from "./gen-limits.mjs";
 import {
   attributesPage,
   capabilitiesPage,
@@ -34,6 +35,7 @@ const outputs = [
   ["docs/reference/hypercalls.md", hypercallsPage],
   ["docs/reference/differences.md", differencesPage],
   ["docs/QUIRKS.md", quirksPage],
+  ["docs/LIMITS.md", limitsPage],
 ];
 
 const check = process.argv.includes("--check");

@@ -1,6 +1,7 @@
 // @ts-check
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { mayDeclare, unlistedIn } from "../build/limits.mjs";
 import { repositoryFiles, root } from "./files.mjs";
 
 /**
@@ -59,6 +60,7 @@ export const rules = [
       return /^[a-z0-9]+(-[a-z0-9]+)*$/.test(name) ? [] : ["1: the name is not in kebab-case"];
     },
   },
+  { name: "limits are listed", applies: mayDeclare, check: unlistedIn },
   ban("no any", /(:|<|as|\|)\s*any\b(?!\w)/, "give it a type, or unknown", isTypeScript),
   ban("no silenced compiler", /@ts-(ignore|nocheck|expect-error)/, "mend the type", isCode),
   ban(

@@ -10,7 +10,11 @@ export const HVM_START_INFO_SIZE = 56;
 export const HVM_MODLIST_ENTRY_SIZE = 32;
 /** `sizeof(struct hvm_memmap_table_entry)`. */
 export const HVM_MEMMAP_ENTRY_SIZE = 24;
-/** Linux has room for this many memory map entries and does not check. */
+/**
+ * Linux has room for this many memory map entries and does not check.
+ * @limit host | entries of the memory map that a guest gets | entries | this program's own map is never as
+ *   long; more is a defect of it
+ */
 export const HVM_MEMMAP_MAX_ENTRIES = 128;
 
 /** `type` of a memory map entry (`XEN_HVM_MEMMAP_TYPE_*`), which are the numbers of e820. */

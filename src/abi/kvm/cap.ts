@@ -133,18 +133,39 @@ export const KvmCap = {
 
 /** Limits of the kernel that recorded the reference answers. */
 export const KvmLimit = {
-  /** `KVM_MAX_VCPUS` as Debian configures it. */
+  /**
+   * `KVM_MAX_VCPUS` as Debian configures it.
+   * @limit client | vCPUs of a VM | vCPUs | EINVAL, as Linux
+   */
   MAX_VCPUS: 4096,
-  /** `KVM_MAX_VCPU_IDS`. */
+  /**
+   * `KVM_MAX_VCPU_IDS`.
+   * @limit client | id of a vCPU (less) | ids | EINVAL, as Linux
+   */
   MAX_VCPU_IDS: 16384,
-  /** `KVM_USER_MEM_SLOTS`. */
+  /**
+   * `KVM_USER_MEM_SLOTS`.
+   * @limit client | memory slots of a VM | slots | EINVAL, as Linux
+   */
   USER_MEM_SLOTS: 32764,
-  /** `KVM_MEM_MAX_NR_PAGES`. */
+  /**
+   * `KVM_MEM_MAX_NR_PAGES`.
+   * @limit client | size of a memory slot | pages | EINVAL, as Linux
+   */
   MEM_MAX_NR_PAGES: 0x7fffffff,
-  /** `KVM_MAX_IRQ_ROUTES`. */
+  /**
+   * `KVM_MAX_IRQ_ROUTES`.
+   * @limit client | interrupt routes of a VM | routes | EINVAL, as Linux
+   */
   MAX_IRQ_ROUTES: 4096,
-  /** `KVM_MAX_CPUID_ENTRIES`. */
+  /**
+   * `KVM_MAX_CPUID_ENTRIES`.
+   * @limit client | entries of a vCPU's CPUID table | entries | E2BIG, as Linux
+   */
   MAX_CPUID_ENTRIES: 256,
-  /** Largest number of IOAPIC pins a split irqchip may reserve (`MAX_NR_RESERVED_IOAPIC_PINS`). */
+  /**
+   * Largest number of IOAPIC pins a split irqchip may reserve (`MAX_NR_RESERVED_IOAPIC_PINS`).
+   * @limit client | I/O APIC pins that a split irqchip reserves | pins | EINVAL, as Linux
+   */
   MAX_RESERVED_IOAPIC_PINS: 4096,
 } as const;

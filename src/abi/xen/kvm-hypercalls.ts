@@ -21,7 +21,10 @@ export const VCPUOP_stop_singleshot_timer = 9;
 /** `struct sched_poll { ports*, u32 nr_ports, u64 timeout }`: sizes and offsets in both layouts. */
 export const SCHED_POLL_64 = { size: 24, ports: 0, nrPorts: 8, timeout: 16 } as const;
 export const SCHED_POLL_COMPAT = { size: 16, ports: 0, nrPorts: 4, timeout: 8 } as const;
-/** Most ports that one SCHEDOP_poll may name. */
+/**
+ * Most ports that one SCHEDOP_poll may name.
+ * @limit guest | ports that one SCHEDOP_poll names | ports | EINVAL, as Linux
+ */
 export const SCHED_POLL_MAX_PORTS = 128;
 
 /** `struct vcpu_set_singleshot_timer { u64 timeout_abs_ns; u32 flags }`: bytes read by KVM. */

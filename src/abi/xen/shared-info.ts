@@ -38,5 +38,8 @@ export const SHARED_INFO_COMPAT: SharedInfoLayout = {
 export const sharedInfoLayout = (longMode: boolean): SharedInfoLayout =>
   longMode ? SHARED_INFO_64 : SHARED_INFO_COMPAT;
 
-/** vCPUs that have a `vcpu_info` inside shared_info (`MAX_VIRT_CPUS`, `XEN_LEGACY_MAX_VCPUS`). */
+/**
+ * vCPUs that have a `vcpu_info` inside shared_info (`MAX_VIRT_CPUS`, `XEN_LEGACY_MAX_VCPUS`).
+ * @limit guest | vCPUs with a vcpu_info inside shared_info | vCPUs | the others have to register theirs
+ */
 export const MAX_VIRT_CPUS = 32;

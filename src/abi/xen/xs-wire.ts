@@ -28,10 +28,18 @@ export const Xs = {
 
 /** `struct xsd_sockmsg`: type, req_id, tx_id, len, u32 each. */
 export const XSD_SOCKMSG_SIZE = 16;
-/** Longest payload of a message, in bytes. */
+/**
+ * Longest payload of a message, in bytes.
+ * @limit guest | payload of a xenstore message | bytes | a longer request ends the connection, a longer reply
+ *   is E2BIG
+ */
 export const XENSTORE_PAYLOAD_MAX = 4096;
-/** Longest absolute and relative path, in bytes. */
+/**
+ * Longest absolute and relative path, in bytes.
+ * @limit guest | absolute path in xenstore | bytes | EINVAL
+ */
 export const XENSTORE_ABS_PATH_MAX = 3072;
+/** @limit guest | relative path in xenstore | bytes | EINVAL */
 export const XENSTORE_REL_PATH_MAX = 2048;
 
 /** Error names that an XS_ERROR message may carry (`xsd_errors`). */

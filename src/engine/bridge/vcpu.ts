@@ -20,6 +20,7 @@ const INJECT_PRESENT = 0x80000000;
 const INJECT_NMI = 1 << 8;
 const INJECT_EXCEPTION = 2 << 8;
 const INJECT_HAS_ERROR = 1 << 10;
+/** @nolimit more accesses than one instruction can make */
 const MAX_REPLAY = 64;
 const RCX = 1;
 

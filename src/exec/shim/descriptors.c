@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* @limit client | descriptors that a program under exec may have | descriptors | EMFILE */
 #define MAX_DESCRIPTORS 65536
 /* Where this library's own begin. */
 #define HIGH 900

@@ -49,7 +49,10 @@ enum {
                         IOCTL */
 };
 
-/* Bytes of an ioctl's argument that travel with request or answer at most. */
+/*
+ * Bytes of an ioctl's argument that travel with request or answer at most.
+ * @nolimit listed in protocol.ts
+ */
 #define ARGUMENT_MAX 4096
 
 /*
@@ -76,7 +79,10 @@ enum {
   MAILBOX_SOCKET, /* go on at the socket: the server answers there */
 };
 
-/* Bytes that follow the ANSWER to a READ at most. */
+/*
+ * Bytes that follow the ANSWER to a READ at most.
+ * @nolimit listed in protocol.ts
+ */
 #define READ_MAX 16384
 
 #endif

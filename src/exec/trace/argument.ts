@@ -10,7 +10,10 @@ export interface ProgramMemory {
   read(address: bigint, length: number): Uint8Array | undefined;
 }
 
-/** Elements behind a head that are read at most: more than any call accepts. */
+/**
+ * Elements behind a head that are read at most: more than any call accepts.
+ * @limit client | elements of a list that the trace of a call looks at | elements | the rest is not shown
+ */
 const MAX_ELEMENTS = 4096;
 
 type Value = Readonly<Record<string, unknown>>;

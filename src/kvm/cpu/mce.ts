@@ -2,7 +2,10 @@ import type { KvmX86Mce } from "../../abi/kvm/index.js";
 import { Msr } from "../../abi/x86/index.js";
 import { refuse } from "../error.js";
 
-/** `KVM_MAX_MCE_BANKS`. */
+/**
+ * `KVM_MAX_MCE_BANKS`.
+ * @limit client | machine check banks | banks | EINVAL, as Linux
+ */
 const MAX_BANKS = 32;
 
 /** Bits of MCG_CAP and of a bank's status (Intel SDM volume 3, "Machine-Check Architecture"). */

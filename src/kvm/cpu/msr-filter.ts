@@ -4,8 +4,12 @@ import { refuse } from "../error.js";
 /** `KVM_MSR_FILTER_*` flags of ranges, and of the filter. */
 export const KvmMsrFilterFlag = { READ: 1, WRITE: 2, DEFAULT_DENY: 1 } as const;
 
-/** `KVM_MSR_FILTER_MAX_RANGES` and `KVM_MSR_FILTER_MAX_BITMAP_SIZE` (bytes). */
+/**
+ * `KVM_MSR_FILTER_MAX_RANGES` and `KVM_MSR_FILTER_MAX_BITMAP_SIZE` (bytes).
+ * @limit client | ranges of an MSR filter | ranges | EINVAL, as Linux
+ */
 const MAX_RANGES = 16;
+/** @limit client | bitmap of one range of an MSR filter | bytes | EINVAL, as Linux */
 const MAX_BITMAP = 0x600;
 
 /** `struct kvm_msr_filter_range`. */

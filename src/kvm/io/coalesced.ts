@@ -10,7 +10,10 @@ const LAST = 4;
 /** `KVM_COALESCED_MMIO_MAX`. */
 const ENTRIES = Math.floor((PAGE_SIZE - HEADER) / ENTRY);
 
-/** `NR_IOBUS_DEVS`. */
+/**
+ * `NR_IOBUS_DEVS`.
+ * @limit client | coalesced MMIO zones | zones | ENOSPC, as Linux
+ */
 const MAX_ZONES = 1000;
 
 /**

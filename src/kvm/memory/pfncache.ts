@@ -5,7 +5,10 @@ import type { MemorySlot, MemorySlots } from "./slots.js";
 /** What a refresh or activation answers: undefined for success. */
 export type CacheError = Extract<ErrnoName, "EINVAL" | "EFAULT"> | undefined;
 
-/** Above this, a guest-physical address has no memory slot. */
+/**
+ * Above this, a guest-physical address has no memory slot.
+ * @nolimit the width of an address
+ */
 const GPA_LIMIT = 1n << 52n;
 
 /**

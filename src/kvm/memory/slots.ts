@@ -28,7 +28,10 @@ export interface LateBacking {
 
 type Slot = { -readonly [K in keyof MemorySlot]: MemorySlot[K] };
 
-/** Guest-physical addresses end here: 52 bits. */
+/**
+ * Guest-physical addresses end here: 52 bits.
+ * @nolimit the width of an address
+ */
 const MAX_GPA = 2 ** 52;
 
 /** Bytes of a slot's dirty bitmap: whole u64 words. */

@@ -9,6 +9,7 @@ const CODE = 1;
 
 /** KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES. */
 const INSTRUCTION_BYTES = 1n;
+/** @nolimit the architecture's */
 const MAX_LENGTH = 15;
 const NOP = 0x90;
 

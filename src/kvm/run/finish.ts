@@ -10,7 +10,10 @@ import { takeInput } from "./string-input.js";
 /** {@link EngineVcpu.setWindows}: none. */
 const NO_WINDOW = 0;
 
-/** More accesses than one instruction can make. */
+/**
+ * More accesses than one instruction can make.
+ * @nolimit more than one instruction can make
+ */
 const MAX_ACCESSES = 70;
 
 /** One instruction, or the rest of it, with no event before it: the engine's exit code. */

@@ -3,7 +3,11 @@ import { gva, PAGE_SIZE } from "../../base/index.js";
 import { SegmentIndex } from "../../engine/bridge/port.js";
 import type { VcpuState } from "../vcpu-state.js";
 
-/** Bytes that KVM asks the client for at once. */
+/**
+ * Bytes that KVM asks the client for at once.
+ * @limit guest | bytes that one exit for a string input asks for | bytes | the rest is the next exit, as
+ *   Linux
+ */
 const MAX_BYTES = 1024;
 
 /** Prefixes: operand size, address size, segments; and the two that repeat. */
@@ -12,6 +16,7 @@ const PREFIXES = new Set([0x66, ADDRESS_SIZE, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65
 const REPEATS = new Set([0xf2, 0xf3]);
 /** INSB, and INSW or INSD. */
 const INS = new Set([0x6c, 0x6d]);
+/** @nolimit the architecture's */
 const MAX_LENGTH = 15;
 
 const NOT_REPEATED = { repeats: false, mask: 0n } as const;

@@ -42,7 +42,10 @@ export interface BootPlan {
   readonly startInfoPaddr: number;
 }
 
-/** Longest command line in bytes, without the NUL. Linux keeps 2047 of them. */
+/**
+ * Longest command line in bytes, without the NUL. Linux keeps 2047 of them.
+ * @limit user | command line of the kernel or of a module | bytes | COMMAND_LINE_TOO_LONG, status 1
+ */
 export const COMMAND_LINE_MAX = 4095;
 
 const PAGE = 4096;
@@ -52,6 +55,7 @@ const PAGE = 4096;
  * start_info as its stack, and its first page tables map 1 GiB.
  */
 const BOOT_DATA_PREFERRED = 0x6000;
+/** @nolimit an address */
 const BOOT_DATA_LIMIT = 1 << 30;
 const BOOT_DATA_SIZE = 2 * PAGE;
 

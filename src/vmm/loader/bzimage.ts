@@ -14,7 +14,10 @@ const MAGICS: readonly { format: string; bytes: readonly number[] }[] = [
   { format: "lzo", bytes: [0x89, 0x4c, 0x5a, 0x4f] },
 ];
 
-/** What a kernel would hardly exceed; a guard against a file made to fill the host's memory. */
+/**
+ * What a kernel would hardly exceed; a guard against a file made to fill the host's memory.
+ * @limit file | unpacked kernel of a bzImage | bytes | KERNEL_DAMAGED, status 2
+ */
 const MAX_UNPACKED = 1 << 30;
 
 /** Whether the file has the setup header of a Linux boot image. */

@@ -39,10 +39,16 @@ export type MachineEnd =
   | { readonly kind: "timeout" }
   | { readonly kind: "stopped" };
 
-/** Most vCPUs of a machine. */
+/**
+ * Most vCPUs of a machine.
+ * @limit user | vCPUs of a machine | vCPUs | CPU_COUNT, status 1
+ */
 export const MAX_CPUS = 64;
 const MIN_MEMORY = 2 << 20;
-/** Guest RAM lies in a linear memory of 4 GiB, with the engine's tables. */
+/**
+ * Guest RAM lies in a linear memory of 4 GiB, with the engine's tables.
+ * @limit user | memory of a machine | bytes | MEMORY_TOO_LARGE, status 1
+ */
 const MAX_MEMORY = 3.5 * 2 ** 30;
 
 /**

@@ -4,7 +4,10 @@ import { type MemmapEntry, MemmapType } from "../../abi/boot/hvm-start-info.js";
 const MIB = 1 << 20;
 const GIB = 1 << 30;
 
-/** RAM below 4 GiB ends here at most; the rest of the first 4 GiB belongs to devices. */
+/**
+ * RAM below 4 GiB ends here at most; the rest of the first 4 GiB belongs to devices.
+ * @nolimit an address
+ */
 export const LOW_RAM_LIMIT = 3 * GIB;
 /** RAM that does not fit below {@link LOW_RAM_LIMIT} continues here. */
 export const HIGH_RAM_START = 4 * GIB;

@@ -1,6 +1,9 @@
 import type { Log } from "../../ports/index.js";
 
-/** Longest line that is kept; longer ones are broken. */
+/**
+ * Longest line that is kept; longer ones are broken.
+ * @limit guest | line of debug text (console_io, port 0xe9) | characters | it is broken into several
+ */
 const MAX_LINE = 1024;
 
 /** Collects bytes that a guest writes for debugging into lines of the log. */

@@ -17,9 +17,15 @@ export interface SlotVm {
 /** What lies over a guest frame: a page, or nothing at all. */
 type Overlay = Hva | "hole";
 
-/** Frames that may be overlaid: a guest cannot use up the slots, of which each may cost two. */
+/**
+ * Frames that may be overlaid: a guest cannot use up the slots, of which each may cost two.
+ * @limit guest | frames that pages of Xen overlay | frames | ENOMEM
+ */
 const MAX_OVERLAYS = 200;
-/** Memory slots to use: whoever reads guest memory from outside the engine searches all of them. */
+/**
+ * Memory slots to use: whoever reads guest memory from outside the engine searches all of them.
+ * @limit guest | memory slots that holes and overlays make | slots | ENOMEM, or the balloon's page is kept
+ */
 const MAX_REGIONS = 500;
 
 const keyOf = (region: MemoryRegion): string => `${region.gpa}:${region.size}:${region.hva}`;

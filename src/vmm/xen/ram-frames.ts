@@ -15,7 +15,10 @@ const State = {
   ELSEWHERE: 2,
 } as const;
 
-/** Frames that may have the page of another: each costs a memory slot. */
+/**
+ * Frames that may have the page of another: each costs a memory slot.
+ * @limit guest | frames that have the page of another frame | frames | ENOMEM
+ */
 const MAX_MOVED = 32;
 /** Guest frame numbers have 40 bits: 52-bit addresses. */
 const END_OF_FRAMES = 2 ** 40;

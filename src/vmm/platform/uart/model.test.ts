@@ -72,4 +72,16 @@ describe("Uart", () => {
     uart.write(2, 3);
     expect(uart.read(5) & 1).toBe(0);
   });
+
+  it("loops back what it sends, and keeps no more of it than of any input", () => {
+    const { uart, sent } = setUp();
+    uart.write(4, 0x10);
+    for (let i = 0; i < (1 << 20) + 100; i++) uart.write(0, i & 0xff);
+    expect(sent).toEqual([]);
+    let count = 0;
+    let inOrder = true;
+    while ((uart.read(5) & 1) !== 0) inOrder = uart.read(0) === (count++ & 0xff) && inOrder;
+    expect(inOrder).toBe(true);
+    expect(count).toBe(1 << 20);
+  });
 });

@@ -13,8 +13,13 @@ export interface UartConnections {
   setInterrupt(level: boolean): void;
 }
 
-/** Bytes that wait for the guest at most; more are lost. */
+/**
+ * Bytes that wait for the guest at most, typed or looped back.
+ * @limit guest | input for ttyS0 that the guest does not read, loop-back included | bytes | it is lost
+ */
 const MAX_WAITING = 1 << 20;
+/** Bytes after which the queue forgets what was taken from it. */
+const COMPACT = 1 << 16;
 /** Divisor for 115200 baud, what firmware would leave. */
 const DEFAULT_DIVISOR = 1;
 
@@ -26,7 +31,9 @@ export class Uart implements PortDevice {
   #mcr: number = Mcr.OUT2;
   #scratch = 0;
   #divisor = DEFAULT_DIVISOR;
-  #waiting: number[] = [];
+  /** Input, read up to {@link #taken}. */
+  #input: number[] = [];
+  #taken = 0;
   /** "Transmitter empty" is to be told; cleared by telling. */
   #thrEmptyEvent = false;
   #line = false;
@@ -37,9 +44,7 @@ export class Uart implements PortDevice {
 
   /** Input from outside. */
   receive(bytes: Uint8Array): void {
-    for (const byte of bytes) {
-      if (this.#waiting.length < MAX_WAITING) this.#waiting.push(byte);
-    }
+    for (const byte of bytes) this.#enqueue(byte);
     this.#update();
   }
 
@@ -56,7 +61,7 @@ export class Uart implements PortDevice {
       case Reg.MCR:
         return this.#mcr;
       case Reg.LSR:
-        return Lsr.THRE | Lsr.TEMT | (this.#waiting.length > 0 ? Lsr.DATA_READY : 0);
+        return Lsr.THRE | Lsr.TEMT | (this.#waiting > 0 ? Lsr.DATA_READY : 0);
       case Reg.MSR:
         return this.#modemStatus();
       default:
@@ -76,7 +81,7 @@ export class Uart implements PortDevice {
         break;
       case Reg.FCR:
         this.#fifoEnabled = (value & Fcr.ENABLE) !== 0;
-        if ((value & Fcr.CLEAR_RECEIVE) !== 0) this.#waiting = [];
+        if ((value & Fcr.CLEAR_RECEIVE) !== 0) this.#clearInput();
         break;
       case Reg.LCR:
         this.#lcr = value;
@@ -97,18 +102,37 @@ export class Uart implements PortDevice {
     return (this.#lcr & Lcr.DLAB) !== 0;
   }
 
+  get #waiting(): number {
+    return this.#input.length - this.#taken;
+  }
+
   get #loopback(): boolean {
     return (this.#mcr & Mcr.LOOP) !== 0;
   }
 
+  #enqueue(byte: number): void {
+    if (this.#waiting < MAX_WAITING) this.#input.push(byte);
+  }
+
+  #clearInput(): void {
+    this.#input = [];
+    this.#taken = 0;
+  }
+
   #takeByte(): number {
-    const byte = this.#waiting.shift() ?? 0;
+    const byte = this.#input[this.#taken] ?? 0;
+    if (this.#waiting > 0) this.#taken++;
+    if (this.#waiting === 0) this.#clearInput();
+    else if (this.#taken >= COMPACT) {
+      this.#input = this.#input.slice(this.#taken);
+      this.#taken = 0;
+    }
     this.#update();
     return byte;
   }
 
   #send(byte: number): void {
-    if (this.#loopback) this.#waiting.push(byte);
+    if (this.#loopback) this.#enqueue(byte);
     else this.#out.transmit(byte);
     this.#thrEmptyEvent = true;
   }
@@ -121,7 +145,7 @@ export class Uart implements PortDevice {
   }
 
   #cause(): number {
-    if ((this.#ier & Ier.DATA) !== 0 && this.#waiting.length > 0) return Iir.DATA;
+    if ((this.#ier & Ier.DATA) !== 0 && this.#waiting > 0) return Iir.DATA;
     if ((this.#ier & Ier.THR_EMPTY) !== 0 && this.#thrEmptyEvent) return Iir.THR_EMPTY;
     return Iir.NONE;
   }

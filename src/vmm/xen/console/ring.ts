@@ -17,7 +17,10 @@ const TO_GUEST: ByteRingLayout = {
   prod: Xencons.in_prod,
 };
 
-/** Input that waits for the guest at most, in bytes; what a person pastes fits. */
+/**
+ * Input that waits for the guest at most, in bytes; what a person pastes fits.
+ * @limit guest | input for hvc0 that the guest does not read | bytes | it is lost, with a warning
+ */
 const MAX_WAITING = 1 << 20;
 
 export class ConsoleRing {

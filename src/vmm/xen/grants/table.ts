@@ -13,7 +13,10 @@ import {
 import { PAGE_SIZE } from "../../../base/index.js";
 import type { SharedPage } from "../shared-page.js";
 
-/** Frames that a domain may have at most (Xen's default for guests). */
+/**
+ * Frames that a domain may have at most (Xen's default for guests).
+ * @limit guest | frames of the grant table | frames | GNTST_general_error, as Xen
+ */
 export const MAX_GRANT_FRAMES = 64;
 
 const ENTRY_SIZE = grant_entry_v1.size(64);

@@ -44,7 +44,10 @@ const multicall_entry = layout("multicall_entry", {
   arg4: "ulong",
   arg5: "ulong",
 });
-/** Calls that one multicall may carry; Xen would go on with the rest, no guest comes near. */
+/**
+ * Calls that one multicall may carry; Xen would go on with the rest, no guest comes near.
+ * @limit guest | calls of one multicall | calls | EINVAL
+ */
 const MAX_MULTICALL = 4096;
 
 /** Answers the hypercalls of one domain. */

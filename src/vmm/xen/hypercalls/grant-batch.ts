@@ -3,7 +3,10 @@ import type { Fields, Layout, StructValue } from "../../../abi/xen/layout.js";
 import { Errno } from "../../../base/index.js";
 import { arg, type Call, type Handler, u32 } from "./call.js";
 
-/** Elements that one call may carry; Xen would go on with the rest, no guest comes near. */
+/**
+ * Elements that one call may carry; Xen would go on with the rest, no guest comes near.
+ * @limit guest | elements of one grant table call | elements | EINVAL
+ */
 export const MAX_BATCH = 65_536;
 
 /** Runs an operation on each element of the array argument. */

@@ -29,6 +29,7 @@ import { copy } from "./grant-copy.js";
 
 const BACKEND_DOMID = 0;
 const ALL_ONES = 2n ** 64n - 1n;
+/** @nolimit the width of an address */
 const MAX_GFN = 2n ** 40n;
 
 /** Status for a request about another domain; 0 for one about the caller. */

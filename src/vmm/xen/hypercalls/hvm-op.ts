@@ -35,7 +35,10 @@ const READABLE: ReadonlySet<number> = new Set([
 /** Parameters that Xen no longer has. */
 const GONE: ReadonlySet<number> = new Set([4, 13, 20, 21, 22, 23, 24, 25, 26, 30]);
 
-/** Guest frame numbers have 40 bits: 52-bit addresses. */
+/**
+ * Guest frame numbers have 40 bits: 52-bit addresses.
+ * @nolimit the width of an address
+ */
 const MAX_GFN = 2n ** 40n;
 
 /** Vectors below are exceptions; KVM refuses them. */

@@ -22,7 +22,10 @@ import {
   populatePhysmap,
 } from "./reservation-op.js";
 
-/** Guest frame numbers have 40 bits: 52-bit addresses. */
+/**
+ * Guest frame numbers have 40 bits: 52-bit addresses.
+ * @nolimit the width of an address
+ */
 const MAX_GFN = 2n ** 40n;
 
 /** A frame that may be mapped over. */

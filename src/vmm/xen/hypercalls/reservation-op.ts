@@ -13,10 +13,17 @@ import { Errno, PAGE_SIZE } from "../../../base/index.js";
 import type { GuestPhysmap } from "../overlay.js";
 import { arg, type Call, type Handler, u32 } from "./call.js";
 
-/** Extents that one call may name: more cannot be encoded for its continuation. */
+/**
+ * Extents that one call may name: more cannot be encoded for its continuation.
+ * @limit guest | extents of one memory_op | extents | none of them is done, as in Xen
+ */
 const MAX_EXTENTS = 2n ** 32n / 2n ** BigInt(MEMOP_EXTENT_SHIFT) - 1n;
-/** Largest extent of a guest (Xen's `domu_max_order`). */
+/**
+ * Largest extent of a guest (Xen's `domu_max_order`).
+ * @limit guest | order of an extent | (2^order pages) | none of them is done, as in Xen
+ */
 const MAX_ORDER = 9;
+/** @nolimit the width of an address */
 const MAX_GFN = 2n ** 40n;
 
 type Reservation = NonNullable<ReturnType<typeof readReservation>>;

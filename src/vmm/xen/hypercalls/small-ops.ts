@@ -10,7 +10,10 @@ import { Errno } from "../../../base/index.js";
 import { attempt } from "../kvm-objects.js";
 import { arg, type Handler, u32 } from "./call.js";
 
-/** Bytes that one console_io call may write; the rest is dropped. */
+/**
+ * Bytes that one console_io call may write; the rest is dropped.
+ * @limit guest | bytes of one CONSOLEIO_write | bytes | the rest is dropped
+ */
 const MAX_CONSOLE_WRITE = 4096;
 
 /** set_timer_op(deadline): a u64, in two arguments of a 32-bit guest. */

@@ -31,13 +31,22 @@ export interface StoreQuota {
   readonly permissions: number;
 }
 
-/** The limits of xenstored. */
+/**
+ * The limits of xenstored.
+ * @nolimit its members are listed
+ */
 export const DEFAULT_QUOTA: StoreQuota = {
+  /** @limit guest | nodes that a domain owns in xenstore | nodes | ENOSPC, as xenstored */
   nodes: 1000,
+  /** @limit guest | value of a xenstore node | bytes | E2BIG, as xenstored */
   nodeSize: 2048,
+  /** @limit guest | watches of a domain | watches | E2BIG, as xenstored */
   watches: 128,
+  /** @limit guest | open transactions of a domain | transactions | ENOSPC, as xenstored */
   transactions: 10,
+  /** @limit guest | nodes that a transaction looks at | nodes | ENOSPC, as xenstored */
   transactionNodes: 1024,
+  /** @limit guest | permission entries of a xenstore node | entries | ENOSPC, as xenstored */
   permissions: 5,
 };
 
