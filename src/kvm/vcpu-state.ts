@@ -408,12 +408,26 @@ export class VcpuState implements Runner, XenVcpuHost {
     if (this.env.xen.enabled) this.xen.preempted();
   }
 
+  /**
+   * An interrupt of the client's PIC would reach the processor: there is no PIC in the kernel, and LVT0 of
+   * a local APIC in the kernel passes it. While it does not, no window opens for the client.
+   */
+  get acceptsUserInterrupt(): boolean {
+    if (this.env.irqchip === "kernel") return false;
+    return this.lapic === undefined || this.lapic.acceptsPic;
+  }
+
   /** KVM_INTERRUPT would be taken at once: `kvm_run.ready_for_interrupt_injection`. */
   get readyForInjection(): boolean {
     if (this.env.irqchip === "kernel") return true;
     if (this.queuedException !== undefined || this.queuedInterrupt >= 0) return false;
     if (this.nmiInjected || this.userInterrupt >= 0 || !this.interruptAllowed()) return false;
-    return this.lapic === undefined || this.lapic.acceptsPic;
+    return this.acceptsUserInterrupt;
+  }
+
+  /** The client asked to hear of this moment: KVM_EXIT_IRQ_WINDOW_OPEN. */
+  get windowIsOpen(): boolean {
+    return this.requestInterruptWindow && this.acceptsUserInterrupt && this.readyForInjection;
   }
 
   /** Notes CR8 as the guest wrote it; whether it is lower than before. */

@@ -61,7 +61,7 @@ static const struct { const char *name; unsigned number; } requests[] = {
 	N(KVM_GET_DEVICE_ATTR), N(KVM_HAS_DEVICE_ATTR),
 };
 
-static struct { char name[32]; int fd; uint8_t *at; uint8_t *page; } things[64];
+static struct { char name[32]; int fd; uint8_t *at; uint8_t *page; } things[512];
 static int count;
 static uint8_t *area;
 

@@ -235,17 +235,26 @@ function inject({ engine, stats }: VcpuState, vector: number): void {
 const NO_WINDOW = 0;
 const WINDOW = 1;
 
-/** Injects an external interrupt if there is one and it may come; the window for what still waits. */
+/**
+ * Injects an external interrupt if there is one and it may come; the window for what still waits, or for the
+ * client's wish. That one is heard whatever else waits and whatever the debugger blocks, but not while
+ * nobody could take the interrupt: the guest would never leave such a window.
+ */
 function prepareInterrupt(vcpu: VcpuState, allowed: boolean): number {
+  const window = injectInterrupt(vcpu, allowed);
+  if (!vcpu.requestInterruptWindow || vcpu.userInterrupt >= 0) return window;
+  return vcpu.acceptsUserInterrupt ? WINDOW : window;
+}
+
+/** The window for what KVM itself has to inject. */
+function injectInterrupt(vcpu: VcpuState, allowed: boolean): number {
   const { xen } = vcpu;
   if (vcpu.debug.blocksInterrupts) return NO_WINDOW;
   // Looked at without a local APIC too: that finds the page of vcpu_info again.
   const pending = xen.pendingVector();
   const upcall = vcpu.lapic === undefined ? 0 : pending;
   const own = vcpu.hasOwnInterrupt();
-  if (!own && upcall === 0) {
-    return vcpu.requestInterruptWindow && vcpu.env.irqchip !== "kernel" ? WINDOW : NO_WINDOW;
-  }
+  if (!own && upcall === 0) return NO_WINDOW;
   if (allowed && own) {
     const vector = vcpu.takeInterrupt();
     if (vector >= 0) inject(vcpu, vector);

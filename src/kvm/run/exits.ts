@@ -34,9 +34,7 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
       return "continue";
     case EngineExit.IRQ_WINDOW:
       stats.irqWindowExits++;
-      return vcpu.requestInterruptWindow && vcpu.readyForInjection
-        ? { kind: "irq-window-open" }
-        : "continue";
+      return vcpu.windowIsOpen ? { kind: "irq-window-open" } : "continue";
     case EngineExit.HLT:
       stats.haltExits++;
       if (vcpu.lapic === undefined && (env.settings.disabledExits & DisableExits.HLT) === 0) {
