@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Errno } from "../base/index.js";
+import { seed } from "../base/seed.fixture.js";
 import * as kvm from "../kvm/index.js";
 import { Door } from "./door.fixture.js";
 
@@ -46,7 +47,7 @@ describe("hostile arguments", () => {
         for (let fd = 3; fd < 40; fd++) if (fd !== door.system) door.process.close(fd);
         door.process.unmap(ram, 0x10000);
       }),
-      { numRuns: 20 },
+      { numRuns: 20, seed },
     );
   });
 });

@@ -1,5 +1,5 @@
-import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { machineHas } from "../../tools/check/machine.mjs";
 import { Cli } from "./support/cli.js";
 import { kernelPath, workFolder, writeInitramfs } from "./support/guests.js";
 
@@ -18,7 +18,7 @@ const onTerminal = (command: string[]) => {
   return ["script", "-qec", shell, "/dev/null"];
 };
 
-describe.skipIf(spawnSync("script", ["--version"]).error !== undefined)("on a terminal", () => {
+describe.skipIf(!machineHas("the program script"))("on a terminal", () => {
   it("says how to leave, gives the guest every key, and restores the terminal", async () => {
     const cli = new Cli(args, onTerminal);
     let at = await cli.waitFor(/Ctrl-\] then q leaves/);

@@ -2,7 +2,7 @@
  * Tests of the comparison itself: that the harness repeats its answers, that cases can be made again,
  * that every instruction is generated, and that a wrong answer is noticed in every field.
  */
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { CODE_AT, DATA_AT } from "./areas.mjs";
 import { compare, expectedImage } from "./compare.mjs";
 import { baseImage, makeCase } from "./generate.mjs";
@@ -75,7 +75,10 @@ const asEngine = (testCase: TestCase, answer: HostAnswer): EngineAnswer => ({
 });
 
 describe.runIf(unsupported() === undefined)("the comparison", () => {
-  const host = new Host();
+  let host: Host;
+  beforeAll(() => {
+    host = new Host();
+  });
   const run = (cases: TestCase[]): HostAnswer[] =>
     host.run(base, cases).filter((answer) => answer !== undefined);
   const runOne = (testCase: TestCase): HostAnswer => run([testCase])[0] as HostAnswer;

@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { machineHas } from "../../tools/check/machine.mjs";
 import { CASE_BYTES, decodeResults, encodeBatch, RESULT_BYTES } from "./protocol.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -10,7 +11,8 @@ const source = fileURLToPath(new URL("harness.c", import.meta.url));
 
 /** Why native comparison is impossible here, or undefined. */
 export function unsupported() {
-  if (process.platform !== "linux" || process.arch !== "x64") return "needs Linux on x86-64";
+  if (!machineHas("Linux on x86-64")) return "needs Linux on x86-64";
+  if (!machineHas("a C compiler")) return "needs a C compiler";
   return undefined;
 }
 

@@ -4,7 +4,7 @@
  * Another seed, more cases, or one case by itself: node tests/native/run.mjs.
  */
 import { existsSync } from "node:fs";
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { Engine } from "./engine.mjs";
 import { Host, unsupported } from "./host.mjs";
 import { describeCase } from "./minimise.mjs";
@@ -17,7 +17,10 @@ const families = group(await loadRows());
 describe.runIf(unsupported() === undefined)("the engine agrees with the host's processor", () => {
   if (!existsSync(CORE))
     throw new Error("dist/engine/core.wasm is missing: npm run build makes it");
-  const runner = new Runner(new Host(), new Engine(CORE), FIXED_SEED);
+  let runner: Runner;
+  beforeAll(() => {
+    runner = new Runner(new Host(), new Engine(CORE), FIXED_SEED);
+  });
 
   test.each([...families.keys()])("%s", (family) => {
     const result = runner.runFamily(family, families.get(family) ?? [], 0, DEFAULT_COUNT);

@@ -10,6 +10,7 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, vi } from "vitest";
 import { loadEngine } from "../../src/engine/tests/guest-cpu.fixture.js";
+import { machineHas } from "../../tools/check/machine.mjs";
 import { At, EVERYTHING, Machine, Op, type Options } from "./machine.fixture.js";
 import { restore, save } from "./snapshot.fixture.js";
 
@@ -216,8 +217,7 @@ describe("a VM that moves at each moment of a stretch", () => {
   });
 });
 
-it("the guest is what its source says", () => {
-  if (spawnSync("as", ["--version"]).status !== 0) return;
+it.skipIf(!machineHas("an assembler"))("the guest is what its source says", () => {
   const build = fileURLToPath(new URL("build.sh", import.meta.url));
   expect(spawnSync(build, ["--check"]).status).toBe(0);
 });

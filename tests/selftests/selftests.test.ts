@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
+import { noteSecondTry } from "../../tools/check/report.mjs";
 import { builtSelftests, RELEASES, type Version } from "./build.js";
 import { pageIsCurrent, results } from "./results.mjs";
 
@@ -74,6 +75,7 @@ function play(program: string): Promise<Outcome> {
 async function playAgain(program: string, verdict: string, tries: number): Promise<Outcome> {
   const outcome = await play(program);
   if (outcome.verdict === verdict || tries === 1) return outcome;
+  noteSecondTry(`${program}: ${outcome.verdict}, ${outcome.output.trim().split("\n").at(-1)}`);
   return playAgain(program, verdict, tries - 1);
 }
 

@@ -61,6 +61,22 @@ export const rules = [
     },
   },
   { name: "limits are listed", applies: mayDeclare, check: unlistedIn },
+  {
+    name: "seeds",
+    applies: isTest,
+    check(text) {
+      const [, ...runs] = text.split(/\bfc\.(?:assert|check|sample)\(/);
+      return runs.every((run) => /\{[^{}]*\bseed\b[^{}]*\}/.test(run))
+        ? []
+        : ["1: fast-check runs without the seed of src/base/seed.fixture.ts"];
+    },
+  },
+  ban(
+    "no randomness of its own",
+    /\bMath\.random\(/,
+    "take the seed of src/base/seed.fixture.ts",
+    (path) => isTest(path) || (path.startsWith("tests/") && isCode(path)),
+  ),
   ban("no any", /(:|<|as|\|)\s*any\b(?!\w)/, "give it a type, or unknown", isTypeScript),
   ban("no silenced compiler", /@ts-(ignore|nocheck|expect-error)/, "mend the type", isCode),
   ban(

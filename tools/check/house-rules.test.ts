@@ -10,6 +10,8 @@ const breaches: [string, string, string][] = [
   ["file names", "src/aB.ts", ""],
   ["limits are listed", "src/a.ts", "/** Too many. */\nconst MAX_ROWS = 3;"],
   ["limits are listed", "src/a.c", "#define ROWS_MAX 3"],
+  ["seeds", "src/a.test.ts", "fc.assert(p, { numRuns: 5, seed });\nfc.assert(p, { numRuns: 5 });"],
+  ["no randomness of its own", "tests/a/b.mjs", "const x = Math.random();"],
   ["no any", "src/a.ts", "const x: any = 1;"],
   ["no any", "src/a.ts", "return y as any;"],
   ["no any", "src/a.ts", "new Map<any, number>();"],
@@ -28,6 +30,7 @@ const breaches: [string, string, string][] = [
 const fine: [string, string][] = [
   ["src/a.ts", "x\n".repeat(600)],
   ["src/a.gen.ts", "x\n".repeat(5000)],
+  ["src/a.test.ts", "fc.assert(p, { numRuns: 5, seed });\nfc.assert(p, { seed });"],
   ["src/a.ts", "// many of them, if any"],
   ["src/a.ts", "/** @nolimit a width */\nconst MAX_ROWS = 3;"],
   ["src/a.ts", "/** @limit guest | rows | rows | the rest is lost */\nconst MAX_ROWS = 3;"],

@@ -1,33 +1,47 @@
 // @ts-check
-
-/** @typedef {{ passed: number, failed: number, skipped: number }} Counts */
+import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "./files.mjs";
 
 /**
- * How many tests a run of vitest had, from its JSON report. A file that could not be loaded counts
- * as one failed test.
- * @param {string} report
- * @returns {Counts}
+ * What a run of vitest found; names are `FILE > GROUP > TEST`.
+ * @typedef {object} Report
+ * @property {string[]} tests all of them
+ * @property {string[]} failed
+ * @property {string[]} skipped
+ * @property {string[]} secondTries those that passed only when they were tried again
+ * @property {number} broken files that did not load, and errors outside of tests
  */
-export function countsOf(report) {
-  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } =
-    JSON.parse(report);
-  const broken = testResults.filter(
-    (/** @type {{ status: string, assertionResults: unknown[] }} */ file) =>
-      file.status === "failed" && file.assertionResults.length === 0,
-  );
-  return {
-    passed: numPassedTests,
-    failed: numFailedTests + broken.length,
-    skipped: numPendingTests + numTodoTests,
-  };
+
+/** Where reports are kept. */
+export const reports = join(root, "build/report");
+const notes = join(reports, "second-tries.txt");
+
+/**
+ * For what is tried again because it measures time or fetches something: the closing lines of
+ * tools/check/run.mjs show it.
+ * @param {string} what was tried again, and why, in one line
+ */
+export function noteSecondTry(what) {
+  mkdirSync(reports, { recursive: true });
+  appendFileSync(notes, `${what.replaceAll("\n", " ")}\n`);
+}
+
+/** What {@link noteSecondTry} was told, one each. */
+export function notedSecondTries() {
+  if (!existsSync(notes)) return [];
+  return readFileSync(notes, "utf8").trim().split("\n");
 }
 
 /**
  * The line that says how several runs went together.
- * @param {Counts[]} runs
+ * @param {Report[]} runs
  */
 export function closingLine(runs) {
-  const sum = (/** @type {keyof Counts} */ key) => runs.reduce((total, run) => total + run[key], 0);
-  const skipped = sum("skipped") > 0 ? `, ${sum("skipped")} skipped` : "";
-  return `${sum("passed")} passed, ${sum("failed")} failed${skipped}`;
+  const sum = (/** @type {(run: Report) => number} */ count) =>
+    runs.reduce((total, run) => total + count(run), 0);
+  const failed = sum((run) => run.failed.length + run.broken);
+  const skipped = sum((run) => run.skipped.length);
+  const passed = sum((run) => run.tests.length - run.failed.length - run.skipped.length);
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
 }

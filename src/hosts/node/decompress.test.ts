@@ -43,12 +43,13 @@ const cases: { name: string; format: CompressionFormat; tool: string; args: stri
 ];
 
 describe("decompress", () => {
-  it.each(cases)("$name, with and without the kernel's length behind it", async (c) => {
-    if (!has(c.tool)) return;
-    const packed = pack(c.tool, c.args);
-    expect(digest(await decompress(c.format, packed))).toBe(digest(code));
-    const withTail = Buffer.concat([packed, kernelTail]);
-    expect(digest(await decompress(c.format, withTail))).toBe(digest(code));
+  describe.each(cases)("$name", (c) => {
+    it.skipIf(!has(c.tool))("with and without the kernel's length behind it", async () => {
+      const packed = pack(c.tool, c.args);
+      expect(digest(await decompress(c.format, packed))).toBe(digest(code));
+      const withTail = Buffer.concat([packed, kernelTail]);
+      expect(digest(await decompress(c.format, withTail))).toBe(digest(code));
+    });
   });
 
   it("reads gzip", async () => {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HostError } from "../../base/index.js";
+import { seed } from "../../base/seed.fixture.js";
 import { buildElf } from "./elf.fixture.js";
 import { readElfKernel } from "./elf.js";
 
@@ -82,7 +83,7 @@ describe("readElfKernel", () => {
           expect(segment.paddr + segment.memSize).toBeLessThanOrEqual(2 ** 32);
         }
       }),
-      { numRuns: 2000, verbose: true },
+      { numRuns: 2000, seed, verbose: true },
     );
   });
 });

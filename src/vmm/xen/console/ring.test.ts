@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Xencons } from "../../../abi/xen/console.js";
+import { seed } from "../../../base/seed.fixture.js";
 import { putBytes, takeBytes } from "../byte-ring.js";
 import { ArrayPage } from "../shared-page.fixture.js";
 import { toBytes, toText } from "../xenstore/wire.js";
@@ -77,7 +78,7 @@ describe("ConsoleRing", () => {
         ring.process();
         expect(page.readU32(Xencons.out_cons)).toBe(d);
       }),
-      { verbose: true },
+      { seed, verbose: true },
     );
   });
 });

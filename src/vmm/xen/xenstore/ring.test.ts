@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { XenstoreInterface as I, Xs } from "../../../abi/xen/xs-wire.js";
+import { seed } from "../../../base/seed.fixture.js";
 import { putBytes, takeBytes } from "../byte-ring.js";
 import { ArrayPage } from "../shared-page.fixture.js";
 import { writeInitialNodes } from "./initial-nodes.js";
@@ -162,7 +163,7 @@ describe("xenstore over the ring", () => {
         }
         expect(toText(store.read(0, 0, "/local/domain/1/domid") as Uint8Array)).toBe("1");
       }),
-      { numRuns: 300, verbose: true },
+      { numRuns: 300, seed, verbose: true },
     );
   });
 });

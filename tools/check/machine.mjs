@@ -1,0 +1,54 @@
+// @ts-check
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "./files.mjs";
+
+/**
+ * What some tests need and not every machine has, and how it is found. The tests that need it ask
+ * here (or as here), and skips.mjs lists them.
+ * @typedef {keyof typeof finders} Need
+ */
+
+/**
+ * Whether a program can be started.
+ * @param {string} name
+ * @param {string} [argument] one that makes it end at once, with status 0
+ */
+const has = (name, argument = "--version") =>
+  spawnSync(name, [argument], { stdio: "ignore" }).status === 0;
+
+const finders = {
+  "a C compiler": () => has("gcc"),
+  "an assembler": () => has("as"),
+  "the headers of Linux and Xen": () =>
+    ["linux/kvm.h", "xen/xen.h"].every((name) => existsSync(join("/usr/include", name))),
+  // tests/headers fetches them when it can; what it could not fetch is not there afterwards.
+  "the headers of Debian's next release": () =>
+    ["linux-libc-dev", "libxen-dev"].every((name) =>
+      existsSync(join(root, "build/cache/headers-trixie", name)),
+    ),
+  "the program cpio": () => has("cpio"),
+  "the program lz4": () => has("lz4"),
+  "the program script": () => has("script"),
+  "the program xz": () => has("xz"),
+  "the program zstd": () => has("zstd"),
+  "Linux on x86-64": () => process.platform === "linux" && process.arch === "x64",
+  "to be root": () => process.getuid?.() === 0,
+};
+
+/** @type {Map<Need, boolean>} */
+const known = new Map();
+
+/**
+ * Whether this machine has what a test needs.
+ * @param {Need} need
+ */
+export function machineHas(need) {
+  const found = known.get(need) ?? finders[need]();
+  known.set(need, found);
+  return found;
+}
+
+/** Whether this is continuous integration, where nothing may be missing; .ci/run says so. */
+export const inCi = process.env["CI"] !== undefined;

@@ -1,0 +1,110 @@
+// @ts-check
+import { inCi, machineHas } from "./machine.mjs";
+
+/**
+ * Everything that may be skipped. A skip that is not listed fails; so does one that is listed, has no
+ * reason here and is skipped, or has a reason here and is not.
+ * @typedef {object} Skip
+ * @property {string} run the report of tools/check/run.mjs that has the tests (`unit`, `boot`), or the
+ *   step as a whole
+ * @property {RegExp} [test] the file and the name of the tests, as in `a/b.test.ts > group > test`; all of
+ *   the step, when there is none
+ * @property {readonly import("./machine.mjs").Need[]} needs skipped where one of these is missing
+ * @property {true} [evenInCi] may be missing in CI too
+ */
+
+/** @type {readonly Skip[]} */
+export const skips = [
+  { run: "embedded guest", needs: ["an assembler"] },
+  { run: "exec", needs: ["a C compiler"] },
+  { run: "selftests", needs: ["a C compiler"] },
+  {
+    run: "unit",
+    test: /^src\/exec\/program\.test\.ts > tells programs with more rights than their user$/,
+    needs: ["to be root"],
+    evenInCi: true,
+  },
+  { run: "unit", test: /^src\/hosts\/node\/cpio\.test\.ts > .* cpio/, needs: ["the program cpio"] },
+  ...["xz", "zstd", "lz4"].map((tool) => ({
+    run: "unit",
+    test: new RegExp(`^src/hosts/node/decompress\\.test\\.ts > decompress > '?${tool}\\b`),
+    needs: [/** @type {import("./machine.mjs").Need} */ (`the program ${tool}`)],
+  })),
+  {
+    run: "unit",
+    test: /^tests\/headers\/headers\.test\.ts > what gcc says > /,
+    needs: [
+      "a C compiler",
+      "an assembler",
+      "the headers of Linux and Xen",
+      "the headers of Debian's next release",
+    ],
+  },
+  {
+    run: "unit",
+    test: /^tests\/native\/(native|comparison)\.test\.ts > (the engine agrees|the comparison > )/,
+    needs: ["Linux on x86-64", "a C compiler"],
+  },
+  {
+    run: "unit",
+    test: /^tests\/save-restore\/.* > the guest is what its source says$/,
+    needs: ["an assembler"],
+  },
+  { run: "boot", test: /^tests\/boot\/terminal\.test\.ts > /, needs: ["the program script"] },
+  {
+    run: "exec",
+    test: /^tests\/exec\/client\.test\.ts > rights sees .* > (user|root)$/,
+    needs: ["to be root"],
+    evenInCi: true,
+  },
+];
+
+/**
+ * What of a skip's needs this machine does not have.
+ * @param {Skip} skip
+ * @param {(need: import("./machine.mjs").Need) => boolean} has
+ */
+const missing = (skip, has) => skip.needs.filter((need) => !has(need));
+
+/**
+ * Why a whole step cannot run here, or undefined.
+ * @param {string} run
+ */
+export function stepSkipped(run) {
+  const skip = skips.find((one) => one.run === run && one.test === undefined);
+  const lacks = skip && missing(skip, machineHas);
+  return lacks?.length ? lacks.join(", ") : undefined;
+}
+
+/**
+ * What is wrong with the skips of a run of vitest.
+ * @param {string} run
+ * @param {{ tests: readonly string[], skipped: readonly string[] }} report names of all tests, and of those
+ *   that were skipped
+ * @param {readonly Skip[]} [list]
+ * @param {(need: import("./machine.mjs").Need) => boolean} [has]
+ * @param {boolean} [ci] nothing may be missing
+ * @returns {string[]}
+ */
+export function skipProblems(run, report, list = skips, has = machineHas, ci = inCi) {
+  const problems = [];
+  const here = list.filter((skip) => skip.run === run && skip.test !== undefined);
+  const explained = new Set();
+  for (const skip of here) {
+    const matching = report.tests.filter((name) => skip.test?.test(name));
+    const lacks = missing(skip, has);
+    if (matching.length === 0) problems.push(`the list of skips names no test: ${skip.test}`);
+    for (const name of matching) {
+      const isSkipped = report.skipped.includes(name);
+      if (isSkipped && lacks.length > 0) explained.add(name);
+      if (!isSkipped && lacks.length > 0)
+        problems.push(`listed, but not skipped without ${lacks.join(", ")}: ${name}`);
+    }
+    if (ci && lacks.length > 0 && !skip.evenInCi)
+      problems.push(`not in CI: ${skip.test} lacks ${lacks.join(", ")}`);
+  }
+  for (const name of report.skipped) {
+    if (!explained.has(name)) problems.push(`skipped without being on the list: ${name}`);
+  }
+  return problems;
+}

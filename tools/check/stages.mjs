@@ -1,0 +1,109 @@
+// @ts-check
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "./files.mjs";
+import { checkHouseRules } from "./house-rules.mjs";
+import { checkLayers } from "./layers.mjs";
+import { reports } from "./report.mjs";
+import { skipProblems } from "./skips.mjs";
+
+/**
+ * A step of a stage.
+ * @typedef {object} Step
+ * @property {string} name
+ * @property {() => boolean} run says whether all is well
+ * @property {string} [skip] its name in skips.mjs, when it may be skipped as a whole
+ */
+
+/**
+ * The stages in the order in which `npm test` runs them.
+ * @typedef {object} Stage
+ * @property {number} minutes its budget on a machine of two cores, downloads included; what takes longer is
+ *   said loudly
+ * @property {Step[]} steps all of them run even when one fails; none: room for a stage to come
+ */
+
+/** What all stages together may take in continuous integration. */
+export const BUDGET_MINUTES = 60;
+
+const bin = (/** @type {string} */ name) => join(root, "node_modules/.bin", name);
+
+/**
+ * @param {string} program
+ * @param {string[]} args
+ * @param {Record<string, string>} [environment]
+ */
+export function run(program, args, environment = {}) {
+  const env = { ...process.env, ...environment };
+  const result = spawnSync(program, args, { cwd: root, stdio: "inherit", env });
+  if (result.error) console.error(String(result.error));
+  return result.status === 0;
+}
+
+/** @param {string[]} problems */
+function none(problems) {
+  for (const problem of problems) console.log(problem);
+  return problems.length === 0;
+}
+
+/**
+ * Runs vitest, keeps its report, and compares what was skipped with the list.
+ * @param {string} name of the report
+ * @param {string[]} args
+ */
+function vitest(name, args) {
+  const file = join(reports, `${name}.json`);
+  rmSync(file, { force: true });
+  const reporters = ["--reporter=default", "--reporter=./tools/check/reporter.mjs"];
+  const passed = run(bin("vitest"), ["run", ...args, ...reporters], { KVM_XEN_REPORT: file });
+  if (!existsSync(file)) return false;
+  const report = /** @type {import("./report.mjs").Report} */ (
+    JSON.parse(readFileSync(file, "utf8"))
+  );
+  return none(skipProblems(name, report)) && passed;
+}
+
+/** @param {string} name folder of tests/ with a configuration of its own, and name of the report */
+const configured = (name) => vitest(name, ["--config", `tests/${name}/vitest.config.ts`]);
+
+const generator = "tools/build/gen.mjs";
+
+/** @type {Record<string, Stage>} */
+export const stages = {
+  check: {
+    minutes: 14,
+    steps: [
+      { name: "types", run: () => run(bin("tsc"), ["--noEmit", "-p", "tsconfig.json"]) },
+      { name: "build", run: () => run(bin("tsc"), ["-b", "tsconfig.build.json"]) },
+      { name: "format and lint", run: () => run(bin("biome"), ["ci", "--error-on-warnings", "."]) },
+      { name: "import rule", run: () => none(checkLayers()) },
+      { name: "house rules", run: () => none(checkHouseRules()) },
+      { name: "generated files", run: () => run(process.execPath, [generator, "--check"]) },
+      {
+        name: "embedded guest",
+        skip: "embedded guest",
+        run: () => run("guest/embedded/build.sh", ["--check"]),
+      },
+      { name: "unit tests", run: () => vitest("unit", []) },
+    ],
+  },
+  vectors: {
+    minutes: 4,
+    steps: [{ name: "recorded scenarios", run: () => configured("vectors") }],
+  },
+  boot: { minutes: 9, steps: [{ name: "boots", run: () => configured("boot") }] },
+  exec: {
+    minutes: 4,
+    steps: [{ name: "programs under exec", skip: "exec", run: () => configured("exec") }],
+  },
+  selftests: {
+    minutes: 6,
+    steps: [
+      { name: "the kernel's selftests", skip: "selftests", run: () => configured("selftests") },
+    ],
+  },
+  monitors: { minutes: 15, steps: [] },
+  mutants: { minutes: 5, steps: [] },
+  nodes: { minutes: 3, steps: [] },
+};
