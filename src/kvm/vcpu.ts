@@ -167,7 +167,9 @@ export class Vcpu {
 
   /** KVM_GET_REGS. */
   getRegs(): KvmRegs {
-    return readRegs(this.#state.engine);
+    const regs = readRegs(this.#state.engine);
+    if (this.#state.debug.singleStep) regs.rflags &= ~Rflags.TF;
+    return regs;
   }
 
   /** KVM_SET_REGS. */
@@ -177,7 +179,7 @@ export class Vcpu {
     // An exception whose delivery was interrupted stays.
     if (state.queuedException?.pending === true) state.queuedException = undefined;
     writeRegs(state.engine, regs);
-    state.debug.rebase(state.linearRip());
+    if (state.debug.setsTf(state.linearRip())) state.engine.rflags |= Rflags.TF;
   }
 
   /** KVM_GET_SREGS. */
@@ -441,10 +443,14 @@ export class Vcpu {
       const db = (inject & KvmGuestDbg.INJECT_DB) !== 0;
       state.queueException(db ? Exception.DB : Exception.BP, undefined);
     }
-    const { debug } = state;
+    const { debug, engine } = state;
+    // TF of steps before this call goes, the guest's own stays.
+    const flags = debug.singleStep ? engine.rflags & ~Rflags.TF : engine.rflags;
     debug.set(request);
-    state.engine.watch(debug.addresses, debug.dr7InForce);
-    state.debug.rebase(state.linearRip());
+    debug.startAt(state.linearRip());
+    engine.rflags = debug.singleStep ? flags | Rflags.TF : flags;
+    engine.watch(debug.addresses, debug.dr7InForce);
+    engine.intercept(debug.interceptsDebug, debug.softwareBreakpoints);
   }
 
   /** KVM_KVMCLOCK_CTRL: tells the guest it was stopped. @throws KvmError EINVAL without kvmclock. */

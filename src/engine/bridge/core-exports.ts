@@ -17,6 +17,7 @@ export interface CoreExports {
   prepareTlbArea(address: number): void;
   tlbAreaBytes(): number;
   retiredOutside(): void;
+  updateBreakpoints(): void;
   hostReadMsr(index: number): bigint;
   hostWriteMsr(index: number, value: bigint): number;
   msrKnown(index: number): number;

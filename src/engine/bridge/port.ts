@@ -41,6 +41,8 @@ export const EngineExit = {
   MWAIT: 14,
   /** The memory at `address` (guest-physical) may not be accessed that way: see `PageAccess`. */
   MEMORY: 15,
+  /** #DB or INT3 (`aux` is the vector) that {@link EngineVcpu.intercept} keeps; `dataLow` is DR6. */
+  DEBUG: 16,
 } as const;
 
 /** One of {@link EngineExit}. */
@@ -54,7 +56,7 @@ export interface EngineExitInfo {
   readonly address: number;
   /** IO: 1, 2 or 4. MMIO: 1 to 8 bytes, never across a page. MWAIT: length of the instruction. */
   readonly size: number;
-  /** IO and MMIO writes: the value, zero-extended. WRMSR: the value. Else undefined content. */
+  /** IO and MMIO writes: the value, zero-extended. WRMSR: the value. DEBUG: DR6. Else undefined content. */
   readonly data: bigint;
   /** Bits 0 to 31 of `data`. */
   readonly dataLow: number;
@@ -62,7 +64,7 @@ export interface EngineExitInfo {
   readonly dataHigh: number;
   /**
    * HYPERCALL: 0 VMCALL, 1 VMMCALL. IO: 1 for INS and OUTS. MMIO: 1 by the delivery of an event.
-   * MWAIT: 0 MONITOR, 1 MWAIT. INTERNAL: reason. Else 0.
+   * MWAIT: 0 MONITOR, 1 MWAIT. INTERNAL: reason. DEBUG: vector. Else 0.
    */
   readonly aux: number;
 }
@@ -287,12 +289,18 @@ export interface EngineVcpu {
 
   /**
    * Breakpoints of a debugger outside of the guest, in force instead of the guest's own: addresses as
-   * in DR0 to DR3, and DR7 (0 for none). Those on data and ports are told by {@link watchHits}; those
-   * on instructions are the caller's business.
+   * in DR0 to DR3, and DR7 (0 for none).
    */
   watch(addresses: readonly bigint[], dr7: number): void;
-  /** Which breakpoints of {@link watch} the last instruction hit, if it was completed: bits 0 to 3. */
-  readonly watchHits: number;
+  /**
+   * Which of the guest's exceptions leave run() with DEBUG instead of being delivered: #DB of any
+   * cause, rip where its handler would return to; INT3, rip at it.
+   */
+  intercept(debug: boolean, int3: boolean): void;
+  /** DR6 bits of the traps (single-step) that come before the next instruction; 0 for none. */
+  readonly pendingTraps: number;
+  /** Forgets the traps that wait. */
+  dropTraps(): void;
 
   /** Added to the nanoseconds of the time source; RDTSC gives the sum modulo 2^64. */
   tscOffset: bigint;

@@ -30,7 +30,7 @@ export const Layout = {
 } as const;
 
 /** Bytes of a vCPU's state block. */
-export const CPU_BYTES = 1792;
+export const CPU_BYTES = 1856;
 
 /** Offsets in a vCPU's state block. */
 export const Cpu = {
@@ -128,7 +128,7 @@ export const Cpu = {
   FLAT: 0x250,
   /** which TLB half mode and privilege ask for: 0 user, 1 SMAP in force, 2 supervisor. u32 */
   MMU_HALF: 0x254,
-  /** why TLB is EMPTY_TLB: bit 0 alignment checks, bit 1 data breakpoints. u32 */
+  /** what slow accesses look at: bit 0 alignment (TLB is EMPTY_TLB then), bit 1 data breakpoints. u32 */
   ACCESS_CHECKS: 0x258,
   /** interrupt shadow for the next instruction: 1 by STI, 2 by MOV/POP SS. u32 */
   SHADOW: 0x25c,
@@ -150,66 +150,74 @@ export const Cpu = {
   EXIT_WRITE: 0x27c,
   /** IO, MMIO: bytes, 1 2 4 8; CPUID, RDMSR, WRMSR, MWAIT: length of the instruction. u32 */
   EXIT_SIZE: 0x280,
-  /** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MMIO: 1 by the delivery of an event; MWAIT: 0 MONITOR, 1 MWAIT. u32 */
+  /** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MMIO: 1 by the delivery of an event; MWAIT: 0 MONITOR, 1 MWAIT; DEBUG: vector. u32 */
   EXIT_AUX: 0x284,
   /** IO: port; MMIO: guest-physical address. u64 */
   EXIT_ADDR: 0x288,
-  /** IO, MMIO: data of a write; WRMSR: value; INTERNAL: detail. u64 */
+  /** IO, MMIO: data of a write; WRMSR: value; INTERNAL: detail; DEBUG: DR6. u64 */
   EXIT_DATA: 0x290,
-  /** DR6 bits of data breakpoints that the current instruction has hit. u32 */
+  /** DR6 bits of the traps that come before the next instruction. u32 */
   DEBUG_PENDING: 0x298,
   /** not 0: breakpoints of a debugger outside the guest are in force, not the guest's: its DR7. u32 */
   WATCH_DR7: 0x29c,
-  /** of those, the data and I/O breakpoints that the last instruction hit. u32 */
-  WATCH_HITS: 0x2a0,
+  /** what leaves run() for that debugger and is not delivered: bit 0 #DB, bit 1 INT3. u32 */
+  INTERCEPTS: 0x2a0,
   /** their addresses, as in DR0 to DR3. u64[4] */
   WATCH: 0x2a8,
+  /** enabled in the DR7 in force: bits 0 to 3 on code, bits 4 to 7 on data. u32 */
+  BREAKPOINTS: 0x2c8,
+  /** of the numbers in BREAK_VARIANT (breakpoints.ts). u32 */
+  BREAK_EPOCH: 0x2cc,
+  /** addresses of the BREAKPOINTS. u64[4] */
+  BREAK_AT: 0x2d0,
+  /** of those on code: which blocks their page has. u32[4] */
+  BREAK_VARIANT: 0x2f0,
   /** PAUSE instructions since the last PAUSE exit. u32 */
-  PAUSE_COUNT: 0x2c8,
+  PAUSE_COUNT: 0x300,
   /** state of the generator behind RDRAND and RDSEED; the bridge seeds it. u64 */
-  RNG: 0x2d0,
+  RNG: 0x308,
   /** entries in REPLAY. u32 */
-  REPLAY_COUNT: 0x2d8,
+  REPLAY_COUNT: 0x310,
   /** entries used so far by this execution. u32 */
-  REPLAY_NEXT: 0x2dc,
+  REPLAY_NEXT: 0x314,
   /** data of completed reads (0 for writes). u64[64] */
-  REPLAY: 0x2e0,
+  REPLAY: 0x318,
   /** bytes of that instruction, as they were when it left run(). u64[2] */
-  REPLAY_CODE: 0x4e0,
+  REPLAY_CODE: 0x518,
   /** retired instructions, exact outside run(). u64 */
-  ICOUNT: 0x4f0,
+  ICOUNT: 0x528,
   /** added to the clock to give the time stamp counter. u64 */
-  TSC_OFFSET: 0x4f8,
+  TSC_OFFSET: 0x530,
   /** virtual time: nanoseconds at the start of run(). u64 */
-  TIME_BASE: 0x500,
+  TIME_BASE: 0x538,
   /** 1: the clock is TIME_BASE + retired instructions; 0: the host is asked. u32 */
-  VIRTUAL_TIME: 0x508,
+  VIRTUAL_TIME: 0x540,
   /** which vCPU this is. u32 */
-  CPU_INDEX: 0x50c,
+  CPU_INDEX: 0x544,
   /** physical x87 registers R0..R7: significand u64, sign and exponent u16. x80[8] */
-  FPR: 0x510,
+  FPR: 0x550,
   /** SSE registers. v128[16] */
-  XMM: 0x590,
+  XMM: 0x5d0,
   /** x87 control word. u32 */
-  FCW: 0x690,
+  FCW: 0x6d0,
   /** x87 status word, TOP included. u32 */
-  FSW: 0x694,
+  FSW: 0x6d4,
   /** x87 tags, abridged: bit n set when physical register n is not empty. u32 */
-  FTW: 0x698,
+  FTW: 0x6d8,
   /** SSE control and status. u32 */
-  MXCSR: 0x69c,
+  MXCSR: 0x6dc,
   /** last x87 opcode. u32 */
-  FOP: 0x6a0,
+  FOP: 0x6e0,
   /** selector of FIP. u32 */
-  FCS: 0x6a4,
+  FCS: 0x6e4,
   /** selector of FDP. u32 */
-  FDS: 0x6a8,
+  FDS: 0x6e8,
   /** address of the last x87 instruction. u64 */
-  FIP: 0x6b0,
+  FIP: 0x6f0,
   /** address of the last x87 memory operand. u64 */
-  FDP: 0x6b8,
+  FDP: 0x6f8,
   /** not 0 when SSE instructions raise #UD or #NM; follows from CR0 and CR4. u32 */
-  SSE_OFF: 0x6c0,
+  SSE_OFF: 0x700,
   /** not 0: RDMSR and WRMSR leave run() for every MSR. u32 */
-  MSR_EXITS: 0x6c4,
+  MSR_EXITS: 0x704,
 } as const;

@@ -24,6 +24,9 @@ const INJECT_HAS_ERROR = 1 << 10;
 const MAX_REPLAY = 64;
 const RCX = 1;
 
+/** SHADOW behind MOV SS. */
+const SHADOW_SS = 2;
+
 /** RFLAGS bits as FLAGS holds them. */
 const FLAGS_TF = 0x100;
 const FLAGS_IF = 0x200;
@@ -218,6 +221,11 @@ export class WasmVcpu implements EngineVcpu {
   }
   setDr(index: number, value: bigint): void {
     this.#put64(drOffset(index), value);
+    if (index !== 6) this.#updateBreakpoints();
+  }
+  #updateBreakpoints(): void {
+    this.#vm.load(this);
+    this.#vm.core.updateBreakpoints();
   }
 
   readMsr(index: number): bigint | undefined {
@@ -377,7 +385,8 @@ export class WasmVcpu implements EngineVcpu {
     this.#put32(Cpu.NMI_MASKED, value ? 1 : 0);
   }
   get ready(): number {
-    const waits = this.#get32(Cpu.REPLAY_COUNT) !== 0 || this.#get32(Cpu.INJECT) !== 0;
+    const waits =
+      (this.#get32(Cpu.REPLAY_COUNT) | this.#get32(Cpu.INJECT) | this.pendingTraps) !== 0;
     let bits = waits ? 0 : Ready.EVENTS;
     if (this.#get32(Cpu.SHADOW) !== 0) return bits;
     if ((this.#get32(Cpu.FLAGS) & FLAGS_IF) !== 0) bits |= Ready.INTERRUPT;
@@ -391,12 +400,16 @@ export class WasmVcpu implements EngineVcpu {
   watch(addresses: readonly bigint[], dr7: number): void {
     for (let i = 0; i < 4; i++) this.#put64(Cpu.WATCH + i * 8, addresses[i] ?? 0n);
     this.#put32(Cpu.WATCH_DR7, dr7);
-    this.#put32(Cpu.WATCH_HITS, 0);
-    this.#vm.load(this);
-    this.#vm.core.updateMode();
+    this.#updateBreakpoints();
   }
-  get watchHits(): number {
-    return this.#get32(Cpu.WATCH_HITS);
+  intercept(debug: boolean, int3: boolean): void {
+    this.#put32(Cpu.INTERCEPTS, (debug ? 1 : 0) | (int3 ? 2 : 0));
+  }
+  get pendingTraps(): number {
+    return this.#get32(Cpu.SHADOW) === SHADOW_SS ? 0 : this.#get32(Cpu.DEBUG_PENDING);
+  }
+  dropTraps(): void {
+    this.#put32(Cpu.DEBUG_PENDING, 0);
   }
   get requestInterruptWindow(): boolean {
     return this.#get32(Cpu.IRQ_WINDOW) !== 0;

@@ -3,7 +3,7 @@
  * and stays on one page; it is found by that address and the code size, whatever virtual address it
  * is mapped at. Before its first record lies a header of 32 bytes:
  *
- *   -32 key u64 (linear address | code size << 32 | 1 << 40; 0 when dropped)
+ *   -32 key u64 (linear address | code size << 32 | 1 << 40 | variant << 48; 0 when dropped)
  *   -24 next block of the page u32 | -20 instructions i32 | -16 next in the hash bucket u32
  *
  * Its last record is 64 bytes long: +32 link when taken, +36 link when not, +40 instructions, +48
@@ -14,13 +14,14 @@ import {
   ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, CODE_SIZE, FAULT, FLAGS, IRQ_WINDOW, NMI_WINDOW, PAGE_BASE, PAGE_BLOCKS_AT,
   PAGE_BLOCKS_SIZE, PAGE_CHUNKS_AT, PAGE_CHUNKS_SIZE, PAGE_FLAGS_AT, PAGE_FLAGS_SIZE, RIP, SCRATCH_AT, SEG, SHADOW, TLB,
 } from "./state.gen";
+import { AT_BREAKPOINT, setHas, variantAt } from "./breakpoints";
 import { MAX_LENGTH, ROW_END, decode, rowFlags } from "./decode";
 import { F_HAS_ERR, F_PRESENT, F_RETRY, R_FAULT, R_JUMP, V_GP, faulted, raiseErr } from "./fault";
 import { stepping } from "./cpu/debug";
 import { IF } from "./flags";
 import { PAGE_MASK, TLB_MASK } from "./layout";
 import { fetchPage } from "./mmu/access";
-import { COUNT_DEAD, bucketOf, invalidatePage, markCode } from "./smc";
+import { COUNT_DEAD, KEY_VARIANT_SHIFT, bucketOf, invalidatePage, markCode } from "./smc";
 import { FIRST_FAR, OP_check } from "./fast.gen";
 import { closed, finish, note, startBlock } from "./specialise";
 
@@ -151,13 +152,19 @@ export function lookup(): u32 {
   }
   const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
   let lin: u32;
+  let variant: u32 = 0;
   if (load<u64>(e, 24) == (va & PAGE_MASK)) lin = <u32>va + load<u32>(e, 16);
   else {
+    variant = variantAt(va);
+    if (variant == AT_BREAKPOINT) {
+      mustStep = true;
+      return 0;
+    }
     const page = fetchPage(va);
     if (page == 0) return 0;
     lin = page | (<u32>va & 0xfff);
   }
-  const key: u64 = <u64>lin | (<u64>code << 32) | 0x10000000000;
+  const key: u64 = <u64>lin | (<u64>code << 32) | (<u64>variant << KEY_VARIANT_SHIFT) | 0x10000000000;
   let q = load<u32>(bucketOf(key));
   while (q != 0) {
     if (load<u64>(q - 32) == key) break;
@@ -179,6 +186,7 @@ function build(key: u64): u32 {
   if (arena > LAST) dropBlocks();
   const start = <u32>key;
   const code = <u32>(key >> 32) & 3;
+  const variant = variantOf(key);
   const first = arena + 32;
   let q = startCheck(first);
   let at = start;
@@ -187,6 +195,7 @@ function build(key: u64): u32 {
   while (count < MAX_INSTRUCTIONS) {
     const off = at & 0xfff;
     if (count > 0 && off == 0) break; // the next page begins
+    if (count > 0 && variant != 0 && setHas(variant, off)) break;
     let from = at;
     if (off > 0x1000 - MAX_LENGTH) {
       memory.fill(SCRATCH_AT, 0, 32);
@@ -216,6 +225,10 @@ function build(key: u64): u32 {
   return first;
 }
 
+function variantOf(key: u64): u32 {
+  return <u32>(key >> KEY_VARIANT_SHIFT);
+}
+
 /** Instructions of a block. */
 export function countOf(q: u32): i32 {
   return load<i32>(q - 20);
@@ -233,8 +246,10 @@ export function follow(p: u32, target: u64, link: u32, budget: i32): u32 {
   store<u64>(RIP, target);
   const q = lookup();
   if (q == 0) return 0;
-  // A link that is not checked on the way must stay on the page.
-  if (before == generation && (same || checksLink(op, link))) store<u32>(p + link, q);
+  // A link that is not checked on the way must stay on the page. One that is never leads to a page with
+  // breakpoints: other vCPUs would look for theirs again and again.
+  const lasts = same || (checksLink(op, link) && variantOf(load<u64>(q - 32)) == 0);
+  if (before == generation && lasts) store<u32>(p + link, q);
   return budget < countOf(q) ? 0 : q;
 }
 

@@ -49,6 +49,7 @@ export const X_PAUSE: u32 = 12;
 export const X_INTERNAL: u32 = 13;
 export const X_MWAIT: u32 = 14;
 export const X_MEMORY: u32 = 15;
+export const X_DEBUG: u32 = 16;
 
 /** What a handler returns: go on with the next instruction. */
 export const R_NEXT: u32 = 0;

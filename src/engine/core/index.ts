@@ -1,5 +1,6 @@
 /** What the engine exports to engine/bridge. */
 export { arenaUsed, distrustCode, dropBlocks } from "./blocks";
+export { updateBreakpoints } from "./breakpoints";
 export { hostTranslate, hostTranslateParts } from "./mmu/access";
 export { insertSlot, removeSlot } from "./mmu/slots";
 export { dropAllWriteTags, flushAllVcpus, initMmu, prepareTlbArea, setTlbArea, tlbAreaBytes } from "./mmu/tlb";

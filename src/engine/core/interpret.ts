@@ -4,6 +4,7 @@
 import { ACCESS_CHECKS, FAULT, IRQ_WINDOW, MMU_HALF, NMI_WINDOW, PAGE_BASE, RIP, SHADOW, TLB } from "./state.gen";
 import { enter, faultAt, follow, getBudget, leaving, setBudget, verified } from "./blocks";
 import { stepping } from "./cpu/debug";
+import { CHECK_ALIGNED } from "./cpu/mode";
 import { dispatch } from "./dispatch.gen";
 import { FIRST_END, OP_end } from "./fast.gen";
 import { F_EXIT, F_RETRY, R_FAULT, R_JUMP, R_NEXT, faulted } from "./fault";
@@ -27,7 +28,7 @@ function refill(p: u32, budget: i32): bool {
   missBudget = budget;
   const va = outVa;
   const size = outDetail & 0xff;
-  if (again || load<u32>(ACCESS_CHECKS) != 0 || (<u32>va & 0xfff) + size > 0x1000) return false;
+  if (again || (load<u32>(ACCESS_CHECKS) & CHECK_ALIGNED) != 0 || (<u32>va & 0xfff) + size > 0x1000) return false;
   if ((outDetail & MISS_ALIGNED) != 0 && (<u32>va & 15) != 0) return false;
   const write = (outDetail & MISS_WRITE) != 0;
   if (translate(va, write ? WRITE : READ, load<u32>(MMU_HALF)) == 0) return false;

@@ -3,11 +3,11 @@
  * single instructions, delivers exceptions and injected events, and leaves by exit code.
  */
 import {
-  CODE_SIZE, EXIT, FAULT, FLAGS, ICOUNT, INJECT, IRQ_WINDOW, NMI_MASKED, NMI_WINDOW, PAGE_BASE, REPLAY_CODE, REPLAY_COUNT, REPLAY_NEXT,
+  CODE_SIZE, DEBUG_PENDING, EXIT, FAULT, FLAGS, ICOUNT, INJECT, IRQ_WINDOW, NMI_MASKED, NMI_WINDOW, PAGE_BASE, REPLAY_CODE, REPLAY_COUNT, REPLAY_NEXT,
   RIP, SCRATCH_AT, SEG, SHADOW,
 } from "./state.gen";
 import { countOf, getBudget, lookup, mustStep, setBudget } from "./blocks";
-import { debugAfter, debugAfterExit, debugBefore, stepping } from "./cpu/debug";
+import { debugAfter, debugBefore, dropTraps, raiseTrap, stepping, trapWaits } from "./cpu/debug";
 import { deliver, deliverInjected } from "./cpu/events";
 import { MAX_LENGTH, decode } from "./decode";
 import { dispatch } from "./dispatch.gen";
@@ -107,20 +107,26 @@ export function step(): u32 {
 /** Executes one instruction, with everything that looks at single instructions around it. */
 function stepWithChecks(): u32 {
   const shadow = load<u32>(SHADOW);
-  const checks = stepping();
-  if (checks && debugBefore()) return R_FAULT;
+  const traps = load<u32>(DEBUG_PENDING);
+  if (debugBefore(load<u32>(REPLAY_COUNT) != 0)) return R_FAULT;
   store<u32>(SHADOW, 0);
   store<u32>(REPLAY_NEXT, 0);
   const r = step();
-  if (r == R_FAULT && load<u32>(FAULT) == F_EXIT) {
-    store<u32>(SHADOW, shadow); // the same instruction comes again
+  if (r == R_FAULT) {
+    if (load<u32>(FAULT) != F_EXIT) {
+      store<u32>(REPLAY_COUNT, 0);
+      dropTraps();
+      return r;
+    }
+    // The same instruction comes again.
+    store<u32>(SHADOW, shadow);
+    store<u32>(DEBUG_PENDING, traps);
     return r;
   }
   store<u32>(REPLAY_COUNT, 0);
-  if (r == R_EXIT && checks) debugAfterExit();
-  if (r == R_FAULT || r == R_EXIT) return r;
-  setBudget(getBudget() - 1);
-  return checks && debugAfter() ? R_FAULT : r;
+  debugAfter();
+  if (r != R_EXIT) setBudget(getBudget() - 1);
+  return r;
 }
 
 /** Looks at everything that comes before an instruction; X_BUDGET means go on. */
@@ -151,7 +157,13 @@ export function run(max: i32): u32 {
   store<u32>(FAULT, 0);
   let stepNext = false;
   for (;;) {
+    if (load<u32>(DEBUG_PENDING) != 0 && trapWaits()) {
+      raiseTrap();
+      const code = deliver();
+      if (code != 0) return leave(code);
+    }
     if (load<u32>(INJECT) != 0) {
+      dropTraps();
       const code = deliverInjected();
       if (code != 0) return leave(code);
     }

@@ -6,6 +6,8 @@
 import { BLOCK_HASH_AT, PAGE_BLOCKS_AT, PAGE_CHUNKS_AT, PAGE_FLAGS_AT } from "./state.gen";
 import { dropWriteTags } from "./mmu/tlb";
 
+/** In a block's key, from this bit: 0, or whose breakpoints it leaves out (breakpoints.ts). */
+export const KEY_VARIANT_SHIFT: u64 = 48;
 /** Buckets of the block table. */
 export const HASH_MASK: u32 = 0xfffff;
 /** Instruction count of a block that must not be entered any more: larger than any budget. */
@@ -21,7 +23,9 @@ export function setInBlocks(yes: bool): void {
 /** Bucket address of a block key. */
 export function bucketOf(key: u64): u32 {
   const lin = <u32>key;
-  return BLOCK_HASH_AT + (((lin ^ (lin >> 15)) & HASH_MASK) << 2);
+  // Blocks of pages with breakpoints keep out of the way: fast jumps look at the first of a bucket only.
+  const variant = <u32>(key >> KEY_VARIANT_SHIFT);
+  return BLOCK_HASH_AT + (((lin ^ (lin >> 15) ^ (variant * 0x9e375)) & HASH_MASK) << 2);
 }
 
 function chunkMask(from: u32, size: u32): u64 {

@@ -37,7 +37,7 @@ export const SLOTS_SIZE: u32 = 0x100000;
 export const ARENA_AT: u32 = 0x13fc000;
 export const ARENA_SIZE: u32 = 0x4000000;
 export const LAYOUT_END: u32 = 0x53fc000;
-export const CPU_BYTES: u32 = 1792;
+export const CPU_BYTES: u32 = 1856;
 /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15. u64[16] */
 export const GPR: u32 = 0x1000;
 /** always zero: the base or index of an address that has none. u64 */
@@ -132,7 +132,7 @@ export const TLB_ALL: u32 = 0x124c;
 export const FLAT: u32 = 0x1250;
 /** which TLB half mode and privilege ask for: 0 user, 1 SMAP in force, 2 supervisor. u32 */
 export const MMU_HALF: u32 = 0x1254;
-/** why TLB is EMPTY_TLB: bit 0 alignment checks, bit 1 data breakpoints. u32 */
+/** what slow accesses look at: bit 0 alignment (TLB is EMPTY_TLB then), bit 1 data breakpoints. u32 */
 export const ACCESS_CHECKS: u32 = 0x1258;
 /** interrupt shadow for the next instruction: 1 by STI, 2 by MOV/POP SS. u32 */
 export const SHADOW: u32 = 0x125c;
@@ -154,65 +154,73 @@ export const EXIT: u32 = 0x1278;
 export const EXIT_WRITE: u32 = 0x127c;
 /** IO, MMIO: bytes, 1 2 4 8; CPUID, RDMSR, WRMSR, MWAIT: length of the instruction. u32 */
 export const EXIT_SIZE: u32 = 0x1280;
-/** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MMIO: 1 by the delivery of an event; MWAIT: 0 MONITOR, 1 MWAIT. u32 */
+/** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MMIO: 1 by the delivery of an event; MWAIT: 0 MONITOR, 1 MWAIT; DEBUG: vector. u32 */
 export const EXIT_AUX: u32 = 0x1284;
 /** IO: port; MMIO: guest-physical address. u64 */
 export const EXIT_ADDR: u32 = 0x1288;
-/** IO, MMIO: data of a write; WRMSR: value; INTERNAL: detail. u64 */
+/** IO, MMIO: data of a write; WRMSR: value; INTERNAL: detail; DEBUG: DR6. u64 */
 export const EXIT_DATA: u32 = 0x1290;
-/** DR6 bits of data breakpoints that the current instruction has hit. u32 */
+/** DR6 bits of the traps that come before the next instruction. u32 */
 export const DEBUG_PENDING: u32 = 0x1298;
 /** not 0: breakpoints of a debugger outside the guest are in force, not the guest's: its DR7. u32 */
 export const WATCH_DR7: u32 = 0x129c;
-/** of those, the data and I/O breakpoints that the last instruction hit. u32 */
-export const WATCH_HITS: u32 = 0x12a0;
+/** what leaves run() for that debugger and is not delivered: bit 0 #DB, bit 1 INT3. u32 */
+export const INTERCEPTS: u32 = 0x12a0;
 /** their addresses, as in DR0 to DR3. u64[4] */
 export const WATCH: u32 = 0x12a8;
+/** enabled in the DR7 in force: bits 0 to 3 on code, bits 4 to 7 on data. u32 */
+export const BREAKPOINTS: u32 = 0x12c8;
+/** of the numbers in BREAK_VARIANT (breakpoints.ts). u32 */
+export const BREAK_EPOCH: u32 = 0x12cc;
+/** addresses of the BREAKPOINTS. u64[4] */
+export const BREAK_AT: u32 = 0x12d0;
+/** of those on code: which blocks their page has. u32[4] */
+export const BREAK_VARIANT: u32 = 0x12f0;
 /** PAUSE instructions since the last PAUSE exit. u32 */
-export const PAUSE_COUNT: u32 = 0x12c8;
+export const PAUSE_COUNT: u32 = 0x1300;
 /** state of the generator behind RDRAND and RDSEED; the bridge seeds it. u64 */
-export const RNG: u32 = 0x12d0;
+export const RNG: u32 = 0x1308;
 /** entries in REPLAY. u32 */
-export const REPLAY_COUNT: u32 = 0x12d8;
+export const REPLAY_COUNT: u32 = 0x1310;
 /** entries used so far by this execution. u32 */
-export const REPLAY_NEXT: u32 = 0x12dc;
+export const REPLAY_NEXT: u32 = 0x1314;
 /** data of completed reads (0 for writes). u64[64] */
-export const REPLAY: u32 = 0x12e0;
+export const REPLAY: u32 = 0x1318;
 /** bytes of that instruction, as they were when it left run(). u64[2] */
-export const REPLAY_CODE: u32 = 0x14e0;
+export const REPLAY_CODE: u32 = 0x1518;
 /** retired instructions, exact outside run(). u64 */
-export const ICOUNT: u32 = 0x14f0;
+export const ICOUNT: u32 = 0x1528;
 /** added to the clock to give the time stamp counter. u64 */
-export const TSC_OFFSET: u32 = 0x14f8;
+export const TSC_OFFSET: u32 = 0x1530;
 /** virtual time: nanoseconds at the start of run(). u64 */
-export const TIME_BASE: u32 = 0x1500;
+export const TIME_BASE: u32 = 0x1538;
 /** 1: the clock is TIME_BASE + retired instructions; 0: the host is asked. u32 */
-export const VIRTUAL_TIME: u32 = 0x1508;
+export const VIRTUAL_TIME: u32 = 0x1540;
 /** which vCPU this is. u32 */
-export const CPU_INDEX: u32 = 0x150c;
+export const CPU_INDEX: u32 = 0x1544;
 /** physical x87 registers R0..R7: significand u64, sign and exponent u16. x80[8] */
-export const FPR: u32 = 0x1510;
+export const FPR: u32 = 0x1550;
 /** SSE registers. v128[16] */
-export const XMM: u32 = 0x1590;
+export const XMM: u32 = 0x15d0;
 /** x87 control word. u32 */
-export const FCW: u32 = 0x1690;
+export const FCW: u32 = 0x16d0;
 /** x87 status word, TOP included. u32 */
-export const FSW: u32 = 0x1694;
+export const FSW: u32 = 0x16d4;
 /** x87 tags, abridged: bit n set when physical register n is not empty. u32 */
-export const FTW: u32 = 0x1698;
+export const FTW: u32 = 0x16d8;
 /** SSE control and status. u32 */
-export const MXCSR: u32 = 0x169c;
+export const MXCSR: u32 = 0x16dc;
 /** last x87 opcode. u32 */
-export const FOP: u32 = 0x16a0;
+export const FOP: u32 = 0x16e0;
 /** selector of FIP. u32 */
-export const FCS: u32 = 0x16a4;
+export const FCS: u32 = 0x16e4;
 /** selector of FDP. u32 */
-export const FDS: u32 = 0x16a8;
+export const FDS: u32 = 0x16e8;
 /** address of the last x87 instruction. u64 */
-export const FIP: u32 = 0x16b0;
+export const FIP: u32 = 0x16f0;
 /** address of the last x87 memory operand. u64 */
-export const FDP: u32 = 0x16b8;
+export const FDP: u32 = 0x16f8;
 /** not 0 when SSE instructions raise #UD or #NM; follows from CR0 and CR4. u32 */
-export const SSE_OFF: u32 = 0x16c0;
+export const SSE_OFF: u32 = 0x1700;
 /** not 0: RDMSR and WRMSR leave run() for every MSR. u32 */
-export const MSR_EXITS: u32 = 0x16c4;
+export const MSR_EXITS: u32 = 0x1704;

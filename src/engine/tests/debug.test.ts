@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { EngineExit } from "../bridge/port.js";
 import { At, CR4, Flag, GuestCpu, Pte, Reg, Sel } from "./guest-cpu.fixture.js";
 
 const BS = 0x4000n;
@@ -81,6 +82,30 @@ describe("single-step", () => {
       tf(t);
     });
     expect(vector).toBeUndefined();
+  });
+});
+
+describe.each([false, true])("SYSRET (by single instructions: %s)", (decodeEach) => {
+  it.each<[string, bigint, bigint, number | undefined]>([
+    ["that sets TF traps behind itself", 0n, Flag.TF, 0],
+    ["that clears TF does not trap", Flag.TF, 0n, undefined],
+    ["that loads RF does not keep it", 0n, Flag.RF, 0],
+  ])("%s", async (_, before, after, at) => {
+    const t = await GuestCpu.create("long64", { decodeEach });
+    t.cpu.writeMsr(0xc0000080, 0xd01n);
+    t.cpu.writeMsr(0xc0000081, BigInt(Sel.USER_CODE32) << 48n);
+    t.bytes(At.USER_CODE, "90 90 0f 0b");
+    t.set({ RCX: BigInt(At.USER_CODE), R11: 2n | after }).code("48 0f 07");
+    // A fault before SYSRET's own trap would be a trap of what came before: TF is set here only.
+    t.control({ rflags: 2n | before });
+    if ((after & Flag.RF) !== 0n) {
+      t.cpu.setDr(0, BigInt(At.USER_CODE));
+      t.cpu.setDr(7, dr7(0));
+    }
+    const vector = t.runToHandler();
+    if (at === undefined) expect([vector, t.stack(1)]).toEqual([6, [BigInt(At.USER_CODE + 2)]]);
+    else expect([vector, t.stack(1)]).toEqual([1, [BigInt(At.USER_CODE + at)]]);
+    if (at !== undefined) expect(t.cpu.dr(6) & 0x4001n).toBe(after === Flag.TF ? BS : 1n);
   });
 });
 
@@ -202,34 +227,24 @@ describe("breakpoints of a debugger outside the guest", () => {
     t.code(code);
     t.set({ RDI: BigInt(At.DATA), RSI: BigInt(At.DATA), RCX: 3n });
     t.cpu.watch([0n, BigInt(at)], second(type));
+    t.cpu.intercept(true, true);
     return t;
   };
 
   it("see every access, whether or not it changes anything", async () => {
-    // mov al,[rdi]; mov [rdi],al; add byte [rdi],0; nop
+    // mov al,[rdi]; mov [rdi],al; add byte [rdi],0; nop; hlt
     const seen = async (type: number) => {
-      const t = await watching("8a 07 88 07 80 07 00 90", type);
-      return [0, 0, 0, 0].map(() => {
-        t.run(1);
-        return t.cpu.watchHits;
-      });
+      const t = await watching("8a 07 88 07 80 07 00 90 f4", type);
+      const stops: number[] = [];
+      while (t.run() === EngineExit.DEBUG) {
+        expect(t.cpu.exit.dataLow).toBe(0xffff0ff2);
+        stops.push(t.rip - At.CODE);
+      }
+      return stops;
     };
-    expect(await seen(1)).toEqual([0, 2, 2, 0]);
-    expect(await seen(3)).toEqual([2, 2, 2, 0]);
-    expect(await seen(0)).toEqual([0, 0, 0, 0]);
-  });
-
-  it("stop a repeated instruction at the element", async () => {
-    const t = await watching("f3 aa 90", 1, At.DATA + 1);
-    const hits = [0, 0, 0].map(() => {
-      t.run(1);
-      return [t.cpu.watchHits, Number(t.reg(Reg.RCX))];
-    });
-    expect(hits).toEqual([
-      [0, 2],
-      [2, 1],
-      [0, 0],
-    ]);
+    expect(await seen(1)).toEqual([4, 7]);
+    expect(await seen(3)).toEqual([2, 4, 7]);
+    expect(await seen(0)).toEqual([]);
   });
 
   it("are in force instead of the guest's own, and raise nothing in the guest", async () => {
@@ -238,11 +253,18 @@ describe("breakpoints of a debugger outside the guest", () => {
     t.cpu.setDr(7, dr7(1));
     t.cpu.setDr(6, DR6);
     t.cpu.syncSregs();
-    t.run(1);
-    expect([t.cpu.watchHits, Number(t.cpu.rip) - At.CODE]).toEqual([2, 2]);
+    expect([t.run(), t.cpu.exit.dataLow, t.rip - At.CODE]).toEqual([16, 0xffff0ff2, 2]);
     expect(t.cpu.dr(6)).toBe(DR6);
     t.cpu.watch([], 0);
+    t.cpu.intercept(false, false);
     expect(t.runToHandler()).toBe(1);
-    expect(t.cpu.watchHits).toBe(0);
+    expect(t.cpu.dr(6)).toBe(DR6 | 1n);
+  });
+
+  it("keep INT3, with any prefixes, and leave INT 3 to the guest", async () => {
+    const t = await watching("f2 66 cc cd 03", 0, 0);
+    expect([t.run(), t.cpu.exit.aux, t.rip - At.CODE]).toEqual([16, 3, 0]);
+    t.cpu.rip = BigInt(At.CODE + 3);
+    expect(t.runToHandler()).toBe(3);
   });
 });

@@ -13,13 +13,15 @@ const CORE = new URL("../../../dist/engine/core.wasm", import.meta.url);
 /** Another core to test, for the development of a part; see tools/build/engine.mjs --out. */
 const OTHER = process.env["KVM_XEN_CORE"];
 
-let engine: Engine | undefined;
+const engines = new Map<boolean, Engine>();
 
-/** The compiled engine; the same for all tests of a process. */
-export async function loadEngine(): Promise<Engine> {
+/** The compiled engine, by cached blocks or by single instructions; the same for all tests of a process. */
+export async function loadEngine(decodeEach = false): Promise<Engine> {
   const file = OTHER ?? CORE;
   assert(existsSync(file), "engine core missing: run node tools/build/engine.mjs");
-  engine ??= await Engine.compile(readFileSync(file));
+  const engine =
+    engines.get(decodeEach) ?? (await Engine.compile(readFileSync(file), { decodeEach }));
+  engines.set(decodeEach, engine);
   return engine;
 }
 
@@ -136,6 +138,8 @@ export interface GuestCpuOptions {
   readonly slots?: readonly Omit<EngineSlot, "hva" | "dirtyBitmap">[];
   /** Pages of RAM that are written are logged. */
   readonly log?: boolean;
+  /** By single instructions instead of cached blocks. */
+  readonly decodeEach?: boolean;
 }
 
 /** A vCPU under test. */
@@ -173,7 +177,7 @@ export class GuestCpu {
 
   /** Makes a vCPU in `mode`, ready to run at At.CODE (At.USER_CODE at privilege level 3). */
   static async create(mode: Mode, options: GuestCpuOptions = {}): Promise<GuestCpu> {
-    return new GuestCpu((await loadEngine()).createVm(), mode, options);
+    return new GuestCpu((await loadEngine(options.decodeEach)).createVm(), mode, options);
   }
 
   // Memory.

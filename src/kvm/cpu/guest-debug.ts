@@ -28,22 +28,24 @@ export class GuestDebug {
     return (this.#control & KvmGuestDbg.BLOCKIRQ) !== 0;
   }
 
-  /** Instructions have to be watched one by one. */
-  get active(): boolean {
-    return this.singleStep || this.softwareBreakpoints || this.hardwareBreakpoints;
+  /** #DB, whoever causes it, leaves run() and does not reach the guest. */
+  get interceptsDebug(): boolean {
+    return this.singleStep || this.hardwareBreakpoints;
   }
 
-  /** Where the last step ended: the client may move RIP meanwhile. */
   #rip = 0n;
 
-  /** Notes where the next step starts. */
-  rebase(linearRip: bigint): void {
+  /** Notes where single steps were asked for. */
+  startAt(linearRip: bigint): void {
     this.#rip = linearRip;
   }
 
-  /** Linear RIP at which the current step started. */
-  get stepRip(): bigint {
-    return this.#rip;
+  /**
+   * Whether RFLAGS that are written while RIP is `linearRip` get TF: KVM steps by the guest's own flag,
+   * which it shows nobody, and sets it only where the steps were asked for.
+   */
+  setsTf(linearRip: bigint): boolean {
+    return this.singleStep && linearRip === this.#rip;
   }
 
   /** Takes the client's wish; without ENABLE, nothing of it counts. */

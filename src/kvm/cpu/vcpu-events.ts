@@ -8,7 +8,11 @@ const KNOWN_FLAGS = Object.values(KvmVcpuEvent).reduce((all, bit) => all | bit, 
 /** Exceptions that instructions raise on purpose: executed again instead of injected again. */
 const isSoft = (vector: number): boolean => vector === Exception.BP || vector === Exception.OF;
 
-/** The most NMIs that can wait. */
+/** Only one NMI waits while they are blocked or one is being injected; what came beyond that is lost. */
+export function limitNmis(vcpu: VcpuState): void {
+  vcpu.nmiPending = Math.min(vcpu.nmiPending, nmiLimit(vcpu));
+}
+
 function nmiLimit(vcpu: VcpuState): number {
   return vcpu.engine.nmiMasked || vcpu.nmiInjected ? 1 : 2;
 }
@@ -17,7 +21,7 @@ function nmiLimit(vcpu: VcpuState): number {
 export function readEvents(vcpu: VcpuState): KvmVcpuEvents {
   const { settings } = vcpu.env;
   if (!settings.exceptionPayload) deliverPayload(vcpu);
-  vcpu.nmiPending = Math.min(vcpu.nmiPending, nmiLimit(vcpu));
+  limitNmis(vcpu);
   const queued = vcpu.queuedException;
   const shown = queued ?? vcpu.lastException;
   const waits = queued !== undefined && !isSoft(queued.vector);

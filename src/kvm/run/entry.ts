@@ -2,11 +2,11 @@ import { KvmMpState } from "../../abi/kvm/index.js";
 import { Cr0 } from "../../abi/x86/index.js";
 import { EngineExit, Ready } from "../../engine/bridge/port.js";
 import { instructionsUntilTimer } from "../cpu/clock.js";
-import { deliverPayload } from "../cpu/vcpu-events.js";
+import { deliverPayload, limitNmis } from "../cpu/vcpu-events.js";
 import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
-import { debugAfter, debugBefore } from "./debug-step.js";
-import { type AfterExit, handleExit, isFinishedWrite } from "./exits.js";
+import { takeTraps } from "./debug-exit.js";
+import { handleExit, isFinishedWrite } from "./exits.js";
 import { finishWrite } from "./finish.js";
 import type { Turn } from "./scheduler.js";
 
@@ -38,6 +38,8 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
   engine.pauseExit = env.scheduler.activeCount > 1 ? PAUSES : 0;
   if (env.engine.linear.hasOutsideWriters) env.engine.distrustCode();
   while (left > 0) {
+    const trap = engine.pendingTraps === 0 ? undefined : takeTraps(vcpu);
+    if (trap !== undefined) return finish(vcpu, trap);
     const leave = processRequests(vcpu);
     if (leave !== undefined) return finish(vcpu, leave);
     if (vcpu.mpState !== KvmMpState.RUNNABLE) {
@@ -55,14 +57,6 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     }
     prepareEvents(vcpu);
     if (virtual !== undefined) engine.setTime(clock.nowNs());
-    if (vcpu.debug.active) {
-      const step = debugStep(vcpu);
-      if (virtual !== undefined) virtual.advance(engine.retired);
-      left -= EXIT_COST;
-      distance = 0;
-      if (step === "continue") continue;
-      return step === "yield" ? "yielded" : finish(vcpu, step);
-    }
     // A queued event comes right behind the instruction that the client has answered.
     const isBehind = engine.replaying && vcpu.hasQueuedEvent;
     const given = isBehind ? 1 : Math.min(left, distance);
@@ -86,25 +80,12 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
   return "budget";
 }
 
-/** One instruction under KVM_SET_GUEST_DEBUG; an event that is injected comes before it. */
-function debugStep(vcpu: VcpuState): AfterExit {
-  const { engine } = vcpu;
-  if (!engine.replaying) {
-    const code = engine.run(0);
-    if (code !== EngineExit.BUDGET) return handleExit(vcpu, code);
-    const exit = debugBefore(vcpu);
-    if (exit !== undefined) return exit;
-  }
-  const start = engine.instructions;
-  const after = handleExit(vcpu, engine.run(1));
-  if (after !== "continue" || engine.instructions === start) return after;
-  return debugAfter(vcpu) ?? "continue";
-}
-
 /** Ends run() with an exit. */
 function finish(vcpu: VcpuState, exit: VcpuExit): Turn {
   if (exit.kind === "intr") vcpu.stats.signalExits++;
   else if (exit.kind === "irq-window-open") vcpu.stats.requestIrqExits++;
+  // The exit takes the place of the debugger's; the guest's own trap waits.
+  if (vcpu.engine.pendingTraps !== 0) takeTraps(vcpu);
   const resolve = vcpu.resolve;
   vcpu.resolve = undefined;
   vcpu.pendingExit = exit;
@@ -193,6 +174,7 @@ function leaveUninitialized(vcpu: VcpuState): VcpuExit | undefined {
 function prepareEvents(vcpu: VcpuState): void {
   const { engine } = vcpu;
   const { ready } = engine;
+  if (vcpu.nmiPending > 1) limitNmis(vcpu);
   let free = (ready & Ready.EVENTS) !== 0;
   if (free && (vcpu.hasQueuedEvent || vcpu.nmiPending > 0)) free = !injectQueued(vcpu, ready);
   const allowed = free && (ready & Ready.INTERRUPT) !== 0;

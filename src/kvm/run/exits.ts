@@ -13,6 +13,7 @@ import { KvmMsrExitReason, type VcpuExit, type VcpuExitIo, type VcpuExitMmio } f
 import { PicPair } from "../irq/pic.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { DisableExits, Quirk } from "../vm-settings.js";
+import { interceptedException } from "./debug-exit.js";
 import { handleInternal } from "./emulation-failure.js";
 import { isFinishedOut } from "./finished-out.js";
 import { leavesInstruction } from "./in-flight.js";
@@ -76,6 +77,8 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
       return handleMwait(vcpu);
     case EngineExit.MEMORY:
       return { kind: "memory-fault", physAddr: engine.exit.address as Gpa };
+    case EngineExit.DEBUG:
+      return interceptedException(vcpu);
     case EngineExit.INTERNAL:
       return handleInternal(vcpu);
   }

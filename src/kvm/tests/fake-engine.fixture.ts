@@ -152,7 +152,9 @@ export class FakeVcpu implements EngineVcpu {
     );
   }
   watch(_addresses: readonly bigint[], _dr7: number): void {}
-  readonly watchHits = 0;
+  intercept(_debug: boolean, _int3: boolean): void {}
+  readonly pendingTraps = 0;
+  dropTraps(): void {}
   setWindows(interrupt: number, nmi: boolean): void {
     this.requestInterruptWindow = interrupt !== 0;
     this.requestNmiWindow = nmi;

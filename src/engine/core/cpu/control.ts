@@ -2,13 +2,14 @@
  * MOV CR, MOV DR, CLTS, LMSW, SMSW, XGETBV, XSETBV (AMD64 manual volume 2, 3.1, 13.1 and 11.5): the
  * control registers with all checks, and what changes with them.
  */
-import { CODE_SIZE, CPL, CR0, CR2, CR3, CR4, CR8, DR0, DR6, DR7, EFER, EXIT, GPR, WATCH_DR7, XCR0 } from "../state.gen";
-import { R_EXIT, R_FAULT, R_NEXT, V_DB, V_GP, V_UD, X_CR8_WRITE, faulted, raise, raiseErr } from "../fault";
+import { CODE_SIZE, CPL, CR0, CR2, CR3, CR4, CR8, DR0, DR6, DR7, EFER, EXIT, GPR, XCR0 } from "../state.gen";
+import { R_EXIT, R_FAULT, R_NEXT, V_GP, V_UD, X_CR8_WRITE, faulted, raise, raiseErr } from "../fault";
 import { RF_MEM, Rec } from "../record";
 import { rdE, rdReg, wrE, wrReg } from "../operands";
 import { flushAll, flushNonGlobal } from "../mmu/tlb";
 import { MAX_PHYS_BITS, loadPdptes } from "../mmu/walk";
-import { DR6_BD, DR6_FIXED, DR7_GD, setDr6 } from "./debug";
+import { updateBreakpoints } from "../breakpoints";
+import { DR6_BD, DR6_FIXED, DR7_GD, dr7InForce, raiseDebug } from "./debug";
 import { leaveTo } from "./ip";
 import {
   CR0_CD, CR0_EM, CR0_ET, CR0_MP, CR0_NE, CR0_NW, CR0_PE, CR0_PG, CR0_TS, CR0_WP, CR0_AM, CR4_FSGSBASE, CR4_OSXSAVE, CR4_PAE, CR4_PGE,
@@ -171,9 +172,8 @@ function debugRegister(n: u32): u32 {
     raiseErr(V_GP, 0);
     return 0;
   }
-  if (load<u32>(WATCH_DR7) == 0 && (load<u32>(DR7) & DR7_GD) != 0) {
-    setDr6(DR6_BD);
-    raise(V_DB);
+  if ((dr7InForce() & DR7_GD) != 0) {
+    raiseDebug(DR6_BD);
     return 0;
   }
   if (n < 4) return DR0 + (n << 3);
@@ -198,7 +198,7 @@ export function mov_DR(p: u32): u32 {
     value = at == DR6 ? (value & 0xe00f) | DR6_FIXED : (value & 0xffff23ff) | 0x400;
   }
   store<u64>(at, value);
-  updateTlb();
+  if (at != DR6) updateBreakpoints();
   return leaveTo(p);
 }
 

@@ -10,14 +10,14 @@ import {
   REPLAY_NEXT, RIP, SHADOW,
 } from "../state.gen";
 import {
-  F_EXIT, F_HAS_ERR, F_RETRY, R_FAULT, R_JUMP, R_NEXT, V_BP, V_DB, V_DF, V_GP, V_MC, V_NP, V_OF, V_PF, V_SS, V_TS, X_SHUTDOWN, faulted,
+  F_EXIT, F_HAS_ERR, F_RETRY, R_FAULT, R_JUMP, R_NEXT, V_BP, V_DB, V_DF, V_GP, V_MC, V_NP, V_OF, V_PF, V_SS, V_TS, X_DEBUG, X_SHUTDOWN, faulted,
   raiseErr,
 } from "../fault";
 import { AC, IF, IOPL, NT, RF, TF, VM, getFlags, getOf } from "../flags";
 import { Rec } from "../record";
 import { halfFor, isCanonical, stAs } from "../mmu/access";
 import { sysLd, writableSpan } from "../mmu/system";
-import { DR7_GD, noTrap } from "./debug";
+import { DR7_GD, intercepted, noTrap, reportDebug } from "./debug";
 import { enterProtected } from "./events-protected";
 import { nextRip } from "./ip";
 import { isLong, isProtected, isVm86, updateMode } from "./mode";
@@ -44,6 +44,7 @@ export function deliver(): u32 {
   const vector = fault & 0xff;
   const hasError = (fault & F_HAS_ERR) != 0;
   store<u32>(FAULT, 0);
+  if (vector == V_DB && reportDebug()) return X_DEBUG;
   if (vector == V_PF) store<u64>(CR2, load<u64>(FAULT_CR2));
   const code = chain(vector, EV_EXCEPTION, hasError, error);
   if (code != 0 && code != X_SHUTDOWN) {
@@ -303,6 +304,7 @@ export function int_I(p: u32): u32 {
 }
 
 export function int3(p: u32): u32 {
+  if (intercepted(V_BP)) return R_FAULT;
   return viaGate(V_BP, EV_SOFT, p);
 }
 
@@ -312,5 +314,6 @@ export function into(p: u32): u32 {
 
 /** INT1 (ICEBP): #DB without a look at the gate's DPL. */
 export function int1(p: u32): u32 {
+  if (intercepted(V_DB)) return R_FAULT;
   return viaGate(V_DB, EV_EXCEPTION, p);
 }

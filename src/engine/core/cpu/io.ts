@@ -13,7 +13,7 @@ import { ld, probeWrite, st } from "../mem";
 import { replayReady, setEmulated, takeReplay } from "../mmu/access";
 import { sysLd } from "../mmu/system";
 import { addressMask, setByAddressSize } from "../ops/regs";
-import { noteIoAccess } from "./debug";
+import { noteIoAccess, unfinishedRepetition } from "./debug";
 import { isProtected } from "./mode";
 import { A_P, ES, TR, segAttr, segBase, segLimit } from "./segments";
 
@@ -114,6 +114,7 @@ function turn(p: u32, at: u32, size: u32): u32 {
   setByAddressSize(at, asize, load<u64>(at) + step);
   if (!repeated(p)) return R_NEXT;
   setByAddressSize(RCX, asize, (load<u64>(RCX) - 1) & addressMask(asize));
+  unfinishedRepetition();
   return R_JUMP;
 }
 

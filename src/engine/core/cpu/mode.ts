@@ -2,11 +2,12 @@
  * What follows from control registers, CS, SS and privilege: code and stack size, TLB half, and
  * whether segments need checks. The one place that computes them.
  */
-import { ACCESS_CHECKS, CODE_SIZE, CPL, CR0, CR3, CR4, EFER, EMPTY_TLB_AT, FLAGS, FLAT, MMU_HALF, SEG, SSE_OFF, STACK_SIZE, TLB, TLB_ALL } from "../state.gen";
+import { ACCESS_CHECKS, BREAKPOINTS, CODE_SIZE, CPL, CR0, CR3, CR4, EFER, EMPTY_TLB_AT, FLAGS, FLAT, MMU_HALF, SEG, SSE_OFF, STACK_SIZE, TLB, TLB_ALL } from "../state.gen";
 import { HALF_BYTES, flushAll } from "../mmu/tlb";
 import { loadPdptes } from "../mmu/walk";
 import { HALF_SMAP, HALF_SUPER, HALF_USER } from "../mmu/access";
-import { dr7InForce } from "./debug";
+import { ON_DATA } from "../breakpoints";
+import { CHECK_DATA } from "./debug";
 import { A_DB, A_L, CS, SS, segAttr } from "./segments";
 
 export const CR0_PE: u32 = 1;
@@ -39,6 +40,9 @@ export const EFER_LME: u32 = 0x100;
 export const EFER_LMA: u32 = 0x400;
 export const EFER_NXE: u32 = 0x800;
 export const EFER_AUTOIBRS: u32 = 0x200000;
+
+/** ACCESS_CHECKS: accesses have to be aligned. */
+export const CHECK_ALIGNED: u32 = 1;
 
 const FLAG_VM: u32 = 0x20000;
 const FLAG_AC: u32 = 0x40000;
@@ -91,21 +95,13 @@ export function updateTlb(): void {
   if (cpl == 3) half = HALF_USER;
   else if ((load<u32>(CR4) & CR4_SMAP) != 0 && (flags & FLAG_AC) == 0) half = HALF_SMAP;
   let checks: u32 = 0;
-  if (cpl == 3 && (flags & FLAG_AC) != 0 && (load<u32>(CR0) & CR0_AM) != 0) checks = 1;
-  if (dataBreakpoints(dr7InForce())) checks |= 2;
+  if (cpl == 3 && (flags & FLAG_AC) != 0 && (load<u32>(CR0) & CR0_AM) != 0) checks = CHECK_ALIGNED;
+  const looked = checks != 0;
+  if ((load<u32>(BREAKPOINTS) & ON_DATA) != 0) checks |= CHECK_DATA;
   store<u32>(SSE_OFF, (load<u32>(CR0) & (CR0_EM | CR0_TS)) | (~load<u32>(CR4) & CR4_OSFXSR));
   store<u32>(MMU_HALF, half);
   store<u32>(ACCESS_CHECKS, checks);
-  store<u32>(TLB, checks != 0 ? EMPTY_TLB_AT : load<u32>(TLB_ALL) + half * HALF_BYTES);
-}
-
-/** Whether an enabled breakpoint of DR7 watches data (types 1 and 3). */
-function dataBreakpoints(dr7: u32): bool {
-  if ((dr7 & 0xff) == 0) return false;
-  for (let i: u32 = 0; i < 4; i++) {
-    if (((dr7 >> (i << 1)) & 3) != 0 && ((dr7 >> (16 + (i << 2))) & 1) != 0) return true;
-  }
-  return false;
+  store<u32>(TLB, looked ? EMPTY_TLB_AT : load<u32>(TLB_ALL) + half * HALF_BYTES);
 }
 
 /** ES, SS and DS are writable data, and with CS start at 0 and end at 4 GiB. */

@@ -2,12 +2,13 @@
  * Returns through a far pointer on the stack: RET far and IRET (AMD64 manual volume 3 under these
  * names, and volume 2, 8.9). The checks are shared; everything is checked before anything changes.
  */
-import { CODE_SIZE, CPL, DR7, FLAGS, GPR, NMI_MASKED, RIP } from "../state.gen";
+import { CODE_SIZE, CPL, FLAGS, GPR, NMI_MASKED, RIP } from "../state.gen";
 import { R_FAULT, R_JUMP, V_GP, V_NP, faulted, raiseErr } from "../fault";
 import { AC, ARITH, DF, ID, IF, IOPL, NT, RF, TF, VIF, VIP, VM, setFlags } from "../flags";
 import { Rec } from "../record";
 import { isCanonical } from "../mmu/access";
 import { readSpan } from "../mem";
+import { loadedRf } from "./debug";
 import { isLong, isReal, isVm86, updateMode, updateTlb } from "./mode";
 import {
   A_ACCESSED, A_CODE, A_DB, A_DOWN, A_L, A_P, A_S, A_WRITABLE, CS, DS, ES, FS, GS, SS, checkStackSeg, descAttr, descBase, descLimit,
@@ -171,10 +172,8 @@ function popFlags<T>(value: u64): void {
   if (sizeof<T>() != 2) mask |= RF | AC | ID;
   if (cpl <= (old & IOPL) >> 12) mask |= IF;
   if (cpl == 0) mask |= sizeof<T>() != 2 ? IOPL | VIF | VIP : IOPL;
-  let next = (old & ~(mask | RF)) | (value & mask);
-  // RF would protect the next instruction from a breakpoint there; without breakpoints it is moot.
-  if ((load<u32>(DR7) & 0xff) == 0) next &= ~RF;
-  setFlags(next);
+  setFlags((old & ~(mask | RF)) | (value & mask));
+  loadedRf();
 }
 
 function iretReal<T>(): u32 {
@@ -206,6 +205,7 @@ function iretToVm86(ip: u32, cs: u32, flags: u32): u32 {
   const fs = peek<u32>(28) & 0xffff;
   const gs = peek<u32>(32) & 0xffff;
   setFlags(<u64>(flags & 0x3f7fd5));
+  loadedRf();
   putParagraph(CS, cs);
   putParagraph(SS, ss);
   putParagraph(ES, es);

@@ -11,6 +11,7 @@ import { eaOffset, linear, rdE, wrG } from "../operands";
 import { Rec } from "../record";
 import { ld } from "../mem";
 import { sysLd, sysSpan, sysSt } from "../mmu/system";
+import { SHADOW_SS } from "./debug";
 import { leaveTo } from "./ip";
 import { is64, isProtected, isReal, isVm86, updateMode } from "./mode";
 import { moveStack, peek } from "./stack";
@@ -264,10 +265,15 @@ export function checkStackSeg(selector: u32, cpl: u32, vector: u32, ext: u32): b
 
 /** Goes on after a segment load: by R_JUMP when code or stack may now behave differently. */
 function loaded(p: u32, seg: u32): u32 {
-  if (seg == SS) store<u32>(SHADOW, 2);
-  else if (is64()) return R_NEXT;
+  if (seg != SS && is64()) return R_NEXT;
   updateMode();
   return leaveTo(p);
+}
+
+/** After MOV and POP; LSS has no shadow. */
+function loadedAlone(p: u32, seg: u32): u32 {
+  if (seg == SS) store<u32>(SHADOW, SHADOW_SS);
+  return loaded(p, seg);
 }
 
 /** MOV Sreg,r/m16. */
@@ -277,7 +283,7 @@ export function mov_SE(p: u32): u32 {
   const selector = rdE<u16>(p);
   if (faulted()) return R_FAULT;
   loadSeg(seg, selector);
-  return faulted() ? R_FAULT : loaded(p, seg);
+  return faulted() ? R_FAULT : loadedAlone(p, seg);
 }
 
 function popInto<T>(p: u32, seg: u32): u32 {
@@ -286,7 +292,7 @@ function popInto<T>(p: u32, seg: u32): u32 {
   const before = load<u64>(GPR + 32);
   moveStack(sizeof<T>());
   loadSeg(seg, selector);
-  if (!faulted()) return loaded(p, seg);
+  if (!faulted()) return loadedAlone(p, seg);
   store<u64>(GPR + 32, before);
   return R_FAULT;
 }

@@ -5,13 +5,14 @@
  * Faults that are found before the new task is committed belong to the old one; later ones (its
  * segments, its stack) are raised in the new task, as on processors.
  */
-import { CPL, CR0, CR3, CR4, GPR, RIP, SEG } from "../state.gen";
-import { R_FAULT, R_JUMP, V_DB, V_GP, V_NP, V_TS, faulted, raise, raiseErr } from "../fault";
+import { CPL, CR0, CR3, CR4, DR7, GPR, RIP, SEG } from "../state.gen";
+import { R_FAULT, R_JUMP, V_GP, V_NP, V_TS, faulted, raiseErr } from "../fault";
 import { NT, VM, getFlags, setFlags } from "../flags";
 import { flushNonGlobal } from "../mmu/tlb";
 import { loadPdptes } from "../mmu/walk";
 import { sysLd, sysProbe, sysSt } from "../mmu/system";
-import { DR6_BT, setDr6 } from "./debug";
+import { updateBreakpoints } from "../breakpoints";
+import { DR6_BT, DR7_LOCAL, loadedRf, raiseDebug } from "./debug";
 import { nextRip } from "./ip";
 import { CR0_PG, CR0_TS, CR4_PAE, updateMode } from "./mode";
 import {
@@ -78,6 +79,10 @@ export function taskSwitch(selector: u32, how: u32, ext: u32, ip: u64, hasCode: 
   putSeg(TR, selector, attr | BUSY, limit, base);
   store<u64>(CR0, load<u64>(CR0) | CR0_TS);
   loadTask(wide, base, how == FROM_CALL || how == FROM_INT);
+  if ((load<u32>(DR7) & DR7_LOCAL) != 0) {
+    store<u64>(DR7, load<u64>(DR7) & ~(<u64>DR7_LOCAL));
+    updateBreakpoints();
+  }
   updateMode();
   if (faulted()) return;
   if (hasCode) {
@@ -86,8 +91,7 @@ export function taskSwitch(selector: u32, how: u32, ext: u32, ip: u64, hasCode: 
     if (faulted()) return;
   }
   if (wide && (sysLd<u16>(base + 100) & 1) != 0 && !faulted()) {
-    setDr6(DR6_BT);
-    raise(V_DB);
+    raiseDebug(DR6_BT);
   }
 }
 
@@ -129,6 +133,7 @@ function loadTask(wide: bool, base: u64, nested: bool): void {
   let flags: u64 = wide ? sysLd<u32>(base + 36) : sysLd<u16>(base + 16);
   if (nested) flags |= NT;
   setFlags(flags & 0x3f7fd5);
+  loadedRf();
   store<u64>(RIP, wide ? <u64>sysLd<u32>(base + 32) : <u64>sysLd<u16>(base + 14));
   for (let i: u32 = 0; i < 8; i++) {
     store<u64>(GPR + (i << 3), wide ? <u64>sysLd<u32>(base + 40 + i * 4) : <u64>(0xffff0000 | <u32>sysLd<u16>(base + 18 + i * 2)));

@@ -8,9 +8,10 @@ import { codeWritten } from "../smc";
 import { F_RETRY, V_AC, V_GP, X_INTERNAL, X_MEMORY, X_MMIO, faulted, raiseErr, raiseExit, raisePf } from "../fault";
 import { ACCESS_CHECKS, CODE_SIZE, CPL, CR0, CR4, EFER, EXIT, EXIT_ADDR, EXIT_AUX, EXIT_DATA, EXIT_SIZE, EXIT_WRITE, FAULT, FLAGS } from "../state.gen";
 import { MMU_HALF, PAGE_ACCESS_AT, PAGE_FLAGS_AT, REPLAY, REPLAY_COUNT, REPLAY_NEXT } from "../state.gen";
-import { noteDataAccess } from "../cpu/debug";
+import { dataTag, fetchTag } from "../breakpoints";
+import { CHECK_DATA, noteDataAccess } from "../cpu/debug";
 import { SLOT_READONLY, findSlot, gpaToLin, logWrite, slotLin } from "./slots";
-import { TAG_NONE, TE_GLOBAL, TE_SIZE_SHIFT, TE_WRITE, tlbEntry, useEntry } from "./tlb";
+import { TAG_NONE, TE_GLOBAL, TE_SIZE_SHIFT, TE_WRITE, tagFits, tlbEntry, useEntry } from "./tlb";
 import { PTE_D, PTE_G, PTE_U, PTE_W, WALK_GONE, WALK_OK, touchLeaf, walk, walkGone, walkGpa, walkNx, walkPerm, walkSize } from "./walk";
 
 /** Kinds of access. */
@@ -50,15 +51,15 @@ export function translate(va: u64, kind: u32, half: u32): u32 {
   const e = tlbEntry(half, va);
   const page = va & PAGE_MASK;
   if (kind == READ) {
-    if (load<u64>(e) == page) return <u32>va + load<u32>(e, 16);
+    if (tagFits(load<u64>(e), page)) return <u32>va + load<u32>(e, 16);
   } else if (kind == WRITE) {
-    if (load<u64>(e, 8) == page) return <u32>va + load<u32>(e, 16);
-    if (load<u64>(e) == page && (load<u32>(e, 20) & TE_WRITE) != 0) {
+    if (tagFits(load<u64>(e, 8), page)) return <u32>va + load<u32>(e, 16);
+    if (tagFits(load<u64>(e), page) && (load<u32>(e, 20) & TE_WRITE) != 0) {
       const lin = <u32>va + load<u32>(e, 16);
-      if (load<u8>(PAGE_FLAGS_AT + (lin >> 12)) == 0) store<u64>(e, page, 8);
+      if (load<u8>(PAGE_FLAGS_AT + (lin >> 12)) == 0) store<u64>(e, load<u64>(e), 8);
       return lin;
     }
-  } else if (load<u64>(e, 24) == page) return <u32>va + load<u32>(e, 16);
+  } else if (tagFits(load<u64>(e, 24), page)) return <u32>va + load<u32>(e, 16);
   return fill(va, kind, half, e);
 }
 
@@ -141,15 +142,16 @@ function enter(va: u64, kind: u32, may: u32, e: u32): u32 {
   if (kind == WRITE && !readOnly) logWrite(slot, walkGpa);
   let flags: u32 = walkSize << TE_SIZE_SHIFT;
   if ((walkPerm & <u32>PTE_G) != 0 && (load<u32>(CR4) & 0x80) != 0) flags |= TE_GLOBAL;
+  const tag = dataTag(page);
   let writeTag = TAG_NONE;
   if ((may & MAY_WRITE) != 0 && (walkPerm & <u32>PTE_D) != 0 && access == 0 && writesAreFree(slot, walkGpa)) {
     flags |= TE_WRITE;
-    if (load<u8>(PAGE_FLAGS_AT + (lin >> 12)) == 0) writeTag = page;
+    if (load<u8>(PAGE_FLAGS_AT + (lin >> 12)) == 0) writeTag = tag;
   }
-  store<u64>(e, (may & MAY_READ) != 0 ? page : TAG_NONE);
+  store<u64>(e, (may & MAY_READ) != 0 ? tag : TAG_NONE);
   store<u64>(e, writeTag, 8);
   store<u32>(e, lin - <u32>page, 16);
-  store<u64>(e, (may & MAY_FETCH) != 0 ? page : TAG_NONE, 24);
+  store<u64>(e, (may & MAY_FETCH) != 0 ? fetchTag(page) : TAG_NONE, 24);
   useEntry(e, va, flags);
   if (kind == WRITE && readOnly) {
     deviceGpa = walkGpa | (va & 0xfff);
@@ -193,7 +195,7 @@ function crosses(va: u64, size: u32): bool {
   return (<u32>va & 0xfff) + size > 0x1000;
 }
 
-/** Alignment check and data breakpoints. False when #AC is raised. */
+/** Alignment check and data breakpoints. False when #AC or F_RETRY is raised. */
 function checked(va: u64, size: u32, write: bool): bool {
   const why = load<u32>(ACCESS_CHECKS);
   if (why == 0) return true;
@@ -201,8 +203,7 @@ function checked(va: u64, size: u32, write: bool): bool {
     raiseErr(V_AC, 0);
     return false;
   }
-  if ((why & 2) != 0) noteDataAccess(va, size, write);
-  return true;
+  return (why & CHECK_DATA) == 0 || noteDataAccess(va, size, write);
 }
 
 /** Loads 1, 2, 4 or 8 bytes, zero-extended. */

@@ -16,6 +16,9 @@ export const HALF_BYTES: u32 = TLB_ENTRIES * 32;
 /** A tag that no page has. */
 export const TAG_NONE: u64 = 1;
 
+/** In a tag: there are breakpoints in the page. No fast comparison matches it, only translate() does. */
+export const TAG_SLOW: u64 = 0x800;
+
 /** flags: the entry is in use and in the log. */
 export const TE_USED: u32 = 1;
 /** flags: global, survives CR3 loads. */
@@ -164,14 +167,20 @@ export function flushNonGlobal(): void {
   dropWalks(area);
 }
 
+/** Whether a tag lets an access to `page` go ahead, if only by a slow path. */
+export function tagFits(tag: u64, page: u64): bool {
+  return (tag & ~TAG_SLOW) == page;
+}
+
 function holds(e: u32, page: u64): bool {
-  return load<u64>(e) == page || load<u64>(e, 8) == page || load<u64>(e, 24) == page;
+  return tagFits(load<u64>(e), page) || tagFits(load<u64>(e, 8), page) || tagFits(load<u64>(e, 24), page);
 }
 
 /** The page that an entry in use translates. */
 function pageOf(e: u32): u64 {
-  if (load<u64>(e) != TAG_NONE) return load<u64>(e);
-  return load<u64>(e, 24) != TAG_NONE ? load<u64>(e, 24) : load<u64>(e, 8);
+  let tag = load<u64>(e);
+  if (tag == TAG_NONE) tag = load<u64>(e, 24) != TAG_NONE ? load<u64>(e, 24) : load<u64>(e, 8);
+  return tag & ~TAG_SLOW;
 }
 
 /** Makes an entry unusable but leaves it in the log, where a flush will find it. */
@@ -182,14 +191,19 @@ function dropEntry(e: u32): void {
   store<u32>(e, TE_USED, 20);
 }
 
-/** INVLPG: flushes the page of `va`, whatever its size, global or not, in all halves. */
-export function flushPage(va: u64): void {
-  const area = load<u32>(TLB_ALL);
+/** Drops the translations of the page of `va`, which are made anew from what the walk cache knows. */
+export function forgetPage(va: u64): void {
   const page = va & PAGE_MASK;
-  let e = area + ((<u32>va >> 7) & TLB_MASK);
+  let e = load<u32>(TLB_ALL) + ((<u32>va >> 7) & TLB_MASK);
   for (let half = 0; half < 3; half++, e += HALF_BYTES) {
     if (holds(e, page)) dropEntry(e);
   }
+}
+
+/** INVLPG: flushes the page of `va`, whatever its size, global or not, in all halves. */
+export function flushPage(va: u64): void {
+  const area = load<u32>(TLB_ALL);
+  forgetPage(va);
   dropWalks(area);
   if (mayHaveLarge(area, va >> 21) || mayHaveLarge(area, va >> 22) || mayHaveLarge(area, va >> 30)) {
     dropFragments(area, va);
@@ -223,7 +237,7 @@ export function dropWriteTags(lin: u32): void {
     for (let i: u32 = 0; i < n; i++) {
       const e: u32 = area + (<u32>load<u16>(area + (i << 1), LOG) << 5);
       const tag = load<u64>(e, 8);
-      if (tag != TAG_NONE && <u32>tag + load<u32>(e, 16) == target) store<u64>(e, TAG_NONE, 8);
+      if (tag != TAG_NONE && <u32>(tag & ~TAG_SLOW) + load<u32>(e, 16) == target) store<u64>(e, TAG_NONE, 8);
     }
   }
 }

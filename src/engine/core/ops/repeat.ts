@@ -6,9 +6,12 @@
  * A repeated instruction commits its registers after each element, so that a fault, or an
  * interrupt after QUANTUM units of work, finds it restartable at the same RIP.
  */
-import { ACCESS_CHECKS, EMPTY_TLB_AT, FAULT, FLAGS, MMU_HALF, PAGE_FLAGS_AT, REPLAY_COUNT, REPLAY_NEXT, TLB } from "../state.gen";
+import { EMPTY_TLB_AT, FAULT, FLAGS, MMU_HALF, PAGE_FLAGS_AT, REPLAY_COUNT, REPLAY_NEXT, TLB } from "../state.gen";
+import { dataTag } from "../breakpoints";
+import { unfinishedRepetition, watchesElements } from "../cpu/debug";
 import { Rec, RF_REP, RF_REPNE } from "../record";
 import { R_JUMP, R_NEXT, faulted } from "../fault";
+import { PAGE_MASK } from "../layout";
 import { READ, WRITE, translate } from "../mmu/access";
 import { linear } from "../operands";
 import { chargeWork } from "../run";
@@ -25,7 +28,7 @@ export function repeats(p: u32): bool {
 
 /** Work units for one execution: a single element when each must be followed by a look around. */
 export function quantum(): i32 {
-  const single = (load<u64>(FLAGS) & TF) != 0 || (load<u32>(ACCESS_CHECKS) & 2) != 0;
+  const single = (load<u64>(FLAGS) & TF) != 0 || watchesElements();
   return single ? 1 : QUANTUM;
 }
 
@@ -35,6 +38,7 @@ export function quantum(): i32 {
  */
 export function rest(p: u32): u32 {
   if (remaining(p) == 0) return R_NEXT;
+  unfinishedRepetition();
   if (quantum() == QUANTUM) chargeWork(QUANTUM / 2);
   return R_JUMP;
 }
@@ -98,7 +102,7 @@ export function span(p: u32, seg: u32, offset: u64, count: u64, size: u32, write
   if (load<u32>(TLB) == EMPTY_TLB_AT) return 0;
   const lin = translate(va, write ? WRITE : READ, load<u32>(MMU_HALF));
   if (faulted()) store<u32>(FAULT, 0);
-  if (lin == 0 || (write && load<u8>(PAGE_FLAGS_AT + (lin >> 12)) != 0)) return 0;
+  if (lin == 0 || dataTag(va & PAGE_MASK) != (va & PAGE_MASK) || (write && load<u8>(PAGE_FLAGS_AT + (lin >> 12)) != 0)) return 0;
   const fit = (0x1000 - (<u32>va & 0xfff)) / size;
   const n = count < <u64>fit ? <u32>count : fit;
   if (n == 0 || spanLinear(p, seg, offset, n * size, write) != va) return 0;

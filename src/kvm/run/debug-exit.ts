@@ -1,0 +1,36 @@
+import { Exception } from "../../abi/x86/index.js";
+import type { VcpuExitDebug } from "../exits.js";
+import type { VcpuState } from "../vcpu-state.js";
+
+/** DR6: bits that are always one. */
+const DR6_FIXED = 0xffff0ff0n;
+
+function debugExit(vcpu: VcpuState, exception: number, dr6: bigint): VcpuExitDebug {
+  const { debug, engine } = vcpu;
+  const dr7 = debug.hardwareBreakpoints ? debug.dr7 : engine.dr(7);
+  return { kind: "debug", exception, pc: vcpu.linearRip(), dr6, dr7 };
+}
+
+/** The engine has left for an exception that KVM_SET_GUEST_DEBUG keeps from the guest. */
+export function interceptedException(vcpu: VcpuState): VcpuExitDebug {
+  const { aux, dataLow } = vcpu.engine.exit;
+  return debugExit(vcpu, aux, BigInt(dataLow));
+}
+
+/**
+ * Takes the traps of an instruction that was completed outside of the engine: single steps of the
+ * debugger become an exit, the guest's own a pending exception, as in KVM.
+ */
+export function takeTraps(vcpu: VcpuState): VcpuExitDebug | undefined {
+  const { debug, engine } = vcpu;
+  const bits = BigInt(engine.pendingTraps);
+  engine.dropTraps();
+  if (debug.singleStep) return debugExit(vcpu, Exception.DB, DR6_FIXED | bits);
+  vcpu.queuedException = {
+    vector: Exception.DB,
+    errorCode: undefined,
+    pending: true,
+    payload: bits,
+  };
+  return undefined;
+}
