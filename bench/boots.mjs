@@ -76,11 +76,12 @@ export class Boots {
     const file = readFileSync(path);
     const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
     const start = ((file[0x1f1] || 4) + 1) * 512 + view.getUint32(0x248, true);
-    const payload = file.subarray(start, start + view.getUint32(0x24c, true));
+    const payload = Buffer.from(file.subarray(start, start + view.getUint32(0x24c, true)));
     const formats = /** @type {const} */ ({ 31: "gzip", 253: "xz", 40: "zstd", 2: "lz4" });
     const format = formats[/** @type {keyof typeof formats} */ (payload[0] ?? 0)];
     const out = join(this.#folder, "vmlinux");
-    writeFileSync(out, await nodeDecompressors.decompress(format, payload));
+    const size = payload.readUInt32LE(payload.length - 4);
+    writeFileSync(out, await nodeDecompressors.decompress(format, payload, size));
     return out;
   }
 

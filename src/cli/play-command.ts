@@ -5,6 +5,11 @@ import { type PlaySurroundings, playScenario } from "../play/index.js";
 import { ExitStatus } from "./exit-status.js";
 import type { DecodeChoice } from "./guest-run.js";
 
+/** Bytes of a scenario file; the largest of those that were recorded has a thousandth of it. */
+const MAX_SCENARIO_FILE = 16 << 20;
+
+const scenarioLimit = { bytes: MAX_SCENARIO_FILE, what: "the 16 MiB that a scenario may have" };
+
 /** The options of `kvm-xen play`. */
 export interface PlayOptions {
   readonly decode: DecodeChoice;
@@ -28,7 +33,9 @@ export async function playFiles(
   options: PlayOptions,
   host: PlayHost,
 ): Promise<number> {
-  const files = await Promise.all(paths.map((path) => readUserFile(path, "scenario")));
+  const files = await Promise.all(
+    paths.map((path) => readUserFile(path, "scenario", scenarioLimit)),
+  );
   const engine = await host.loadEngine(options.decode);
   const around: PlaySurroundings = {
     engine,

@@ -1,6 +1,11 @@
 import { readUserFile } from "../hosts/node/files.js";
-import type { MachineConfig } from "../vmm/machine/index.js";
+import { checkConfig, type MachineConfig } from "../vmm/machine/index.js";
 import type { ClockChoice, DecodeChoice, GuestRequest } from "./guest-run.js";
+
+/** Bytes of a kernel file: those of distributions with all their debugging information have half of it. */
+const MAX_KERNEL_FILE = 1 << 30;
+
+const kernelLimit = { bytes: MAX_KERNEL_FILE, what: "the 1 GiB that a kernel file may have" };
 
 /** The options of `kvm-xen run`, as the command line gives them. */
 export interface RunOptions {
@@ -19,11 +24,12 @@ export interface RunOptions {
 
 /**
  * Turns options into a guest to run: reads the files and completes the kernel's command line.
- * @throws HostError when a file cannot be read.
+ * @throws HostError when a file cannot be read, or is too large.
  */
 export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
-  const kernel = await readUserFile(options.kernel, "kernel");
-  const initrd = options.initrd ? await readUserFile(options.initrd, "initrd") : undefined;
+  checkConfig({ cpus: options.cpus, memoryBytes: options.memory });
+  const kernel = await readUserFile(options.kernel, "kernel", kernelLimit);
+  const initrd = options.initrd ? await readInitrd(options.initrd, options.memory) : undefined;
   const config: MachineConfig = {
     kernel,
     ...(initrd ? { initrd } : {}),
@@ -40,6 +46,11 @@ export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
     stats: options.stats ?? false,
     verbose: options.verbose ?? false,
   };
+}
+
+function readInitrd(path: string, memory: number): Promise<Uint8Array> {
+  const what = `the guest's memory of ${Math.floor(memory / (1 << 20))} MiB: give it more`;
+  return readUserFile(path, "initrd", { bytes: memory, what, code: "INITRD_TOO_LARGE" });
 }
 
 /**

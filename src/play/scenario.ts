@@ -19,15 +19,23 @@ export interface Step {
 }
 
 /**
- * The steps of a scenario file, one a line. A comment begins with `#`, spaces at the end do not
+ * The steps of a scenario file, one a line, each read when it is asked for. A comment begins with `#`, spaces at the end do not
  * count, and lines without a step are left out. Characters are bytes (ISO 8859-1), so that an echo
  * gives back what was in the file.
  */
-export function parseScenario(file: Uint8Array): Step[] {
-  return linesOf(file)
-    .map((line) => until(line, "#\n\0").replace(/ +$/, ""))
-    .map((text) => ({ text, words: wordsOf(text) }))
-    .filter((step) => step.words.length > 0);
+export function* parseScenario(file: Uint8Array): Generator<Step, void> {
+  for (const line of linesOf(file)) {
+    const text = withoutSpacesBehind(until(line, "#\n\0"));
+    const words = wordsOf(text);
+    if (words.length > 0) yield { text, words };
+  }
+}
+
+/** A regular expression would look at each run of spaces from each of its places. */
+function withoutSpacesBehind(text: string): string {
+  let end = text.length;
+  while (end > 0 && text[end - 1] === " ") end -= 1;
+  return text.slice(0, end);
 }
 
 /** The words of a line, at most `limit`; only spaces divide them. */
@@ -44,16 +52,14 @@ function until(text: string, stops: string): string {
   return end < 0 ? text : text.slice(0, end);
 }
 
-function linesOf(file: Uint8Array): string[] {
-  const lines: string[] = [];
+function* linesOf(file: Uint8Array): Generator<string, void> {
   for (let at = 0; at < file.length; ) {
     const newline = file.indexOf(0x0a, at);
     const end = newline < 0 ? file.length : newline + 1;
     const next = Math.min(end, at + MAX_LINE);
-    lines.push(latin1(file.subarray(at, next)));
+    yield latin1(file.subarray(at, next));
     at = next;
   }
-  return lines;
 }
 
 function latin1(bytes: Uint8Array): string {

@@ -4,9 +4,10 @@ export type CompressionFormat = "gzip" | "xz" | "zstd" | "lz4";
 /** Undoes compression with the host's libraries. */
 export interface Decompressors {
   /**
-   * Decompresses one whole stream. `lz4` means the legacy frame format that `lz4 -l` and the Linux
-   * kernel use.
-   * @throws an error of any kind when the data is damaged; the caller reports it.
+   * Decompresses one whole stream to `limit` bytes at most: no more memory than that is used for the result,
+   * whatever the data claim. `lz4` means the legacy frame format that `lz4 -l` and the Linux kernel use.
+   * @throws HostError `UNPACKED_TOO_LARGE` when there would be more than `limit` bytes; an error of any
+   * other kind when the data is damaged: the caller reports it.
    */
-  decompress(format: CompressionFormat, data: Uint8Array): Promise<Uint8Array>;
+  decompress(format: CompressionFormat, data: Uint8Array, limit: number): Promise<Uint8Array>;
 }

@@ -6,7 +6,10 @@ import { describe, expect, it } from "vitest";
 import type { CompressionFormat } from "../../ports/decompress.js";
 import { nodeDecompressors } from "./decompress.js";
 
-const decompress = nodeDecompressors.decompress.bind(nodeDecompressors);
+/** More than anything here unpacks to. */
+const ENOUGH = 64 << 20;
+const decompress = (format: CompressionFormat, data: Uint8Array, limit = ENOUGH) =>
+  nodeDecompressors.decompress(format, data, limit);
 const digest = (data: Uint8Array) => createHash("sha256").update(data).digest("hex");
 const has = (tool: string) => spawnSync(tool, ["--version"]).status === 0;
 
@@ -17,8 +20,16 @@ readSync(binary, code, 0, 3 << 20, 40 << 20);
 closeSync(binary);
 code.copyWithin(3 << 20, 0, 3 << 20);
 code.copyWithin(6 << 20, 0, 3 << 20);
-const pack = (tool: string, args: string[], data = code) =>
-  execFileSync(tool, args, { input: data, maxBuffer: 2 ** 27 });
+const packed = new Map<string, Buffer>();
+/** Packing takes most of the time of these tests, so each is done once. */
+function pack(tool: string, args: string[], data = code): Buffer {
+  const key = JSON.stringify([tool, args, data.length]);
+  const known = packed.get(key);
+  if (known !== undefined) return known;
+  const made = execFileSync(tool, args, { input: data, maxBuffer: 2 ** 27 });
+  packed.set(key, made);
+  return made;
+}
 const kernelTail = Buffer.alloc(4);
 kernelTail.writeUInt32LE(code.length);
 
@@ -72,6 +83,38 @@ describe("decompress", () => {
     const packed = pack(c.tool, c.args);
     const cut = packed.subarray(0, packed.length >> 1);
     await expect(decompress(c.format, cut)).rejects.toMatchObject({ code: "COMPRESSED_DATA" });
+  });
+
+  it.each(cases)("gives all of $name within its size, and nothing beyond", async (c) => {
+    if (!has(c.tool)) return;
+    const packed = pack(c.tool, c.args);
+    expect((await decompress(c.format, packed, code.length)).length).toBe(code.length);
+    const tooLarge = { code: "UNPACKED_TOO_LARGE" };
+    for (const limit of [code.length - 1, 1 << 20, 0]) {
+      await expect(decompress(c.format, packed, limit)).rejects.toMatchObject(tooLarge);
+    }
+  });
+
+  it("bounds gzip too", async () => {
+    const packed = gzipSync(code);
+    expect((await decompress("gzip", packed, code.length)).length).toBe(code.length);
+    for (const limit of [code.length - 1, 1 << 20, 0]) {
+      const tooLarge = { code: "UNPACKED_TOO_LARGE" };
+      await expect(decompress("gzip", packed, limit)).rejects.toMatchObject(tooLarge);
+    }
+  });
+
+  it.each(cases)("ends on any damaged byte of $name", async (c) => {
+    if (!has(c.tool)) return;
+    const packed = pack(c.tool, c.args, code.subarray(0, 200_000));
+    for (let i = 0; i < 60; i++) {
+      const copy = Uint8Array.from(packed);
+      const at = Math.floor(((i + 0.5) * copy.length) / 60);
+      copy[at] = (copy[at] ?? 0) ^ 0x10;
+      const end = await decompress(c.format, copy, 1 << 20).catch((error) => error);
+      if (end instanceof Uint8Array) expect(end.length).toBeLessThanOrEqual(1 << 20);
+      else expect(["COMPRESSED_DATA", "UNPACKED_TOO_LARGE"]).toContain(end.code);
+    }
   });
 
   it("notices a damaged byte in filtered xz data", async () => {

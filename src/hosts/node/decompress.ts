@@ -1,53 +1,49 @@
 import { gunzip } from "node:zlib";
-import xzDecompress from "xz-decompress";
-import { HostError } from "../../base/index.js";
 import type { CompressionFormat, Decompressors } from "../../ports/decompress.js";
+import { damaged, tooLarge } from "./compressed-data.js";
 import { decodeLz4Legacy } from "./lz4-legacy.js";
 import { decodeXz } from "./xz.js";
+import { decodePlainXz } from "./xz-plain.js";
 import { decodeZstd } from "./zstd.js";
 
 /**
  * Decompression for kernel images in Node: gzip by Node itself, xz and zstd by decoders compiled to
- * WebAssembly, lz4 by one in JavaScript. Nothing here needs a compiler or a download.
- * Every failure is a HostError with the code `COMPRESSED_DATA`.
+ * WebAssembly, lz4 by one in TypeScript. Nothing here needs a compiler or a download.
+ * Every failure is a HostError: `UNPACKED_TOO_LARGE`, or `COMPRESSED_DATA` for damaged data.
  */
 export const nodeDecompressors: Decompressors = {
-  async decompress(format: CompressionFormat, data: Uint8Array): Promise<Uint8Array> {
+  async decompress(
+    format: CompressionFormat,
+    data: Uint8Array,
+    limit: number,
+  ): Promise<Uint8Array> {
     switch (format) {
       case "gzip":
-        return decodeGzip(data);
+        return decodeGzip(data, limit);
       case "xz":
-        return decodeXz(data, decodePlainXz);
+        return decodeXz(data, decodePlainXz, limit);
       case "zstd":
-        return decodeZstd(data);
+        return decodeZstd(data, limit);
       case "lz4":
-        return decodeLz4Legacy(data);
+        return decodeLz4Legacy(data, limit);
     }
   },
 };
 
-function decodeGzip(data: Uint8Array): Promise<Uint8Array> {
+/** Input of zlib for one step of its work; other work of this process gets its turn between steps. */
+const CHUNK = 1 << 20;
+
+function decodeGzip(data: Uint8Array, limit: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    gunzip(data, (error, bytes) => {
-      if (!error) return resolve(bytes);
-      const message = `gzip data cannot be read: ${error.message}`;
-      reject(new HostError("COMPRESSED_DATA", message, { cause: error }));
+    // Node wants to be allowed one byte at least.
+    const options = { maxOutputLength: Math.max(limit, 1), chunkSize: CHUNK };
+    gunzip(data, options, (error, bytes) => {
+      if (error && (error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") {
+        return reject(tooLarge("gzip", limit));
+      }
+      if (error) return reject(damaged("gzip", error.message, error));
+      if (bytes.length > limit) return reject(tooLarge("gzip", limit));
+      resolve(bytes);
     });
   });
-}
-
-async function decodePlainXz(file: Uint8Array): Promise<Uint8Array> {
-  const source = new ReadableStream<Uint8Array>({
-    start(controller) {
-      controller.enqueue(file);
-      controller.close();
-    },
-  });
-  const parts: Uint8Array[] = [];
-  try {
-    for await (const part of new xzDecompress.XzReadableStream(source)) parts.push(part);
-  } catch (cause) {
-    throw new HostError("COMPRESSED_DATA", "xz data cannot be read: it is damaged", { cause });
-  }
-  return Buffer.concat(parts);
 }

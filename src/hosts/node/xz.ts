@@ -1,6 +1,7 @@
 import { crc32 } from "node:zlib";
-import { HostError } from "../../base/index.js";
+import type { HostError } from "../../base/index.js";
 import { decodeBcjX86 } from "./bcj-x86.js";
+import { damaged as damagedData, tooLarge } from "./compressed-data.js";
 
 /**
  * Files in the .xz format (specification 1.2.1), as kernels are packed with them. The LZMA2 decoder
@@ -13,14 +14,19 @@ import { decodeBcjX86 } from "./bcj-x86.js";
 const FILTER_X86 = 0x04;
 const FILTER_LZMA2 = 0x21;
 const CHECK_CRC32 = 1;
+/** The largest dictionary size of LZMA2, 4 GiB, as its property byte. */
+const LARGEST_DICTIONARY = 40;
 const HEADER_BYTES = 12;
 /** Bytes of the check after a block, by check type. */
 const checkBytes = [0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64];
 const headerMagic = Uint8Array.of(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00);
 const footerMagic = Uint8Array.of(0x59, 0x5a);
 
-/** Decodes one plain xz file (LZMA2 only): the library. */
-export type PlainXzDecoder = (file: Uint8Array) => Promise<Uint8Array>;
+/** Blocks of one file: each costs a decoder of its own. */
+const MAX_BLOCKS = 4096;
+
+/** Decodes one plain xz file (LZMA2 only), and stops behind `limit` bytes: the library. */
+export type PlainXzDecoder = (file: Uint8Array, limit: number) => Promise<Uint8Array>;
 
 interface Block {
   readonly offset: number;
@@ -35,14 +41,22 @@ interface Filter {
 }
 
 /**
- * Decompresses an xz file of one stream.
- * @throws HostError `COMPRESSED_DATA` when it is damaged or uses a filter that is not there.
+ * Decompresses an xz file of one stream, to `limit` bytes at most.
+ * @throws HostError `COMPRESSED_DATA` when it is damaged or uses a filter that is not there,
+ * `UNPACKED_TOO_LARGE`.
  */
-export async function decodeXz(file: Uint8Array, plain: PlainXzDecoder): Promise<Uint8Array> {
+export async function decodeXz(
+  file: Uint8Array,
+  plain: PlainXzDecoder,
+  limit: number,
+): Promise<Uint8Array> {
   const stream = trimToStream(file);
   const check = (stream[7] ?? 0) & 15;
   const parts: Uint8Array[] = [];
-  for (const block of readIndex(stream)) {
+  const blocks = readIndex(stream);
+  const total = blocks.reduce((sum, block) => sum + block.plainBytes, 0);
+  if (total > limit) throw tooLarge("xz", limit);
+  for (const block of blocks) {
     const headerBytes = ((stream[block.offset] ?? 0) + 1) * 4;
     const filters = readFilters(stream.subarray(block.offset, block.offset + headerBytes));
     const checkLength = checkBytes[check] ?? 0;
@@ -53,7 +67,7 @@ export async function decodeXz(file: Uint8Array, plain: PlainXzDecoder): Promise
     if (filters.length === 2 && filters[0]?.id !== FILTER_X86) {
       throw damaged(`filter ${filters[0]?.id} is not supported`);
     }
-    const bytes = await plain(plainFile(data, last, block.plainBytes));
+    const bytes = await plain(plainFile(data, last, block.plainBytes), block.plainBytes);
     if (bytes.length !== block.plainBytes) throw damaged("a block has the wrong length");
     if (filters.length === 2) decodeBcjX86(bytes);
     if (check === CHECK_CRC32 && crc32(bytes) !== u32(stream, Math.ceil(dataEnd / 4) * 4)) {
@@ -65,7 +79,7 @@ export async function decodeXz(file: Uint8Array, plain: PlainXzDecoder): Promise
 }
 
 function damaged(what: string): HostError {
-  return new HostError("COMPRESSED_DATA", `xz data cannot be read: ${what}`);
+  return damagedData("xz", what);
 }
 
 function u32(bytes: Uint8Array, at: number): number {
@@ -129,6 +143,7 @@ function readIndex(stream: Uint8Array): Block[] {
   const reader = new Reader(stream, indexStart + 1);
   const count = reader.number();
   if (count > indexBytes / 2) throw damaged("the index is too short");
+  if (count > MAX_BLOCKS) throw damaged(`it has more than ${MAX_BLOCKS} blocks`);
   const blocks: Block[] = [];
   let offset = HEADER_BYTES;
   for (let i = 0; i < count; i++) {
@@ -166,10 +181,25 @@ function encodeNumber(value: number): number[] {
   return [...bytes, rest];
 }
 
+/**
+ * The property byte of LZMA2 for a dictionary of at least `bytes`, but not a larger one than the file wants
+ * (specification 5.3.1): the decoder allocates all of it.
+ */
+function dictionaryFor(bytes: number, wanted: number): number {
+  const sizeOf = (property: number): number => (2 | (property & 1)) * 2 ** ((property >> 1) + 11);
+  let property = 0;
+  while (property < wanted && sizeOf(property) < bytes) property += 1;
+  return property;
+}
+
 /** An xz file of one block, without check, around LZMA2 data. */
 function plainFile(data: Uint8Array, lzma2: Filter, plainBytes: number): Uint8Array {
   const streamHeader = withCrc([0, 0]);
-  const properties = [FILTER_LZMA2, ...encodeNumber(lzma2.properties.length), ...lzma2.properties];
+  const wanted = lzma2.properties[0];
+  if (lzma2.properties.length !== 1 || wanted === undefined || wanted > LARGEST_DICTIONARY) {
+    throw damaged("a dictionary size is damaged");
+  }
+  const properties = [FILTER_LZMA2, 1, dictionaryFor(plainBytes, wanted)];
   const blockHeader = padded([0, 0, ...properties]);
   blockHeader[0] = blockHeader.length / 4;
   const unpadded = blockHeader.length + 4 + data.length;

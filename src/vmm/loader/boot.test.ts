@@ -97,6 +97,27 @@ describe("planBoot", () => {
     );
   });
 
+  it("zeroes the end of a segment that lies over one before it, in the order of the file", () => {
+    const of = (at: number, fill: number, length: number, memSize: number) => {
+      return { paddr: at * MIB, bytes: new Uint8Array(length).fill(fill), memSize };
+    };
+    const segments = [of(17, 1, 5000, 5000), of(16, 2, 16, 2 * MIB), of(17, 3, 8, 8)];
+    const kernel = { segments, entry: 16 * MIB, start: 16 * MIB, end: 18 * MIB };
+    const memory = memoryOf(planBoot(request({ kernel })));
+    expect(memory.getUint8(16 * MIB)).toBe(2);
+    expect(memory.getUint8(17 * MIB + 7)).toBe(3);
+    expect(memory.getUint8(17 * MIB + 8)).toBe(0);
+    expect(memory.getUint8(17 * MIB + 4999)).toBe(0);
+  });
+
+  it("writes no more than there is memory, however often segments overlap", () => {
+    const { segments, ...rest } = kernelAt(16 * MIB, 8 * MIB);
+    const times = (count: number) => new Array(count).fill(segments[0]);
+    const kernel = (count: number) => ({ ...rest, segments: times(count) });
+    expect(codeOf(() => planBoot(request({ kernel: kernel(7) })))).toBe("none");
+    expect(codeOf(() => planBoot(request({ kernel: kernel(8) })))).toBe("KERNEL_DAMAGED");
+  });
+
   it("splits memory above 3 GiB", () => {
     const high = memoryMap(4 * 1024 * MIB).at(-1);
     expect(high).toEqual({ addr: 2 ** 32, size: 1024 * MIB, type: 1 });

@@ -11,7 +11,7 @@ import {
   MemmapType,
 } from "../../abi/boot/hvm-start-info.js";
 import { assert } from "../../base/index.js";
-import type { KernelImage } from "./elf.js";
+import type { KernelImage, Segment } from "./elf.js";
 import { mib, refuse } from "./errors.js";
 
 /** What to boot. */
@@ -61,13 +61,20 @@ const BOOT_DATA_SIZE = 2 * PAGE;
 
 /**
  * Places everything.
- * @throws HostError MEMORY_TOO_SMALL, INITRD_TOO_LARGE or COMMAND_LINE_TOO_LONG.
+ * @throws HostError MEMORY_TOO_SMALL, KERNEL_DAMAGED, NOT_A_KERNEL, INITRD_TOO_LARGE or
+ * COMMAND_LINE_TOO_LONG.
  */
 export function planBoot(request: BootRequest): BootPlan {
   const { kernel, initrd } = request;
   const ram = request.memmap.filter((entry) => entry.type === MemmapType.RAM);
   for (const segment of kernel.segments) {
     if (!insideRam(ram, segment.paddr, segment.memSize)) throw kernelDoesNotFit(kernel, ram);
+  }
+  // Segments may overlap, but what is written is no more than there is memory.
+  const written = kernel.segments.reduce((sum, segment) => sum + segment.memSize, 0);
+  if (written > ram.reduce((sum, entry) => sum + entry.size, 0)) {
+    const text = "the kernel file is damaged: its segments overlap too much; get it again";
+    throw refuse("KERNEL_DAMAGED", text);
   }
   const bootData = placeBootData(kernel, ram);
   const kernelTop = Math.max(kernel.end, bootData + BOOT_DATA_SIZE);
@@ -90,7 +97,10 @@ export function planBoot(request: BootRequest): BootPlan {
     memmapPaddr: memmap,
     memmapEntries: request.memmap.length,
   });
-  const placements: Placement[] = kernel.segments.map((segment) => ({ ...segment }));
+  const placements: Placement[] = kernel.segments.flatMap((segment, i) => [
+    segment,
+    ...zerosOver(kernel.segments.slice(0, i), segment),
+  ]);
   for (const module of modules) {
     placements.push({ paddr: module.paddr, bytes: module.bytes, memSize: module.size });
   }
@@ -110,6 +120,17 @@ const pageUp = (value: number): number => Math.ceil(value / PAGE) * PAGE;
 
 function insideRam(ram: readonly MemmapEntry[], paddr: number, size: number): boolean {
   return ram.some((entry) => paddr >= entry.addr && paddr + size <= entry.addr + entry.size);
+}
+
+/** The end of a segment, which is zero, where it lies over bytes of segments before it. */
+function zerosOver(before: readonly Segment[], segment: Segment): Placement[] {
+  const from = segment.paddr + segment.bytes.length;
+  const to = segment.paddr + segment.memSize;
+  return before.flatMap(({ paddr, bytes }) => {
+    const start = Math.max(from, paddr);
+    const memSize = Math.min(to, paddr + bytes.length) - start;
+    return memSize > 0 ? [{ paddr: start, bytes: new Uint8Array(memSize), memSize }] : [];
+  });
 }
 
 /** End of the RAM range that holds most of the kernel. */

@@ -4,6 +4,10 @@ import type { Decompressors } from "../../ports/decompress.js";
 import { buildElf } from "./elf.fixture.js";
 import { readKernel } from "./kernel.js";
 
+const MEMORY = 256 << 20;
+const readKernelIn = (file: Uint8Array, decompressors: Decompressors) =>
+  readKernel(file, decompressors, MEMORY);
+
 const elf = buildElf({
   segments: [{ paddr: 0x100000, bytes: new Uint8Array([0xf4]) }],
   entry: 0x100000,
@@ -33,8 +37,8 @@ function packed(magic: number[], size: number): Uint8Array {
 /** Notes what it was asked and answers with the ELF file. */
 function fakes(calls: unknown[][]): Decompressors {
   return {
-    decompress: async (format, data) => {
-      calls.push([format, data.length]);
+    decompress: async (format, data, limit) => {
+      calls.push([format, data.length, limit]);
       return elf;
     },
   };
@@ -59,19 +63,65 @@ describe("readKernel", () => {
   ] as const)("unpacks %s without the appended size", async (format, magic, length) => {
     const calls: unknown[][] = [];
     const file = buildBzImage(packed([...magic], elf.length));
-    const kernel = await readKernel(file, fakes(calls));
-    expect(calls).toEqual([[format, length]]);
+    const kernel = await readKernelIn(file, fakes(calls));
+    expect(calls).toEqual([[format, length, elf.length]]);
     expect(kernel.entry).toBe(0x100000);
   });
 
   it("takes an ELF file as it is, and an uncompressed payload", async () => {
-    expect((await readKernel(elf, fakes([]))).entry).toBe(0x100000);
-    expect((await readKernel(buildBzImage(elf), fakes([]))).entry).toBe(0x100000);
+    expect((await readKernelIn(elf, fakes([]))).entry).toBe(0x100000);
+    expect((await readKernelIn(buildBzImage(elf), fakes([]))).entry).toBe(0x100000);
+  });
+
+  it.each([
+    ["gzip", [0x1f, 0x8b]],
+    ["xz", [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]],
+    ["zstd", [0x28, 0xb5, 0x2f, 0xfd]],
+    ["lz4", [0x02, 0x21, 0x4c, 0x18]],
+  ] as const)("unpacks a kernel file that is %s as a whole, to the guest's memory", async (format, magic) => {
+    const calls: unknown[][] = [];
+    expect((await readKernelIn(packed([...magic], 0), fakes(calls))).entry).toBe(0x100000);
+    expect(calls).toEqual([[format, 32, MEMORY]]);
+  });
+
+  it("stops at what a bzImage claims, and at what fits the guest", async () => {
+    const zstd = (size: number) => buildBzImage(packed([0x28, 0xb5, 0x2f, 0xfd], size));
+    const calls: unknown[][] = [];
+    expect(await codeOf(readKernelIn(zstd(MEMORY + 1), fakes(calls)))).toBe("MEMORY_TOO_SMALL");
+    expect(await codeOf(readKernelIn(zstd(0xfffffff0), fakes(calls)))).toBe("KERNEL_DAMAGED");
+    expect(calls).toEqual([]);
+    const bomb: Decompressors = {
+      decompress: async () => {
+        throw new HostError("UNPACKED_TOO_LARGE", "more");
+      },
+    };
+    expect(await codeOf(readKernelIn(zstd(4096), bomb))).toBe("KERNEL_DAMAGED");
+    const whole = packed([0x28, 0xb5, 0x2f, 0xfd], 0);
+    expect(await codeOf(readKernelIn(whole, bomb))).toBe("MEMORY_TOO_SMALL");
+  });
+
+  it.each([
+    ["an empty file", new Uint8Array(0), /empty/],
+    ["a boot image without payload", buildBzImage(new Uint8Array(0)), /memtest86/],
+    ["a cpio archive", new TextEncoder().encode("070701000000"), /--initrd/],
+    ["an EFI program", new TextEncoder().encode("MZ and so on"), /EFI/],
+    ["an arm64 kernel", new TextEncoder().encode(`${"\0".repeat(56)}ARM\x64`), /another processor/],
+    ["a text", new TextEncoder().encode("#!/bin/sh\n"), /neither an ELF image nor a bzImage/],
+  ])("calls %s what it is", async (_name, file, words) => {
+    const refusal = await readKernelIn(file, fakes([])).catch((error: unknown) => error);
+    expect(refusal).toMatchObject({ code: "NOT_A_KERNEL", message: expect.stringMatching(words) });
+  });
+
+  it("says how to get at what it cannot unpack, and what is in what it could", async () => {
+    const bzip2 = new TextEncoder().encode("BZh9 and so on");
+    expect(await codeOf(readKernelIn(bzip2, fakes([])))).toBe("COMPRESSION_NOT_SUPPORTED");
+    const text: Decompressors = { decompress: async () => new TextEncoder().encode("hello") };
+    expect(await codeOf(readKernelIn(packed([0x1f, 0x8b], 0), text))).toBe("NOT_A_KERNEL");
   });
 
   it("refuses with a code each", async () => {
     const refused = (file: Uint8Array, d = fakes([])): Promise<string> =>
-      codeOf(readKernel(file, d));
+      codeOf(readKernelIn(file, d));
     expect(await refused(new TextEncoder().encode("#!/bin/sh\n"))).toBe("NOT_A_KERNEL");
     expect(await refused(buildBzImage(elf, 0x207))).toBe("NOT_A_KERNEL");
     const lzma = buildBzImage(packed([0x5d, 0, 0], elf.length));

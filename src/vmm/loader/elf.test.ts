@@ -3,10 +3,12 @@ import { describe, expect, it } from "vitest";
 import { HostError } from "../../base/index.js";
 import { seed } from "../../base/seed.fixture.js";
 import { buildElf } from "./elf.fixture.js";
-import { readElfKernel } from "./elf.js";
+import { MAX_SEGMENTS, readElfKernel } from "./elf.js";
 
 const code = new Uint8Array([0xf4, 0xeb, 0xfd]);
 const simple = { segments: [{ paddr: 0x100000, bytes: code, memSize: 0x3000 }], entry: 0x100001 };
+
+const empty = { paddr: 0x200000, bytes: new Uint8Array(0), memSize: 0x1000 };
 
 function codeOf(run: () => unknown): string {
   try {
@@ -52,6 +54,39 @@ describe("readElfKernel", () => {
     expect(codeOf(() => readElfKernel(buildElf({ segments: [shrunk], entry: 0x100000 })))).toBe(
       "KERNEL_DAMAGED",
     );
+  });
+
+  it.each([
+    ["a program with an interpreter", { headers: [3] }, "NOT_A_KERNEL", /program or a library/],
+    ["a static program", { headers: [0x6474e551] }, "NOT_A_KERNEL", /program or a library/],
+    ["an object file", { type: 1 }, "NOT_A_KERNEL", /object file/],
+    ["a core dump", { type: 4 }, "NOT_A_KERNEL", /core dump/],
+    ["a PV kernel of Xen", { note: "Xen" }, "NO_PVH_NOTE", /PV guests of Xen only/],
+    ["a Linux without PVH", { note: "Linux" }, "NO_PVH_NOTE", /CONFIG_PVH/],
+    ["a kernel that lies high in virtual memory", { vaddr: 1 }, "NO_PVH_NOTE", /CONFIG_PVH/],
+    ["anything else", {}, "NO_PVH_NOTE", /ELF image has no Xen PVH entry point/],
+  ] as const)("calls %s what it is", (_name, change, code, words) => {
+    const file = buildElf({ segments: simple.segments, ...change });
+    try {
+      readElfKernel(file);
+      expect.unreachable();
+    } catch (refusal) {
+      expect(refusal).toMatchObject({ code, message: expect.stringMatching(words) });
+      if (code === "NOT_A_KERNEL") expect((refusal as Error).message).not.toMatch(/PVH/);
+    }
+  });
+
+  it("takes segments without bytes of the file, wherever they say those are", () => {
+    const file = buildElf({ ...simple, bits: 32, segments: [...simple.segments, empty] });
+    new DataView(file.buffer).setUint32(52 + 32 + 4, 0x9999999, true);
+    expect(readElfKernel(file).segments).toHaveLength(2);
+  });
+
+  it(`takes ${MAX_SEGMENTS} segments and no more`, () => {
+    const many = (count: number) => buildElf({ ...simple, segments: more(count) });
+    const more = (count: number) => new Array(count).fill(simple.segments[0]);
+    expect(readElfKernel(many(MAX_SEGMENTS)).segments).toHaveLength(MAX_SEGMENTS);
+    expect(codeOf(() => readElfKernel(many(MAX_SEGMENTS + 1)))).toBe("KERNEL_DAMAGED");
   });
 
   it("refuses every truncation", () => {

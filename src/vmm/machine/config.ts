@@ -55,7 +55,7 @@ const MAX_MEMORY = 3.5 * 2 ** 30;
  * Checks what can be checked without looking into the kernel.
  * @throws HostError CPU_COUNT, MEMORY_TOO_SMALL, MEMORY_TOO_LARGE or MEMORY_NOT_ALIGNED.
  */
-export function checkConfig(config: MachineConfig): void {
+export function checkConfig(config: Pick<MachineConfig, "cpus" | "memoryBytes">): void {
   const { cpus, memoryBytes } = config;
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAX_CPUS) {
     throw refuse("CPU_COUNT", `${cpus} CPUs are not possible: choose 1 to ${MAX_CPUS}`);

@@ -1,6 +1,7 @@
 /** Machines: what the command line and programs use. */
 export { LoadErrorCode, type LoadErrorCodeName } from "../loader/errors.js";
 export {
+  checkConfig,
   MAX_CPUS,
   type MachineConfig,
   type MachineEnd,

@@ -38,7 +38,7 @@ export class Machine {
   static async create(config: MachineConfig, ports: MachinePorts): Promise<Machine> {
     checkConfig(config);
     const plan = planBoot({
-      kernel: await readKernel(config.kernel, ports.decompressors),
+      kernel: await readKernel(config.kernel, ports.decompressors, config.memoryBytes),
       commandLine: config.commandLine,
       memmap: memoryMap(config.memoryBytes),
       rsdpPaddr: ACPI_AREA.addr,
