@@ -5,7 +5,10 @@ import { type PlaySurroundings, playScenario } from "../play/index.js";
 import { ExitStatus } from "./exit-status.js";
 import type { DecodeChoice } from "./guest-run.js";
 
-/** Bytes of a scenario file; the largest of those that were recorded has a thousandth of it. */
+/**
+ * Bytes of a scenario file; the largest of those that were recorded has a thousandth of it.
+ * @limit file | a scenario file | bytes | FILE_TOO_LARGE, status 2
+ */
 const MAX_SCENARIO_FILE = 16 << 20;
 
 const scenarioLimit = { bytes: MAX_SCENARIO_FILE, what: "the 16 MiB that a scenario may have" };

@@ -2,7 +2,11 @@ import { readUserFile } from "../hosts/node/files.js";
 import { checkConfig, type MachineConfig } from "../vmm/machine/index.js";
 import type { ClockChoice, DecodeChoice, GuestRequest } from "./guest-run.js";
 
-/** Bytes of a kernel file: those of distributions with all their debugging information have half of it. */
+/**
+ * Bytes of a kernel file: those of distributions with all their debugging information have half of it. (An initrd
+ * may be as large as the guest's memory.)
+ * @limit file | a kernel file | bytes | FILE_TOO_LARGE, status 2
+ */
 const MAX_KERNEL_FILE = 1 << 30;
 
 const kernelLimit = { bytes: MAX_KERNEL_FILE, what: "the 1 GiB that a kernel file may have" };

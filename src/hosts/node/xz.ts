@@ -22,7 +22,10 @@ const checkBytes = [0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64];
 const headerMagic = Uint8Array.of(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00);
 const footerMagic = Uint8Array.of(0x59, 0x5a);
 
-/** Blocks of one file: each costs a decoder of its own. */
+/**
+ * Blocks of one file: each costs a decoder of its own.
+ * @limit file | blocks of xz data | blocks | KERNEL_DAMAGED, status 2
+ */
 const MAX_BLOCKS = 4096;
 
 /** Decodes one plain xz file (LZMA2 only), and stops behind `limit` bytes: the library. */

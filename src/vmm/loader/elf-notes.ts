@@ -10,7 +10,10 @@ import {
   XEN_NOTE_NAME,
 } from "../../abi/boot/elf.js";
 
-/** Notes that are read of one file, over all its tables; Xen's loader has the same limit. */
+/**
+ * Notes that are read of one file, over all its tables.
+ * @limit file | notes of an ELF kernel | notes | the rest is not read
+ */
 export const MAX_NOTES = 65536;
 
 /** A table of notes in the file, which a PT_NOTE segment or a SHT_NOTE section names. */

@@ -30,7 +30,10 @@ import {
 import { type Notes, type NoteTable, readNotes } from "./elf-notes.js";
 import { mib, refuse } from "./errors.js";
 
-/** Segments that a kernel may have; Linux has five. */
+/**
+ * Segments that a kernel may have; Linux has five.
+ * @limit file | loadable segments of an ELF kernel | segments | KERNEL_DAMAGED, status 2
+ */
 export const MAX_SEGMENTS = 1024;
 
 /** A part of the kernel that goes to a fixed place. */
