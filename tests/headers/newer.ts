@@ -1,13 +1,12 @@
 /** Headers of Debian's next release, unpacked into build/cache without installing anything. */
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { unpackPackages } from "../../tools/debian/packages.mjs";
 import type { HeaderSet } from "./gcc.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const cache = join(root, "build/cache");
-const tool = join(root, "tests/boot/newer-deb");
 /** The release that has the kernel which recorded the reference answers. */
 const SUITE = "trixie";
 
@@ -18,10 +17,7 @@ function unpacked(name: string): string {
   mkdirSync(join(folder, ".."), { recursive: true });
   const work = mkdtempSync(`${folder}-`);
   try {
-    const env = { ...process.env, SUITE, NEWER_DEB_CACHE: join(cache, "newer-deb") };
-    execFileSync(tool, [name], { cwd: work, env, stdio: "pipe" });
-    const deb = readdirSync(work).find((file) => file.endsWith(".deb")) ?? "";
-    execFileSync("dpkg-deb", ["-x", join(work, deb), join(work, "tree")], { stdio: "pipe" });
+    unpackPackages(SUITE, [name], join(work, "tree"));
     renameSync(join(work, "tree"), folder);
   } finally {
     rmSync(work, { recursive: true });

@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { downloadPackages } from "../../tools/debian/packages.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const cache = join(root, "build/cache/selftests");
@@ -75,13 +76,8 @@ function run(program: string, args: readonly string[], cwd: string): void {
 function unpack(version: Version, work: string): void {
   const name = `linux-source-${version}`;
   const given = packageOf(name);
-  if (given === undefined) {
-    const env = { ...process.env, SUITE: RELEASES[version] };
-    const script = join(root, "tests/oracle/newer-deb");
-    const got = spawnSync(script, [name], { cwd: cache, env, encoding: "utf8" });
-    if (got.status !== 0) throw new Error(`newer-deb ${name}: ${got.stderr}`);
-  }
-  const archive = packageOf(name);
+  const [archive] =
+    given === undefined ? downloadPackages(RELEASES[version], [name], cache) : [given];
   if (archive === undefined) throw new Error(`${name} was not downloaded`);
   const parts = PARTS.map((part) => `${name}/${part}`).join(" ");
   const inner = `tar -xO ./usr/src/${name}.tar.xz | xz -dc`;

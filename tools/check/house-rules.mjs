@@ -77,6 +77,12 @@ export const rules = [
     "take the seed of src/base/seed.fixture.ts",
     (path) => isTest(path) || (path.startsWith("tests/") && isCode(path)),
   ),
+  ban(
+    "one private apt",
+    /\bDir::(State|Etc|Cache)|\bapt-(get|cache)\b.*\b(download|indextargets|depends)\b/,
+    "tools/debian/newer-deb does it for tests, src/hosts/node/apt.ts for users",
+    (path) => isText(path) && !/\.md$|^tools\/debian\/|^src\/hosts\/node\//.test(path),
+  ),
   ban("no any", /(:|<|as|\|)\s*any\b(?!\w)/, "give it a type, or unknown", isTypeScript),
   ban("no silenced compiler", /@ts-(ignore|nocheck|expect-error)/, "mend the type", isCode),
   ban(

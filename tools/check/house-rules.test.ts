@@ -12,6 +12,8 @@ const breaches: [string, string, string][] = [
   ["limits are listed", "src/a.c", "#define ROWS_MAX 3"],
   ["seeds", "src/a.test.ts", "fc.assert(p, { numRuns: 5, seed });\nfc.assert(p, { numRuns: 5 });"],
   ["no randomness of its own", "tests/a/b.mjs", "const x = Math.random();"],
+  ["one private apt", "tests/a/fetch", "apt-get -q download x"],
+  ["one private apt", "tests/a.ts", 'run("x", ["-o", "Dir::State::lists=y"]);'],
   ["no any", "src/a.ts", "const x: any = 1;"],
   ["no any", "src/a.ts", "return y as any;"],
   ["no any", "src/a.ts", "new Map<any, number>();"],

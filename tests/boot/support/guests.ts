@@ -1,12 +1,12 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { copyFile, readdir, rm } from "node:fs/promises";
+import { copyFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cachedFolder, cacheRoot, fillFolder } from "../../../src/hosts/node/cache.js";
 import type { CpioEntry } from "../../../src/hosts/node/cpio.js";
 import { obtainDebianGuest } from "../../../src/hosts/node/debian-guest.js";
 import { busyboxInitramfs } from "../../../src/hosts/node/initramfs.js";
-import { runProgram } from "../../../src/hosts/node/subprocess.js";
+import { unpackKernel } from "../../../tools/debian/packages.mjs";
 
 /** The kernels that the boots are about. */
 export const kernels = ["6.1", "6.12"] as const;
@@ -15,34 +15,28 @@ export type KernelName = (typeof kernels)[number];
 
 const here = new URL("..", import.meta.url).pathname;
 const silent = { step: () => undefined, fraction: () => undefined, end: () => undefined };
-const NEWER = "debian-next-amd64";
 
-/** Path of Debian's cloud kernel of this machine's release, or of the next release. */
+/** The Debian release that has a kernel of the series. */
+const SUITES: Record<KernelName, string> = { "6.1": "bookworm", "6.12": "trixie" };
+
+/** Path of Debian's cloud kernel of a series: that of `npm start` when it is one, else another release's. */
 export async function kernelPath(name: KernelName): Promise<string> {
-  if (name === "6.1") return (await debianGuest()).kernelPath;
+  const own = await debianGuest();
+  if (own.description.includes(`linux-image-${name}.`)) return own.kernelPath;
   const root = cacheRoot();
-  const folder = cachedFolder(root, NEWER) ?? (await fillFolder(root, NEWER, fetchNewer));
+  const kept = `debian-${SUITES[name]}-amd64`;
+  const fetch = async (folder: string): Promise<void> => {
+    const tree = join(folder, "tree");
+    const kernel = unpackKernel(SUITES[name], "linux-image-cloud-amd64", tree);
+    await copyFile(kernel, join(folder, "vmlinuz"));
+    await rm(tree, { recursive: true });
+  };
+  const folder = cachedFolder(root, kept) ?? (await fillFolder(root, kept, fetch));
   return join(folder, "vmlinuz");
 }
 
 /** Debian's kernel and busybox, as `npm start` keeps them. */
 export const debianGuest = () => obtainDebianGuest({ cacheRoot: cacheRoot(), progress: silent });
-
-async function fetchNewer(folder: string): Promise<void> {
-  const tool = join(here, "newer-deb");
-  const options = { cwd: folder, env: { NEWER_DEB_CACHE: join(folder, "apt") } };
-  const meta = await runProgram(tool, ["--depends", "linux-image-cloud-amd64"], options);
-  const name = meta.split("\n").find((line) => line.startsWith("linux-image-")) ?? "";
-  await runProgram(tool, [name], options);
-  const deb = (await readdir(folder)).find((file) => file.endsWith(".deb")) ?? "";
-  const tree = join(folder, "tree");
-  await runProgram("dpkg-deb", ["-x", join(folder, deb), tree]);
-  const kernel = (await readdir(join(tree, "boot"))).find((file) => file.startsWith("vmlinuz-"));
-  await copyFile(join(tree, "boot", kernel ?? ""), join(folder, "vmlinuz"));
-  for (const leftover of ["apt", "tree", deb]) {
-    await rm(join(folder, leftover), { recursive: true });
-  }
-}
 
 /** A folder for the files of one test file; `remove` it at the end. */
 export function workFolder(): { path: string; remove: () => void } {

@@ -1,11 +1,12 @@
 import { existsSync, readFileSync } from "node:fs";
-import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
+import { copyFile, readdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { cachedFolder, cacheRoot, fillFolder } from "../../../src/hosts/node/cache.js";
 import type { CpioEntry } from "../../../src/hosts/node/cpio.js";
 import { runProgram } from "../../../src/hosts/node/subprocess.js";
+import { dependsOf, unpackPackages } from "../../../tools/debian/packages.mjs";
 
-const tool = new URL("../newer-deb", import.meta.url).pathname;
+const SUITE = "trixie";
 const FOLDER = "kexec-tools-amd64";
 const LOADER = "ld-linux-x86-64.so.2";
 /** Packages of libraries that kexec needs, by the beginning of their names. */
@@ -32,19 +33,12 @@ export async function kexecEntries(): Promise<CpioEntry[]> {
 /** Leaves kexec, the dynamic loader and the libraries, and nothing else, in the folder. */
 async function fetch(folder: string): Promise<void> {
   const tree = join(folder, "tree");
-  await mkdir(tree);
-  const options = { cwd: tree, env: { NEWER_DEB_CACHE: join(tree, "apt") } };
-  const depends = async (name: string): Promise<string[]> => {
-    const lines = (await runProgram(tool, ["--depends", name], options)).split("\n");
-    return lines.filter((line) => LIBRARIES.test(line));
-  };
-  const direct = await depends("kexec-tools");
+  const depends = (name: string): string[] =>
+    dependsOf(SUITE, name).filter((line) => LIBRARIES.test(line));
+  const direct = depends("kexec-tools");
   const names = new Set(["kexec-tools", "libxentoolcore1", ...direct]);
-  for (const name of direct) for (const more of await depends(name)) names.add(more);
-  await runProgram(tool, [...names], options);
-  for (const deb of await readdir(tree)) {
-    if (deb.endsWith(".deb")) await runProgram("dpkg-deb", ["-x", join(tree, deb), tree]);
-  }
+  for (const name of direct) for (const more of depends(name)) names.add(more);
+  unpackPackages(SUITE, [...names], tree);
   const find = (...paths: string[]): string =>
     paths.map((path) => join(tree, path)).find((path) => existsSync(path)) ?? paths[0] ?? "";
   const libraries = find("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu");
