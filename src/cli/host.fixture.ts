@@ -98,8 +98,14 @@ export class FakeHost implements ProgramHost {
     this.exitCallbacks.push(callback);
   }
 
+  /** What was written to the output since the last time, however many pieces a read() takes. */
   get printed(): string {
-    return (this.output.read() as Buffer | null)?.toString() ?? "";
+    const pieces: Buffer[] = [];
+    for (;;) {
+      const piece = this.output.read() as Buffer | null;
+      if (piece === null) return Buffer.concat(pieces).toString();
+      pieces.push(piece);
+    }
   }
 
   get complaints(): string {
