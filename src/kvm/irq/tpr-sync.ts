@@ -1,7 +1,10 @@
 import type { GuestAccess } from "../memory/guest-access.js";
 import type { Lapic } from "./lapic.js";
 
-/** Above this there is no guest-physical memory. */
+/**
+ * Above this there is no guest-physical memory.
+ * @nolimit the width of physical addresses
+ */
 const MAX_GPA = 1n << 52n;
 
 const BYTES = 4;
