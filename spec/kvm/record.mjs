@@ -1,7 +1,7 @@
 /**
  * Asks the real kernel anew: node spec/kvm/record.mjs [answers] [attributes] [quirks]
  *
- * Writes recorded.txt, attributes.out and quirks.out from what Linux answers (tests/oracle/ask-linux);
+ * Writes recorded.txt, attributes.out, quirks.out and differences.out from what Linux answers (tests/oracle/ask-linux);
  * each is asked twice and has to be the same. `answers` needs the headers of Linux 6.12: the tests of
  * tests/headers leave them in build/cache.
  */
@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ATTRIBUTES, rowScenario } from "./attributes.mjs";
 import { QUIRKS, quirkScenario } from "./quirks.mjs";
+import { SHOWN, shownScenario } from "./shown.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const spec = (/** @type {string} */ name) => join(root, "spec/kvm", name);
@@ -66,6 +67,11 @@ const parts = {
     recordScenarios(
       "quirks",
       QUIRKS.map((quirk) => [quirk.title, quirkScenario(quirk)]),
+    ),
+  differences: () =>
+    recordScenarios(
+      "differences",
+      SHOWN.map((shown) => [shown.what, shownScenario(shown)]),
     ),
 };
 try {

@@ -22,6 +22,7 @@ describe.each([
   { name: "passed", count: 7 },
   { name: "arguments", count: 7 },
   { name: "turns", count: 4 },
+  { name: "others", count: 2 },
   { name: "rights", count: 5, forRoot: ["user", "root"] },
 ])("$name sees through exec what it sees on Linux", ({ name, count, forRoot }) => {
   const program = compile(name);

@@ -1,11 +1,16 @@
 /** Differences from Linux that spec/kvm/differences.mjs names and a call can show. */
+import { existsSync, readFileSync } from "node:fs";
 import { expect, it } from "vitest";
+import { DIFFERENCES } from "../../spec/kvm/differences.mjs";
 import * as abi from "../../src/abi/kvm/index.js";
 import { Errno } from "../../src/base/index.js";
+import { EngineExit } from "../../src/engine/bridge/port.js";
 import { HeapTimers, VirtualClock } from "../../src/hosts/sim/index.js";
+import { Door, field } from "../../src/ioctl/door.fixture.js";
 import { LocalProcess } from "../../src/ioctl/index.js";
-import { Kvm } from "../../src/kvm/index.js";
+import { Kvm, type Vcpu } from "../../src/kvm/index.js";
 import { FakeEngineVm } from "../../src/kvm/tests/fake-engine.fixture.js";
+import { machine } from "../../src/kvm/tests/machine.fixture.js";
 
 async function setUp() {
   const clock = new VirtualClock();
@@ -65,4 +70,142 @@ it("no features are emulated", async () => {
     const entry = abi.kvm_cpuid_entry2.decode(entries.subarray(at));
     if (entry.function !== 0) expect([entry.ebx, entry.ecx, entry.edx]).toEqual([0, 0, 0]);
   }
+});
+
+it("KVM_CAP_HALT_POLL is accepted", async () => {
+  const { call, makeVm } = await setUp();
+  const poll = abi.kvm_enable_cap.encode({ cap: abi.KvmCap.HALT_POLL, args: [200_000n] });
+  expect(await call(await makeVm(), abi.KVM_ENABLE_CAP, poll)).toBe(0);
+});
+
+it("the MSR of asynchronous page faults is kept", async () => {
+  const { vcpus } = await machine();
+  const index = 0x4b564d06;
+  expect(vcpus[0]?.setMsrs([{ index, data: 0xf3n }])).toBe(1);
+  expect(vcpus[0]?.getMsrs([index])).toEqual([{ index, data: 0xf3n }]);
+});
+
+it("methods are answered while the vCPU runs", async () => {
+  const { vcpus, cpu } = await machine();
+  const vcpu = vcpus[0] as Vcpu;
+  cpu(0).script.push({ retire: 300_000, code: EngineExit.IO, write: true, address: 1, size: 1 });
+  let done = false;
+  const run = vcpu.run().then(() => {
+    done = true;
+  });
+  expect(vcpu.getRegs().rflags & 2n).toBe(2n);
+  expect(done).toBe(false);
+  await run;
+});
+
+it("a VM of another Kvm that uses Xen does not matter", async () => {
+  const here = await machine();
+  const elsewhere = await machine();
+  const upcall = async () => {
+    here.cpu(0).events.length = 0;
+    here
+      .cpu(0)
+      .script.push(
+        { retire: 1, code: EngineExit.BUDGET },
+        { code: EngineExit.IO, write: true, address: 0x10, size: 1 },
+      );
+    await here.vcpus[0]?.run();
+    return here.cpu(0).events.includes("irq 0x31");
+  };
+  here.vm.xen.setAttr({ type: "SHARED_INFO", gfn: 1n });
+  here.vm.xen.setAttr({ type: "UPCALL_VECTOR", vector: 0x31 });
+  here.vcpus[0]?.xen.setAttr({ type: "VCPU_INFO", gpa: 0x2000n });
+  here.vm.xen.evtchnSend({ port: 3, vcpu: 0, priority: 0xffffffff });
+  here.cpu(0).rflags = 0x202n;
+  elsewhere.vm.xen.hvmConfig({ flags: 0, msr: 0x40000000 });
+  expect(await upcall()).toBe(false);
+  here.kvm.createVm().xen.hvmConfig({ flags: 0, msr: 0x40000000 });
+  expect(await upcall()).toBe(true);
+});
+
+/** A vCPU in real mode at 0x1000, on the real engine. */
+async function realMachine(code: string) {
+  const door = await Door.open();
+  const vm = door.vm();
+  const cap = abi.kvm_enable_cap.encode({ cap: abi.KvmCap.X86_DISABLE_EXITS, args: [1n] });
+  expect(door.call(vm, abi.KVM_ENABLE_CAP, cap)).toBe(0);
+  const memory = door.slot(vm, 0, 0, 0x10000);
+  door.put(memory + 0x1000n, code);
+  const { fd, view } = door.vcpu(vm);
+  door.realMode(fd, 0x1000);
+  return { door, vm, fd, view };
+}
+
+it("MWAIT ends at once", async () => {
+  const { door, fd, view } = await realMachine("0f01c8 0f01c9 f4"); // monitor; mwait; hlt
+  expect(await door.run(fd)).toBe(0);
+  expect(view.getUint32(field("exit_reason"), true)).toBe(abi.KvmExitReason.HLT);
+});
+
+it("the error code of an instruction in no memory", async () => {
+  const { door, fd, view } = await realMachine("90");
+  const code = async () => {
+    door.realMode(fd, 0x20000);
+    expect(await door.run(fd)).toBe(0);
+    expect(view.getUint32(field("exit_reason"), true)).toBe(abi.KvmExitReason.INTERNAL_ERROR);
+    const data = Array.from({ length: view.getUint32(field("internal.ndata"), true) }, (_, i) =>
+      view.getBigUint64(field("internal.data") + 8 * i, true),
+    );
+    expect(data).toContain(0x100000014n);
+  };
+  await code();
+  await code();
+});
+
+it("addresses of the TSS and of the identity map change no memory", async () => {
+  const door = await Door.open();
+  const vm = door.vm();
+  const at = door.slot(vm, 1, 0x40000, 0x4000);
+  expect(door.call(vm, abi.KVM_SET_TSS_ADDR, 0x40000n)).toBe(0);
+  const identity = new Uint8Array(new BigUint64Array([0x43000n]).buffer);
+  expect(door.call(vm, abi.KVM_SET_IDENTITY_MAP_ADDR, identity)).toBe(0);
+  expect(door.call(vm, abi.KVM_SET_NR_MMU_PAGES, 64n)).toBe(0);
+  door.put(door.slot(vm, 0, 0, 0x2000) + 0x1000n, "f4");
+  const { fd } = door.vcpu(vm);
+  door.realMode(fd, 0x1000);
+  expect(await door.run(fd)).toBe(0);
+  expect(door.process.read(at, 0x4000)).toEqual(new Uint8Array(0x4000));
+});
+
+const GIB = 2 ** 30;
+const setSlot = (door: Door, vm: number, slot: number, gpa: number, bytes: number) =>
+  door.call(
+    vm,
+    abi.KVM_SET_USER_MEMORY_REGION,
+    abi.kvm_userspace_memory_region.encode({
+      slot,
+      guest_phys_addr: BigInt(gpa),
+      memory_size: BigInt(bytes),
+      userspace_addr: door.process.mapAnonymous(bytes),
+    }),
+  );
+
+it("a VM has less than 4 GiB", async () => {
+  const door = await Door.open();
+  const vm = door.vm();
+  expect(setSlot(door, vm, 0, 0, 2 * GIB)).toBe(0);
+  expect(setSlot(door, vm, 1, 4 * GIB, 2 * GIB)).toBe(-Errno.ENOMEM);
+});
+
+it("slots beyond the first 512 take memory when it is used", async () => {
+  const door = await Door.open();
+  const vm = door.vm();
+  for (let slot = 0; slot < 512; slot++) setSlot(door, vm, slot, slot * 0x1000, 0x1000);
+  for (let i = 1; i <= 6; i++) expect(setSlot(door, vm, 511 + i, i * GIB, GIB)).toBe(0);
+});
+
+it("every row names the test that holds it, or says why there is none", () => {
+  const root = new URL("../../", import.meta.url);
+  const wrong = DIFFERENCES.flatMap((group) => group.rows).filter(([, , , , test]) => {
+    if (/^untestable: ./.test(test ?? "")) return false;
+    const [file = "", name = ""] = (test ?? "").split(" > ");
+    const text = existsSync(new URL(file, root)) ? readFileSync(new URL(file, root), "utf8") : "";
+    return name === "" || !text.includes(`it("${name}"`);
+  });
+  expect(wrong).toEqual([]);
 });

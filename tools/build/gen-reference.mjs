@@ -181,7 +181,7 @@ export function differencesPage() {
     lines.push(
       ...table(
         ["what", "here", "Linux", "why"],
-        rows.map((one) => row(...one)),
+        rows.map(([what, here, linux, why]) => row(what, here, linux, why)),
       ),
     );
   }

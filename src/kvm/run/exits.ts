@@ -35,7 +35,6 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
       return "continue";
     case EngineExit.IRQ_WINDOW:
       stats.irqWindowExits++;
-      vcpu.tpr.eventRequested = true;
       return vcpu.windowIsOpen ? { kind: "irq-window-open" } : "continue";
     case EngineExit.HLT:
       stats.haltExits++;

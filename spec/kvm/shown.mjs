@@ -1,0 +1,120 @@
+// @ts-check
+/**
+ * Differences from Linux that a scenario shows. What Linux 6.12 answered is in differences.out
+ * (record.mjs asks); tests/reference/shown.test.ts plays them and compares.
+ * @typedef {object} Shown
+ * @property {string} what the row of differences.mjs
+ * @property {string[]} steps
+ * @property {Record<string, string>} here answers that are other than Linux's, by step: the last one of
+ *   that text
+ */
+
+/** Long mode is there, as newer kernels demand before they enter it. */
+const CPUID = "v0 cpuid 1:0:0:0:200201:178bfbff 80000001:0:0:0:0:20100800";
+const VM = ["vm", "irqchip", "slot 0 0 0x200000", "vcpu 0"];
+
+/** @type {Shown[]} */
+export const SHOWN = [
+  {
+    what: "An instruction that reads from a device and then writes to one",
+    steps: [
+      ...VM,
+      "config 0x22 0x40000000",
+      "hvm set LONG_MODE 01",
+      "v0 set RUNSTATE_ADDR 0090000000000000",
+      CPUID,
+      "v0 mode64",
+      "poke 0x1000 a4f4",
+      "v0 regs rip=0x1000 rsi=0x10000000 rdi=0x10001000",
+      "v0 run",
+      "poke 0x9000 ffffffff",
+      "v0 run",
+      "peek 0x9000 4",
+    ],
+    here: { "peek 0x9000 4": "00000000" },
+  },
+  {
+    what: "REP MOVS that reads from a device",
+    steps: [
+      ...VM,
+      CPUID,
+      "v0 mode64",
+      "poke 0x1000 f3a4e610f4",
+      "v0 regs rip=0x1000 rsi=0x10000000 rdi=0x3000 rcx=1",
+      "v0 run",
+      "poke 0x1000 e612",
+      "v0 run",
+      "v0 regs rip rcx",
+    ],
+    here: {
+      "v0 run": "0 IO out port=0x10 size=1 count=1 data=00",
+      "v0 regs rip rcx": "rip:1002 rcx:0 = 0",
+    },
+  },
+  {
+    what: "Blocking of NMIs after KVM_EXIT_SHUTDOWN",
+    steps: [
+      ...VM,
+      CPUID,
+      "v0 mode64",
+      "poke 0x3020 00200800008e00000000000000000000",
+      "poke 0x2000 0f0b",
+      "v0 idt 0x3000 0x2f",
+      "poke 0x1000 90ebfd",
+      "v0 regs rip=0x1000 rsp=0x8000",
+      "v0 nmi",
+      "v0 run",
+      "v0 events",
+    ],
+    here: { "v0 events": "0 exception=0/0 interrupt=0/0 shadow=0 nmi=0/0/0" },
+  },
+  {
+    what: "KVM_RUN after KVM_EXIT_SHUTDOWN, when paging was off",
+    steps: [
+      ...VM,
+      "slot 1 0xfffff000 0x1000",
+      "poke 0xfffffff0 e642",
+      "v0 mode16",
+      "v0 idt 0 0",
+      "poke 0x1000 0f0b",
+      "v0 regs rip=0x1000 rsp=0x8000",
+      "v0 run",
+      "v0 run",
+    ],
+    here: { "v0 run": "0 IO out port=0x42 size=1 count=1 data=00" },
+  },
+  {
+    what: "Delivery of an event whose table or stack is in no slot",
+    steps: [
+      ...VM,
+      "v0 mode16",
+      "v0 idt 0x300000 0x3ff",
+      "poke 0x1000 cc90e610",
+      "v0 regs rip=0x1000 rsp=0x8000",
+      "v0 run",
+    ],
+    here: { "v0 run": "0 MMIO read gpa=0x30000c len=4" },
+  },
+  {
+    what: "pvclock areas after a vCPU's first KVM_RUN",
+    steps: [
+      ...VM,
+      "config 0x22 0x40000000",
+      "v0 set VCPU_TIME_INFO 0090000000000000",
+      CPUID,
+      "v0 mode64",
+      "poke 0x1000 e610ebfc",
+      "v0 regs rip=0x1000",
+      "v0 run",
+      `poke 0x9000 ${"00".repeat(32)}`,
+      "sleep 400",
+      "v0 run",
+      "v0 run",
+      "pvclock 0x9000",
+    ],
+    here: { "pvclock 0x9000": "even empty" },
+  },
+];
+
+/** @param {Shown} shown */
+export const shownScenario = (shown) => `${shown.steps.join("\n")}\n`;

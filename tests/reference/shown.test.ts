@@ -1,0 +1,28 @@
+/** Differences that a scenario shows: Linux answered other than this library, there and only there. */
+import { describe, expect, it } from "vitest";
+import { DIFFERENCES } from "../../spec/kvm/differences.mjs";
+import { SHOWN, shownScenario } from "../../spec/kvm/shown.mjs";
+import { play, recordedAnswers } from "./answers.js";
+
+const recorded = recordedAnswers("differences.out");
+
+it("each has a recording and a row, and the recordings no other", () => {
+  const titles = SHOWN.map((shown) => shown.what);
+  expect([...recorded.keys()]).toEqual(titles);
+  const rows = DIFFERENCES.flatMap((group) => group.rows.map(([what]) => what));
+  expect(titles.filter((what) => !rows.includes(what))).toEqual([]);
+});
+
+describe.each(SHOWN)("$what", (shown) => {
+  it("is other than Linux answered, in these answers only", async () => {
+    const linux = recorded.get(shown.what) ?? [];
+    const wanted = [...linux];
+    for (const [step, answer] of Object.entries(shown.here)) {
+      const at = shown.steps.lastIndexOf(step);
+      const line = step.startsWith("v0 regs") ? `${step} ${answer}` : `${step} = ${answer}`;
+      expect(linux[at]).not.toBe(line);
+      wanted[at] = line;
+    }
+    expect(await play(shownScenario(shown))).toEqual(wanted);
+  });
+});
