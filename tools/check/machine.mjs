@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./files.mjs";
+import { nodeFolder } from "./nodes.mjs";
 
 /**
  * What some tests need and not every machine has, and how it is found. The tests that need it ask
@@ -28,6 +29,7 @@ const finders = {
     ["linux-libc-dev", "libxen-dev"].every((name) =>
       existsSync(join(root, "build/cache/headers-trixie", name)),
     ),
+  "the newest Node": () => nodeFolder("latest") !== undefined,
   "the program cpio": () => has("cpio"),
   "the program lz4": () => has("lz4"),
   "the program script": () => has("script"),

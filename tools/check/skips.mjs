@@ -16,6 +16,7 @@ import { inCi, machineHas } from "./machine.mjs";
 /** @type {readonly Skip[]} */
 export const skips = [
   { run: "embedded guest", needs: ["an assembler"] },
+  { run: "nodes", needs: ["the newest Node"] },
   { run: "exec", needs: ["a C compiler"] },
   { run: "selftests", needs: ["a C compiler"] },
   {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { root } from "./files.mjs";
 import { checkHouseRules } from "./house-rules.mjs";
 import { checkLayers } from "./layers.mjs";
+import { nodeFolder, onNode } from "./nodes.mjs";
 import { reports } from "./report.mjs";
 import { skipProblems } from "./skips.mjs";
 
@@ -51,12 +52,16 @@ function none(problems) {
  * Runs vitest, keeps its report, and compares what was skipped with the list.
  * @param {string} name of the report
  * @param {string[]} args
+ * @param {Record<string, string>} [environment]
  */
-function vitest(name, args) {
+function vitest(name, args, environment = {}) {
   const file = join(reports, `${name}.json`);
   rmSync(file, { force: true });
   const reporters = ["--reporter=default", "--reporter=./tools/check/reporter.mjs"];
-  const passed = run(bin("vitest"), ["run", ...args, ...reporters], { KVM_XEN_REPORT: file });
+  const passed = run(bin("vitest"), ["run", ...args, ...reporters], {
+    ...environment,
+    KVM_XEN_REPORT: file,
+  });
   if (!existsSync(file)) return false;
   const report = /** @type {import("./report.mjs").Report} */ (
     JSON.parse(readFileSync(file, "utf8"))
@@ -66,6 +71,16 @@ function vitest(name, args) {
 
 /** @param {string} name folder of tests/ with a configuration of its own, and name of the report */
 const configured = (name) => vitest(name, ["--config", `tests/${name}/vitest.config.ts`]);
+
+/**
+ * Runs vitest on the newest Node.
+ * @param {string} name of the report
+ * @param {string[]} args
+ */
+function onNewestNode(name, args) {
+  const folder = nodeFolder("latest");
+  return folder !== undefined && vitest(name, args, onNode(folder));
+}
 
 const generator = "tools/build/gen.mjs";
 
@@ -105,5 +120,22 @@ export const stages = {
   },
   monitors: { minutes: 15, steps: [] },
   mutants: { minutes: 5, steps: [] },
-  nodes: { minutes: 3, steps: [] },
+  nodes: {
+    minutes: 3,
+    steps: [
+      {
+        name: "recorded scenarios on the newest Node",
+        skip: "nodes",
+        run: () => onNewestNode("nodes-vectors", ["--config", "tests/vectors/vitest.config.ts"]),
+      },
+      {
+        name: "boots on the newest Node",
+        skip: "nodes",
+        run: () => {
+          const files = ["tests/boot/balloon.test.ts", "tests/boot/embedded.test.ts"];
+          return onNewestNode("nodes-boot", ["--config", "tests/boot/vitest.config.ts", ...files]);
+        },
+      },
+    ],
+  },
 };
