@@ -2,7 +2,7 @@
 # First process of the guest that `npm start` boots: a shell on the Xen console, then power-off.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /root
 /bin/busybox --install -s /bin
-export PATH=/bin HOME=/root
+export PATH=/sbin:/bin HOME=/root
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
@@ -10,6 +10,28 @@ mkdir -p /dev/pts
 mount -t devpts pts /dev/pts
 hostname guest
 cd /root
+
+# What the kernel runs when the world outside asks for it. Without an init, only -f ends anything.
+mkdir -p /sbin
+for how in poweroff reboot halt; do
+  printf '#!/bin/sh\nexec /bin/busybox %s -f\n' $how >/sbin/$how
+  chmod 755 /sbin/$how
+done
+
+# The terminal outside has its size in a xenstore node, "ROWS COLUMNS". A message of xenstore is type, req_id,
+# tx_id and length, then strings with a NUL behind each. Here: watch the node, and read it at every event.
+follow_size() {
+  printf '\004\0\0\0\0\0\0\0\0\0\0\0\022\0\0\0console/winsize\0w\0' >&3
+  while set -- $(dd bs=16 count=1 <&3 | od -An -v -t u4) && [ $# = 4 ]; do
+    body=
+    [ $4 = 0 ] || body=$(dd bs=$4 count=1 <&3 | tr '\0' ' ')
+    case $1 in
+      15) printf '\002\0\0\0\0\0\0\0\0\0\0\0\020\0\0\0console/winsize\0' >&3 ;;
+      2) set -- $body && stty rows $1 cols $2 </dev/hvc0 ;;
+    esac
+  done
+}
+[ -c /dev/xen/xenbus ] && (exec 3<>/dev/xen/xenbus && follow_size) 2>/dev/null &
 
 [ -n "$KX_ROWS" ] && stty rows "$KX_ROWS" cols "$KX_COLUMNS"
 unset KX_ROWS KX_COLUMNS

@@ -41,6 +41,19 @@ describe("runGuest", () => {
     expect(host.complaints).toBe("kvm-xen: Ctrl-] then q leaves\n");
   });
 
+  it("tells the guest the size of the terminal, also when it changes", async () => {
+    Object.assign(host.output, { rows: 24, columns: 80 });
+    await run((machine) => {
+      Object.assign(host.output, { rows: 50, columns: 132 });
+      host.output.emit("resize");
+      machine.end({ kind: "poweroff" });
+    });
+    expect(host.machine?.sizes).toEqual([
+      [24, 80],
+      [50, 132],
+    ]);
+  });
+
   it("says nothing about keys when no terminal is there", async () => {
     host.input.isTTY = false;
     expect(await run((machine) => machine.end({ kind: "poweroff" }))).toBe(0);
@@ -126,5 +139,45 @@ describe("runGuest", () => {
   it("prints statistics when asked", async () => {
     await run((machine) => machine.end({ kind: "poweroff" }), { stats: true });
     expect(host.complaints).toMatch(/kvm-xen: 3000000 instructions in [\d.]+ s, \d+ MIPS\n/);
+  });
+
+  describe("whose output nobody reads", () => {
+    /** More than the stream takes by itself: the last of it waits for a reader. */
+    const flood = (machine: FakeMachine) => {
+      for (let i = 0; i < 100; i++) machine.console.write(new Uint8Array(1024));
+    };
+
+    it("has no room for more, and some again when it was read", async () => {
+      let told = 0;
+      await run((machine) => {
+        machine.console.onRoom?.(() => {
+          told++;
+        });
+        flood(machine);
+        expect(machine.console.room).toBe(0);
+        host.output.resume();
+        setTimeout(() => {
+          expect(machine.console.room).toBe(65_536);
+          machine.end({ kind: "poweroff" });
+        }, 10);
+      });
+      expect(told).toBe(1);
+      expect(host.exits).toEqual([]);
+    });
+
+    it("ends after its timeout all the same", async () => {
+      expect(await run(flood, { timeoutSeconds: 0.02 })).toBe(124);
+      expect(host.exits).toEqual([124]);
+    });
+
+    it("is waited for after the guest's own end, until it is told to stop", async () => {
+      const status = await run((machine) => {
+        flood(machine);
+        machine.end({ kind: "poweroff" });
+        setTimeout(() => host.signals?.onTerminate("SIGTERM", 143), 50);
+      });
+      expect(status).toBe(0);
+      expect(host.exits).toEqual([0]);
+    });
   });
 });

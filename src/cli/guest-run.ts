@@ -31,7 +31,9 @@ export interface GuestRequest {
 /** As much of a machine as running it needs. */
 export interface RunnableMachine {
   run(): Promise<MachineEnd>;
-  stop(): unknown;
+  stop(kind?: "timeout" | "stopped"): unknown;
+  /** Tells the guest the size of the terminal, in characters. */
+  setConsoleSize?(rows: number, columns: number): void;
   /** Instructions that all CPUs have executed. */
   readonly instructions: number;
 }
@@ -46,6 +48,8 @@ export interface Surroundings {
     streams: { console: ByteStream; log: Log },
   ): Promise<RunnableMachine>;
   listenForSignals(handlers: SignalHandlers): () => void;
+  /** Makes the terminal, in raw mode, show what it gets as it is. */
+  passOutput?(): void;
   /** Leaves the process at once; what it has registered for its exit still runs. */
   exit(status: number): void;
   /** Calls back when the process exits, on whatever way. */
@@ -57,6 +61,9 @@ interface Stop {
   readonly message?: string;
 }
 
+/** Milliseconds for which the output's reader is waited for when the guest was stopped. */
+const FLUSH_MS = 300;
+
 /**
  * Runs a guest on this process's terminal until it ends, is left, times out, or a signal comes.
  * @returns the exit status.
@@ -66,14 +73,22 @@ export async function runGuest(request: GuestRequest, around: Surroundings): Pro
   const log = new StandardErrorLog(around.error, request.verbose);
   let stopped: Stop | undefined;
   let machine: RunnableMachine | undefined;
+  let noteStop: () => void = () => undefined;
+  const hasStopped = new Promise<void>((resolve) => {
+    noteStop = resolve;
+  });
   const stop = (reason: Stop) => {
     stopped ??= reason;
     machine?.stop();
+    noteStop();
   };
-  const console = new StandardConsole(around.input, around.output, {
+  const events = {
     onLeave: () => stop({ status: ExitStatus.OK }),
     onOutputClosed: () => stop({ status: ExitStatus.FAILED, message: "nobody reads the output" }),
-  });
+    onResize: (rows: number, columns: number) => machine?.setConsoleSize?.(rows, columns),
+  };
+  const passOutput = () => around.passOutput?.();
+  const console = new StandardConsole(around.input, around.output, events, passOutput);
   machine = await around.createMachine(request, { console, log });
   if (console.hasLeaveKey) log.warn("Ctrl-] then q leaves");
 
@@ -86,16 +101,26 @@ export async function runGuest(request: GuestRequest, around: Surroundings): Pro
   const timer = startTimeout(request.timeoutSeconds, stop);
   const started = performance.now();
   console.open();
-  let end: MachineEnd;
   try {
-    end = await machine.run();
+    let end: MachineEnd;
+    try {
+      end = await machine.run();
+    } finally {
+      console.close();
+    }
+    if (request.stats) log.warn(statistics(machine.instructions, performance.now() - started));
+    const status = report(end, stopped, log);
+    // A slow reader gets all of it; one that does not read at all keeps nobody who was told to stop.
+    const pause = hasStopped.then(
+      () => new Promise<false>((done) => setTimeout(done, FLUSH_MS, false)),
+    );
+    const flushed = console.flushed().then(() => true);
+    if (!(await Promise.race([flushed, pause]))) around.exit(status);
+    return status;
   } finally {
-    console.close();
     clearTimeout(timer);
     stopListening();
   }
-  if (request.stats) log.warn(statistics(machine.instructions, performance.now() - started));
-  return report(end, stopped, log);
 }
 
 function startTimeout(seconds: number | undefined, stop: (reason: Stop) => void) {

@@ -11,6 +11,7 @@ import type { ProgramHost } from "./program.js";
 export class FakeMachine implements RunnableMachine {
   instructions = 3_000_000;
   readonly typed: string[] = [];
+  readonly sizes: [number, number][] = [];
   readonly console: ByteStream;
   #finish: ((end: MachineEnd) => void) | undefined;
   #early: MachineEnd | undefined;
@@ -25,6 +26,10 @@ export class FakeMachine implements RunnableMachine {
       this.#finish = resolve;
       if (this.#early) resolve(this.#early);
     });
+  }
+
+  setConsoleSize(rows: number, columns: number): void {
+    this.sizes.push([rows, columns]);
   }
 
   stop(): void {

@@ -6,6 +6,7 @@ import { NodeClock } from "../hosts/node/clock.js";
 import { nodeDecompressors } from "../hosts/node/decompress.js";
 import { nodeEntropy } from "../hosts/node/entropy.js";
 import { listenForSignals } from "../hosts/node/signals.js";
+import { clearOutputProcessing } from "../hosts/node/terminal.js";
 import { NodeTimers } from "../hosts/node/timers.js";
 import { SeededEntropy } from "../hosts/sim/entropy.js";
 import { HeapTimers, VirtualClock } from "../hosts/sim/index.js";
@@ -25,6 +26,7 @@ export async function processHost(): Promise<ProgramHost> {
     output: process.stdout,
     error: process.stderr,
     listenForSignals,
+    passOutput: clearOutputProcessing,
     exit: (status) => process.exit(status),
     onExit: (callback) => process.once("exit", callback),
     loadEngine: (decode) => loadEngine({ decodeEach: decode === "each" }),

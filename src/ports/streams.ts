@@ -4,6 +4,13 @@ export interface ByteStream {
   write(bytes: Uint8Array): void;
   /** Registers the one receiver of incoming bytes. */
   onData(receiver: (bytes: Uint8Array) => void): void;
+  /**
+   * Bytes that can be written now. More are taken too, but have to be kept for a reader that does not read: a
+   * guest is made to wait instead. Absent: any number.
+   */
+  readonly room?: number;
+  /** Registers the one who hears that there is room again after there was none. */
+  onRoom?(listener: () => void): void;
 }
 
 /** Messages for people about the running VM, such as a hypercall that is not known. */
@@ -12,6 +19,8 @@ export interface Log {
   warn(message: string): void;
   /** One line of detail, normally not shown. */
   debug(message: string): void;
+  /** Details are shown. */
+  readonly showsDetails?: boolean;
 }
 
 /** A source of random bytes. */

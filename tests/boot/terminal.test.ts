@@ -36,6 +36,40 @@ describe.skipIf(!machineHas("the program script"))("on a terminal", () => {
     }
   });
 
+  it("shows the guest's bytes as they are", async () => {
+    const cli = new Cli(args, onTerminal);
+    const at = await cli.waitFor(/guest# /);
+    cli.type("stty -opost; printf 'A\\nB\\n'; stty opost; poweroff -f\r");
+    await cli.waitFor(/left with 0/, at);
+    const ended = await cli.ended();
+    expect(ended.stdout.slice(at)).toContain("A\nB\n");
+    expect(ended.stdout).toMatch(/\sopost\b[\s\S]*\sonlcr\b/);
+  });
+
+  it("tells the guest of npm start its size, while a program runs there", async () => {
+    const start = ["start", "--timeout", "300"];
+    const cli = new Cli(start, (command) => onTerminal(["tty; stty rows 30 cols 90;", ...command]));
+    let at = await cli.waitFor(/\/dev\/pts\/\d+/);
+    at = await cli.waitFor(/root # /, at);
+    cli.type("stty size\r");
+    at = await cli.waitFor(/30 90/, at);
+    cli.type("sh -c 'trap \"echo heard; stty size\" WINCH; while :; do sleep 0.2; done'\r");
+    // What was typed is shown before the program runs.
+    at = await cli.waitFor(/done'\r?\n/, at);
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    spawnSync("stty", [
+      "-F",
+      cli.output.match(/\/dev\/pts\/\d+/)?.[0] ?? "",
+      "rows",
+      "41",
+      "cols",
+      "132",
+    ]);
+    at = await cli.waitFor(/heard\s+41 132/, at);
+    cli.type("\x1dq");
+    expect((await cli.ended()).stdout).toContain("left with 0");
+  });
+
   it("restores the terminal when it is told to end", async () => {
     const cli = new Cli(args, (command) =>
       onTerminal(["timeout", "--foreground", "-s", "TERM", "8", ...command]),

@@ -5,7 +5,7 @@ import { type ConsoleInput, StandardConsole } from "./console.js";
 
 class FakeTerminal extends EventEmitter {
   readonly isTTY = true;
-  raw: boolean[] = [];
+  raw: (boolean | string)[] = [];
   setRawMode(raw: boolean) {
     this.raw.push(raw);
   }
@@ -38,7 +38,19 @@ it("takes the terminal over again when the process goes on", () => {
   const terminal = new FakeTerminal();
   const { console } = setUp(terminal as ConsoleInput);
   console.reclaim();
-  expect(terminal.raw).toEqual([true, true]);
+  expect(terminal.raw).toEqual([true, false, true]);
+});
+
+it("makes the terminal show what it gets as it is whenever it is made raw", () => {
+  const terminal = new FakeTerminal();
+  const order: (boolean | string)[] = terminal.raw;
+  const events = { onLeave: vi.fn(), onOutputClosed: vi.fn() };
+  const pass = () => order.push("opost off");
+  const console = new StandardConsole(terminal as ConsoleInput, new PassThrough(), events, pass);
+  console.open();
+  console.reclaim();
+  console.close();
+  expect(order).toEqual([true, "opost off", false, true, "opost off", false]);
 });
 
 it("passes Ctrl-C to the guest and leaves at Ctrl-] q", () => {

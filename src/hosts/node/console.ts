@@ -15,9 +15,32 @@ export interface ConsoleInput {
 
 /** The output side: `process.stdout`, or a stand-in. */
 export interface ConsoleOutput {
-  write(bytes: Uint8Array): unknown;
+  readonly isTTY?: boolean;
+  /** Of a terminal. */
+  readonly rows?: number;
+  readonly columns?: number;
+  /** Bytes that were written and not taken by the reader yet. */
+  readonly writableLength: number;
+  write(bytes: Uint8Array, taken?: () => void): unknown;
   on(event: "error", listener: (error: Error) => void): unknown;
+  on(event: "drain" | "resize", listener: () => void): unknown;
 }
+
+/** Node's own handle of a terminal, which has no public name; where it is not there, all is as before. */
+interface WithHandle {
+  readonly _handle?: { setBlocking?(blocking: boolean): unknown };
+}
+
+/**
+ * Bytes of output that wait for a reader; then the guest waits. More than a stream's high-water mark, below which
+ * Node does not tell that it was drained.
+ * @limit reader | output of a guest's console that nobody reads | bytes | the guest waits: its ring stays full, its
+ *   UART's transmitter busy (a byte that it sends in spite of that is lost)
+ */
+const MAX_UNREAD = 1 << 16;
+
+/** @limit user | input that comes before there is a guest | bytes | it is lost */
+const MAX_EARLY = 1 << 20;
 
 /** What a person or a pipe at the other end can do. */
 export interface ConsoleEvents {
@@ -25,6 +48,8 @@ export interface ConsoleEvents {
   onLeave(): void;
   /** Nobody reads the output any more. */
   onOutputClosed(): void;
+  /** The terminal that shows the output has another size, in characters. */
+  onResize?(rows: number, columns: number): void;
 }
 
 /**
@@ -42,9 +67,22 @@ export class StandardConsole implements ByteStream {
   readonly #leaveKey: LeaveKey | undefined;
   #open = false;
   #early: Uint8Array[] = [];
+  #earlyBytes = 0;
   #receiver: ((bytes: Uint8Array) => void) | undefined;
+  #onRoom: () => void = () => undefined;
+  readonly #passOutput: () => void;
 
-  constructor(input: ConsoleInput, output: ConsoleOutput, events: ConsoleEvents) {
+  /**
+   * `passOutput` makes the terminal, which is raw by then, show what it gets as it is: Node's raw mode leaves
+   * it make CR LF of LF. Leaving raw mode undoes that.
+   */
+  constructor(
+    input: ConsoleInput,
+    output: ConsoleOutput,
+    events: ConsoleEvents,
+    passOutput: () => void = () => undefined,
+  ) {
+    this.#passOutput = passOutput;
     this.#input = input;
     this.#output = output;
     this.#events = events;
@@ -66,6 +104,11 @@ export class StandardConsole implements ByteStream {
     this.#output.on("error", () => {
       if (this.#open) this.#events.onOutputClosed();
     });
+    this.#output.on("drain", () => this.#onRoom());
+    this.#output.on("resize", () => this.#tellSize());
+    this.#tellSize();
+    // Node makes writes to a terminal wait, and with them this whole program, while its reader does not read.
+    if (this.#output.isTTY) (this.#output as WithHandle)._handle?.setBlocking?.(false);
     this.#input.resume();
   }
 
@@ -81,7 +124,25 @@ export class StandardConsole implements ByteStream {
 
   /** Takes the terminal over again after the process was stopped and continued by job control. */
   reclaim(): void {
-    if (this.#open) this.#setRaw(true);
+    if (!this.#open) return;
+    // Somebody else may have set it meanwhile: Node has to forget that it is raw.
+    this.#setRaw(false);
+    this.#setRaw(true);
+  }
+
+  get room(): number {
+    return Math.max(0, MAX_UNREAD - this.#output.writableLength);
+  }
+
+  onRoom(listener: () => void): void {
+    this.#onRoom = listener;
+  }
+
+  /** Resolves when the reader has taken all output. */
+  flushed(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#output.write(new Uint8Array(0), resolve);
+    });
   }
 
   write(bytes: Uint8Array): void {
@@ -98,15 +159,26 @@ export class StandardConsole implements ByteStream {
     const typed = this.#leaveKey?.feed(bytes) ?? { forward: bytes, leave: false };
     if (typed.forward.length > 0) {
       if (this.#receiver) this.#receiver(typed.forward);
-      else this.#early.push(Uint8Array.from(typed.forward));
+      else this.#keep(typed.forward);
     }
     if (typed.leave) this.#events.onLeave();
+  }
+
+  #tellSize(): void {
+    const { rows, columns } = this.#output;
+    if (this.#open && rows && columns) this.#events.onResize?.(rows, columns);
+  }
+
+  #keep(bytes: Uint8Array): void {
+    this.#earlyBytes += bytes.length;
+    if (this.#earlyBytes <= MAX_EARLY) this.#early.push(Uint8Array.from(bytes));
   }
 
   #setRaw(raw: boolean): void {
     if (!this.#input.isTTY) return;
     try {
       this.#input.setRawMode?.(raw);
+      if (raw) this.#passOutput();
     } catch {
       // The terminal is gone already: nothing is left to restore.
     }

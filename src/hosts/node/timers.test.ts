@@ -17,6 +17,13 @@ it("fires by deadline when asked, and forgets what was cancelled", () => {
   expect(timers.nextDeadlineNs()).toBeUndefined();
 });
 
+it("keeps nothing of a timer that is armed anew again and again", () => {
+  const timers = new NodeTimers({ monotonicNs: () => 0 });
+  timers.arm(5, () => undefined);
+  for (let i = 0; i < 1000; i++) timers.arm(1e18 + i, () => undefined).cancel();
+  expect(timers.armed).toBe(1);
+});
+
 it("does not fire a timer that a callback of the same moment cancelled", () => {
   const timers = new NodeTimers({ monotonicNs: () => 100 });
   const fired: string[] = [];

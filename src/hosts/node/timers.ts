@@ -3,6 +3,7 @@ import type { Clock, TimerHandle, Timers } from "../../ports/index.js";
 interface Armed {
   readonly deadline: number;
   readonly callback: () => void;
+  /** By the callback of another that was due with it. */
   cancelled: boolean;
 }
 
@@ -27,18 +28,26 @@ export class NodeTimers implements Timers {
     return {
       cancel: () => {
         timer.cancelled = true;
+        // Out of the queue at once: a guest may arm a timer anew as often as it likes.
+        const at = this.#queue.lastIndexOf(timer);
+        if (at >= 0) this.#queue.splice(at, 1);
       },
     };
   }
 
+  /** How many are armed. */
+  get armed(): number {
+    return this.#queue.length;
+  }
+
   nextDeadlineNs(): number | undefined {
-    return this.#first()?.deadline;
+    return this.#queue.at(-1)?.deadline;
   }
 
   runDue(): number {
     const now = this.#clock.monotonicNs();
     const due: Armed[] = [];
-    for (let timer = this.#first(); timer !== undefined; timer = this.#first()) {
+    for (let timer = this.#queue.at(-1); timer !== undefined; timer = this.#queue.at(-1)) {
       if (timer.deadline > now) break;
       this.#queue.pop();
       due.push(timer);
@@ -50,14 +59,5 @@ export class NodeTimers implements Timers {
       count++;
     }
     return count;
-  }
-
-  /** The earliest timer that was not cancelled. */
-  #first(): Armed | undefined {
-    for (;;) {
-      const timer = this.#queue.at(-1);
-      if (timer === undefined || !timer.cancelled) return timer;
-      this.#queue.pop();
-    }
   }
 }

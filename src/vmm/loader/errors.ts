@@ -1,7 +1,8 @@
 import { HostError } from "../../base/index.js";
 
 /**
- * Codes of the {@link HostError}s that refuse a kernel, an initial RAM disk or a configuration.
+ * Codes of the {@link HostError}s that refuse a kernel, an initial RAM disk, a configuration, or what is asked of a
+ * machine.
  * They are stable; the messages are not.
  */
 export const LoadErrorCode = {
@@ -15,6 +16,15 @@ export const LoadErrorCode = {
   MEMORY_NOT_ALIGNED: "MEMORY_NOT_ALIGNED",
   COMMAND_LINE_TOO_LONG: "COMMAND_LINE_TOO_LONG",
   CPU_COUNT: "CPU_COUNT",
+  TOO_MANY_MODULES: "TOO_MANY_MODULES",
+  /** What was asked of a machine that does not run any more, or runs already. */
+  ENDED: "ENDED",
+  RUNNING: "RUNNING",
+  /** The guest is suspended, or about to be, when it must not be, or is not when it must. */
+  SUSPENDED: "SUSPENDED",
+  NOT_SUSPENDED: "NOT_SUSPENDED",
+  MEMORY_TARGET: "MEMORY_TARGET",
+  CONSOLE_SIZE: "CONSOLE_SIZE",
 } as const;
 /** One of {@link LoadErrorCode}. */
 export type LoadErrorCodeName = keyof typeof LoadErrorCode;

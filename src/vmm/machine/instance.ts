@@ -6,6 +6,7 @@ import { Shutdown } from "../../abi/xen/sched.js";
 import { apicId, assert, gpa } from "../../base/index.js";
 import type { Kvm, KvmIrqRoutingEntry, Vcpu, VcpuExit, VcpuExitIo, Vm } from "../../kvm/index.js";
 import type { MemoryRegion } from "../../memory/index.js";
+import type { ByteStream } from "../../ports/index.js";
 import { buildAcpi } from "../firmware/acpi.js";
 import { RSDP_SIZE, SLEEP_CONTROL_PORT } from "../firmware/tables.js";
 import type { BootPlan } from "../loader/boot.js";
@@ -22,6 +23,7 @@ import { GuestPhysmap } from "../xen/overlay.js";
 import type { MachineConfig, MachinePorts } from "./config.js";
 import { vcpuCpuid } from "./cpuid.js";
 import { pvhRegs, pvhSregs } from "./entry-state.js";
+import { LastWords } from "./last-words.js";
 import {
   ACPI_AREA,
   CONSOLE_GFN,
@@ -51,6 +53,12 @@ export type InstanceEnd =
   | { readonly kind: "crash"; readonly reason: string }
   | { readonly kind: "stopped" };
 
+/** Who waits for the guest to suspend itself. */
+interface PendingSuspend {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
 export class Instance {
   readonly #config: MachineConfig;
   readonly #ports: MachinePorts;
@@ -59,11 +67,15 @@ export class Instance {
   readonly #domain: Domain;
   readonly #hypercalls: Hypercalls;
   readonly #bus = new PortBus();
+  readonly #words: LastWords;
+  readonly #debugTexts: DebugText[] = [];
+  /** The guest has written to its console. */
+  #spoke = false;
   #uart: Uart | undefined;
   #end: InstanceEnd | undefined;
   #suspension: Suspension | undefined;
   /** Told when the guest suspends itself. Without it, such a guest goes on at once. */
-  #onSuspended: (() => void) | undefined;
+  #onSuspended: PendingSuspend | undefined;
   /** Instructions at the time of {@link close}. */
   #retired: number | undefined;
   #resolve: (end: InstanceEnd) => void = () => undefined;
@@ -80,6 +92,7 @@ export class Instance {
   ) {
     this.#config = config;
     this.#ports = ports;
+    this.#words = new LastWords(ports.log);
     this.#vm = kvm.createVm();
     this.#vm.createIrqchip();
     this.#vm.setGsiRouting(ioapicRoutes());
@@ -97,12 +110,8 @@ export class Instance {
       clock: ports.clock,
       timers: ports.timers,
       log: ports.log,
-      console: {
-        write: (bytes) => {
-          if (config.console === "hvc0") ports.console.write(bytes);
-        },
-        onData: () => undefined,
-      },
+      debugLog: this.#words,
+      console: this.#hvc(),
       memmap: memoryMap(config.memoryBytes),
       memoryBytes: config.memoryBytes,
       uuid: guest.uuid,
@@ -112,6 +121,7 @@ export class Instance {
       onShutdown: (reason) => this.#shutdown(reason),
       onSuspend: () => this.#suspend(),
     });
+    this.#debugTexts.push(this.#domain.debugText);
     this.#hypercalls = new Hypercalls(this.#domain);
     this.#attachDevices();
     this.#load(guest.plan);
@@ -148,8 +158,11 @@ export class Instance {
    * {@link resume}. A guest that does not know how never answers.
    */
   suspend(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#onSuspended = resolve;
+    if (this.#onSuspended !== undefined || this.#suspension !== undefined) {
+      return Promise.reject(refuse("SUSPENDED", "the guest is suspended, or about to be, already"));
+    }
+    return new Promise((resolve, reject) => {
+      this.#onSuspended = { resolve, reject };
       this.#domain.requestShutdown("suspend");
     });
   }
@@ -160,7 +173,7 @@ export class Instance {
    */
   resume(as: "cancelled" | "restored"): void {
     const suspension = this.#suspension;
-    assert(suspension !== undefined, "resume without a suspended guest");
+    if (suspension === undefined) throw refuse("NOT_SUSPENDED", "the guest is not suspended");
     this.#suspension = undefined;
     if (as === "restored") this.#domain.restore();
     if (suspension.call !== undefined) suspension.call.result = as === "restored" ? 0n : 1n;
@@ -172,6 +185,19 @@ export class Instance {
     if (this.#end !== undefined) return;
     if (this.#config.console === "hvc0") this.#domain.consoleInput(bytes);
     else this.#uart?.receive(bytes);
+  }
+
+  /** The console's stream takes output again. */
+  outputRoom(): void {
+    if (this.#end !== undefined) return;
+    if (this.#config.console === "hvc0") this.#domain.consoleRoom();
+    else this.#uart?.ready();
+  }
+
+  /** Of a guest that has not written to its console, tells what it wrote elsewhere. */
+  tellLastWords(): void {
+    for (const text of this.#debugTexts) text.end();
+    if (!this.#spoke) this.#words.tell();
   }
 
   /** Gives everything back. The instance cannot be used afterwards. */
@@ -219,8 +245,8 @@ export class Instance {
   }
 
   #attachDevices(): void {
-    const { console, log } = this.#ports;
-    const debug = new DebugText(log, "debug port");
+    const { console } = this.#ports;
+    const debug = this.#debugText("debug port");
     this.#bus.attach(DEBUG_PORT, 1, new DebugPort((byte) => debug.write(Uint8Array.of(byte))));
     const power = new PowerRegisters({
       powerOff: () => this.#finish({ kind: "poweroff" }),
@@ -229,12 +255,43 @@ export class Instance {
     this.#bus.attach(SLEEP_CONTROL_PORT, POWER_PORTS, power);
     if (this.#config.console !== "ttyS0") return;
     this.#uart = new Uart({
-      transmit: (byte) => console.write(Uint8Array.of(byte)),
+      transmit: (byte) => {
+        this.#spoke = true;
+        console.write(Uint8Array.of(byte));
+      },
+      canTransmit: () => console.room !== 0,
       setInterrupt: (level) => {
         this.#vm.irqLine(UART.gsi, level);
       },
     });
     this.#bus.attach(UART.port, UART.count, this.#uart);
+  }
+
+  /** The PV console; where that is not the machine's console, what is written to it is for debugging. */
+  #hvc(): ByteStream {
+    const { console } = this.#ports;
+    const onData = (): void => undefined;
+    if (this.#config.console !== "hvc0") {
+      const text = this.#debugText("hvc0");
+      return { write: (bytes) => text.write(bytes), onData };
+    }
+    const write = (bytes: Uint8Array): void => {
+      this.#spoke = true;
+      console.write(bytes);
+    };
+    return {
+      write,
+      onData,
+      get room() {
+        return console.room ?? Number.POSITIVE_INFINITY;
+      },
+    };
+  }
+
+  #debugText(source: string): DebugText {
+    const text = new DebugText(this.#words, source);
+    this.#debugTexts.push(text);
+    return text;
   }
 
   /** Puts ACPI tables, kernel and boot data into memory and the boot vCPU at the entry point. */
@@ -261,8 +318,11 @@ export class Instance {
       size: ACPI_AREA.size,
       processors,
       localApicPaddr: LOCAL_APIC_ADDRESS,
-      ioapicPaddr: IOAPIC_ADDRESS,
-      ...(this.#config.console === "ttyS0" ? { uart: UART } : {}),
+      // As Xen's PVH guests: without a device that interrupts there is no I/O APIC. A guest that finds
+      // one expects a PIT beside it.
+      ...(this.#config.console === "ttyS0"
+        ? { uart: UART, ioapicPaddr: IOAPIC_ADDRESS }
+        : { ioapicPaddr: undefined }),
     });
   }
 
@@ -348,7 +408,7 @@ export class Instance {
     }
     this.#suspension = new Suspension();
     for (const vcpu of this.#vcpus) vcpu.kick();
-    tell();
+    tell.resolve();
   }
 
   #crash(reason: string): void {
@@ -360,6 +420,9 @@ export class Instance {
     this.#end = end;
     for (const vcpu of this.#vcpus) vcpu.kick();
     this.#suspension?.end();
+    this.#suspension = undefined;
+    this.#onSuspended?.reject(refuse("ENDED", "the guest ended before it suspended itself"));
+    this.#onSuspended = undefined;
     this.#resolve(end);
   }
 }

@@ -1,6 +1,7 @@
 import { PAGE_SIZE } from "../../base/index.js";
 import { Kvm } from "../../kvm/index.js";
 import { type BootPlan, planBoot } from "../loader/boot.js";
+import { refuse } from "../loader/errors.js";
 import { readKernel } from "../loader/kernel.js";
 import { checkConfig, type MachineConfig, type MachineEnd, type MachinePorts } from "./config.js";
 import { Instance } from "./instance.js";
@@ -18,6 +19,9 @@ export class Machine {
   readonly #uuid: Uint8Array;
   #instance: Instance;
   #stopped: "timeout" | "stopped" | undefined;
+  #consoleSize: { readonly rows: number; readonly columns: number } | undefined;
+  #ran = false;
+  #ended = false;
   #reboots = 0;
   #instructionsBefore = 0;
 
@@ -29,6 +33,7 @@ export class Machine {
     this.#uuid = makeUuid(ports);
     this.#instance = this.#boot();
     ports.console.onData((bytes) => this.#instance.input(bytes));
+    ports.console.onRoom?.(() => this.#instance.outputRoom());
   }
 
   /**
@@ -42,7 +47,10 @@ export class Machine {
       commandLine: config.commandLine,
       memmap: memoryMap(config.memoryBytes),
       rsdpPaddr: ACPI_AREA.addr,
-      ...(config.initrd === undefined ? {} : { initrd: config.initrd }),
+      modules: [
+        ...(config.initrd === undefined ? [] : [{ bytes: config.initrd }]),
+        ...(config.modules ?? []),
+      ],
     });
     const { engine, clock, timers } = ports;
     return new Machine(await Kvm.open({ engine, clock, timers }), config, ports, plan);
@@ -59,12 +67,24 @@ export class Machine {
   }
 
   /**
-   * Runs the guest until it is powered off, crashes or is stopped. Call once. Rejects with an
-   * InvariantError when this program has a defect.
+   * Runs the guest until it is powered off, crashes or is stopped. Rejects with an InvariantError when this
+   * program has a defect.
+   * @throws HostError RUNNING when it was called before.
    */
   async run(): Promise<MachineEnd> {
+    if (this.#ran) throw refuse("RUNNING", "a machine runs once: create another one");
+    this.#ran = true;
+    try {
+      return await this.#runInstances();
+    } finally {
+      this.#ended = true;
+    }
+  }
+
+  async #runInstances(): Promise<MachineEnd> {
     for (;;) {
       const end = await this.#instance.run();
+      if (end.kind !== "poweroff") this.#instance.tellLastWords();
       this.#instance.close();
       if (end.kind === "stopped") return { kind: this.#stopped ?? "stopped" };
       if (end.kind !== "reboot") return end;
@@ -75,22 +95,30 @@ export class Machine {
     }
   }
 
-  /** Asks the guest to power itself off or to reboot; it may take its time, or not listen. */
+  /**
+   * Asks the guest to power itself off or to reboot; it may take its time, or not listen.
+   * @throws HostError ENDED when the machine has ended.
+   */
   requestShutdown(how: "poweroff" | "reboot"): void {
+    this.#checkNotEnded();
     this.#instance.domain.requestShutdown(how);
   }
 
   /**
    * Asks the guest to suspend itself, and resolves when it has: nothing in it runs until
    * {@link resume}. A guest that does not know how never answers.
+   * @throws HostError SUSPENDED when it is suspended or was asked to already; ENDED when it has ended, or ends or
+   * reboots instead.
    */
-  suspend(): Promise<void> {
-    return this.#instance.suspend();
+  async suspend(): Promise<void> {
+    this.#checkNotEnded();
+    await this.#instance.suspend();
   }
 
   /**
    * Lets a suspended guest go on. "cancelled": all is as it was. "restored": as in a domain that
    * was made anew from a saved one; the guest sets up event channels, timers and rings again.
+   * @throws HostError NOT_SUSPENDED when it is not suspended.
    */
   resume(as: "cancelled" | "restored" = "cancelled"): void {
     this.#instance.resume(as);
@@ -99,9 +127,30 @@ export class Machine {
   /**
    * Asks the guest's balloon to leave the guest this much memory, at most what it started with. The
    * guest follows when it can; {@link memoryBytes} tells how far it is.
+   * @throws HostError MEMORY_TARGET when the number is not from 0 to that; ENDED when the machine has ended.
    */
   setMemoryTarget(bytes: number): void {
+    this.#checkNotEnded();
+    const most = this.#config.memoryBytes;
+    if (!(bytes >= 0 && bytes <= most)) {
+      throw refuse("MEMORY_TARGET", `${bytes} bytes are no memory target: give 0 to ${most}`);
+    }
     this.#instance.domain.setMemoryTarget(bytes);
+  }
+
+  /**
+   * Tells the guest the size of the terminal that its console is shown on, in characters: the node `console/winsize`
+   * of its directory in xenstore has "ROWS COLUMNS" from now on. Guests that watch it follow.
+   * @throws HostError CONSOLE_SIZE unless both are whole numbers from 1 to 65535.
+   */
+  setConsoleSize(rows: number, columns: number): void {
+    for (const size of [rows, columns]) {
+      if (!Number.isInteger(size) || size < 1 || size > 0xffff) {
+        throw refuse("CONSOLE_SIZE", `a console of ${rows} rows and ${columns} columns`);
+      }
+    }
+    this.#consoleSize = { rows, columns };
+    if (!this.#ended) this.#instance.domain.setConsoleSize(rows, columns);
   }
 
   /**
@@ -118,9 +167,16 @@ export class Machine {
     this.#instance.stop();
   }
 
+  #checkNotEnded(): void {
+    if (this.#ended) throw refuse("ENDED", "the machine has ended");
+  }
+
   #boot(): Instance {
     const guest = { plan: this.#plan, uuid: this.#uuid };
-    return new Instance(this.#kvm, this.#config, this.#ports, guest);
+    const instance = new Instance(this.#kvm, this.#config, this.#ports, guest);
+    const size = this.#consoleSize;
+    if (size !== undefined) instance.domain.setConsoleSize(size.rows, size.columns);
+    return instance;
   }
 }
 

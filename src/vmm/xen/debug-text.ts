@@ -28,6 +28,11 @@ export class DebugText {
     }
   }
 
+  /** Logs what there is of a line that is not complete. */
+  end(): void {
+    if (this.#line !== "") this.#flush();
+  }
+
   #flush(): void {
     this.#log.debug(`${this.#source}: ${this.#line}`);
     this.#line = "";

@@ -40,6 +40,8 @@ export interface DomainConfig {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly log: Log;
+  /** Where console_io goes, as details. */
+  readonly debugLog: Log;
   /** Where hvc0 goes. */
   readonly console: ByteStream;
   readonly memmap: readonly MemmapEntry[];
@@ -97,7 +99,7 @@ export class Domain implements BackendHost {
     const { vm, log } = config;
     this.config = config;
     this.log = log;
-    this.debugText = new DebugText(log, "console_io");
+    this.debugText = new DebugText(config.debugLog, "console_io");
     this.physmap = config.physmap;
     this.sharedInfo = new SharedInfo(vm, this.physmap, this.#page().hva);
     const kvmVcpus = new Map(config.vcpus.map((vcpu, id) => [id, vcpu]));
@@ -130,6 +132,17 @@ export class Domain implements BackendHost {
   /** Input for hvc0. */
   consoleInput(bytes: Uint8Array): void {
     this.#rings.console.input(bytes);
+  }
+
+  /** There is room for output of hvc0 again. */
+  consoleRoom(): void {
+    this.#rings.console.process();
+  }
+
+  /** Tells the guest the size of the terminal that its console is shown on, in characters. */
+  setConsoleSize(rows: number, columns: number): void {
+    const path = `${domainPath(this.domid)}/console/winsize`;
+    this.store.write(PRIVILEGED, 0, path, toBytes(`${rows} ${columns}`));
   }
 
   /** Asks the guest's balloon to leave the guest this much memory; it may take its time. */

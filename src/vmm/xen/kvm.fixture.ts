@@ -109,6 +109,7 @@ export function makeDomain() {
     clock: time,
     timers: time,
     log: { warn: note, debug: note },
+    debugLog: { warn: note, debug: note },
     console: { write: (bytes) => written.push(...bytes), onData: () => undefined },
     memmap: memoryMap(16 * MIB),
     memoryBytes: 16 * MIB,

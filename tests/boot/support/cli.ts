@@ -53,6 +53,11 @@ export class Cli {
     });
   }
 
+  /** All of the standard output so far. */
+  get output(): string {
+    return this.#stdout;
+  }
+
   /** Types at the guest's console. */
   type(text: string): void {
     this.#child.stdin.write(text);

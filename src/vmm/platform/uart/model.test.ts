@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { Uart } from "./model.js";
 
-function setUp() {
+function setUp(room = Number.POSITIVE_INFINITY) {
   const sent: number[] = [];
   const levels: boolean[] = [];
   const uart = new Uart({
     transmit: (byte) => sent.push(byte),
+    canTransmit: () => sent.length < room,
     setInterrupt: (level) => levels.push(level),
   });
   return { uart, sent, levels };
@@ -83,5 +84,26 @@ describe("Uart", () => {
     while ((uart.read(5) & 1) !== 0) inOrder = uart.read(0) === (count++ & 0xff) && inOrder;
     expect(inOrder).toBe(true);
     expect(count).toBe(1 << 20);
+  });
+
+  it("is busy while nobody takes what it sends, and tells when it is ready again", () => {
+    const { uart, sent, levels } = setUp(2);
+    uart.write(1, 2);
+    expect(uart.read(2) & 0xf).toBe(2);
+    uart.write(0, 1);
+    expect(uart.read(5)).toBe(0x60);
+    expect(uart.read(2) & 0xf).toBe(2);
+    uart.write(0, 2);
+    expect(uart.read(5)).toBe(0);
+    expect(uart.read(2) & 0xf).toBe(1);
+    uart.write(0, 3);
+    expect(sent).toEqual([1, 2]);
+    expect(levels.at(-1)).toBe(false);
+    sent.length = 0;
+    uart.ready();
+    expect(levels.at(-1)).toBe(true);
+    expect(uart.read(5)).toBe(0x60);
+    uart.write(0, 4);
+    expect(sent).toEqual([4]);
   });
 });

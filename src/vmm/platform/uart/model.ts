@@ -1,6 +1,7 @@
 /**
  * A 16550A serial port by register offset (National Semiconductor PC16550D data sheet). Output
- * leaves at once, at any speed; input waits in a queue that stands for the receive FIFO. Left out:
+ * leaves at once, at any speed, unless nobody takes it: then the transmitter is busy, and a byte that is
+ * written in spite of that is lost. Input waits in a queue that stands for the receive FIFO. Left out:
  * line errors, break, and modem lines other than in loopback.
  */
 import type { PortDevice } from "../bus.js";
@@ -9,6 +10,8 @@ import { Fcr, Ier, Iir, Lcr, Lsr, Mcr, Msr, Reg } from "./spec.js";
 /** Where the bytes and the interrupt line go. */
 export interface UartConnections {
   transmit(byte: number): void;
+  /** Whether a byte can leave now. Whoever answers no calls {@link Uart.ready} later. */
+  canTransmit(): boolean;
   /** The level of the interrupt output; called on changes only. */
   setInterrupt(level: boolean): void;
 }
@@ -42,6 +45,12 @@ export class Uart implements PortDevice {
     this.#out = out;
   }
 
+  /** The transmitter is ready again. */
+  ready(): void {
+    this.#thrEmptyEvent = true;
+    this.#update();
+  }
+
   /** Input from outside. */
   receive(bytes: Uint8Array): void {
     for (const byte of bytes) this.#enqueue(byte);
@@ -61,7 +70,7 @@ export class Uart implements PortDevice {
       case Reg.MCR:
         return this.#mcr;
       case Reg.LSR:
-        return Lsr.THRE | Lsr.TEMT | (this.#waiting > 0 ? Lsr.DATA_READY : 0);
+        return (this.#isBusy ? 0 : Lsr.THRE | Lsr.TEMT) | (this.#waiting > 0 ? Lsr.DATA_READY : 0);
       case Reg.MSR:
         return this.#modemStatus();
       default:
@@ -106,6 +115,11 @@ export class Uart implements PortDevice {
     return this.#input.length - this.#taken;
   }
 
+  /** The transmitter holds a byte that cannot leave. */
+  get #isBusy(): boolean {
+    return !this.#loopback && !this.#out.canTransmit();
+  }
+
   get #loopback(): boolean {
     return (this.#mcr & Mcr.LOOP) !== 0;
   }
@@ -133,14 +147,14 @@ export class Uart implements PortDevice {
 
   #send(byte: number): void {
     if (this.#loopback) this.#enqueue(byte);
-    else this.#out.transmit(byte);
-    this.#thrEmptyEvent = true;
+    else if (this.#out.canTransmit()) this.#out.transmit(byte);
+    this.#thrEmptyEvent = !this.#isBusy;
   }
 
   /** Enabling the transmitter interrupt while the transmitter is empty raises it. */
   #writeIer(value: number): void {
     const enabled = value & Ier.MASK & ~this.#ier;
-    if ((enabled & Ier.THR_EMPTY) !== 0) this.#thrEmptyEvent = true;
+    if ((enabled & Ier.THR_EMPTY) !== 0 && !this.#isBusy) this.#thrEmptyEvent = true;
     this.#ier = value & Ier.MASK;
   }
 

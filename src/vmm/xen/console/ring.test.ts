@@ -10,7 +10,7 @@ import { ConsoleRing } from "./ring.js";
 const out = { data: Xencons.out, size: 2048, cons: Xencons.out_cons, prod: Xencons.out_prod };
 const input = { data: Xencons.in, size: 1024, cons: Xencons.in_cons, prod: Xencons.in_prod };
 
-function setUp() {
+function setUp(room?: number) {
   const page = new ArrayPage();
   const written: string[] = [];
   const warnings: string[] = [];
@@ -18,10 +18,11 @@ function setUp() {
   const stream = {
     write: (bytes: Uint8Array) => written.push(toText(bytes)),
     onData: () => undefined,
+    ...(room === undefined ? {} : { room }),
   };
   const log = { warn: (text: string) => warnings.push(text), debug: () => undefined };
   const ring = new ConsoleRing(page, stream, () => notified++, log);
-  return { page, ring, written, warnings, notified: () => notified };
+  return { page, ring, stream, written, warnings, notified: () => notified };
 }
 
 describe("ConsoleRing", () => {
@@ -80,5 +81,19 @@ describe("ConsoleRing", () => {
       }),
       { seed, verbose: true },
     );
+  });
+
+  it("leaves output that its reader does not take in the ring, so that the guest waits", () => {
+    const { page, ring, stream, written, notified } = setUp(3);
+    putBytes(page, out, toBytes("hello"));
+    ring.process();
+    expect(written.join("")).toBe("hel");
+    stream.room = 0;
+    ring.process();
+    expect([written.join(""), notified()]).toEqual(["hel", 1]);
+    expect(page.readU32(Xencons.out_cons)).toBe(3);
+    stream.room = 100;
+    ring.process();
+    expect([written.join(""), notified()]).toEqual(["hello", 2]);
   });
 });

@@ -42,7 +42,9 @@ export class ConsoleRing {
   /** Moves what can be moved; to be called when the guest raised the event channel. */
   process(): void {
     let moved = false;
-    const out = takeBytes(this.#page, FROM_GUEST, FROM_GUEST.size);
+    // What nobody can take stays in the ring, and the guest waits.
+    const room = this.#stream.room ?? FROM_GUEST.size;
+    const out = takeBytes(this.#page, FROM_GUEST, Math.min(room, FROM_GUEST.size));
     if (out === undefined) this.#resync(FROM_GUEST);
     else if (out.length > 0) {
       this.#stream.write(out);

@@ -2,7 +2,12 @@
  * One client of the store that speaks the protocol: requests in, replies and watch events out.
  * Knows nothing of how the bytes travel.
  */
-import { XENSTORE_PAYLOAD_MAX, Xs, type XsError } from "../../../abi/xen/xs-wire.js";
+import {
+  XENSTORE_PAYLOAD_MAX,
+  XSD_SOCKMSG_SIZE,
+  Xs,
+  type XsError,
+} from "../../../abi/xen/xs-wire.js";
 import { formatPermission, type Permission, parsePermission } from "./node.js";
 import { domainPath, isXsError, parsePath, parseWatchPath } from "./path.js";
 import type { Store } from "./store.js";
@@ -11,9 +16,18 @@ import {
   encodeMessage,
   joinStrings,
   splitStrings,
+  toBytes,
   toText,
   type XsMessage,
 } from "./wire.js";
+
+/**
+ * Bytes of events that wait for a client. xenstored counts them, with all else that it keeps for a domain,
+ * against its quota "memory", whose default this is, and drops what exceeds it.
+ * @limit guest | events that a domain does not read from its xenstore ring | bytes | they are dropped, with a
+ *   warning, as by xenstored
+ */
+const MAX_EVENT_BYTES = 2.5 * 2 ** 20;
 
 type Reply = Uint8Array | XsError;
 const OK = joinStrings(["OK"]);
@@ -22,6 +36,8 @@ const OK = joinStrings(["OK"]);
 export interface ConnectionSink {
   /** There is something to {@link Connection.takeOutput}. Not called while handling a request. */
   ready(): void;
+  /** Events are lost from now on, since the client does not read them. Told once. */
+  overflow(): void;
 }
 
 /** Requests of the tool stack, not of guests. */
@@ -40,6 +56,8 @@ export class Connection {
   readonly #output: Uint8Array[] = [];
   /** Events that wait, by path and token: a change that was not heard of yet is told once. */
   readonly #events = new Map<string, Uint8Array>();
+  #eventBytes = 0;
+  #overflowed = false;
   #handling = false;
 
   constructor(store: Store, domid: number, sink: ConnectionSink) {
@@ -59,6 +77,7 @@ export class Connection {
     if (reply !== undefined) return reply;
     for (const [key, event] of this.#events) {
       this.#events.delete(key);
+      this.#eventBytes -= event.length;
       return event;
     }
     return undefined;
@@ -67,7 +86,7 @@ export class Connection {
   /** Forgets what waits, all watches and all transactions. */
   reset(): void {
     this.#output.length = 0;
-    this.#events.clear();
+    this.#clearEvents();
     this.#store.forget(this.#domid);
   }
 
@@ -110,7 +129,7 @@ export class Connection {
         return this.#watch(request.type, args);
       case Xs.RESET_WATCHES:
         this.#store.forget(this.#domid);
-        this.#events.clear();
+        this.#clearEvents();
         return OK;
       case Xs.TRANSACTION_START:
         return this.#begin(request.txId);
@@ -197,12 +216,29 @@ export class Connection {
   }
 
   #queueEvent(path: string, token: string): void {
-    const payload = joinStrings([path, token]);
+    const length = path.length + token.length + 2;
     // An event that would not fit a message cannot be told; the path is at least 3 KiB then.
-    if (payload.length > XENSTORE_PAYLOAD_MAX) return;
+    if (length > XENSTORE_PAYLOAD_MAX) return;
+    const isFull = this.#eventBytes + XSD_SOCKMSG_SIZE + length > MAX_EVENT_BYTES;
+    // When all is lost from now on, what waits already need not be looked for.
+    if (isFull && this.#overflowed) return;
+    const key = `${path}\0${token}\0`;
+    if (this.#events.has(key)) return;
+    if (isFull) {
+      this.#sink.overflow();
+      this.#overflowed = true;
+      return;
+    }
+    const payload = toBytes(key);
     const event = encodeMessage({ type: Xs.WATCH_EVENT, reqId: 0, txId: 0, payload });
-    this.#events.set(toText(payload), event);
+    this.#events.set(key, event);
+    this.#eventBytes += event.length;
     if (!this.#handling) this.#sink.ready();
+  }
+
+  #clearEvents(): void {
+    this.#events.clear();
+    this.#eventBytes = 0;
   }
 
   #begin(txId: number): Reply {

@@ -46,7 +46,10 @@ export class XenstoreRing {
     this.#page = page;
     this.#notify = notify;
     this.#log = log;
-    this.#connection = new Connection(store, domid, { ready: () => this.process() });
+    this.#connection = new Connection(store, domid, {
+      ready: () => this.process(),
+      overflow: () => log.warn("xenstore: the guest does not read its events; some are lost"),
+    });
     this.#clearPage();
   }
 

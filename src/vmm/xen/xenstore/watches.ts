@@ -23,33 +23,32 @@ export interface Change {
 
 /** All watches, in the order of their registration. */
 export class Watches {
-  readonly #watches: Watch[] = [];
+  readonly #watches = new Set<Watch>();
   readonly #queue: (() => void)[] = [];
   #draining = false;
 
   /** Registers a watch. EEXIST when the domain has one with the same path and token. */
   add(watch: Watch, limit: number): XsError | undefined {
-    const own = this.#watches.filter((w) => w.domid === watch.domid);
+    const own = [...this.#watches].filter((w) => w.domid === watch.domid);
     if (own.some((w) => w.path === watch.path && w.token === watch.token)) return "EEXIST";
     if (own.length >= limit) return "E2BIG";
-    this.#watches.push(watch);
+    this.#watches.add(watch);
     return undefined;
   }
 
   /** Takes a watch back; ENOENT when there is none. */
   remove(domid: number, path: string, token: string): XsError | undefined {
-    const index = this.#watches.findIndex(
-      (w) => w.domid === domid && w.path === path && w.token === token,
-    );
-    if (index < 0) return "ENOENT";
-    this.#watches.splice(index, 1);
-    return undefined;
+    for (const watch of this.#watches) {
+      if (watch.domid !== domid || watch.path !== path || watch.token !== token) continue;
+      this.#watches.delete(watch);
+      return undefined;
+    }
+    return "ENOENT";
   }
 
   /** Takes all watches of a domain back. */
   removeAll(domid: number): void {
-    const kept = this.#watches.filter((w) => w.domid !== domid);
-    this.#watches.splice(0, this.#watches.length, ...kept);
+    for (const watch of this.#watches) if (watch.domid === domid) this.#watches.delete(watch);
   }
 
   /**
@@ -61,7 +60,7 @@ export class Watches {
       const hit = change.exact ? watch.path === change.path : isWithin(change.path, watch.path);
       if (!hit || !mayHear(watch.domid, change, after)) continue;
       this.#queue.push(() => {
-        if (this.#watches.includes(watch)) watch.fire(change.path);
+        if (this.#watches.has(watch)) watch.fire(change.path);
       });
     }
     this.#drain();
