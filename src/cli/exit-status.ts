@@ -21,6 +21,7 @@ const usageCodes = new Set([
   "MEMORY_NOT_ALIGNED",
   "COMMAND_LINE_TOO_LONG",
   "CPU_COUNT",
+  "TOO_MANY_MODULES",
 ]);
 
 /** The option that helps against a refusal, for the codes where one does. */
@@ -31,6 +32,7 @@ const optionFor: Record<string, string> = {
   MEMORY_NOT_ALIGNED: "--memory",
   COMMAND_LINE_TOO_LONG: "--append",
   CPU_COUNT: "--cpus",
+  TOO_MANY_MODULES: "--initrd",
 };
 
 /** The exit status for something that was refused. */

@@ -59,6 +59,23 @@ describe("kvm-xen run", () => {
     });
   });
 
+  it("passes several modules on, each with the command line behind its name", async () => {
+    const [one, two] = [join(folder, "one"), join(folder, "two words")];
+    writeFileSync(one, "1");
+    writeFileSync(two, "2");
+    const modules = ["--initrd", `${one} a=b  c`, "--initrd", two, "--initrd", one];
+    expect(await runProgram(["run", "--kernel", kernel, ...modules], host)).toBe(0);
+    expect(host.request?.config).not.toHaveProperty("initrd");
+    expect(host.request?.config.modules).toEqual([
+      { bytes: Buffer.from("1"), commandLine: "a=b  c" },
+      { bytes: Buffer.from("2") },
+      { bytes: Buffer.from("1") },
+    ]);
+    expect(await runProgram(["run", "--kernel", kernel, ...modules.slice(2)], host)).toBe(0);
+    expect(host.request?.config.initrd).toEqual(Buffer.from("2"));
+    expect(host.request?.config.modules).toEqual([{ bytes: Buffer.from("1") }]);
+  });
+
   it("adds no console when there is none", async () => {
     await runProgram(["run", "--kernel", kernel, "--append", "quiet", "--console", "none"], host);
     expect(host.request?.config.commandLine).toBe("quiet");

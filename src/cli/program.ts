@@ -18,8 +18,12 @@ const RUN_HELP = `
 Example:
   $ kvm-xen run --kernel vmlinuz --initrd initrd.img --append "root=/dev/ram0" --memory 512M
 
-The kernel is an ELF image with a Xen PVH note, or a bzImage that holds one. The guest's console is
-standard input and output; on a terminal, Ctrl-] then q leaves.
+The kernel is an ELF image with a Xen PVH note, or a bzImage that holds one. Linux takes the first
+module for its initial RAM disk; Xen takes it for the kernel of its own guest, and the second for the
+initial RAM disk of that:
+  $ kvm-xen run --kernel xen-shim --initrd "vmlinuz console=hvc0" --initrd initrd.img \\
+      --append "pv-shim console=xen"
+The guest's console is standard input and output; on a terminal, Ctrl-] then q leaves.
 Exit status: 0 after power-off, 1 if the guest crashed or the options make no sense, 2 if a file
 cannot be used, 124 after the timeout.`;
 
@@ -101,7 +105,14 @@ function addRun(program: Command): Command {
     .command("run")
     .description("boot a kernel")
     .requiredOption("--kernel <file>", "the kernel: ELF with a Xen PVH note, or a bzImage")
-    .option("--initrd <file>", "the initial RAM disk")
+    .addOption(
+      new Option(
+        "--initrd <file>",
+        "the initial RAM disk; again for more modules, each FILE or 'FILE COMMAND LINE'",
+      )
+        .argParser((text: string, before: readonly string[]) => [...before, text])
+        .default([], "none"),
+    )
     .option("--append <text>", "the kernel's command line; console= is added if it has none", "")
     .addOption(
       new Option("--console <device>", "the guest's console")

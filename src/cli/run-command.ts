@@ -1,5 +1,6 @@
+import { existsSync } from "node:fs";
 import { readUserFile } from "../hosts/node/files.js";
-import { checkConfig, type MachineConfig } from "../vmm/machine/index.js";
+import { type BootModule, checkConfig, type MachineConfig } from "../vmm/machine/index.js";
 import type { ClockChoice, DecodeChoice, GuestRequest } from "./guest-run.js";
 
 /**
@@ -14,7 +15,8 @@ const kernelLimit = { bytes: MAX_KERNEL_FILE, what: "the 1 GiB that a kernel fil
 /** The options of `kvm-xen run`, as the command line gives them. */
 export interface RunOptions {
   readonly kernel: string;
-  readonly initrd?: string;
+  /** Modules, in order: each a file, and behind a space its command line. */
+  readonly initrd: readonly string[];
   readonly append: string;
   readonly memory: number;
   readonly cpus: number;
@@ -33,10 +35,14 @@ export interface RunOptions {
 export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
   checkConfig({ cpus: options.cpus, memoryBytes: options.memory });
   const kernel = await readUserFile(options.kernel, "kernel", kernelLimit);
-  const initrd = options.initrd ? await readInitrd(options.initrd, options.memory) : undefined;
+  const [first, ...more] = await readModules(options.initrd, options.memory);
+  // A module with a command line is not an initial RAM disk of Linux.
+  const isInitrd = first !== undefined && first.commandLine === undefined;
+  const modules = isInitrd || first === undefined ? more : [first, ...more];
   const config: MachineConfig = {
     kernel,
-    ...(initrd ? { initrd } : {}),
+    ...(isInitrd ? { initrd: first.bytes } : {}),
+    ...(modules.length > 0 ? { modules } : {}),
     commandLine: commandLine(options.append, options.console),
     memoryBytes: options.memory,
     cpus: options.cpus,
@@ -52,9 +58,23 @@ export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
   };
 }
 
-function readInitrd(path: string, memory: number): Promise<Uint8Array> {
+/**
+ * Reads modules, each given as `FILE` or `FILE COMMAND LINE`. A file that has the whole text as its name is that
+ * file. All of them have to fit the memory.
+ */
+async function readModules(texts: readonly string[], memory: number): Promise<BootModule[]> {
   const what = `the guest's memory of ${Math.floor(memory / (1 << 20))} MiB: give it more`;
-  return readUserFile(path, "initrd", { bytes: memory, what, code: "INITRD_TOO_LARGE" });
+  const modules: BootModule[] = [];
+  let room = memory;
+  for (const text of texts) {
+    const space = existsSync(text) ? -1 : text.indexOf(" ");
+    const path = space < 0 ? text : text.slice(0, space);
+    const limit = { bytes: room, what, code: "INITRD_TOO_LARGE" };
+    const bytes = await readUserFile(path, "initrd", limit);
+    room -= bytes.length;
+    modules.push(space < 0 ? { bytes } : { bytes, commandLine: text.slice(space + 1) });
+  }
+  return modules;
 }
 
 /**

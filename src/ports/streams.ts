@@ -6,7 +6,7 @@ export interface ByteStream {
   onData(receiver: (bytes: Uint8Array) => void): void;
   /**
    * Bytes that can be written now. More are taken too, but have to be kept for a reader that does not read: a
-   * guest is made to wait instead. Absent: any number.
+   * guest is made to wait instead. Absent: as many as one likes.
    */
   readonly room?: number;
   /** Registers the one who hears that there is room again after there was none. */

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { machineHas } from "../../tools/check/machine.mjs";
 import { Cli } from "./support/cli.js";

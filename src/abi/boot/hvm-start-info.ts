@@ -27,10 +27,12 @@ export interface MemmapEntry {
   readonly type: number;
 }
 
-/** A module: the first one is the initial RAM disk. */
+/** A module. Linux takes the first one for its initial RAM disk; Xen takes that for the kernel of its guest. */
 export interface Module {
   readonly paddr: number;
   readonly size: number;
+  /** Of its command line, 0 for none. */
+  readonly cmdlinePaddr: number;
 }
 
 /** What a start_info points to, as guest-physical addresses; 0 for none. */
@@ -63,8 +65,10 @@ export function encodeModlist(modules: readonly Module[]): Uint8Array {
   const bytes = new Uint8Array(modules.length * HVM_MODLIST_ENTRY_SIZE);
   const view = new DataView(bytes.buffer);
   modules.forEach((module, i) => {
-    view.setBigUint64(i * HVM_MODLIST_ENTRY_SIZE, BigInt(module.paddr), true);
-    view.setBigUint64(i * HVM_MODLIST_ENTRY_SIZE + 8, BigInt(module.size), true);
+    const at = i * HVM_MODLIST_ENTRY_SIZE;
+    view.setBigUint64(at, BigInt(module.paddr), true);
+    view.setBigUint64(at + 8, BigInt(module.size), true);
+    view.setBigUint64(at + 16, BigInt(module.cmdlinePaddr), true);
   });
   return bytes;
 }

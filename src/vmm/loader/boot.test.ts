@@ -41,7 +41,7 @@ function codeOf(run: () => unknown): string {
 describe("planBoot", () => {
   it("writes start_info, command line, memory map and initrd where the guest finds them", () => {
     const initrd = new Uint8Array(5000).fill(7);
-    const plan = planBoot(request({ initrd }));
+    const plan = planBoot(request({ modules: [{ bytes: initrd }] }));
     const memory = memoryOf(plan);
     const at = plan.startInfoPaddr;
     const pointer = (offset: number): number => Number(memory.getBigUint64(at + offset, true));
@@ -72,6 +72,48 @@ describe("planBoot", () => {
     ]);
   });
 
+  it("places several modules with their command lines, apart from each other", () => {
+    const line = `${"x".repeat(4000)} y`;
+    const modules = [
+      { bytes: new Uint8Array(5000).fill(1), commandLine: "root=/dev/ram0" },
+      { bytes: new Uint8Array(4096).fill(2) },
+      { bytes: new Uint8Array(1).fill(3), commandLine: line },
+      { bytes: new Uint8Array(0), commandLine: "" },
+    ];
+    const plan = planBoot(request({ modules }));
+    const memory = memoryOf(plan);
+    const at = plan.startInfoPaddr;
+    expect(memory.getUint32(at + 12, true)).toBe(4);
+    const list = Number(memory.getBigUint64(at + 16, true));
+    const entry = (i: number) =>
+      [0, 8, 16, 24].map((offset) => Number(memory.getBigUint64(list + 32 * i + offset, true)));
+    const text = (from: number) => {
+      const bytes = new Uint8Array(memory.buffer, from);
+      return Buffer.from(bytes.subarray(0, bytes.indexOf(0))).toString();
+    };
+    modules.forEach(({ bytes, commandLine }, i) => {
+      const [paddr = 0, size = 0, cmdline = 0, reserved] = entry(i);
+      expect(new Uint8Array(memory.buffer, paddr, size)).toEqual(bytes);
+      expect(paddr % 4096).toBe(0);
+      expect(reserved).toBe(0);
+      if (commandLine === undefined) expect(cmdline).toBe(0);
+      else expect(text(cmdline)).toBe(commandLine);
+    });
+    const used = plan.placements.map((p) => [p.paddr, p.paddr + p.memSize] as const);
+    used.sort(([a], [b]) => a - b);
+    used.forEach(([start], i) => {
+      expect(start).toBeGreaterThanOrEqual(used[i - 1]?.[1] ?? 0);
+    });
+  });
+
+  it("refuses more modules than Xen looks at, and a module's command line that is too long", () => {
+    const many = Array.from({ length: 64 }, () => ({ bytes: Uint8Array.of(1) }));
+    expect(codeOf(() => planBoot(request({ modules: many })))).toBe("TOO_MANY_MODULES");
+    expect(codeOf(() => planBoot(request({ modules: many.slice(1) })))).toBe("none");
+    const modules = [{ bytes: Uint8Array.of(1), commandLine: "x".repeat(4096) }];
+    expect(codeOf(() => planBoot(request({ modules })))).toBe("COMMAND_LINE_TOO_LONG");
+  });
+
   it("without an initrd has no module list", () => {
     const plan = planBoot(request());
     const memory = memoryOf(plan);
@@ -88,7 +130,9 @@ describe("planBoot", () => {
     const small = { memmap: memoryMap(16 * MIB) };
     expect(codeOf(() => planBoot(request(small)))).toBe("MEMORY_TOO_SMALL");
     const initrd = new Uint8Array(41 * MIB);
-    expect(codeOf(() => planBoot(request({ initrd })))).toBe("INITRD_TOO_LARGE");
+    expect(codeOf(() => planBoot(request({ modules: [{ bytes: initrd }] })))).toBe(
+      "INITRD_TOO_LARGE",
+    );
     expect(codeOf(() => planBoot(request({ commandLine: "x".repeat(4096) })))).toBe(
       "COMMAND_LINE_TOO_LONG",
     );

@@ -1,4 +1,4 @@
-/** Decides where kernel, initial RAM disk and PVH boot data go. Pure: bytes in, bytes out. */
+/** Decides where kernel, modules and PVH boot data go. Pure: bytes in, bytes out. */
 import {
   encodeMemmap,
   encodeModlist,
@@ -14,10 +14,18 @@ import { assert } from "../../base/index.js";
 import type { KernelImage, Segment } from "./elf.js";
 import { mib, refuse } from "./errors.js";
 
+/** A file that the kernel finds in memory. */
+export interface BootModule {
+  readonly bytes: Uint8Array;
+  /** Only some kernels look at it: Xen does, Linux does not. */
+  readonly commandLine?: string;
+}
+
 /** What to boot. */
 export interface BootRequest {
   readonly kernel: KernelImage;
-  readonly initrd?: Uint8Array;
+  /** In this order; Linux takes the first for its initial RAM disk and ignores the others. */
+  readonly modules?: readonly BootModule[];
   readonly commandLine: string;
   /** The guest's memory map; RAM in it is where things may be placed. */
   readonly memmap: readonly MemmapEntry[];
@@ -48,6 +56,12 @@ export interface BootPlan {
  */
 export const COMMAND_LINE_MAX = 4095;
 
+/**
+ * Most modules. The list of all of them fits the first page of the boot data, and Xen looks at no more.
+ * @limit user | modules of a machine (--initrd) | modules | TOO_MANY_MODULES, status 1
+ */
+export const MAX_MODULES = 63;
+
 const PAGE = 4096;
 /**
  * Where the boot data goes if the kernel leaves room: in the first 64 KiB, which Linux never uses
@@ -57,15 +71,18 @@ const PAGE = 4096;
 const BOOT_DATA_PREFERRED = 0x6000;
 /** @nolimit an address */
 const BOOT_DATA_LIMIT = 1 << 30;
-const BOOT_DATA_SIZE = 2 * PAGE;
 
 /**
  * Places everything.
- * @throws HostError MEMORY_TOO_SMALL, KERNEL_DAMAGED, NOT_A_KERNEL, INITRD_TOO_LARGE or
+ * @throws HostError MEMORY_TOO_SMALL, KERNEL_DAMAGED, NOT_A_KERNEL, INITRD_TOO_LARGE, TOO_MANY_MODULES or
  * COMMAND_LINE_TOO_LONG.
  */
 export function planBoot(request: BootRequest): BootPlan {
-  const { kernel, initrd } = request;
+  const { kernel, modules: files = [] } = request;
+  if (files.length > MAX_MODULES) {
+    const text = `${files.length} modules are too many: give at most ${MAX_MODULES}`;
+    throw refuse("TOO_MANY_MODULES", text);
+  }
   const ram = request.memmap.filter((entry) => entry.type === MemmapType.RAM);
   for (const segment of kernel.segments) {
     if (!insideRam(ram, segment.paddr, segment.memSize)) throw kernelDoesNotFit(kernel, ram);
@@ -76,42 +93,54 @@ export function planBoot(request: BootRequest): BootPlan {
     const text = "the kernel file is damaged: its segments overlap too much; get it again";
     throw refuse("KERNEL_DAMAGED", text);
   }
-  const bootData = placeBootData(kernel, ram);
-  const kernelTop = Math.max(kernel.end, bootData + BOOT_DATA_SIZE);
-  const modules = initrd === undefined ? [] : [placeInitrd(initrd, kernelTop, ram)];
-
   const commandLine = encodeCommandLine(request.commandLine);
+  const moduleLines = files.map((file) =>
+    file.commandLine === undefined ? undefined : encodeCommandLine(file.commandLine),
+  );
+  // One page for the structures, then the command lines, the kernel's first.
+  const lines = [commandLine, ...moduleLines].filter((line) => line !== undefined);
+  const bootDataSize = PAGE + pageUp(lines.reduce((sum, line) => sum + line.length, 0));
+  const bootData = placeBootData(kernel, ram, bootDataSize);
+  const kernelTop = Math.max(kernel.end, bootData + bootDataSize);
+  let linesEnd = bootData + PAGE;
+  const placements: Placement[] = kernel.segments.flatMap((segment, i) => [
+    segment,
+    ...zerosOver(kernel.segments.slice(0, i), segment),
+  ]);
+  const place = (paddr: number, bytes: Uint8Array): void => {
+    if (bytes.length > 0) placements.push({ paddr, bytes, memSize: bytes.length });
+  };
+  const placeLine = (line: Uint8Array): number => {
+    const paddr = linesEnd;
+    place(paddr, line);
+    linesEnd += line.length;
+    return paddr;
+  };
+  const cmdlinePaddr = placeLine(commandLine);
+  const modules = placeModules(files, kernelTop, ram).map((module, i) => {
+    const line = moduleLines[i];
+    return { ...module, cmdlinePaddr: line === undefined ? 0 : placeLine(line) };
+  });
+  for (const { paddr, bytes } of modules) place(paddr, bytes);
+
   const modlist = bootData + align8(HVM_START_INFO_SIZE);
-  const memmap = align8(modlist + HVM_MODLIST_ENTRY_SIZE);
+  const memmap = align8(modlist + modules.length * HVM_MODLIST_ENTRY_SIZE);
   assert(request.memmap.length <= HVM_MEMMAP_MAX_ENTRIES, "memory map has too many entries");
   assert(
     memmap + request.memmap.length * HVM_MEMMAP_ENTRY_SIZE <= bootData + PAGE,
     "boot data does not fit its page",
   );
-  const cmdline = bootData + PAGE;
   const startInfo = encodeStartInfo({
     modules: modules.length,
     modlistPaddr: modules.length === 0 ? 0 : modlist,
-    cmdlinePaddr: cmdline,
+    cmdlinePaddr,
     rsdpPaddr: request.rsdpPaddr,
     memmapPaddr: memmap,
     memmapEntries: request.memmap.length,
   });
-  const placements: Placement[] = kernel.segments.flatMap((segment, i) => [
-    segment,
-    ...zerosOver(kernel.segments.slice(0, i), segment),
-  ]);
-  for (const module of modules) {
-    placements.push({ paddr: module.paddr, bytes: module.bytes, memSize: module.size });
-  }
-  for (const [paddr, bytes] of [
-    [bootData, startInfo],
-    [modlist, encodeModlist(modules)],
-    [memmap, encodeMemmap(request.memmap)],
-    [cmdline, commandLine],
-  ] as const) {
-    if (bytes.length > 0) placements.push({ paddr, bytes, memSize: bytes.length });
-  }
+  place(bootData, startInfo);
+  place(modlist, encodeModlist(modules));
+  place(memmap, encodeMemmap(request.memmap));
   return { placements, entry: kernel.entry, startInfoPaddr: bootData };
 }
 
@@ -147,12 +176,12 @@ function kernelDoesNotFit(kernel: KernelImage, ram: readonly MemmapEntry[]): Err
   return refuse("NOT_A_KERNEL", "the kernel wants a place that is not RAM in a PVH guest");
 }
 
-function placeBootData(kernel: KernelImage, ram: readonly MemmapEntry[]): number {
+function placeBootData(kernel: KernelImage, ram: readonly MemmapEntry[], size: number): number {
   const isFree = (at: number): boolean =>
-    insideRam(ram, at, BOOT_DATA_SIZE) &&
-    !kernel.segments.some((s) => at < s.paddr + s.memSize && s.paddr < at + BOOT_DATA_SIZE);
+    insideRam(ram, at, size) &&
+    !kernel.segments.some((s) => at < s.paddr + s.memSize && s.paddr < at + size);
   const candidates = [BOOT_DATA_PREFERRED, pageUp(kernel.end)];
-  const found = candidates.find((at) => at + BOOT_DATA_SIZE <= BOOT_DATA_LIMIT && isFree(at));
+  const found = candidates.find((at) => at + size <= BOOT_DATA_LIMIT && isFree(at));
   if (found === undefined) {
     const text =
       "there is no room for the boot data next to the kernel: give the guest more memory";
@@ -161,19 +190,22 @@ function placeBootData(kernel: KernelImage, ram: readonly MemmapEntry[]): number
   return found;
 }
 
-/** As high as possible below 4 GiB, so that it is out of the way of the unpacked kernel. */
-function placeInitrd(
-  bytes: Uint8Array,
+/** As high as possible below 4 GiB, so that they are out of the way of the unpacked kernel. */
+function placeModules(
+  files: readonly BootModule[],
   floor: number,
   ram: readonly MemmapEntry[],
-): { paddr: number; size: number; bytes: Uint8Array } {
+): { paddr: number; size: number; bytes: Uint8Array }[] {
   const end = ramEnd(ram, 2 ** 32);
-  const paddr = Math.floor((end - bytes.length) / PAGE) * PAGE;
-  if (paddr < floor) {
-    const text = `the initrd of ${mib(bytes.length)} does not fit: the guest has ${mib(end)} and the kernel ends at ${mib(floor)}; give it more memory`;
-    throw refuse("INITRD_TOO_LARGE", text);
-  }
-  return { paddr, size: bytes.length, bytes };
+  let at = end;
+  return files.map(({ bytes }) => {
+    at = Math.floor((at - bytes.length) / PAGE) * PAGE;
+    if (at < floor) {
+      const text = `the initrd of ${mib(bytes.length)} does not fit: the guest has ${mib(end)} and the kernel ends at ${mib(floor)}; give it more memory`;
+      throw refuse("INITRD_TOO_LARGE", text);
+    }
+    return { paddr: at, size: bytes.length, bytes };
+  });
 }
 
 function encodeCommandLine(text: string): Uint8Array {

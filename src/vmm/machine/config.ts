@@ -2,6 +2,7 @@ import { PAGE_SIZE } from "../../base/index.js";
 import type { EngineFactory } from "../../kvm/index.js";
 import type { Decompressors } from "../../ports/decompress.js";
 import type { ByteStream, Clock, Entropy, Log, Timers } from "../../ports/index.js";
+import type { BootModule } from "../loader/boot.js";
 import { mib, refuse } from "../loader/errors.js";
 
 /**
@@ -11,7 +12,14 @@ import { mib, refuse } from "../loader/errors.js";
 export interface MachineConfig {
   /** An ELF image with a Xen PVH note, or a bzImage that holds one. */
   readonly kernel: Uint8Array;
+  /** The first module: Linux's initial RAM disk. */
   readonly initrd?: Uint8Array;
+  /**
+   * More modules, behind {@link initrd}; with `initrd` at most {@link MAX_MODULES}. Xen as a PVH guest
+   * (xen-shim) takes the first module for the kernel of its own guest, with its command line, and the
+   * second for that kernel's initial RAM disk.
+   */
+  readonly modules?: readonly BootModule[];
   readonly commandLine: string;
   /** A multiple of 4096, 2 MiB or more. */
   readonly memoryBytes: number;

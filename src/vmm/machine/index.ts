@@ -1,4 +1,5 @@
 /** Machines: what the command line and programs use. */
+export { type BootModule, MAX_MODULES } from "../loader/boot.js";
 export { LoadErrorCode, type LoadErrorCodeName } from "../loader/errors.js";
 export {
   checkConfig,
