@@ -1,0 +1,111 @@
+// @ts-check
+import { fork } from "node:child_process";
+import { join } from "node:path";
+
+/** Milliseconds that one case may take before the worker counts as spinning; other programs may be busy. */
+const PATIENCE_MS = 120_000;
+const here = new URL(".", import.meta.url).pathname;
+
+/**
+ * One worker process at a time, replaced when it hangs or dies.
+ */
+export class Worker {
+  #args;
+  /** @type {import("node:child_process").ChildProcess | undefined} */
+  #child;
+  #last = "";
+  /** The mutants that code comes by while it is loaded. @type {string[]} */
+  atLoad = [];
+  /** Cases and the digests of their texts. @type {[string, string][]} */
+  cases = [];
+
+  /** @param {string} folder @param {string} bundle @param {number} count of all mutants */
+  constructor(folder, bundle, count) {
+    this.#args = [folder, bundle, String(count)];
+  }
+
+  async start() {
+    const child = fork(join(here, "worker.mjs"), this.#args, {
+      execArgv: ["--max-old-space-size=3000"],
+      serialization: "advanced",
+      // Random tests draw the same in every run.
+      env: { ...process.env, SEED: "1" },
+    });
+    this.#child = child;
+    const ready = await this.#until((message) => message.ready !== undefined, 300_000);
+    if (ready === undefined) throw new Error("mutants: the worker did not start");
+    this.atLoad = ready.atLoad;
+    this.cases = ready.ready;
+  }
+
+  /**
+   * Reads messages until one is the last; undefined when the worker hung or died, and was put away.
+   * @param {(message: any) => boolean} isLast
+   * @param {number} [patience]
+   * @returns {Promise<any>}
+   */
+  #until(isLast, patience = PATIENCE_MS) {
+    const child = this.#child;
+    if (child === undefined) return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      /** @type {NodeJS.Timeout | undefined} */
+      let timer;
+      const over = (/** @type {any} */ answer) => {
+        clearTimeout(timer);
+        child.removeAllListeners();
+        if (answer === undefined) {
+          child.kill("SIGKILL");
+          this.#child = undefined;
+        }
+        resolve(answer);
+      };
+      const wind = () => {
+        clearTimeout(timer);
+        timer = setTimeout(() => over(undefined), patience);
+      };
+      child.on("exit", () => over(undefined));
+      child.on("message", (/** @type {any} */ message) => {
+        wind();
+        if (message.at !== undefined) this.#last = message.at;
+        if (isLast(message)) over(message);
+      });
+      wind();
+    });
+  }
+
+  /**
+   * Measures cases; `each` gets what is known of every one.
+   * @param {string[]} ids
+   * @param {(measured: any) => void} each
+   */
+  async measure(ids, each) {
+    if (this.#child === undefined) await this.start();
+    this.#child?.send({ baseline: ids });
+    const end = await this.#until((message) => {
+      if (message.measured !== undefined) each(message);
+      return message.baseline === true;
+    });
+    if (end === undefined) throw new Error(`mutants: ${this.#last} hangs without any mutant`);
+  }
+
+  /**
+   * Shows a mutant to cases.
+   * @param {{ mutant: string, ask: { id: string, hits: number }[], reload: boolean }} request
+   * @returns {Promise<{ status: "killed" | "timeout" | "survived", by?: string, why?: string, asked: number }>}
+   */
+  async tryMutant(request) {
+    if (this.#child === undefined) await this.start();
+    this.#last = "loading";
+    this.#child?.send(request);
+    const answer = await this.#until((message) => message.tried !== undefined);
+    if (answer === undefined) return { status: "timeout", by: this.#last, asked: 1 };
+    const { status, by, why, asked } = answer;
+    return { status, by, why, asked };
+  }
+
+  stop() {
+    this.#child?.removeAllListeners();
+    this.#child?.kill("SIGKILL");
+    this.#child = undefined;
+  }
+}

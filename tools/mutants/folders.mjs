@@ -1,0 +1,17 @@
+// @ts-check
+
+/**
+ * The folders of `src/` whose mutants are tried, with the cases that may notice them.
+ * @typedef {object} Folder
+ * @property {boolean} scenarios the recorded scenarios of tests/vectors are asked first
+ * @property {string[]} tests folders of `src/` whose unit tests are asked
+ * @property {number} goal percent of all mutants that must be noticed; 0 where it is only reported
+ */
+
+/** @type {Record<string, Folder>} */
+export const folders = {
+  "kvm/xen": { scenarios: true, tests: ["kvm", "ioctl"], goal: 90 },
+  "vmm/xen": { scenarios: false, tests: ["vmm"], goal: 90 },
+  "kvm/irq": { scenarios: true, tests: ["kvm", "ioctl"], goal: 0 },
+  "kvm/run": { scenarios: true, tests: ["kvm", "ioctl"], goal: 0 },
+};

@@ -1,0 +1,214 @@
+// @ts-check
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { pathToFileURL } from "node:url";
+import { repositoryFiles, root } from "../check/files.mjs";
+import { folders } from "./folders.mjs";
+import { messageTexts, ownMutators } from "./mutators.mjs";
+import { buildFolder, install, packages } from "./toolbox.mjs";
+
+/**
+ * A mutant, as far as it is kept.
+ * @typedef {object} Mutant
+ * @property {string} id the name by which it is switched on
+ * @property {string} key the same for the same change of the same text, wherever the line moved
+ * @property {string} file
+ * @property {number} line counted from 1
+ * @property {string} mutator
+ * @property {string} before
+ * @property {string} after
+ *
+ * @typedef {object} Build one file of code that holds every mutant of a folder, each behind a switch
+ * @property {string} bundle its path
+ * @property {string} digest
+ * @property {Mutant[]} mutants
+ * @property {Record<string, string>} digests of the mutated files
+ * @property {number} ignored mutants of texts of messages
+ */
+
+export const digest = (/** @type {string | Uint8Array} */ data) =>
+  createHash("sha256").update(data).digest("hex").slice(0, 20);
+
+const read = (/** @type {string} */ path) => readFileSync(join(root, path), "utf8");
+const oneLine = (/** @type {string} */ text) => text.replaceAll(/\s+/g, " ").trim();
+
+/**
+ * The part of a text between two positions, lines and columns counted from 0.
+ * @param {string[]} lines
+ * @param {{ start: { line: number, column: number }, end: { line: number, column: number } }} range
+ */
+function cut(lines, { start, end }) {
+  if (start.line === end.line) return (lines[start.line] ?? "").slice(start.column, end.column);
+  const middle = lines.slice(start.line + 1, end.line);
+  const first = (lines[start.line] ?? "").slice(start.column);
+  return [first, ...middle, (lines[end.line] ?? "").slice(0, end.column)].join("\n");
+}
+
+/**
+ * @param {any[]} found what the instrumenter gives
+ * @returns {Mutant[]}
+ */
+function describe(found) {
+  /** @type {Map<string, number>} */
+  const seen = new Map();
+  /** @type {Map<string, string[]>} */
+  const texts = new Map();
+  return found.map((mutant) => {
+    const file = mutant.fileName;
+    const lines = texts.get(file) ?? read(file).split("\n");
+    texts.set(file, lines);
+    const before = oneLine(cut(lines, mutant.location));
+    const after = oneLine(mutant.replacement);
+    const base = digest([file, mutant.mutatorName, before, after].join("\0"));
+    const nth = seen.get(base) ?? 0;
+    seen.set(base, nth + 1);
+    const line = mutant.location.start.line + 1;
+    return {
+      id: mutant.id,
+      key: nth === 0 ? base : `${base}.${nth}`,
+      file,
+      line,
+      mutator: mutant.mutatorName,
+      before,
+      after,
+    };
+  });
+}
+
+/** @param {string} folder */
+export const mutatedFiles = (folder) =>
+  repositoryFiles().filter(
+    (path) =>
+      path.startsWith(`src/${folder}/`) &&
+      path.endsWith(".ts") &&
+      !/\.(test|fixture|gen|d)\.ts$/.test(path),
+  );
+
+/**
+ * The unit tests that a folder's mutants are shown. Those that need vitest's own machinery (`vi`) cannot be
+ * run here.
+ * @param {string} folder
+ */
+export const unitTests = (folder) =>
+  repositoryFiles().filter(
+    (path) =>
+      path.endsWith(".test.ts") &&
+      (folders[folder]?.tests ?? []).some((part) => path.startsWith(`src/${part}/`)) &&
+      !/import \{[^}]*\bvi\b[^}]*\} from "vitest"/.test(read(path)),
+  );
+
+/**
+ * @param {string} folder
+ * @param {any} tools
+ */
+async function instrument(folder, { Instrumenter, createParser, print, transform, ...tools }) {
+  const { babel, allMutators } = tools;
+  for (const mutator of ownMutators(babel))
+    if (!allMutators.some((/** @type {any} */ known) => known.name === mutator.name))
+      allMutators.push(mutator);
+  const quiet = () => {};
+  const logger = { debug: quiet, info: quiet, warn: quiet, isDebugEnabled: () => false };
+  const instrumenter = new Instrumenter(logger, createParser, print, transform);
+  const files = mutatedFiles(folder).map((name) => ({ name, mutate: true, content: read(name) }));
+  return instrumenter.instrument(files, {
+    plugins: null,
+    excludedMutations: [],
+    ignorers: [messageTexts(babel)],
+    noHeader: true,
+  });
+}
+
+/**
+ * The instrumenter's text with the worker's switches in place of its own, which are too slow for loops that run
+ * a million times.
+ * @param {string} text
+ */
+const withSwitches = (text) =>
+  `const { act: stryMutAct_9fa48, cov: stryCov_9fa48 } = globalThis.mutantSwitches;\n${text}`.replaceAll(
+    /(?<=stry(?:MutAct|Cov)_9fa48\()("\d+"(?:, )?)+(?=\))/g,
+    (ids) => ids.replaceAll('"', ""),
+  );
+
+/**
+ * What the worker loads: the player of scenarios, and the unit tests as functions that load one file.
+ * @param {string} folder
+ */
+function entry(folder) {
+  const tests = unitTests(folder).map(
+    (path) => `  ${JSON.stringify(path)}: () => import(${JSON.stringify(join(root, path))}),`,
+  );
+  const from = (/** @type {string} */ path) => JSON.stringify(join(root, "src", path));
+  return `export { Engine } from ${from("engine/bridge/index.ts")};
+export { Layout } from ${from("engine/bridge/state.gen.ts")};
+export { HeapTimers, VirtualClock } from ${from("hosts/sim/index.ts")};
+export { playScenario } from ${from("play/index.ts")};
+export const tests = {
+${tests.join("\n")}
+};
+`;
+}
+
+/**
+ * Bundles the sources with the instrumented files in place of their originals.
+ * @param {string} folder
+ * @param {Map<string, string>} instrumented
+ * @param {any} esbuild
+ * @returns {Promise<string>} the code
+ */
+async function bundle(folder, instrumented, esbuild) {
+  const shim = pathToFileURL(join(root, "tools/mutants/vitest-shim.mjs")).href;
+  const plugin = {
+    name: "mutants",
+    setup(/** @type {any} */ build) {
+      build.onResolve({ filter: /^vitest$/ }, () => ({ path: shim, external: true }));
+      build.onResolve({ filter: /^fast-check$/ }, () => ({ path: "fast-check", external: true }));
+      build.onLoad({ filter: /\.ts$/ }, (/** @type {{ path: string }} */ { path }) => {
+        const text = instrumented.get(relative(root, path)) ?? readFileSync(path, "utf8");
+        const own = JSON.stringify(pathToFileURL(path).href);
+        return { contents: text.replaceAll("import.meta.url", own), loader: "ts" };
+      });
+    },
+  };
+  const result = await esbuild.build({
+    stdin: { contents: entry(folder), resolveDir: root, loader: "js" },
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    packages: "external",
+    write: false,
+    logLevel: "error",
+    plugins: [plugin],
+  });
+  return result.outputFiles[0].text;
+}
+
+/**
+ * Instruments and bundles a folder of `src/`.
+ * @param {string} folder
+ * @returns {Promise<Build>}
+ */
+export async function build(folder) {
+  install();
+  const tools = await packages();
+  const { files, mutants: all } = await instrument(folder, tools);
+  const instrumented = new Map(
+    files.map((/** @type {any} */ file) => [file.name, withSwitches(file.content)]),
+  );
+  const text = await bundle(folder, instrumented, tools.esbuild);
+  const path = join(buildFolder, folder, "bundle.mjs");
+  mkdirSync(dirname(path), { recursive: true });
+  if (!existsSync(path) || readFileSync(path, "utf8") !== text) writeFileSync(path, text);
+  // Keys are counted before texts of messages are left out, so that they stay the same.
+  const described = describe(all);
+  const mutants = described.filter((_, i) => all[i].status !== "Ignored");
+  const core = readFileSync(join(root, "dist/engine/core.wasm"));
+  return {
+    bundle: path,
+    digest: digest(`${digest(text)} ${digest(core)}`),
+    mutants,
+    digests: Object.fromEntries(mutatedFiles(folder).map((file) => [file, digest(read(file))])),
+    ignored: all.length - mutants.length,
+  };
+}

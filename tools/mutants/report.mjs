@@ -1,0 +1,91 @@
+// @ts-check
+import { folders } from "./folders.mjs";
+
+/**
+ * @typedef {import("./instrument.mjs").Mutant} Mutant
+ * @typedef {import("./state.mjs").State} State
+ * @typedef {{ all: number, scenario: number, unit: number, timeout: number, uncovered: number, survived: number, open: number }} Row
+ */
+
+const percent = (/** @type {number} */ part, /** @type {number} */ whole) =>
+  whole === 0 ? "-" : `${((100 * part) / whole).toFixed(1)} %`;
+
+/** @returns {Row} */
+const emptyRow = () => ({
+  all: 0,
+  scenario: 0,
+  unit: 0,
+  timeout: 0,
+  uncovered: 0,
+  survived: 0,
+  open: 0,
+});
+
+/** @param {string} name @param {Row} row */
+function line(name, row) {
+  const tried = row.all - row.open;
+  const killed = row.scenario + row.unit;
+  const cells = [
+    row.all,
+    row.scenario,
+    row.unit,
+    row.timeout,
+    row.uncovered,
+    row.survived,
+    row.open,
+  ];
+  const texts = cells.map((cell) => String(cell).padStart(9)).join("");
+  return `${name.padEnd(34)}${texts}${percent(killed, tried).padStart(9)}`;
+}
+
+/**
+ * Prints a table per file and writes the survivors down.
+ * @param {string} folder
+ * @param {Mutant[]} mutants
+ * @param {State} state
+ * @param {boolean} isSample
+ * @returns {boolean} whether the folder's goal is reached
+ */
+export function report(folder, mutants, state, isSample) {
+  /** @type {Map<string, Row>} */
+  const rows = new Map();
+  const total = emptyRow();
+  /** @type {string[]} */
+  const survivors = [];
+  for (const { key, file, line: at, mutator, before, after } of mutants) {
+    const row = rows.get(file) ?? emptyRow();
+    rows.set(file, row);
+    const outcome = state.outcomes.get(key);
+    const column =
+      outcome === undefined
+        ? "open"
+        : outcome.status === "killed"
+          ? outcome.by?.startsWith("scenario ")
+            ? "scenario"
+            : "unit"
+          : outcome.status === "survived" && outcome.asked === 0
+            ? "uncovered"
+            : outcome.status;
+    for (const each of [row, total]) {
+      each.all++;
+      each[column]++;
+    }
+    if (column === "survived" || column === "uncovered")
+      survivors.push(
+        `${file}:${at} ${mutator}${column === "uncovered" ? " (uncovered)" : ""}\n    - ${before}\n    + ${after}`,
+      );
+  }
+  const heads = ["all", "scenario", "unit", "timeout", "uncovered", "survived", "open", "killed"];
+  console.log(`${"".padEnd(34)}${heads.map((head) => head.padStart(9)).join("")}`);
+  const prefix = `src/${folder}/`;
+  for (const [file, row] of rows) console.log(line(file.slice(prefix.length), row));
+  console.log(line(folder, total));
+  if (!isSample) {
+    const path = state.write("survivors.txt", `${survivors.join("\n")}\n`);
+    console.log(`  survivors: ${path}`);
+  } else console.log(survivors.join("\n"));
+  const tried = total.all - total.open;
+  return (
+    tried === 0 || (100 * (total.scenario + total.unit)) / tried >= (folders[folder]?.goal ?? 0)
+  );
+}
