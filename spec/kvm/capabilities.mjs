@@ -10,7 +10,7 @@ export const CAPABILITIES = [
   [2, "MMU_SHADOW_CACHE_CONTROL", 1],
   [3, "USER_MEMORY", 1],
   [4, "SET_TSS_ADDR", 1],
-  [6, "VAPIC", 0, "TPR patching of 32-bit guests on processors of before 2008"],
+  [6, "VAPIC", 1],
   [7, "EXT_CPUID", 1],
   [8, "CLOCKSOURCE", 1],
   [9, "NR_VCPUS", 1],

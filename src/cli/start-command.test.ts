@@ -73,6 +73,14 @@ describe("requestForStart", () => {
     expect(error.written).toEqual([]);
   });
 
+  it("says why a newer kernel was not fetched, and boots the one that is there", async () => {
+    const error = terminal(false);
+    const obtain = async () => ({ ...guest, notUpdated: "no network" });
+    const request = await requestForStart(options, terminal(false), error, obtain, true);
+    expect(Buffer.from(request.config.kernel).toString()).toBe("kernel");
+    expect(error.written.join("")).toMatch(/^kvm-xen: no network: booting linux-image-1[^\n]*\n$/);
+  });
+
   it("refuses when the download fails, and names the way out", async () => {
     const obtain = async () => Promise.reject(new HostError("GUEST_UNAVAILABLE", "no network"));
     const refused = requestForStart(options, terminal(false), terminal(false), obtain, true);

@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { HostError } from "../base/index.js";
 import { Apt } from "../hosts/node/apt.js";
 import { cacheRoot } from "../hosts/node/cache.js";
 import { type DebianGuest, obtainDebianGuest, type Progress } from "../hosts/node/debian-guest.js";
+import { readUserFile } from "../hosts/node/files.js";
 import { busyboxInitramfs } from "../hosts/node/initramfs.js";
 import { ProgressLine } from "../hosts/node/progress-line.js";
 import type { GuestRequest } from "./guest-run.js";
@@ -35,9 +35,21 @@ export type ObtainGuest = (progress: Progress, update: boolean) => Promise<Debia
 const realObtain: ObtainGuest = (progress, update) =>
   obtainDebianGuest({ cacheRoot: cacheRoot(), progress, update });
 
+/**
+ * Bytes of a file that comes with this package, or is in the cache.
+ * @limit file | a kernel or busybox in the cache | bytes | FILE_TOO_LARGE, status 2
+ */
+const MAX_CACHED_FILE = 256 << 20;
+
+const cachedLimit = { bytes: MAX_CACHED_FILE, what: "256 MiB" };
+
 /** A file that comes with this package, by its path from the package's root. */
 const ownFile = (path: string) =>
-  readFile(fileURLToPath(new URL(`../../${path}`, import.meta.url)));
+  readUserFile(
+    fileURLToPath(new URL(`../../${path}`, import.meta.url)),
+    "a file of this package",
+    cachedLimit,
+  );
 
 /**
  * Gets the guest of `npm start`: Debian's, or the embedded one where there is no Debian to get it
@@ -55,7 +67,9 @@ export async function requestForStart(
   if (!hasApt) return instead(options, error, "this system has no apt-get and dpkg-deb");
   try {
     const guest = await obtain(new ProgressLine(error), options.update ?? false);
-    if (error.isTTY) error.write(`kvm-xen: booting ${guest.description}\n`);
+    if (guest.notUpdated !== undefined) {
+      error.write(`kvm-xen: ${guest.notUpdated}: booting ${guest.description}, fetched before\n`);
+    } else if (error.isTTY) error.write(`kvm-xen: booting ${guest.description}\n`);
     return await debianRequest(options, output, guest);
   } catch (refusal) {
     if (!(refusal instanceof HostError)) throw refusal;
@@ -80,8 +94,8 @@ async function debianRequest(
   guest: DebianGuest,
 ): Promise<GuestRequest> {
   const [kernel, busybox, init] = await Promise.all([
-    readFile(guest.kernelPath),
-    readFile(guest.busyboxPath),
+    readUserFile(guest.kernelPath, "kernel", cachedLimit),
+    readUserFile(guest.busyboxPath, "busybox", cachedLimit),
     ownFile("guest/debian/init.sh"),
   ]);
   // Words that the kernel does not know become the environment of its first process. The self-tests

@@ -39,6 +39,8 @@ const Run = {
   debugPc: at("debug.arch.pc"),
   debugDr6: at("debug.arch.dr6"),
   debugDr7: at("debug.arch.dr7"),
+  tprRip: at("tpr_access.rip"),
+  tprIsWrite: at("tpr_access.is_write"),
   hypercallNr: at("hypercall.nr"),
   hypercallArgs: at("hypercall.args"),
   hypercallRet: at("hypercall.ret"),
@@ -147,6 +149,12 @@ export class RunPage {
       this.#view.setUint32(Run.exitReason, reason, true);
     }
     this.#describeDetails(exit);
+  }
+
+  /** The guest accessed its TPR: that is noted at once, so that what an exit says may overwrite it. */
+  noteTprAccess(rip: bigint, isWrite: boolean): void {
+    this.#view.setBigUint64(Run.tprRip, rip, true);
+    this.#view.setUint32(Run.tprIsWrite, isWrite ? 1 : 0, true);
   }
 
   /** What every KVM_RUN leaves in the page, whatever it answered. */
@@ -258,6 +266,8 @@ function reasonOf(exit: VcpuExit): number | undefined {
       return KvmExitReason.DEBUG;
     case "set-tpr":
       return KvmExitReason.SET_TPR;
+    case "tpr-access":
+      return KvmExitReason.TPR_ACCESS;
     case "memory-fault":
       return KvmExitReason.UNKNOWN;
     case "again":

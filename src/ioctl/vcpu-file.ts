@@ -138,6 +138,8 @@ class VcpuFile implements KvmFile {
   }
 
   #leave(exit: VcpuExit, immediate: boolean): number {
+    const access = this.#context.vcpu.takeTprAccess();
+    if (access !== undefined) this.#page.noteTprAccess(access.rip, access.isWrite);
     this.#page.describe(exit, immediate);
     this.#save();
     return resultOf(exit);

@@ -25,9 +25,11 @@ import {
   KVM_SET_REGS,
   KVM_SET_SIGNAL_MASK,
   KVM_SET_SREGS,
+  KVM_SET_VAPIC_ADDR,
   KVM_SET_VCPU_EVENTS,
   KVM_SET_XCRS,
   KVM_SET_XSAVE,
+  KVM_TPR_ACCESS_REPORTING,
   KVM_TRANSLATE,
   kvm_debugregs,
   kvm_fpu,
@@ -37,7 +39,9 @@ import {
   kvm_regs,
   kvm_signal_mask,
   kvm_sregs,
+  kvm_tpr_access_ctl,
   kvm_translation,
+  kvm_vapic_addr,
   kvm_vcpu_events,
   kvm_xcrs,
   kvm_xsave,
@@ -80,6 +84,18 @@ function setLapic({ vcpu }: VcpuContext, arg: Argument): void {
   // That there is a local APIC is checked before the argument is read.
   vcpu.getLapic();
   vcpu.setLapic(arg.read(kvm_lapic_state.size));
+}
+
+function setVapicAddr({ vcpu }: VcpuContext, arg: Argument): void {
+  // That there is a local APIC is checked before the argument is read.
+  vcpu.getLapic();
+  vcpu.setVapicAddr(kvm_vapic_addr.decode(arg.read(kvm_vapic_addr.size)).vapic_addr);
+}
+
+function reportTpr<T extends { enabled: number; flags: number }>({ vcpu }: VcpuContext, c: T): T {
+  if (c.flags !== 0) refuse("EINVAL", "TPR access reporting flags");
+  vcpu.tprAccessReporting = c.enabled !== 0;
+  return c;
 }
 
 function translate({ vcpu }: VcpuContext, address: Gva) {
@@ -146,6 +162,8 @@ const eventRows: Table<VcpuContext> = new Map([
     vcpu.setMpState(mp_state),
   ),
   raw(KVM_GET_LAPIC, "KVM_GET_LAPIC", getLapic),
+  raw(KVM_SET_VAPIC_ADDR, "KVM_SET_VAPIC_ADDR", setVapicAddr),
+  updates(KVM_TPR_ACCESS_REPORTING, "KVM_TPR_ACCESS_REPORTING", kvm_tpr_access_ctl, reportTpr),
   raw(KVM_SET_LAPIC, "KVM_SET_LAPIC", setLapic),
   writes(KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", kvm_vcpu_events, ({ vcpu }) =>
     eventsToC(vcpu.getVcpuEvents()),

@@ -14,7 +14,6 @@ const LINUX =
 
 /** What this library lacks, and says so: by subject, capabilities and the value here. */
 const ABSENT: Readonly<Record<string, readonly (readonly [number, number])[]>> = {
-  "TPR patching (VAPIC)": [[6, 0]],
   "Hyper-V": [44, 45, 46, 96, 123, 148, 149, 154, 155, 161, 199].map((cap) => [cap, 0]),
   "system management mode": [
     [117, 0],

@@ -28,7 +28,7 @@ export const GUEST_DEBUG_FLAGS = 0x1f0003;
 /**
  * What KVM_CHECK_EXTENSION answers, for the system and for a VM alike. Compared with Linux 6.12 on
  * AMD for every number from 0 to 299: a number is missing here when what it promises is missing
- * (SMM, nested virtualization, Hyper-V, SEV, PMU, dirty rings, guest_memfd, TPR patching).
+ * (SMM, nested virtualization, Hyper-V, SEV, PMU, dirty rings, guest_memfd).
  */
 const CAPS = new Map<number, number>([
   [KvmCap.IRQCHIP, 1],
@@ -37,6 +37,7 @@ const CAPS = new Map<number, number>([
   [KvmCap.USER_MEMORY, 1],
   [KvmCap.SET_TSS_ADDR, 1],
   [KvmCap.EXT_CPUID, 1],
+  [KvmCap.VAPIC, 1],
   [KvmCap.CLOCKSOURCE, 1],
   // Recommended: one, since the vCPUs of a VM share a thread.
   [KvmCap.NR_VCPUS, 1],

@@ -24,6 +24,8 @@ export type VcpuExit =
   | { readonly kind: "again" }
   /** The guest lowered CR8 (no in-kernel local APIC). */
   | { readonly kind: "set-tpr" }
+  /** The guest read or wrote its task priority register (setTprAccessReporting); RIP of that instruction. */
+  | { readonly kind: "tpr-access"; readonly rip: bigint; readonly isWrite: boolean }
   /** requestInterruptWindow was set and an interrupt can be taken (no in-kernel PIC). */
   | { readonly kind: "irq-window-open" }
   /** The guest ended a level interrupt of this vector (split irqchip). */

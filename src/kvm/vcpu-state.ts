@@ -1,5 +1,5 @@
 import { KvmMpState } from "../abi/kvm/index.js";
-import { ApicBase, Cr0, Cr4, Efer } from "../abi/x86/index.js";
+import { ApicBase, Cr0, Cr4 } from "../abi/x86/index.js";
 import { Pvclock } from "../abi/xen/pvclock.js";
 import { type EngineVcpu, SegmentIndex } from "../engine/bridge/port.js";
 import { TSC_KHZ, tscKhzFits } from "./cpu/clock.js";
@@ -13,6 +13,7 @@ import { resetRegisters, startAt } from "./cpu/reset.js";
 import type { VcpuExit } from "./exits.js";
 import type { XenVcpuHooks, XenVcpuHost } from "./hooks.js";
 import { Lapic } from "./irq/lapic.js";
+import { TprSync } from "./irq/tpr-sync.js";
 import { beforeClientWrite, type InFlight } from "./run/in-flight.js";
 import type { Runner, Turn } from "./run/scheduler.js";
 import type { StringInput } from "./run/string-input.js";
@@ -51,6 +52,7 @@ export class VcpuState implements Runner, XenVcpuHost {
   readonly cpuid = new CpuidTable();
   readonly msrs: MsrFile;
   readonly lapic: Lapic | undefined;
+  readonly tpr: TprSync;
   readonly xen: XenVcpuHooks;
   readonly stats = new VcpuStats();
   readonly #areas: PvAreas;
@@ -149,6 +151,7 @@ export class VcpuState implements Runner, XenVcpuHost {
     const khz = env.settings.defaultTscKhz;
     this.tscKhz = tscKhzFits(khz) ? khz : TSC_KHZ;
     this.#areas = new PvAreas(env.access, env.clock);
+    this.tpr = new TprSync(env.access);
     this.#apicBase = BigInt(
       ApicBase.DEFAULT_ADDRESS + ApicBase.ENABLE + (this.isBsp ? ApicBase.BSP : 0),
     );
@@ -191,6 +194,7 @@ export class VcpuState implements Runner, XenVcpuHost {
   // XenVcpuHost
   notify(): void {
     this.unblock = true;
+    this.tpr.eventRequested = true;
     this.endPoll();
     this.#look();
   }
@@ -304,6 +308,7 @@ export class VcpuState implements Runner, XenVcpuHost {
   /** An exception that the next entry delivers. */
   queueException(vector: number, errorCode: number | undefined): void {
     this.queuedException = { vector, errorCode, pending: true };
+    this.tpr.eventRequested = true;
     this.lastException = this.queuedException;
   }
 
@@ -312,19 +317,6 @@ export class VcpuState implements Runner, XenVcpuHost {
     const { engine } = this;
     if (engine.longMode64) return engine.rip;
     return BigInt.asUintN(32, engine.segment(SegmentIndex.CS).base + engine.rip);
-  }
-
-  /** The page directory pointers of PAE paging, if that is on. */
-  pdptrs(): readonly [bigint, bigint, bigint, bigint] | undefined {
-    const { cr0, cr3, cr4, efer } = this.engine;
-    if ((cr0 & Cr0.PG) === 0n || (cr4 & Cr4.PAE) === 0n || (efer & Efer.LMA) !== 0n) {
-      return undefined;
-    }
-    const table = this.env.access.read(Number(cr3 & 0xffffffe0n), 32);
-    if (table === undefined) return [0n, 0n, 0n, 0n];
-    const view = new DataView(table.buffer);
-    const entry = (i: number): bigint => view.getBigUint64(i * 8, true);
-    return [entry(0), entry(1), entry(2), entry(3)];
   }
 
   /** Processes INIT and STARTUP messages. */
@@ -480,6 +472,11 @@ export class VcpuState implements Runner, XenVcpuHost {
           if (env.ioapic !== undefined) env.ioapic.endOfInterrupt(vector);
           else this.ioapicEoi = vector;
         },
+        tprAccessed: (isWrite) => this.tpr.accessed(this.engine.rip, isWrite),
+        requestEvent: () => {
+          this.tpr.eventRequested = true;
+        },
+        wasReset: () => this.tpr.reset(),
         softwareEnabled: () => this.xen.lapicEnabled(),
       },
       {
@@ -494,6 +491,7 @@ export class VcpuState implements Runner, XenVcpuHost {
   /** Queues an NMI; at most two wait. */
   raiseNmi(): void {
     this.nmiPending = Math.min(2, this.nmiPending + 1);
+    this.tpr.eventRequested = true;
     this.env.scheduler.wake();
   }
 

@@ -23,11 +23,20 @@ import {
 import { TSC_KHZ, tscKhzFits } from "./cpu/clock.js";
 import { sameTable } from "./cpu/cpuid.js";
 import { supportedHvCpuid } from "./cpu/hyperv.js";
-import { canEnter, readRegs, readSregs, validSregs, writeRegs, writeSregs } from "./cpu/regs.js";
+import {
+  canEnter,
+  readPdptrs,
+  readRegs,
+  readSregs,
+  validSregs,
+  writeRegs,
+  writeSregs,
+} from "./cpu/regs.js";
 import { deliverPayload, readEvents, writeEvents } from "./cpu/vcpu-events.js";
 import { imageOf, xsaveOf } from "./cpu/xsave.js";
 import { refuse } from "./error.js";
 import type { VcpuExit } from "./exits.js";
+import type { TprAccess } from "./irq/tpr-sync.js";
 import { complete, finishInstruction, takeFollowUp } from "./run/finish.js";
 import { beforeClientWrite } from "./run/in-flight.js";
 import type { Statistic } from "./stats.js";
@@ -180,6 +189,7 @@ export class Vcpu {
     if (state.queuedException?.pending === true) state.queuedException = undefined;
     writeRegs(state.engine, regs);
     if (state.debug.setsTf(state.linearRip())) state.engine.rflags |= Rflags.TF;
+    state.tpr.eventRequested = true;
   }
 
   /** KVM_GET_SREGS. */
@@ -208,7 +218,7 @@ export class Vcpu {
    * reads from memory when CR3 is loaded. Undefined in other modes.
    */
   getPdptrs(): readonly [bigint, bigint, bigint, bigint] | undefined {
-    return this.#state.pdptrs();
+    return readPdptrs(this.#state.engine, this.#state.env.access);
   }
 
   /**
@@ -308,6 +318,7 @@ export class Vcpu {
       state.mpState = KvmMpState.INIT_RECEIVED;
       state.sipiPending = true;
     } else state.mpState = mpState;
+    state.tpr.eventRequested = true;
     state.env.scheduler.wake();
   }
 
@@ -333,6 +344,26 @@ export class Vcpu {
     lapic.restore(image);
   }
 
+  /**
+   * KVM_SET_VAPIC_ADDR: the guest shares its task priority with the local APIC in the u32 at `address`
+   * (guest-physical); 0 ends that. @throws KvmError EINVAL without a local APIC, or without memory there.
+   */
+  setVapicAddr(address: bigint): void {
+    const { lapic, tpr } = this.#state;
+    if (lapic === undefined) refuse("EINVAL", "no local APIC in the kernel");
+    if (!tpr.setAddress(address)) refuse("EINVAL", "no memory for the VAPIC");
+  }
+
+  /** KVM_TPR_ACCESS_REPORTING: run() resolves with "tpr-access" behind every access to the TPR. */
+  set tprAccessReporting(enabled: boolean) {
+    this.#state.tpr.reporting = enabled;
+  }
+
+  /** `kvm_run.tpr_access`: the access that was noted since it was asked for last, reported or not. */
+  takeTprAccess(): TprAccess | undefined {
+    return this.#state.tpr.takeUnseen();
+  }
+
   /** KVM_GET_VCPU_EVENTS. */
   getVcpuEvents(): KvmVcpuEvents {
     return readEvents(this.#state);
@@ -341,6 +372,7 @@ export class Vcpu {
   /** KVM_SET_VCPU_EVENTS. @throws KvmError EINVAL: see {@link writeEvents}. */
   setVcpuEvents(events: KvmVcpuEvents): void {
     writeEvents(this.#state, events);
+    this.#state.tpr.eventRequested = true;
   }
 
   /** The 512-byte FXSAVE image: KVM_GET_FPU and the legacy part of KVM_GET_XSAVE. */

@@ -23,6 +23,7 @@ export const KvmExitReason = {
   FAIL_ENTRY: 9,
   INTR: 10,
   SET_TPR: 11,
+  TPR_ACCESS: 12,
   INTERNAL_ERROR: 17,
   IOAPIC_EOI: 26,
   X86_RDMSR: 29,

@@ -7,7 +7,8 @@ import { type RunProgram, runProgram } from "./subprocess.js";
 /**
  * Debian packages without root and without installing anything: apt's own download command, with
  * the machine's mirrors. When the machine's package lists are missing, stale or for another
- * architecture, lists of our own are fetched into a private folder.
+ * architecture, lists of our own are fetched into a private folder. What is installed on the machine
+ * plays no part: apt would choose an installed version that no list names any more.
  */
 
 /** A package that can be downloaded. */
@@ -20,17 +21,34 @@ export interface AptPackage {
 
 const ARCHITECTURE = "amd64";
 
+/**
+ * Pauses before lists are fetched once more, in milliseconds: a mirror that is being brought up to date has
+ * lists that do not match for some seconds.
+ */
+const PAUSES = [3000, 10_000];
+
+/** Waits for so many milliseconds: a real pause, or a test's. */
+export type Pause = (milliseconds: number) => Promise<unknown>;
+
+const realPause: Pause = (milliseconds) =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds));
+
 /** Downloads packages for amd64; `privateFolder` is used only when the machine's lists are no good. */
 export class Apt {
   readonly #run: RunProgram;
   readonly #privateFolder: string;
+  readonly #pause: Pause;
   #options: readonly string[];
 
-  constructor(privateFolder: string, run: RunProgram = runProgram) {
+  constructor(privateFolder: string, run: RunProgram = runProgram, pause: Pause = realPause) {
     this.#run = run;
     this.#privateFolder = privateFolder;
-    // The other user that apt drops its rights to cannot write to our folders.
-    this.#options = ["-o", "APT::Sandbox::User=root", "-o", `APT::Architecture=${ARCHITECTURE}`];
+    this.#pause = pause;
+    this.#options = [
+      // The other user that apt drops its rights to cannot write to our folders.
+      ...["-o", "APT::Sandbox::User=root", "-o", `APT::Architecture=${ARCHITECTURE}`],
+      ...["-o", "Dir::State::status=/dev/null"],
+    ];
   }
 
   /** Whether this machine has the programs that are needed. */
@@ -71,8 +89,11 @@ export class Apt {
     return join(folder, file);
   }
 
-  /** From now on uses package lists of its own, which it fetches: the machine's stay as they are. */
-  async useOwnLists(): Promise<void> {
+  /**
+   * From now on uses package lists of its own, which it fetches: the machine's stay as they are.
+   * @returns why not all of them could be fetched, after several tries; those that could are used.
+   */
+  async useOwnLists(): Promise<HostError | undefined> {
     const lists = join(this.#privateFolder, "lists");
     const cache = join(this.#privateFolder, "cache");
     await mkdir(join(lists, "partial"), { recursive: true });
@@ -81,7 +102,22 @@ export class Apt {
       ...this.#options,
       ...["-o", `APT::Architectures::=${ARCHITECTURE}`],
       ...["-o", `Dir::State::lists=${lists}`, "-o", `Dir::Cache=${cache}`],
+      // Otherwise a list that cannot be fetched is a warning.
+      ...["-o", "APT::Update::Error-Mode=any"],
     ];
-    await this.#run("apt-get", [...this.#options, "update", "-qq"]);
+    return this.#update(PAUSES);
+  }
+
+  async #update(pauses: readonly number[]): Promise<HostError | undefined> {
+    try {
+      await this.#run("apt-get", [...this.#options, "update", "-qq"]);
+      return undefined;
+    } catch (failure) {
+      if (!(failure instanceof HostError)) throw failure;
+      const [next, ...rest] = pauses;
+      if (next === undefined) return failure;
+      await this.#pause(next);
+      return this.#update(rest);
+    }
   }
 }

@@ -25,6 +25,42 @@ export function cachedFolder(root: string, name: string): string | undefined {
 }
 
 /**
+ * Makes the cache folder itself, and sees that it can be written.
+ * @throws HostError `CACHE_UNUSABLE`.
+ */
+export async function openCache(root: string): Promise<void> {
+  await rm(await unfinishedFolder(root), { recursive: true, force: true });
+}
+
+/** A new folder in the cache, named so that it is removed one day if this process dies. */
+async function unfinishedFolder(root: string): Promise<string> {
+  try {
+    await mkdir(root, { recursive: true });
+    await removeAbandoned(root);
+    return await mkdtemp(join(root, `${UNFINISHED}${process.pid}-`));
+  } catch (cause) {
+    const why = whyNot(cause);
+    const message = `cannot write the cache folder ${root}${why}: set XDG_CACHE_HOME to one that you own`;
+    throw new HostError("CACHE_UNUSABLE", message, { cause });
+  }
+}
+
+const reasons: Record<string, string> = {
+  EACCES: "no permission",
+  EPERM: "no permission",
+  EROFS: "it is read-only",
+  ENOSPC: "its disk is full",
+  EDQUOT: "its disk quota is used up",
+  ENOTDIR: "it is not a folder",
+  EEXIST: "it is not a folder",
+};
+
+function whyNot(cause: unknown): string {
+  const reason = reasons[(cause as NodeJS.ErrnoException).code ?? ""];
+  return reason === undefined ? "" : ` (${reason})`;
+}
+
+/**
  * Makes the folder `name` in the cache, replacing one that is there: `fill` is given an empty
  * folder, which gets its name when `fill` is done.
  * @returns the path of the finished folder.
@@ -36,15 +72,7 @@ export async function fillFolder(
   fill: (folder: string) => Promise<void>,
 ): Promise<string> {
   const path = join(root, name);
-  let unfinished: string;
-  try {
-    await mkdir(root, { recursive: true });
-    await removeAbandoned(root);
-    unfinished = await mkdtemp(join(root, `${UNFINISHED}${process.pid}-`));
-  } catch (cause) {
-    const message = `cannot write the cache folder ${root}: set XDG_CACHE_HOME to one that you own`;
-    throw new HostError("CACHE_UNUSABLE", message, { cause });
-  }
+  const unfinished = await unfinishedFolder(root);
   try {
     await fill(unfinished);
     await replace(unfinished, path);

@@ -16,8 +16,8 @@ export type RunProgram = (
 
 /**
  * {@link RunProgram} on this machine, with no standard input and the messages in English.
- * @throws HostError `PROGRAM_MISSING` when there is no such program; `PROGRAM_FAILED` with its last
- * line of complaint when it fails.
+ * @throws HostError `PROGRAM_MISSING` when there is no such program; `PROGRAM_FAILED` with its first
+ * error (`E: ...`) or last line of complaint when it fails.
  */
 export const runProgram: RunProgram = (program, args, options = {}) =>
   new Promise((resolve, reject) => {
@@ -43,7 +43,10 @@ export const runProgram: RunProgram = (program, args, options = {}) =>
     child.on("close", (status, signal) => {
       if (status === 0) return resolve(output);
       const lines = complaint.split("\n").filter((line) => line.trim() !== "");
-      const reason = lines.at(-1) ?? (signal ? `ended by ${signal}` : `exit status ${status}`);
+      // apt ends with what it makes of its errors; the first one says what went wrong.
+      const first = lines.find((line) => line.startsWith("E: "));
+      const reason =
+        first ?? lines.at(-1) ?? (signal ? `ended by ${signal}` : `exit status ${status}`);
       reject(new HostError("PROGRAM_FAILED", `${program}: ${reason.trim()}`));
     });
   });

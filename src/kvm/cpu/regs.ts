@@ -1,6 +1,7 @@
 import type { KvmRegs, KvmSegment, KvmSregs } from "../../abi/kvm/index.js";
 import { Cr0, Cr4, Efer, Rflags } from "../../abi/x86/index.js";
 import { type EngineVcpu, SegmentIndex } from "../../engine/bridge/port.js";
+import type { GuestAccess } from "../memory/guest-access.js";
 
 /** KVM_GET_REGS. Spelled out: a client may ask after every exit. */
 export function readRegs(engine: EngineVcpu): KvmRegs {
@@ -173,4 +174,20 @@ export function validSregs(
     return cr3 >> BigInt(cpuid.maxPhysicalBits) === 0n;
   }
   return (efer & Efer.LMA) === 0n && !sregs.cs.l;
+}
+
+/** The page directory pointers of PAE paging, if that is on. */
+export function readPdptrs(
+  engine: EngineVcpu,
+  access: GuestAccess,
+): readonly [bigint, bigint, bigint, bigint] | undefined {
+  const { cr0, cr3, cr4, efer } = engine;
+  if ((cr0 & Cr0.PG) === 0n || (cr4 & Cr4.PAE) === 0n || (efer & Efer.LMA) !== 0n) {
+    return undefined;
+  }
+  const table = access.read(Number(cr3 & 0xffffffe0n), 32);
+  if (table === undefined) return [0n, 0n, 0n, 0n];
+  const view = new DataView(table.buffer);
+  const entry = (i: number): bigint => view.getBigUint64(i * 8, true);
+  return [entry(0), entry(1), entry(2), entry(3)];
 }

@@ -23,6 +23,9 @@ function setUp(count = 1) {
         raiseInit: (vector) =>
           log.push(vector === undefined ? `${id} init` : `${id} sipi ${vector}`),
         tprChanged: () => undefined,
+        tprAccessed: () => undefined,
+        requestEvent: () => undefined,
+        wasReset: () => undefined,
         levelEoi: (vector) => log.push(`${id} eoi ${vector}`),
         softwareEnabled: () => log.push(`${id} enabled`),
       },

@@ -19,6 +19,12 @@ export interface LapicHost {
   tprChanged(tpr: number): void;
   /** A vector that was triggered by level was ended. */
   levelEoi(vector: number): void;
+  /** The TPR is read or written in memory or as an MSR. */
+  tprAccessed(isWrite: boolean): void;
+  /** KVM_REQ_EVENT: there may be an interrupt to inject that there was not before. */
+  requestEvent(): void;
+  /** Reset, as after power-up or INIT. */
+  wasReset(): void;
   /** The spurious vector register was written with the enable bit set. */
   softwareEnabled(): void;
 }
@@ -162,6 +168,7 @@ export class Lapic implements ApicTarget {
     this.#irrPending = false;
     if (init) this.#host.bus.remap();
     this.#host.tprChanged(0);
+    this.#host.wasReset();
   }
 
   /** Takes a new IA32_APIC_BASE that was checked before. */
@@ -261,8 +268,35 @@ export class Lapic implements ApicTarget {
 
   /** Sets the task priority from CR8 (0 to 15). */
   setCr8(value: number): void {
-    this.#set(ApicReg.TASKPRI, (value & 15) << 4);
+    this.#putTpr((value & 15) << 4);
     this.#host.notify();
+  }
+
+  /** The task priority holds back the highest vector that is requested. */
+  get tprHoldsBack(): boolean {
+    if (!this.#irrPending) return false;
+    const requested = highestVector(this.#regs, ApicReg.IRR);
+    return requested >= 0 && this.tpr >> 4 >= requested >> 4;
+  }
+
+  /** Sets the task priority, not as the guest does: no access to the register. */
+  setTpr(value: number): void {
+    if (value === this.tpr) return;
+    this.#putTpr(value);
+    this.#host.tprChanged(value);
+  }
+
+  #putTpr(value: number): void {
+    const before = this.#reg(ApicReg.PROCPRI);
+    this.#set(ApicReg.TASKPRI, value);
+    if (this.#ppr() < before && this.pendingVector() >= 0) this.#host.requestEvent();
+  }
+
+  /** What the guest is shown at KVM_SET_VAPIC_ADDR: TPR, class in service, 0, highest vector requested. */
+  get vapicWord(): number {
+    const inService = Math.max(0, highestVector(this.#regs, ApicReg.ISR)) & 0xf0;
+    const requested = Math.max(0, highestVector(this.#regs, ApicReg.IRR));
+    return (this.tpr | (inService << 8) | (requested << 24)) >>> 0;
   }
 
   /** WRMSR IA32_TSC_DEADLINE. */
@@ -279,9 +313,9 @@ export class Lapic implements ApicTarget {
   readMmio(offset: number, length: number): bigint {
     if (!this.present || this.x2apic) return (1n << BigInt(length * 8)) - 1n;
     const within = offset & 0xf;
-    if (within + length > 4 || !readable(offset & 0xff0, false)) return 0n;
+    if (!readable(offset & 0xff0, false)) return 0n;
     const value = BigInt(this.#readRegister(offset & 0xff0)) >> BigInt(within * 8);
-    return BigInt.asUintN(length * 8, value);
+    return within + length > 4 ? 0n : BigInt.asUintN(length * 8, value);
   }
 
   /** Writes to the register page; anything but an aligned 32-bit write is ignored. */
@@ -349,6 +383,7 @@ export class Lapic implements ApicTarget {
     this.#timer.setDivideConfiguration(this.#reg(ApicReg.TDCR));
     this.#timer.restore(this.#reg(ApicReg.TMICT), this.#reg(ApicReg.TMCCT));
     this.#host.tprChanged(this.tpr);
+    this.#host.requestEvent();
     this.#host.notify();
   }
 
@@ -370,6 +405,7 @@ export class Lapic implements ApicTarget {
     else clearVector(this.#regs, ApicReg.TMR, vector);
     setVector(this.#regs, ApicReg.IRR, vector);
     this.#irrPending = true;
+    this.#host.requestEvent();
     this.#host.notify();
     return true;
   }
@@ -386,6 +422,9 @@ export class Lapic implements ApicTarget {
     switch (reg) {
       case ApicReg.ARBPRI:
         return 0;
+      case ApicReg.TASKPRI:
+        this.#host.tprAccessed(false);
+        return this.tpr;
       case ApicReg.PROCPRI:
         return this.#ppr();
       case ApicReg.TMCCT:
@@ -401,7 +440,8 @@ export class Lapic implements ApicTarget {
   #writeRegister(reg: number, value: number): boolean {
     switch (reg) {
       case ApicReg.TASKPRI:
-        this.#set(reg, value & 0xff);
+        this.#host.tprAccessed(true);
+        this.#putTpr(value & 0xff);
         this.#host.tprChanged(value & 0xff);
         this.#host.notify();
         return true;
@@ -486,6 +526,7 @@ export class Lapic implements ApicTarget {
     const level = testVector(this.#regs, ApicReg.TMR, vector);
     const directed = (this.#reg(ApicReg.SPIV) & ApicBits.SPIV_DIRECTED_EOI) !== 0;
     if (level && !directed) this.#host.levelEoi(vector);
+    this.#host.requestEvent();
     this.#host.notify();
   }
 }

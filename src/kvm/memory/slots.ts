@@ -110,6 +110,12 @@ export class MemorySlots {
     return this.#last;
   }
 
+  /** Whether an address is in a slot that the guest may write; whether there is memory does not matter. */
+  isWritable(address: number): boolean {
+    const slot = this.#holder(Math.floor(address / PAGE_SIZE));
+    return slot !== undefined && (slot.flags & KvmMem.READONLY) === 0;
+  }
+
   /** Whether a slot holds a guest frame for which there was no memory. */
   isUnbacked(gfn: number): boolean {
     return this.#holder(gfn)?.hva === 0;

@@ -56,12 +56,15 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
       if (distance === 0) return "budget";
     }
     prepareEvents(vcpu);
+    vcpu.tpr.beforeEntry(vcpu.lapic, vcpu.requestInterruptWindow && vcpu.acceptsUserInterrupt);
     if (virtual !== undefined) engine.setTime(clock.nowNs());
     // A queued event comes right behind the instruction that the client has answered.
-    const isBehind = engine.replaying && vcpu.hasQueuedEvent;
+    // So does the report of an access to the TPR.
+    const isBehind = (engine.replaying && vcpu.hasQueuedEvent) || vcpu.tpr.reportWaits;
     const given = isBehind ? 1 : Math.min(left, distance);
     const code = engine.run(given);
     const { retired } = engine;
+    vcpu.tpr.afterExit(vcpu.lapic);
     if (virtual !== undefined) virtual.advance(retired);
     progress ||= retired > 0;
     distance -= Math.max(retired, EXIT_WAIT);
@@ -113,13 +116,24 @@ function processRequests(vcpu: VcpuState): VcpuExit | undefined {
   }
   if (vcpu.xen.mayDefer) processDeferred(vcpu);
   vcpu.unblock = false;
+  const { handledExit } = vcpu;
   vcpu.handledExit = false;
   if (vcpu.kicked) {
     vcpu.kicked = false;
     if (vcpu.mpState === KvmMpState.HALTED) vcpu.endPoll();
     return { kind: "intr" };
   }
-  return undefined;
+  return vcpu.tpr.reportWaits ? reportTprAccess(vcpu, handledExit) : undefined;
+}
+
+/** The report of an access to the TPR; the window behind a handled exit comes first. */
+function reportTprAccess(vcpu: VcpuState, handledExit: boolean): VcpuExit | undefined {
+  const { engine, tpr } = vcpu;
+  const access = tpr.dueReport(engine.rip, engine.replaying);
+  if (access === undefined) return undefined;
+  if (handledExit && vcpu.windowIsOpen) return { kind: "irq-window-open" };
+  tpr.takeReport();
+  return { kind: "tpr-access", ...access };
 }
 
 function processDeferred(vcpu: VcpuState): void {
@@ -235,6 +249,7 @@ function injectInterrupt(vcpu: VcpuState, allowed: boolean): number {
   // Looked at without a local APIC too: that finds the page of vcpu_info again.
   const pending = xen.pendingVector();
   const upcall = vcpu.lapic === undefined ? 0 : pending;
+  if (upcall !== 0) vcpu.tpr.eventRequested = true;
   const own = vcpu.hasOwnInterrupt();
   if (!own && upcall === 0) return NO_WINDOW;
   if (allowed && own) {

@@ -35,6 +35,7 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
       return "continue";
     case EngineExit.IRQ_WINDOW:
       stats.irqWindowExits++;
+      vcpu.tpr.eventRequested = true;
       return vcpu.windowIsOpen ? { kind: "irq-window-open" } : "continue";
     case EngineExit.HLT:
       stats.haltExits++;

@@ -370,6 +370,7 @@ export class Instance {
       case "hlt":
       case "irq-window-open":
       case "set-tpr":
+      case "tpr-access":
       case "hypercall":
       case "rdmsr":
       case "wrmsr":
