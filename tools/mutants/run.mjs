@@ -83,7 +83,8 @@ async function measure(state, worker, digest, wanted) {
     if (saved()) state.saveBaseline();
   });
   state.saveBaseline();
-  for (const text of refused.slice(0, 10)) console.log(`  fails without mutants, is not asked: ${text}`);
+  for (const text of refused.slice(0, 10))
+    console.log(`  fails without mutants, is not asked: ${text}`);
   if (refused.length > 10) throw new Error(`mutants: ${refused.length} cases fail without mutants`);
 }
 
