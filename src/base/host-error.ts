@@ -11,3 +11,10 @@ export class HostError extends Error {
     this.code = code;
   }
 }
+
+/** The error for a VM that cannot be made: WebAssembly reserves addresses for all that its memory may become. */
+export function noAddressesForVm(cause?: unknown): HostError {
+  const message =
+    "the host does not give this process the addresses for a VM, about 10 GiB (reserved, not used): 'ulimit -v unlimited' helps";
+  return new HostError("HOST_MEMORY", message, { cause });
+}

@@ -1,5 +1,5 @@
 /** Words that every layer uses; nothing here knows what a VM is. */
 export { assert, InvariantError, unreachable } from "./assert.js";
 export { Errno, type ErrnoName, errnoName } from "./errno.js";
-export { HostError } from "./host-error.js";
+export { HostError, noAddressesForVm } from "./host-error.js";
 export * from "./ids.js";

@@ -19,4 +19,8 @@ function fail(error: unknown): never {
 process.on("uncaughtException", fail);
 const status = await runProgram(process.argv.slice(2), await processHost());
 // Output that is still on its way to a slow reader has to arrive before the process goes.
-process.stdout.write("", () => process.exit(status));
+process.stdout.write("", (error) => {
+  const failure = process.stdout.errored ?? error;
+  if (failure && status === 0) fail(failure);
+  process.exit(status);
+});

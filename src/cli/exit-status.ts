@@ -1,10 +1,11 @@
-import { HostError } from "../base/index.js";
+import type { HostError } from "../base/index.js";
+import { hostTrouble } from "./host-trouble.js";
 
 /** Exit statuses of the command. A process ended by a signal exits with 128 + its number. */
 export const ExitStatus = {
   /** The guest powered off, or the person left. */
   OK: 0,
-  /** The guest crashed, the command line makes no sense, or this program has a defect. */
+  /** The guest crashed, the command line makes no sense, the host lacks something, or a defect. */
   FAILED: 1,
   /** A file cannot be used: missing, not a kernel, too large for the memory. */
   FILE: 2,
@@ -15,13 +16,23 @@ export const ExitStatus = {
   NO_PROGRAM: 127,
 } as const;
 
-const usageCodes = new Set([
+/** Refusals that are not about a file: of the command line, and troubles of the host. */
+const otherCodes = new Set([
   "USAGE",
   "MEMORY_TOO_LARGE",
   "MEMORY_NOT_ALIGNED",
   "COMMAND_LINE_TOO_LONG",
   "CPU_COUNT",
   "TOO_MANY_MODULES",
+  "DISK_FULL",
+  "FILE_SIZE_LIMIT",
+  "READ_ONLY",
+  "TOO_FEW_FILES",
+  "TOO_FEW_THREADS",
+  "HOST_MEMORY",
+  "IO_ERROR",
+  "NO_CURRENT_FOLDER",
+  "NO_WEBASSEMBLY",
 ]);
 
 /** The option that helps against a refusal, for the codes where one does. */
@@ -39,7 +50,7 @@ const optionFor: Record<string, string> = {
 export function statusOfRefusal(refusal: HostError): number {
   if (refusal.code === "NO_PROGRAM") return ExitStatus.NO_PROGRAM;
   if (refusal.code === "PROGRAM_REFUSED") return ExitStatus.PROGRAM_REFUSED;
-  return usageCodes.has(refusal.code) ? ExitStatus.FAILED : ExitStatus.FILE;
+  return otherCodes.has(refusal.code) ? ExitStatus.FAILED : ExitStatus.FILE;
 }
 
 /**
@@ -47,10 +58,11 @@ export function statusOfRefusal(refusal: HostError): number {
  * everything for a defect, since only that helps whoever looks for it.
  */
 export function describeFailure(error: unknown): { text: string; status: number } {
-  if (error instanceof HostError) {
-    const line = error.message.replaceAll(/\s*\n\s*/g, " ");
-    const option = optionFor[error.code];
-    return { text: option ? `${line} (${option})` : line, status: statusOfRefusal(error) };
+  const trouble = hostTrouble(error);
+  if (trouble !== undefined) {
+    const line = trouble.message.replaceAll(/\s*\n\s*/g, " ");
+    const option = optionFor[trouble.code];
+    return { text: option ? `${line} (${option})` : line, status: statusOfRefusal(trouble) };
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { text: `this is a defect of kvm-xen, please report it: ${text}`, status: 1 };

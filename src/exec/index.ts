@@ -52,6 +52,8 @@ export async function execProgram(
     );
   }
   if (request.program === "") throw new HostError("NO_PROGRAM", "'': no such program");
+  // The server needs one, as any thread of Node; this throws what says that there is none.
+  process.cwd();
   const trace = openTrace(request);
   const shim = preloadName(files.shim);
   const name = `kvm-xen-exec-${process.pid}-${Math.random().toString(36).slice(2)}`;

@@ -47,8 +47,14 @@ export function descendsFrom(pid: number, ancestor: number): boolean {
   return false;
 }
 
-const allProcesses = (): number[] =>
-  readdirSync("/proc").flatMap((name) => (/^\d+$/.test(name) ? [Number(name)] : []));
+/** None where there is no /proc. */
+function allProcesses(): number[] {
+  try {
+    return readdirSync("/proc").flatMap((name) => (/^\d+$/.test(name) ? [Number(name)] : []));
+  } catch {
+    return [];
+  }
+}
 
 /** Whether any process that runs was started by this one. */
 export const hasDescendants = (ancestor: number): boolean =>

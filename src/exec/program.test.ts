@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, isAbsolute, join, relative } from "node:path";
 import { expect, it, vi } from "vitest";
-import { preloadName, whyNotPreloaded } from "./program.js";
+import { preloadName, whyNotPreloaded, whyNotStartable } from "./program.js";
 
 /** An ELF file with one program header. */
 function elf(machine: number, kind: number, interpreter = "/lib64/ld-linux-x86-64.so.2") {
@@ -45,6 +45,19 @@ it("tells programs that do not load the preload library by their file", () => {
     expect(why(elf(62, 1))).toBe("is statically linked");
     expect(why(elf(3, 3))).toBe("is not for x86-64");
     expect(why("#!/bin/sh\n")).toBeUndefined();
+    // Sizes and places that lead out of the file.
+    const odd = (change: (bytes: Buffer) => void) => {
+      const bytes = elf(62, 3);
+      change(bytes);
+      return why(bytes);
+    };
+    for (const size of [0, 1, 55]) {
+      expect(odd((bytes) => void bytes.writeUInt16LE(size, 54))).toBeUndefined();
+    }
+    for (const at of [199n, 2n ** 53n, 2n ** 64n - 1n]) {
+      expect(odd((bytes) => void bytes.writeBigUInt64LE(at, 32))).toBeUndefined();
+      expect(odd((bytes) => void bytes.writeBigUInt64LE(at, 72))).toBeUndefined();
+    }
     expect(whyNotPreloaded(join(folder, "nothing"), [], "")).toBeUndefined();
   } finally {
     rmSync(folder, { recursive: true });
@@ -132,6 +145,21 @@ it.runIf(process.getuid?.() === 0)("copies a preload library that only root coul
     expect(existsSync(name.path)).toBe(false);
     chmodSync(folder, 0o755);
     expect(preloadName(file).path).toBe(file);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+it("says why a file cannot be started", () => {
+  const folder = mkdtempSync(join(tmpdir(), "kvm-xen-program-"));
+  try {
+    writeFileSync(join(folder, "text"), "text", { mode: 0o644 });
+    expect(whyNotStartable(join(folder, "text"))).toMatch(/not executable/);
+    chmodSync(join(folder, "text"), 0o755);
+    expect(whyNotStartable(join(folder, "text"))).toBeUndefined();
+    expect(whyNotStartable(folder)).toMatch(/a folder/);
+    expect(whyNotStartable("/dev/null")).toMatch(/a device/);
+    expect(whyNotStartable(join(folder, "nothing"))).toBeUndefined();
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -20,6 +20,8 @@ import { basename, delimiter, dirname, join, resolve } from "node:path";
 export const SOCKET_VARIABLE = "KVM_XEN_EXEC_SOCKET";
 
 const PT_INTERP = 3;
+/** `sizeof(Elf64_Phdr)`. */
+const PHDR_SIZE = 56;
 /** Where a program header says where its part of the file is. */
 const P_OFFSET = 8;
 
@@ -64,7 +66,7 @@ function moreRights(file: string): string | undefined {
   const isSetgid = (mode & SETGID) === SETGID && gid !== process.getgid?.();
   if (!isSetuid && !isSetgid) return undefined;
   // Where this process gave that up for itself and its children, the bits do nothing.
-  const forgone = /^NoNewPrivs:\s*1$/m.test(readFileSync("/proc/self/status", "latin1"));
+  const forgone = /^NoNewPrivs:\s*1$/m.test(ownStatus());
   return forgone ? undefined : isSetuid ? "setuid" : "setgid";
 }
 
@@ -90,6 +92,24 @@ function toldToLoader(args: readonly string[]): string | undefined {
     if (LOADER_OPTIONS_WITH_WORD.has(word)) i++;
   }
   return undefined;
+}
+
+/** Empty where there is no /proc. */
+function ownStatus(): string {
+  try {
+    return readFileSync("/proc/self/status", "latin1");
+  } catch {
+    return "";
+  }
+}
+
+/** Why the system does not start a program that is there, by what its file is. */
+export function whyNotStartable(file: string): string | undefined {
+  const found = statSync(file, { throwIfNoEntry: false });
+  if (found === undefined) return undefined;
+  if (found.isDirectory()) return "is a folder, not a program";
+  if (!found.isFile()) return "is a device, a pipe or a socket, not a program";
+  return (found.mode & 0o111) === 0 ? "is not executable: 'chmod +x' makes it so" : undefined;
 }
 
 /**
@@ -123,6 +143,8 @@ function whyNotLinked(bytes: Buffer): string | undefined {
   if (bytes[4] !== 2 || bytes.readUInt16LE(18) !== 62) return "is not for x86-64";
   const first = Number(bytes.readBigUInt64LE(32));
   const size = bytes.readUInt16LE(54);
+  // No program of this class: the system refuses it.
+  if (size < PHDR_SIZE) return;
   for (let i = 0; i < bytes.readUInt16LE(56); i++) {
     const at = first + i * size;
     // Headers far inside the file: not what linkers make.

@@ -5,6 +5,7 @@ import type { Readable } from "node:stream";
 import { getSystemErrorName } from "node:util";
 import { HostError } from "../base/index.js";
 import { reapOrphans, stateOf } from "./processes.js";
+import { whyNotStartable } from "./program.js";
 
 /** Signals that end this program: the client gets them too. */
 const FORWARDED: readonly NodeJS.Signals[] = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"];
@@ -119,7 +120,10 @@ function whyNotStarted(program: string, cause: NodeJS.ErrnoException): HostError
   if (isMissing && !(program.includes("/") && existsSync(program))) {
     return new HostError("NO_PROGRAM", `${program}: no such program`, { cause });
   }
-  const why = isMissing ? "its interpreter is missing" : `cannot be started (${cause.code})`;
+  const kind = program.includes("/") ? whyNotStartable(program) : undefined;
+  const why = isMissing
+    ? "its interpreter is missing"
+    : (kind ?? `cannot be started (${cause.code})`);
   return new HostError("PROGRAM_REFUSED", `${program}: ${why}`, { cause });
 }
 

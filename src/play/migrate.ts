@@ -2,7 +2,6 @@ import {
   KvmXenHvmAttrType as Hvm,
   KVM_CREATE_IRQCHIP,
   KVM_CREATE_VCPU,
-  KVM_CREATE_VM,
   KVM_ENABLE_CAP,
   KVM_GET_CLOCK,
   KVM_GET_LAPIC,
@@ -31,7 +30,7 @@ import {
 import { type AttributeKind, hvmAttributes, vcpuAttributes } from "./attributes.js";
 import { type Client, MAX_VCPUS } from "./client.js";
 import { answer } from "./format.js";
-import { SPLIT_IRQCHIP, type VmStep } from "./steps-vm.js";
+import { createVm, SPLIT_IRQCHIP, type VmStep } from "./steps-vm.js";
 
 /** In the order in which a new VM gets them: the port limits follow from LONG_MODE. */
 const HVM_TYPES = [
@@ -121,7 +120,7 @@ function slotSettings(client: Client): Setting[] {
 }
 
 function makeVm(client: Client, clock: bigint): number {
-  client.vm = client.call(client.system, KVM_CREATE_VM, 0n);
+  client.vm = createVm(client);
   let refused = 0;
   if (client.chip === "kernel") refused += refusal(client.call(client.vm, KVM_CREATE_IRQCHIP, 0n));
   const split = { request: KVM_ENABLE_CAP, bytes: SPLIT_IRQCHIP.slice() };

@@ -1,4 +1,4 @@
-import { Errno } from "../base/index.js";
+import { Errno, noAddressesForVm } from "../base/index.js";
 import {
   KVM_CHECK_EXTENSION,
   KVM_CREATE_IRQCHIP,
@@ -40,8 +40,18 @@ const cap: VmStep = (client, words) => {
   return answer(client.call(fd, KVM_CHECK_EXTENSION, strtoul(argument(client, words, 1))));
 };
 
-const vm: VmStep = (client) => {
+/**
+ * KVM_CREATE_VM: a descriptor.
+ * @throws HostError HOST_MEMORY where Linux would have made one: that is no answer of KVM.
+ */
+export function createVm(client: Client): number {
   const fd = client.call(client.system, KVM_CREATE_VM, 0n);
+  if (fd === -Errno.ENOMEM) throw noAddressesForVm();
+  return fd;
+}
+
+const vm: VmStep = (client) => {
+  const fd = createVm(client);
   client.vm = Math.max(fd, -1);
   client.chip = "none";
   client.created = [];

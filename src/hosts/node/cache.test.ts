@@ -61,10 +61,13 @@ describe("fillFolder", () => {
 
   it("says what to do when the cache cannot be written", async () => {
     writeFileSync(join(root, "file"), "");
-    const inside = join(root, "file/cache");
-    await expect(fillFolder(inside, "a", write("one"))).rejects.toMatchObject({
-      code: "CACHE_UNUSABLE",
-      message: expect.stringContaining("XDG_CACHE_HOME"),
-    });
+    for (const inside of [join(root, "file/cache"), join(root, "file"), "/proc/1/cache"]) {
+      await expect(fillFolder(inside, "a", write("one"))).rejects.toMatchObject({
+        code: "CACHE_UNUSABLE",
+        message: expect.stringContaining("XDG_CACHE_HOME"),
+      });
+    }
+    const below = join(root, "two/levels");
+    expect(await fillFolder(below, "a", write("one"))).toBe(join(below, "a"));
   });
 });

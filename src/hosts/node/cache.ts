@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { HostError } from "../../base/index.js";
 
 /**
@@ -32,10 +32,25 @@ export async function openCache(root: string): Promise<void> {
   await rm(await unfinishedFolder(root), { recursive: true, force: true });
 }
 
+/** Like mkdir's `recursive`, which never ends below /proc, where folders are and cannot be made. */
+async function makeFolder(path: string): Promise<void> {
+  const make = () =>
+    mkdir(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
+    });
+  try {
+    await make();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT" || dirname(path) === path) throw error;
+    await makeFolder(dirname(path));
+    await make();
+  }
+}
+
 /** A new folder in the cache, named so that it is removed one day if this process dies. */
 async function unfinishedFolder(root: string): Promise<string> {
   try {
-    await mkdir(root, { recursive: true });
+    await makeFolder(root);
     await removeAbandoned(root);
     return await mkdtemp(join(root, `${UNFINISHED}${process.pid}-`));
   } catch (cause) {
@@ -46,6 +61,7 @@ async function unfinishedFolder(root: string): Promise<string> {
 }
 
 const reasons: Record<string, string> = {
+  ENOENT: "it cannot be made there",
   EACCES: "no permission",
   EPERM: "no permission",
   EROFS: "it is read-only",

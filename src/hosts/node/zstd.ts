@@ -29,10 +29,10 @@ export async function decodeZstd(data: Uint8Array, limit: number): Promise<Uint8
   // To the library, 0 means a size of its own choice.
   const room = Math.max(Math.min(atMost, limit), 1);
   if (end + room > DECODER_BYTES) throw tooLarge("zstd", DECODER_BYTES - end);
-  decoder ??= start();
-  const ready = await decoder;
   let bytes: Uint8Array;
   try {
+    decoder ??= start();
+    const ready = await decoder;
     bytes = ready.decode(data.subarray(0, end), room);
   } catch (cause) {
     throw damaged("zstd", "it is damaged", cause);
@@ -70,7 +70,7 @@ function measure(data: Uint8Array): { end: number; atMost: number } {
     at += descriptor & 4 ? 4 : 0;
     if (at > data.length) throw new RangeError("frame ends too early");
     return { end: at, atMost };
-  } catch (cause) {
-    throw damaged("zstd", "it ends too early", cause);
+  } catch {
+    throw damaged("zstd", "it ends too early");
   }
 }

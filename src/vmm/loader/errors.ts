@@ -25,6 +25,8 @@ export const LoadErrorCode = {
   NOT_SUSPENDED: "NOT_SUSPENDED",
   MEMORY_TARGET: "MEMORY_TARGET",
   CONSOLE_SIZE: "CONSOLE_SIZE",
+  /** The host has not enough memory, or addresses. */
+  HOST_MEMORY: "HOST_MEMORY",
 } as const;
 /** One of {@link LoadErrorCode}. */
 export type LoadErrorCodeName = keyof typeof LoadErrorCode;

@@ -1,6 +1,7 @@
 /** Compressed data in kernel files: which format it is, and how it is unpacked within a limit. */
 import { HostError } from "../../base/index.js";
 import type { CompressionFormat, Decompressors } from "../../ports/decompress.js";
+import { LoadErrorCode } from "./errors.js";
 
 const MAGICS = [
   { format: "gzip", bytes: [0x1f, 0x8b] },
@@ -31,7 +32,10 @@ export type Unpacked =
   | { readonly bytes: Uint8Array }
   | { readonly failure: "too large" | "damaged"; readonly cause: unknown };
 
-/** Unpacks data to at most `limit` bytes. */
+/**
+ * Unpacks data to at most `limit` bytes.
+ * @throws HostError HOST_MEMORY when the host has not enough memory for that.
+ */
 export async function unpack(
   decompressors: Decompressors,
   format: CompressionFormat,
@@ -41,7 +45,8 @@ export async function unpack(
   try {
     return { bytes: await decompressors.decompress(format, data, limit) };
   } catch (cause) {
-    const isTooLarge = cause instanceof HostError && cause.code === "UNPACKED_TOO_LARGE";
-    return { failure: isTooLarge ? "too large" : "damaged", cause };
+    const code = cause instanceof HostError ? cause.code : undefined;
+    if (code === LoadErrorCode.HOST_MEMORY) throw cause;
+    return { failure: code === "UNPACKED_TOO_LARGE" ? "too large" : "damaged", cause };
   }
 }

@@ -3,8 +3,16 @@ import { KvmIrqchip, KvmXenHvmConfig } from "../../abi/kvm/index.js";
 import { Msr } from "../../abi/x86/index.js";
 import { XEN_CPUID_FIRST_LEAF } from "../../abi/xen/cpuid.js";
 import { Shutdown } from "../../abi/xen/sched.js";
-import { apicId, assert, gpa } from "../../base/index.js";
-import type { Kvm, KvmIrqRoutingEntry, Vcpu, VcpuExit, VcpuExitIo, Vm } from "../../kvm/index.js";
+import { apicId, assert, Errno, gpa, noAddressesForVm } from "../../base/index.js";
+import {
+  type Kvm,
+  KvmError,
+  type KvmIrqRoutingEntry,
+  type Vcpu,
+  type VcpuExit,
+  type VcpuExitIo,
+  type Vm,
+} from "../../kvm/index.js";
 import type { MemoryRegion } from "../../memory/index.js";
 import type { ByteStream } from "../../ports/index.js";
 import { buildAcpi } from "../firmware/acpi.js";
@@ -82,7 +90,7 @@ export class Instance {
 
   /**
    * Builds a machine that is ready to run.
-   * @throws HostError MEMORY_TOO_LARGE when the memory cannot be had.
+   * @throws HostError MEMORY_TOO_LARGE when the memory cannot be had, HOST_MEMORY when not even addresses can.
    */
   constructor(
     kvm: Kvm,
@@ -93,7 +101,7 @@ export class Instance {
     this.#config = config;
     this.#ports = ports;
     this.#words = new LastWords(ports.log);
-    this.#vm = kvm.createVm();
+    this.#vm = createVm(kvm);
     this.#vm.createIrqchip();
     this.#vm.setGsiRouting(ioapicRoutes());
     this.#vm.xen.hvmConfig({
@@ -439,4 +447,13 @@ function ioapicRoutes(): KvmIrqRoutingEntry[] {
     irqchip: KvmIrqchip.IOAPIC,
     pin: gsi,
   }));
+}
+
+function createVm(kvm: Kvm): Vm {
+  try {
+    return kvm.createVm();
+  } catch (cause) {
+    if (!(cause instanceof KvmError) || cause.errno !== Errno.ENOMEM) throw cause;
+    throw noAddressesForVm(cause);
+  }
 }
