@@ -52,7 +52,7 @@ export async function execProgram(
     );
   }
   if (request.program === "") throw new HostError("NO_PROGRAM", "'': no such program");
-  // The server needs one, as any thread of Node; this throws what says that there is none.
+  // Threads of Node need one, and the server is a thread; this throws what says that there is none.
   process.cwd();
   const trace = openTrace(request);
   const shim = preloadName(files.shim);
