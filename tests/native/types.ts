@@ -29,6 +29,17 @@ export interface Row {
   readonly effects: Effects;
   /** Why it is not compared. */
   readonly why: string | undefined;
+  /** The encoding, in the words of spec/insn/README.md; `map` 0 to 3 for none, 0F, 0F38, 0F3A. */
+  readonly prefix: "NP" | "66" | "F3" | "F2" | undefined;
+  readonly map: number;
+  readonly opcode: number;
+  readonly plus: boolean;
+  readonly modrm: boolean;
+  readonly digit: number | undefined;
+  readonly form: "mem" | "reg" | undefined;
+  readonly imm: string;
+  /** Size of the handler's instance: b w d q v y. */
+  readonly type: string | undefined;
 }
 
 /** One encoded instruction. */

@@ -41,7 +41,8 @@ export function integerOps() {
           `${nm}${n}_ri_${f}`,
           `const b = <${T[n]}>load<i32>(p, 16); ${calc(rd(n, A), "b")} ${put} ${fl} @NEXT`,
         );
-        for (const m of ["b", "x"]) {
+        // An access may fault, and a fault shows the flags: no quiet forms with an operand in memory.
+        for (const m of f === "F" ? ["b", "x"] : []) {
           const ea = `const ea = ${EA[m]};`;
           if (nm !== "test")
             op(
@@ -129,11 +130,6 @@ export function integerOps() {
       op(`${nm}${n}_ri_N`, `${turn} @NEXT`);
     }
     // IMUL's flags need the high half when someone reads them: only the quiet form is fast.
-    for (const m of ["b", "x"])
-      op(
-        `imul${n}_rm${m}_N`,
-        `const ea = ${EA[m]}; ${ldm("b", n)} const r = <${T[n]}>(${rd(n, A)} * b); ${wr(n, A, "r")} @NEXT`,
-      );
     op(`imul${n}_rr_N`, `const r = <${T[n]}>(${rd(n, A)} * ${rd(n, B)}); ${wr(n, A, "r")} @NEXT`);
     op(
       `imul${n}_ri_N`,

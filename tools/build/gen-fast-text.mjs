@@ -23,7 +23,7 @@ export const wr = (n, at, v) =>
 const last = (n) => (n === 1 ? "ea" : `(ea + ${n - 1})`);
 const entry = "const e: u32 = tlb + ((<u32>ea >> 7) & TLB_MASK);";
 const page = (n) => `(${last(n)} & PAGE_MASK)`;
-/** Page of an access of 16 bytes that must be aligned: no tag has the low bits that are left otherwise. */
+/** Page of an access of 16 bytes that must be aligned: no tag has the low bits that are left otherwise, one that is absent neither (absentTag()). */
 const ALIGNED = "(ea & (PAGE_MASK | 15))";
 const missRead = (n, aligned) =>
   `return missRead(p, budget, ea, ${n}${aligned ? " | MISS_ALIGNED" : ""});`;

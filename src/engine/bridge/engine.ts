@@ -12,6 +12,12 @@ import { CPU_BYTES, Cpu, Layout } from "./state.gen.js";
 import { WasmVcpu } from "./vcpu.js";
 
 const WASM_PAGE = 65536;
+/**
+ * 4 GiB but for the last page, which an entry of the TLB that is not in use leads to: see mmu/tlb.ts.
+ * @limit client | linear memory of a VM: guest memory and the engine's tables | pages of 64 KiB | ENOMEM, as where
+ *   Linux has no memory
+ */
+const MAX_PAGES = 65535;
 const PAGE_SHIFT = 12;
 /** PAUSE instructions after which a vCPU among several gives up its turn. */
 const PAUSES_PER_EXIT = 16;
@@ -67,7 +73,7 @@ export class WasmVm implements EngineVm {
   readonly #seed: bigint;
 
   constructor(module: WebAssembly.Module, options: EngineOptions) {
-    const memory = new WebAssembly.Memory({ initial: Layout.END / WASM_PAGE, maximum: 65536 });
+    const memory = new WebAssembly.Memory({ initial: Layout.END / WASM_PAGE, maximum: MAX_PAGES });
     this.linear = new LinearMemory(memory, Layout.END, Layout.PAGE_ACCESS);
     this.#seed = options.seed ?? 0n;
     const instance = new WebAssembly.Instance(module, {

@@ -11,7 +11,7 @@ import { MMU_HALF, PAGE_ACCESS_AT, PAGE_FLAGS_AT, REPLAY, REPLAY_COUNT, REPLAY_N
 import { dataTag, fetchTag } from "../breakpoints";
 import { CHECK_DATA, noteDataAccess } from "../cpu/debug";
 import { SLOT_READONLY, findSlot, gpaToLin, logWrite, slotLin } from "./slots";
-import { TAG_NONE, TE_GLOBAL, TE_SIZE_SHIFT, TE_WRITE, tagFits, tlbEntry, useEntry } from "./tlb";
+import { TE_GLOBAL, TE_SIZE_SHIFT, TE_WRITE, absentTag, tagFits, tlbEntry, useEntry } from "./tlb";
 import { PTE_D, PTE_G, PTE_U, PTE_W, WALK_GONE, WALK_OK, touchLeaf, walk, walkGone, walkGpa, walkNx, walkPerm, walkSize } from "./walk";
 
 /** Kinds of access. */
@@ -143,15 +143,16 @@ function enter(va: u64, kind: u32, may: u32, e: u32): u32 {
   let flags: u32 = walkSize << TE_SIZE_SHIFT;
   if ((walkPerm & <u32>PTE_G) != 0 && (load<u32>(CR4) & 0x80) != 0) flags |= TE_GLOBAL;
   const tag = dataTag(page);
-  let writeTag = TAG_NONE;
+  const absent = absentTag(va);
+  let writeTag = absent;
   if ((may & MAY_WRITE) != 0 && (walkPerm & <u32>PTE_D) != 0 && access == 0 && writesAreFree(slot, walkGpa)) {
     flags |= TE_WRITE;
     if (load<u8>(PAGE_FLAGS_AT + (lin >> 12)) == 0) writeTag = tag;
   }
-  store<u64>(e, (may & MAY_READ) != 0 ? tag : TAG_NONE);
+  store<u64>(e, (may & MAY_READ) != 0 ? tag : absent);
   store<u64>(e, writeTag, 8);
   store<u32>(e, lin - <u32>page, 16);
-  store<u64>(e, (may & MAY_FETCH) != 0 ? fetchTag(page) : TAG_NONE, 24);
+  store<u64>(e, (may & MAY_FETCH) != 0 ? fetchTag(page) : absent, 24);
   useEntry(e, va, flags);
   if (kind == WRITE && readOnly) {
     deviceGpa = walkGpa | (va & 0xfff);

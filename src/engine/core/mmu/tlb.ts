@@ -5,7 +5,7 @@
  *
  *   0 tag for reads u64 | 8 tag for writes u64 | 16 addend u32 | 20 flags u32 | 24 tag for fetches u64
  *
- * A tag is the page's linear address when that kind of access may go ahead, else TAG_NONE. Linear
+ * A tag is the page's linear address when that kind of access may go ahead, else absentTag(). Linear
  * memory address = guest address + addend. Behind the halves is a log of the entries in use, so
  * that a flush costs what was filled, and what INVLPG needs for pages that fill many entries.
  */
@@ -13,8 +13,26 @@ import { TLB_ENTRIES, TLB_MASK, PAGE_MASK } from "../layout";
 import { EMPTY_TLB_AT, EMPTY_TLB_SIZE, TLB_ALL } from "../state.gen";
 
 export const HALF_BYTES: u32 = TLB_ENTRIES * 32;
-/** A tag that no page has. */
-export const TAG_NONE: u64 = 1;
+/**
+ * In a tag: no page is meant. No comparison leaves this bit of an address standing: those of aligned
+ * accesses keep bits 0 to 3 below the page number, all others none.
+ */
+export const TAG_ABSENT: u64 = 0x400;
+/** The bits of an address that choose the entry, and the highest of them. */
+const INDEX_BITS: u64 = (TLB_ENTRIES - 1) << 12;
+const INDEX_TOP: u64 = TLB_ENTRIES << 11;
+/** The last page that 32 bits can address. The memory never grows to it, so that an access there traps. */
+const NOWHERE: u32 = 0xfffff000;
+
+/**
+ * The tag of an entry that permits nothing, where `va` is any address that the entry could hold. It can
+ * equal no address that is looked up in the entry, canonical or not, in whichever way the two are
+ * compared: its page belongs half of the TLB away, neither into the entry nor into the one behind it,
+ * which an access across a page's end is compared with. And it is no page at all.
+ */
+export function absentTag(va: u64): u64 {
+  return ((va ^ INDEX_TOP) & INDEX_BITS) | TAG_ABSENT;
+}
 
 /** In a tag: there are breakpoints in the page. No fast comparison matches it, only translate() does. */
 export const TAG_SLOW: u64 = 0x800;
@@ -49,7 +67,7 @@ let areaCount: u32 = 0;
 
 /** Prepares what must exist before any vCPU: the TLB that never hits. */
 export function initMmu(): void {
-  for (let at: u32 = EMPTY_TLB_AT; at < EMPTY_TLB_AT + EMPTY_TLB_SIZE; at += 32) clearEntry(at);
+  for (let i: u32 = 0; i < EMPTY_TLB_SIZE / 32; i++) clearEntry(EMPTY_TLB_AT, i);
   areaCount = 0;
 }
 
@@ -71,14 +89,18 @@ export function setTlbArea(index: u32, address: u32): void {
 
 /** Empties the entries of a new TLB: zeros would be translations of page 0. */
 export function prepareTlbArea(address: u32): void {
-  for (let at = address; at < address + COUNT; at += 32) clearEntry(at);
+  for (let i: u32 = 0; i < TLB_ENTRIES * 3; i++) clearEntry(address, i);
 }
 
-function clearEntry(at: u32): void {
-  store<u64>(at, TAG_NONE);
-  store<u64>(at, TAG_NONE, 8);
-  store<u64>(at, 0, 16);
-  store<u64>(at, TAG_NONE, 24);
+/** Empties entry `number` of an area. Even if a comparison with its tags succeeded, its addend would lead nowhere. */
+function clearEntry(area: u32, number: u32): void {
+  const e = area + (number << 5);
+  const absent = absentTag(<u64>number << 12);
+  store<u64>(e, absent);
+  store<u64>(e, absent, 8);
+  store<u32>(e, NOWHERE - (<u32>absent & ~0xfff), 16);
+  store<u32>(e, 0, 20);
+  store<u64>(e, absent, 24);
 }
 
 /** The entry that would hold `va` in half 0, 1 or 2 of the running vCPU. */
@@ -135,7 +157,7 @@ function dropWalks(area: u32): void {
 function flushArea(area: u32): void {
   const n = load<u32>(area, COUNT);
   if (n != 0) {
-    for (let i: u32 = 0; i < n; i++) clearEntry(area + (<u32>load<u16>(area + (i << 1), LOG) << 5));
+    for (let i: u32 = 0; i < n; i++) clearEntry(area, load<u16>(area + (i << 1), LOG));
     store<u32>(area, 0, COUNT);
     memory.fill(area + BLOOM, 0, BLOOM_BYTES);
   }
@@ -161,7 +183,7 @@ export function flushNonGlobal(): void {
       store<u16>(area + (kept << 1), number, LOG);
       noteLarge(area, pageOf(e), flags);
       kept++;
-    } else clearEntry(e);
+    } else clearEntry(area, number);
   }
   store<u32>(area, kept, COUNT);
   dropWalks(area);
@@ -179,24 +201,23 @@ function holds(e: u32, page: u64): bool {
 /** The page that an entry in use translates. */
 function pageOf(e: u32): u64 {
   let tag = load<u64>(e);
-  if (tag == TAG_NONE) tag = load<u64>(e, 24) != TAG_NONE ? load<u64>(e, 24) : load<u64>(e, 8);
+  if ((tag & TAG_ABSENT) != 0) tag = (load<u64>(e, 24) & TAG_ABSENT) == 0 ? load<u64>(e, 24) : load<u64>(e, 8);
   return tag & ~TAG_SLOW;
 }
 
-/** Makes an entry unusable but leaves it in the log, where a flush will find it. */
-function dropEntry(e: u32): void {
-  store<u64>(e, TAG_NONE);
-  store<u64>(e, TAG_NONE, 8);
-  store<u64>(e, TAG_NONE, 24);
-  store<u32>(e, TE_USED, 20);
+/** Empties entry `number` of an area but leaves it in the log, where a flush will find it. */
+function dropEntry(area: u32, number: u32): void {
+  clearEntry(area, number);
+  store<u32>(area + (number << 5), TE_USED, 20);
 }
 
 /** Drops the translations of the page of `va`, which are made anew from what the walk cache knows. */
 export function forgetPage(va: u64): void {
   const page = va & PAGE_MASK;
-  let e = load<u32>(TLB_ALL) + ((<u32>va >> 7) & TLB_MASK);
-  for (let half = 0; half < 3; half++, e += HALF_BYTES) {
-    if (holds(e, page)) dropEntry(e);
+  const area = load<u32>(TLB_ALL);
+  let number = ((<u32>va >> 7) & TLB_MASK) >> 5;
+  for (let half = 0; half < 3; half++, number += TLB_ENTRIES) {
+    if (holds(area + (number << 5), page)) dropEntry(area, number);
   }
 }
 
@@ -213,9 +234,10 @@ export function flushPage(va: u64): void {
 function dropFragments(area: u32, va: u64): void {
   const n = load<u32>(area, COUNT);
   for (let i: u32 = 0; i < n; i++) {
-    const e: u32 = area + (<u32>load<u16>(area + (i << 1), LOG) << 5);
+    const number = <u32>load<u16>(area + (i << 1), LOG);
+    const e: u32 = area + (number << 5);
     const size = (load<u32>(e, 20) >> TE_SIZE_SHIFT) & 0xff;
-    if (size > 12 && pageOf(e) >> size == va >> size) dropEntry(e);
+    if (size > 12 && pageOf(e) >> size == va >> size) dropEntry(area, number);
   }
 }
 
@@ -235,9 +257,10 @@ export function dropWriteTags(lin: u32): void {
     if (area == 0) continue;
     const n = load<u32>(area, COUNT);
     for (let i: u32 = 0; i < n; i++) {
-      const e: u32 = area + (<u32>load<u16>(area + (i << 1), LOG) << 5);
+      const number = <u64>load<u16>(area + (i << 1), LOG);
+      const e: u32 = area + (<u32>number << 5);
       const tag = load<u64>(e, 8);
-      if (tag != TAG_NONE && <u32>(tag & ~TAG_SLOW) + load<u32>(e, 16) == target) store<u64>(e, TAG_NONE, 8);
+      if ((tag & TAG_ABSENT) == 0 && <u32>(tag & ~TAG_SLOW) + load<u32>(e, 16) == target) store<u64>(e, absentTag(number << 12), 8);
     }
   }
 }
@@ -249,8 +272,9 @@ export function dropAllWriteTags(): void {
     if (area == 0) continue;
     const n = load<u32>(area, COUNT);
     for (let i: u32 = 0; i < n; i++) {
-      const e: u32 = area + (<u32>load<u16>(area + (i << 1), LOG) << 5);
-      store<u64>(e, TAG_NONE, 8);
+      const number = <u64>load<u16>(area + (i << 1), LOG);
+      const e: u32 = area + (<u32>number << 5);
+      store<u64>(e, absentTag(number << 12), 8);
       store<u32>(e, load<u32>(e, 20) & ~TE_WRITE, 20);
     }
   }
