@@ -114,6 +114,24 @@ export const SHOWN = [
     ],
     here: { "pvclock 0x9000": "even empty" },
   },
+  {
+    what: "A page of a slot that logs writes, read by the guest",
+    steps: [
+      "vm",
+      "irqchip",
+      "slot 0 0 0x200000",
+      "slot 1 0xc0000000 0x8000 1",
+      "vcpu 0",
+      CPUID,
+      "v0 mode64",
+      "poke 0xc0003000 01",
+      "poke 0x1000 bf003000c08b07e710",
+      "v0 regs rip=0x1000",
+      "v0 run",
+      "dirty 1",
+    ],
+    here: { "dirty 1": "0" },
+  },
 ];
 
 /** @param {Shown} shown */
