@@ -1,3 +1,4 @@
+// @ts-check
 /** Instructions that other processors have and this one does not: [mnemonics, what CPUID says, what they do here]. */
 export const ABSENT = [
   [

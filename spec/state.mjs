@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * The state of one virtual processor, as it lies in linear memory. The block of the vCPU that runs
  * is at CPU; the others wait in save areas of the same layout. Offsets follow from the order here:
@@ -5,6 +6,7 @@
  *
  * A row: [name, type, count, meaning]. Types: u8 u16 u32 u64 x80 (16 bytes) v128.
  */
+/** @type {[name: string, type: string, count: number, doc: string][]} */
 export const CPU_BLOCK = [
   // General registers first: records name registers by address, and 16 + 2 slots look alike.
   ["GPR", "u64", 16, "RAX RCX RDX RBX RSP RBP RSI RDI R8..R15"],
@@ -153,6 +155,7 @@ export const CPU_BLOCK = [
 ];
 
 /** Where things lie in linear memory below the first guest byte. Each starts where the last ends. */
+/** @type {[name: string, size: number, doc: string][]} */
 export const LAYOUT = [
   ["NULL_PAGE", 0x1000, "never used, so that a null pointer is seen"],
   ["CPU", 0x1000, "state block of the running vCPU"],

@@ -1,3 +1,4 @@
+// @ts-check
 /** Decimal arithmetic of 16- and 32-bit code. */
 export default [
   "27 | daa | ops/bcd:daa | i64",

@@ -1,3 +1,4 @@
+// @ts-check
 /** Single bits, bit scans and counts, CRC32. */
 export default [
   "0F A3 /r | bt Ev,Gv | ops/bit:bt_EG<v>",

@@ -1,3 +1,4 @@
+// @ts-check
 /** Far jumps, calls and returns, IRET. */
 export default [
   "EA far | jmp Ap | cpu/far:jmp_far<v> | i64 end",

@@ -1,3 +1,4 @@
+// @ts-check
 /** Flags; CLI and STI are in system.mjs. */
 export default [
   "F5 | cmc | ops/flag:cmc",

@@ -1,3 +1,4 @@
+// @ts-check
 /** Saving and restoring x87 and SSE state. Row format: README.md. */
 export default [
   "NP 0F AE /0 mem | fxsave M | fpu/fxsave:fxsave",

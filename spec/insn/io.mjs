@@ -1,3 +1,4 @@
+// @ts-check
 /** Ports. */
 export default [
   "E4 ib | in AL,Ib | cpu/io:in_I<b>",

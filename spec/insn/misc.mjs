@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * No operation, undefined operation, BOUND. Where Intel has a register form of PREFETCHW and ModRM bytes
  * of UD0 and UD1, AMD raises #UD before it looks at them.

@@ -1,3 +1,4 @@
+// @ts-check
 /** Multiplication and division. */
 export default [
   "F6 /4 | mul Eb | ops/muldiv:mul_E<b>",

@@ -1,3 +1,4 @@
+// @ts-check
 /** SSE on XMM registers; the MMX part of SSE is in mmx.mjs. Row format: spec/insn/README.md. */
 export default [
   // moves

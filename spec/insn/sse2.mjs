@@ -1,3 +1,4 @@
+// @ts-check
 /** SSE2 on XMM registers. Row format: spec/insn/README.md. */
 export default [
   // moves

@@ -1,3 +1,4 @@
+// @ts-check
 /** SSE3 (FISTTP is in x87.mjs, MONITOR and MWAIT in system.mjs). Row format: spec/insn/README.md. */
 export default [
   // moves and sums of neighbours

@@ -1,3 +1,4 @@
+// @ts-check
 /** SSE4.1. Row format: spec/insn/README.md. */
 export default [
   // map 0F38

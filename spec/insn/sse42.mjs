@@ -1,3 +1,4 @@
+// @ts-check
 /** SSE4.2 (CRC32 is in bit.mjs). Row format: spec/insn/README.md. */
 export default [
   // comparison and strings

@@ -1,3 +1,4 @@
+// @ts-check
 /** SSSE3 on XMM registers; the MMX forms are in mmx.mjs. Row format: spec/insn/README.md. */
 export default [
   // integers

@@ -1,3 +1,4 @@
+// @ts-check
 /** The stack. POP of segment registers is in system.mjs. */
 export default [
   "50 +r | push Zv | ops/stack:push_Z<v> | d64",

@@ -1,3 +1,4 @@
+// @ts-check
 /** String instructions; those on ports are in io.mjs. */
 export default [
   "A4 | movs Yb,Xb | ops/string:movs<b>",

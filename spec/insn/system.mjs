@@ -1,3 +1,4 @@
+// @ts-check
 /** Segment registers, system registers and tables, interrupts, system calls, idle. */
 export default [
   "8E /r | mov Sw,Ew | cpu/segments:mov_SE",

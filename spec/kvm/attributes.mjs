@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * The Xen attributes of VMs and vCPUs. Each claim is a scenario step with its answer. What Linux 6.12
  * answered is in attributes.out (record.mjs asks); tests/reference/attributes.test.ts compares claims,

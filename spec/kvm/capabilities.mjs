@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * What KVM_CHECK_EXTENSION answers for every capability that this library or Linux 6.12 has on x86:
  * [number, name without KVM_CAP_, value here, why it differs from Linux]. What is not listed is 0.

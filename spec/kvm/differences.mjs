@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Every known difference between this library and Linux 6.12 on an AMD processor, apart from ioctls
  * and capabilities that are not there (ioctls.mjs, capabilities.mjs): [what, here, Linux, why, test].

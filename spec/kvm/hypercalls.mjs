@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Hypercalls of a HVM guest, by Xen's names: who answers, and which errors a guest can see. What a
  * sub-operation table does not list answers -ENOSYS. tests/reference/hypercalls.test.ts calls every

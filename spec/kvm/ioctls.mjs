@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Every ioctl of KVM on x86: [name, descriptors, what it does, errors, state, why].
  *

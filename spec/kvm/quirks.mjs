@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * What Linux does about Xen and its documentation (api.rst: `Documentation/virt/kvm/api.rst`, or Xen's
  * public headers) says otherwise or leaves open. Each is a scenario. Linux 6.12's answers are in

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Asks the real kernel anew: node spec/kvm/record.mjs [answers] [attributes] [quirks]
  *

@@ -1,3 +1,4 @@
+// @ts-check
 /** Reads recorded.txt: what Linux 6.12 answered to record.c. */
 import { readFileSync } from "node:fs";
 

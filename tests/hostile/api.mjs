@@ -400,7 +400,7 @@ export async function episode(lib, values, outcomes, calls, trace) {
       count("ok");
     } catch (error) {
       if (!(error instanceof lib.KvmError)) throw error;
-      count(error.message.split(":")[0]);
+      count(error instanceof Error ? error.message.split(":")[0] : "");
     }
   }
   world.checkGuards();

@@ -1,6 +1,6 @@
 /** Attack on the engine: random bytes as code, in every mode, on both of its paths. */
 import { Values } from "./values.mjs";
-import { Finding, realMode, World } from "./world.mjs";
+import { Finding, realMode, stackOf, World } from "./world.mjs";
 
 const CODE = 0x10000;
 const TABLES = 0x80000;
@@ -135,7 +135,7 @@ export async function attackCode(lib, { seed, count }) {
         Math.min(EPISODE, count - done),
       );
     } catch (error) {
-      throw new Finding(`code, seed ${seed}, episode ${n}: ${error.stack}`, { cause: error });
+      throw new Finding(`code, seed ${seed}, episode ${n}: ${stackOf(error)}`, { cause: error });
     }
   }
   return { calls: count, outcomes };

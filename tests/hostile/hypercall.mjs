@@ -6,7 +6,7 @@
 import { onVcpu, onVm } from "./api.mjs";
 import { modeOf } from "./code.mjs";
 import { Values } from "./values.mjs";
-import { Finding, World } from "./world.mjs";
+import { Finding, stackOf, World } from "./world.mjs";
 
 const CODE = 0x10000;
 const TABLE = 0x20000;
@@ -203,7 +203,9 @@ export async function attackHypercalls(lib, { seed, count }) {
         Math.min(EPISODE, count - done),
       );
     } catch (error) {
-      throw new Finding(`hypercall, seed ${seed}, episode ${n}: ${error.stack}`, { cause: error });
+      throw new Finding(`hypercall, seed ${seed}, episode ${n}: ${stackOf(error)}`, {
+        cause: error,
+      });
     }
   }
   return { calls: done, outcomes };

@@ -38,6 +38,7 @@ class Client {
     if (v.chance(70)) process.ioctl(this.vm, lib.KVM_CREATE_IRQCHIP, 0n);
     this.slot(0, 0n, 0x20000n, this.memory);
     for (let i = 0; i < 2; i++) this.addVcpu(i);
+    /** @type {number[]} */
     this.eventfds = [process.createEventfd(), process.createEventfd(3)];
     v.places = [0n, this.memory, this.guard, 0x10000n, 0x7f0000000000n];
   }

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Attacks the library with random calls, hypercalls, machine code and memory contents. Nothing may be
  * thrown but what the interfaces promise, nothing outside of guest memory may change, and the VM must
@@ -18,15 +19,15 @@ import { parseArgs } from "node:util";
 import { loadLibrary } from "./library.mjs";
 import { targets } from "./targets.mjs";
 
-const OPTIONS = {
+const OPTIONS = /** @type {const} */ ({
   target: { type: "string" },
   seed: { type: "string", default: "1" },
   count: { type: "string" },
   library: { type: "string", default: fileURLToPath(new URL("../../dist", import.meta.url)) },
-};
+});
 
 const { values } = parseArgs({ options: OPTIONS });
-const lib = await loadLibrary(values.library);
+const lib = await loadLibrary(String(values.library));
 let failed = false;
 let current = "";
 // Node ends a program that waits for nothing: a run() that never resolves would go unseen.

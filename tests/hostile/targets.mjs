@@ -1,3 +1,4 @@
+// @ts-check
 /** What can be attacked, with the number of calls that the tests make: a million in all. */
 import { attackApi } from "./api.mjs";
 import { attackCode } from "./code.mjs";

@@ -11,8 +11,12 @@ const pattern = (offset) => (offset * 31 + (offset >> 8) * 7 + 0x5a) & 0xff;
 
 /** A finding: what was done is in the message. */
 export class Finding extends Error {
+  /** @override */
   name = "Finding";
 }
+
+/** @param {unknown} error */
+export const stackOf = (error) => (error instanceof Error ? error.stack : String(error));
 
 /** A VM on virtual time with areas of memory to make slots of, and guards around them. */
 export class World {

@@ -72,5 +72,5 @@ export function initialBase(mode, seg) {
   if (seg === 4) return mode === 64 ? FS_BASE : BigInt(DATA_AT);
   if (seg === 5) return mode === 64 ? GS_BASE : BigInt(DATA_AT);
   if (mode !== 16) return 0n;
-  return BigInt([DATA_AT, CODE_AT, STACK_AT, DATA_AT][seg]);
+  return BigInt([DATA_AT, CODE_AT, STACK_AT, DATA_AT][seg] ?? 0);
 }

@@ -167,13 +167,13 @@ export function compare(testCase, expected, image, got) {
     // The upper halves of registers are undefined after leaving 32-bit code (AMD APM vol. 1, 3.1.2).
     const half = leeway.lowCounts && (i === RCX || i === RSI || i === RDI);
     const keep = half ? 0xffffffffn : i < 8 ? mask : 0xffffffffffffffffn;
-    if ((expected.gpr[i] & keep) !== (got.gpr[i] & keep))
-      diffs.push([NAMES[64][i], hex(expected.gpr[i] & keep), hex(got.gpr[i] & keep)]);
+    const [theirs, ours] = [(expected.gpr[i] ?? 0n) & keep, (got.gpr[i] ?? 0n) & keep];
+    if (theirs !== ours) diffs.push([NAMES[64][i], hex(theirs), hex(ours)]);
   }
   SEGMENTS.forEach((name, i) => {
     // Null selectors 1 to 3 become 0 on the way through the host's kernel (AMD APM vol. 3, IRET).
-    const same = expected.seg[i] === got.seg[i] || (expected.seg[i] < 4 && got.seg[i] < 4);
-    if (!same) diffs.push([name, hex(expected.seg[i]), hex(got.seg[i])]);
+    const [theirs, ours] = [expected.seg[i] ?? 0, got.seg[i] ?? 0];
+    if (theirs !== ours && (theirs > 3 || ours > 3)) diffs.push([name, hex(theirs), hex(ours)]);
   });
   // An MMX instruction that faults may or may not have switched the x87 registers over before.
   const tolerance = toleranceOf(testCase);
@@ -197,6 +197,7 @@ function compareFault(expected, got, leeway, diffs) {
   if (a !== b) diffs.unshift(["error", hex(a), hex(b)]);
 }
 
+/** @type {[number, string][]} */
 const FLAG_NAMES = [
   [0x800, "OF"],
   [0x80, "SF"],

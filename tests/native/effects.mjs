@@ -33,6 +33,7 @@ const ALL = "OSZAPC";
 const NONE = { reads: "", writes: "", undef: "" };
 
 /** [mnemonic, reads, writes, undefined]. */
+/** @type {[RegExp, string, string, string][]} */
 const TABLE = [
   [/^(add|sub|cmp|neg|xadd|cmpxchg)$/, "", ALL, ""],
   [/^(adc|sbb)$/, "C", ALL, ""],

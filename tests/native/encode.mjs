@@ -61,7 +61,7 @@ function generalRegister(setup, rng, row, operand, rex) {
 /**
  * One encoded instruction, its operands steered by changes to `setup`.
  * @param {import("./setup.mjs").Setup} setup
- * @returns {object | undefined} the instruction, or undefined when this row is not for this case
+ * @returns {any} the instruction, or undefined when this row is not for this case
  */
 export function encode(setup, row) {
   const { rng, mode } = setup;
@@ -70,6 +70,7 @@ export function encode(setup, row) {
   const o66 = choose66(setup, row) && !(row.flags.has("d64") && rex.w);
   const osize = row.type === "b" ? 1 : operandSize(row, mode, o66, rex.w);
   const wide = rex.w;
+  /** @type {any} */
   const insn = {
     row,
     mode,
@@ -95,12 +96,14 @@ export function encode(setup, row) {
   if (row.string) insn.rep = rng.pick(["", "", "f3", "f3", "f2"]);
   insn.lock = lock;
   insn.isMem = mem;
+  /** @type {any} */
   const plan = steer(setup, insn);
   if (plan.skip) return undefined;
   insn.last = plan.last === true;
   insn.leeway = row.mmx ? { ...plan, mmx: true } : plan;
 
   let modrm = -1;
+  /** @type {number[]} */
   let tail = [];
   let a67 = false;
   if (row.modrm) {
@@ -141,7 +144,7 @@ export function encode(setup, row) {
   const immediate = immediateBytes(setup, row, insn, a67, plan);
   insn.effects = finalEffects(row, insn, plan);
   const bytes = prefixBytes(setup, row, insn, { o66, a67, lock, rex });
-  bytes.push(...MAP_BYTES[row.map], opcode);
+  bytes.push(...(MAP_BYTES[row.map] ?? []), opcode);
   if (modrm >= 0) {
     bytes.push(modrm);
     if (insn.mem?.rip)

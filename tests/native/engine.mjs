@@ -22,9 +22,15 @@ import {
 
 const { fields } = layOut();
 const { list, end: LAYOUT_END } = regions();
-const CPU_AT = list.find((region) => region.name === "CPU").start;
-/** Addresses of the state block's fields. */
-const S = Object.fromEntries(fields.map((field) => [field.name, CPU_AT + field.offset]));
+const CPU_AT = list.find((region) => region.name === "CPU")?.start ?? 0;
+/** @typedef {typeof import("../../src/engine/bridge/state.gen.js").Cpu} Fields */
+/**
+ * Addresses of the state block's fields.
+ * @type {Record<keyof Fields, number>}
+ */
+const S = /** @type {any} */ (
+  Object.fromEntries(fields.map((field) => [field.name, CPU_AT + field.offset]))
+);
 
 const EXIT_BUDGET = 0;
 const EXIT_HLT = 1;
@@ -112,6 +118,7 @@ export class Engine {
       // No slot here waits for its memory.
       hostBackSlot: () => 0,
     };
+    /** @type {any} the functions of src/engine/core/index.ts */
     this.core = new WebAssembly.Instance(module, { env }).exports;
     this.u8 = new Uint8Array(memory.buffer);
     this.view = new DataView(memory.buffer);
@@ -308,6 +315,7 @@ export class Engine {
   /**
    * Runs a case on all paths: [result of each of PATHS], as decodeResults() gives them, with the
    * image instead of changes to it.
+   * @returns {import("./types.js").EngineAnswer[]}
    */
   run(testCase, base) {
     this.#placeCode(testCase, false);
@@ -318,12 +326,13 @@ export class Engine {
       try {
         exit = this.core.run(BUDGET);
       } catch (error) {
-        return { crash: String(error.stack ?? error) };
+        return { crash: String(error instanceof Error ? error.stack : error) };
       }
       return this.#result(exit);
     });
     this.#placeCode(testCase, true);
-    return results;
+    // After a crash only its text counts.
+    return /** @type {any} */ (results);
   }
 
   #result(exit) {

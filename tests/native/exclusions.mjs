@@ -5,6 +5,7 @@
  */
 
 /** [mnemonic, reason]. The first match counts. */
+/** @type {[RegExp, string][]} */
 const EXCLUDED = [
   [/^(syscall|sysret|sysenter|sysexit)/, "enters the host's kernel, or not, by vendor"],
   [/^(vmcall|vmmcall)/, "calls the host's hypervisor"],

@@ -1,3 +1,4 @@
+// @ts-check
 /** Builds harness.c and runs cases on the host's own processor. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -42,6 +43,11 @@ export class Host {
     const probe = JSON.parse(execFileSync(this.program, ["--probe"], { encoding: "utf8" }));
     if (probe.caseBytes !== CASE_BYTES || probe.resultBytes !== RESULT_BYTES)
       throw new Error("tests/native: protocol.mjs does not fit harness.c");
+    /**
+     * Hears of a case in which the harness died.
+     * @type {((testCase: import("./types.js").TestCase | undefined, child: unknown) => void) | undefined}
+     */
+    this.onDeath = undefined;
     /** Code sizes that can be run: 16-bit code needs modify_ldt. */
     this.modes = probe.ldt ? [64, 32, 16] : [64];
     /** What vendor.mjs goes by. @type {import("./types.js").Processor} */

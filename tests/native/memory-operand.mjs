@@ -75,7 +75,8 @@ function form16(setup, target, seg) {
   const absolute = rng.chance(15);
   const rm = absolute ? 6 : rng.below(8);
   const mod = absolute ? 0 : rm === 6 ? rng.range(1, 2) : rng.below(3);
-  const regs = absolute ? [] : PAIRS16[rm];
+  const regs = (absolute ? undefined : PAIRS16[rm]) ?? [];
+  const [first = 0, second] = regs;
   const stack = !absolute && (rm === 2 || rm === 3 || rm === 6);
   const base = segmentFor(setup, stack ? 2 : 3, seg);
   // In 16-bit code SS starts at STACK: take a place there instead.
@@ -86,11 +87,11 @@ function form16(setup, target, seg) {
     rest -= value;
   });
   for (const r of regs.slice(1)) rest -= setup.gpr[r];
-  if (regs.length === 2) setup.pinned[regs[1]] = 1;
+  if (second !== undefined) setup.pinned[second] = 1;
   if (absolute) tail.push(...littleEndian(offset, 2));
-  else if (mod === 2 && setup.pinned[regs[0]])
-    replaceTail(tail, rest + readTail(tail) - setup.gpr[regs[0]], 2);
-  else setLow(setup, regs[0], BigInt.asUintN(16, rest), 0xffffn);
+  else if (mod === 2 && setup.pinned[first])
+    replaceTail(tail, rest + readTail(tail) - setup.gpr[first], 2);
+  else setLow(setup, first, BigInt.asUintN(16, rest), 0xffffn);
   return { modrm: (mod << 6) | rm, tail, x: 0, b: 0, rip: false, target };
 }
 

@@ -55,6 +55,6 @@ export class Prng {
       left -= weight;
       if (left < 0) return key;
     }
-    return entries[0][0];
+    throw new Error("no entry has a weight");
   }
 }

@@ -48,7 +48,7 @@ const INTEGER_FAMILIES = [
   "string",
 ];
 
-const OPTIONS = {
+const OPTIONS = /** @type {const} */ ({
   seed: { type: "string", default: FIXED_SEED },
   count: { type: "string", default: String(DEFAULT_COUNT) },
   family: { type: "string" },
@@ -58,7 +58,7 @@ const OPTIONS = {
   mode: { type: "string" },
   show: { type: "string", default: "3" },
   list: { type: "boolean", default: false },
-};
+});
 
 /**
  * Families and their comparable rows; `mixed` last.
@@ -174,7 +174,7 @@ async function main() {
     console.error(`tests/native: ${why}`);
     return 1;
   }
-  const wanted = options.family?.split(",");
+  const wanted = options.family && String(options.family).split(",");
   const rows = await loadRows(
     wanted && !wanted.some((name) => name === MIXED || name === INTEGER) ? wanted : undefined,
   );
@@ -183,16 +183,16 @@ async function main() {
   const host = new Host();
   if (options.mode !== undefined) host.modes = [Number(options.mode)];
   else if (host.modes.length < 3) console.log("16-bit code is left out: no modify_ldt here");
-  host.onDeath = (testCase) =>
-    console.log(
-      `  the harness died in ${testCase.family} case ${testCase.index}: ${Buffer.from(testCase.code).toString("hex")}`,
-    );
+  host.onDeath = (testCase) => {
+    const code = Buffer.from(testCase?.code ?? []).toString("hex");
+    console.log(`  the harness died in ${testCase?.family} case ${testCase?.index}: ${code}`);
+  };
   const families = group(rows);
   for (const family of families.keys())
     if (wanted && !wanted.includes(family)) families.delete(family);
   console.log(`seed ${options.seed}`);
   const failed = runFamilies(
-    new Runner(host, new Engine(options.wasm), options.seed),
+    new Runner(host, new Engine(String(options.wasm)), String(options.seed)),
     families,
     options,
   );

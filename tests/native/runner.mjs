@@ -12,7 +12,7 @@ const BATCH = 1000;
 export class Runner {
   /**
    * @param {import("./host.mjs").Host} host `processor` says which differences do not count
-   * @param {{ run(testCase: object, base: Uint8Array): object[] }} engine
+   * @param {{ run(testCase: import("./types.js").TestCase, base: Uint8Array): import("./types.js").EngineAnswer[] }} engine
    * @param {string} seed
    */
   constructor(host, engine, seed) {

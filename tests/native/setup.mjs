@@ -172,7 +172,7 @@ export class Setup {
 
   /** Linear address of the stack's top. */
   stackTop() {
-    if (this.mode === 16) return STACK_AT + Number(this.gpr[RSP] & 0xffffn);
+    if (this.mode === 16) return STACK_AT + Number((this.gpr[RSP] ?? 0n) & 0xffffn);
     return Number(this.gpr[RSP]);
   }
 

@@ -125,6 +125,7 @@ const valuePlan = (make, bytes) => (setup) => ({
   },
 });
 
+/** @type {[RegExp, (setup: any, insn: any) => object][]} */
 const PLANS = [
   [/^fldcw$/, valuePlan(controlWord, 2)],
   [/^ldmxcsr$/, valuePlan(mxcsrValue, 4)],

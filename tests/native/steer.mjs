@@ -119,7 +119,7 @@ function stringPlan(setup, insn) {
     // Equal contents, so that a comparison goes on for a while.
     const byte = rng.below(256);
     const pattern = new Uint8Array(120).fill(byte);
-    if (rng.chance(60)) pattern[rng.below(120)] ^= 1 << rng.below(8);
+    if (rng.chance(60)) pattern[rng.below(120)] = byte ^ (1 << rng.below(8));
     setup.patchBytes(backwards ? from - 100 : from, pattern);
     if (rng.chance(90)) pattern.fill(byte);
     if (insn.row.mnemonic.startsWith("cmps")) setup.patchBytes(backwards ? to - 100 : to, pattern);
@@ -345,6 +345,7 @@ function pushPlan(setup, insn) {
   return setup.single ? {} : { skip: true };
 }
 
+/** @type {[RegExp, (setup: any, insn: any) => object][]} */
 const PLANS = [
   [/^(movs|cmps|stos|lods|scas)[bwdq]?$/, stringPlan],
   [/^(div|idiv)$/, divPlan],

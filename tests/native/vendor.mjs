@@ -5,6 +5,8 @@
  */
 import { fxView, linearIp, MEMORY_FAULTS } from "./compare.mjs";
 
+/** @typedef {[mnemonic: RegExp, why: string, explains: (question: any) => boolean]} Rule */
+
 const VECTOR_DB = 1;
 const VECTOR_UD = 6;
 const VECTOR_SS = 12;
@@ -81,6 +83,7 @@ function maskOnly({ expected, got, diffs }) {
 }
 
 /** [mnemonic, reason, whether it explains all differences of a case with such an instruction]. */
+/** @type {Rule[]} */
 const ON_INTEL = [
   [
     /^movsxd$/,
@@ -138,6 +141,7 @@ const ON_INTEL = [
   ],
 ];
 
+/** @type {Rule[]} */
 const ON_AMD = [
   [
     /./,
@@ -189,6 +193,7 @@ const ON_AMD = [
   ],
 ];
 
+/** @type {Rule[]} */
 const ON_AMD_GUEST = [
   [
     /^int1$/,

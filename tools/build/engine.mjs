@@ -43,7 +43,7 @@ function sources(folder) {
     .sort();
 }
 
-const staticAt = regions().list.find((region) => region.name === "STATIC").start;
+const staticAt = regions().list.find((region) => region.name === "STATIC")?.start ?? 0;
 const flags = [
   "--runtime",
   "stub",
@@ -96,7 +96,8 @@ if (!existsSync(cached)) {
     );
     const { stderr } = await run;
     if (stderr) process.stderr.write(stderr);
-  } catch (error) {
+  } catch (caught) {
+    const error = /** @type {{ stderr?: string, stdout?: string }} */ (caught);
     process.stderr.write(String(error.stderr || error.stdout || error));
     process.exit(1);
   }

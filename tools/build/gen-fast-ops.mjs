@@ -169,13 +169,15 @@ export function integerOps() {
       );
     op(`bswap${n}_rr_N`, `${wr(n, A, `bswap<${T[n]}>(${rd(n, A)})`)} @NEXT`);
   }
-  for (const [family, from, sizes] of [
+  /** @type {[string, number, number[]][]} */
+  const extensions = [
     ["movzx1", 1, [4]],
     ["movzx2", 2, [4]],
     ["movsx1", 1, [4, 8]],
     ["movsx2", 2, [4, 8]],
     ["movsx4", 4, [8]],
-  ]) {
+  ];
+  for (const [family, from, sizes] of extensions) {
     for (const n of sizes) {
       const ext = (v) =>
         family.startsWith("movzx") ? `<${T[n]}>${v}` : `<${T[n]}><${I[n]}><${I[from]}>${v}`;

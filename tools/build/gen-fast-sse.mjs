@@ -219,10 +219,12 @@ export function sseOps() {
     "rr",
     `const w = ${rd(8, B)}; const r = reinterpret<u32>(<f32>reinterpret<f64>(w)); if (!(${QUICK} && ${normal(8, "w")} && ${normal(4, "r")})) ${COMPLETE} store<u32>(${A}, r);`,
   );
-  for (const [n, limit] of [
+  /** @type {[number, string][]} */
+  const limits = [
     [4, "2147483648.0"],
     [8, "9223372036854775808.0"],
-  ]) {
+  ];
+  for (const [n, limit] of limits) {
     op(
       `cvttsd2si${n}`,
       "rr",

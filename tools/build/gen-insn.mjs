@@ -28,6 +28,7 @@ const PREFIXES = ["NP", "66", "F3", "F2"];
 const MAPS = { "0F": 1, "0F38": 2, "0F3A": 3 };
 const ELEMENT = { b: "u8", w: "u16", d: "u32", q: "u64" };
 
+/** @type {(row: string, why: string) => never} */
 function fail(row, why) {
   throw new Error(`spec/insn: ${why}: "${row}"`);
 }
@@ -38,7 +39,7 @@ function operandClasses(asm) {
   for (const operand of list) {
     const m = /^([A-Z])([a-z0-9]*)/.exec(operand);
     if (!m || /^[A-Z][A-Z]/.test(operand)) continue;
-    const [, letter, suffix] = m;
+    const [, letter, suffix = ""] = m;
     const general = suffix.startsWith("b") ? CLASS.gpr8 : CLASS.gpr;
     if (letter === "E" || letter === "R") found.b = general;
     else if (letter === "G") found.a = general;
@@ -57,6 +58,7 @@ function parseRow(text, family) {
   const parts = text.split("|").map((s) => s.trim());
   if (parts.length < 3) fail(text, "needs encoding, assembly and handler");
   const [enc, asm, handler, flagText = ""] = parts;
+  /** @type {any} */
   const row = {
     text,
     family,
@@ -107,7 +109,7 @@ export async function readRows(families) {
   for (const file of files) {
     const family = file.slice(0, -4);
     if (families && !families.includes(family)) continue;
-    const module = await import(new URL(file, specDir));
+    const module = await import(new URL(file, specDir).href);
     for (const text of module.default) rows.push(parseRow(text, family));
   }
   return rows;
@@ -115,6 +117,7 @@ export async function readRows(families) {
 
 /** Operation numbers: one for each handler instance. 0 is #UD. */
 function assignOps(rows) {
+  /** @type {{ call?: string, path?: string, fn?: string, element?: string, name: string }[]} */
   const ops = [{ call: "raise(V_UD)", name: "ud" }];
   const ids = new Map();
   const instance = (row, element) => {

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Writes every generated file of the project from spec/; with --check only compares.
  *
@@ -21,6 +22,7 @@ import { supportPage } from "./gen-support.mjs";
 
 const root = new URL("../../", import.meta.url);
 const rows = await readRows();
+/** @type {[string, () => string][]} */
 const outputs = [
   ["src/engine/core/state.gen.ts", stateForCore],
   ["src/engine/bridge/state.gen.ts", stateForBridge],

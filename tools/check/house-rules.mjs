@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { mayDeclare, unlistedIn } from "../build/limits.mjs";
 import { repositoryFiles, root } from "./files.mjs";
+import { OPEN_SCRIPTS } from "./scripts.mjs";
 
 /**
  * @typedef {object} Rule
@@ -61,6 +62,17 @@ export const rules = [
     },
   },
   { name: "limits are listed", applies: mayDeclare, check: unlistedIn },
+  {
+    name: "scripts are type-checked",
+    applies: (path) => path.endsWith(".mjs"),
+    check(text, path) {
+      const strict = /^\/\/ @ts-check$/m.test(text.slice(0, 200));
+      if (strict !== OPEN_SCRIPTS.has(path)) return [];
+      return strict
+        ? ["1: no longer open: strike it from tools/check/scripts.mjs"]
+        : ["1: begin with // @ts-check"];
+    },
+  },
   {
     name: "seeds",
     applies: isTest,
