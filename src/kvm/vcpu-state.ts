@@ -91,6 +91,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   lastException: QueuedException = { vector: 0, errorCode: undefined };
   /** KVM_SET_GUEST_DEBUG. */
   readonly debug = new GuestDebug();
+  /** The instruction that waits for the client's answer is one that KVM's emulator executes. */
+  emulates = false;
   /** KVM_KVMCLOCK_CTRL: the next clock update tells the guest that it was stopped. */
   clockStopped = false;
   /** KVM_REQ_CLOCK_UPDATE. */

@@ -297,7 +297,10 @@ export interface EngineVcpu {
    * cause, rip where its handler would return to; INT3, rip at it.
    */
   intercept(debug: boolean, int3: boolean): void;
-  /** DR6 bits of the traps (single-step) that come before the next instruction; 0 for none. */
+  /**
+   * DR6 bits of the traps that come before the next instruction; 0 for none. Behind an instruction that
+   * needed an answer run() returns BUDGET with them: the next run() raises #DB, unless they are dropped.
+   */
   readonly pendingTraps: number;
   /** Forgets the traps that wait. */
   dropTraps(): void;

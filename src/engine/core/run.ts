@@ -156,8 +156,11 @@ export function run(max: i32): u32 {
   setBudget(max);
   store<u32>(FAULT, 0);
   let stepNext = false;
+  let again = false;
   for (;;) {
     if (load<u32>(DEBUG_PENDING) != 0 && trapWaits()) {
+      // The trap of an instruction that needed an answer is the caller's: KVM has emulated it.
+      if (again) return leave(X_BUDGET);
       raiseTrap();
       const code = deliver();
       if (code != 0) return leave(code);
@@ -168,7 +171,7 @@ export function run(max: i32): u32 {
       if (code != 0) return leave(code);
     }
     let r: u32;
-    const again = load<u32>(REPLAY_COUNT) != 0;
+    again = load<u32>(REPLAY_COUNT) != 0;
     const single = stepNext || decodeEach || again || load<u32>(SHADOW) != 0 || stepping();
     if (!stepNext && !again) {
       const code = windows();

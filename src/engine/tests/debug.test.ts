@@ -148,6 +148,7 @@ describe("breakpoints", () => {
     t.control({ cr4: CR4.PAE | CR4.DE }).code("e6 80 90 f4");
     expect(t.run()).toBe(2);
     t.cpu.completeWrite();
+    expect([t.run(), t.cpu.pendingTraps]).toEqual([0, 2]);
     expect(t.runToHandler()).toBe(1);
     expect(t.stack(1)).toEqual([BigInt(At.CODE + 2)]);
     expect(t.cpu.dr(6) & 0xfn).toBe(2n);

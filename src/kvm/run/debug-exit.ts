@@ -1,9 +1,10 @@
-import { Exception } from "../../abi/x86/index.js";
+import { Exception, Rflags } from "../../abi/x86/index.js";
 import type { VcpuExitDebug } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 
-/** DR6: bits that are always one. */
+/** DR6: bits that are always one; single step. */
 const DR6_FIXED = 0xffff0ff0n;
+const DR6_BS = 0x4000n;
 
 function debugExit(vcpu: VcpuState, exception: number, dr6: bigint): VcpuExitDebug {
   const { debug, engine } = vcpu;
@@ -33,4 +34,31 @@ export function takeTraps(vcpu: VcpuState): VcpuExitDebug | undefined {
     payload: bits,
   };
   return undefined;
+}
+
+/** KVM's emulator shows nobody the TF of single steps, and does not write it back either. */
+function loseTf({ debug, engine }: VcpuState, rip: bigint): void {
+  if (debug.singleStep && !debug.setsTf(rip)) engine.rflags &= ~Rflags.TF;
+}
+
+/**
+ * An instruction that KVM's emulator executes is done: every one of them is a step, even when TF has been
+ * lost before.
+ */
+export function emulated(vcpu: VcpuState): VcpuExitDebug | undefined {
+  const { debug, engine } = vcpu;
+  vcpu.emulates = false;
+  if (!debug.singleStep) return undefined;
+  const completed = engine.pendingTraps !== 0 || (engine.rflags & Rflags.TF) === 0n;
+  loseTf(vcpu, vcpu.linearRip());
+  if (!completed) return undefined;
+  engine.dropTraps();
+  return debugExit(vcpu, Exception.DB, DR6_FIXED | DR6_BS);
+}
+
+/** The same for a write that was done when run() resolved: KVM has no trap behind it, not even the guest's own. */
+export function emulatedWrite(vcpu: VcpuState): void {
+  vcpu.emulates = false;
+  vcpu.engine.dropTraps();
+  loseTf(vcpu, vcpu.linearRip());
 }

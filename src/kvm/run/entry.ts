@@ -5,7 +5,7 @@ import { instructionsUntilTimer } from "../cpu/clock.js";
 import { deliverPayload, limitNmis } from "../cpu/vcpu-events.js";
 import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
-import { takeTraps } from "./debug-exit.js";
+import { emulated, emulatedWrite, takeTraps } from "./debug-exit.js";
 import { handleExit, isFinishedWrite } from "./exits.js";
 import { finishWrite } from "./finish.js";
 import type { Turn } from "./scheduler.js";
@@ -38,7 +38,8 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
   engine.pauseExit = env.scheduler.activeCount > 1 ? PAUSES : 0;
   if (env.engine.linear.hasOutsideWriters) env.engine.distrustCode();
   while (left > 0) {
-    const trap = engine.pendingTraps === 0 ? undefined : takeTraps(vcpu);
+    const step = vcpu.emulates && !engine.replaying ? emulated(vcpu) : undefined;
+    const trap = step ?? (engine.pendingTraps === 0 ? undefined : takeTraps(vcpu));
     if (trap !== undefined) return finish(vcpu, trap);
     const leave = processRequests(vcpu);
     if (leave !== undefined) return finish(vcpu, leave);
@@ -58,9 +59,10 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     prepareEvents(vcpu);
     vcpu.tpr.beforeEntry(vcpu.lapic, vcpu.requestInterruptWindow && vcpu.acceptsUserInterrupt);
     if (virtual !== undefined) engine.setTime(clock.nowNs());
-    // A queued event comes right behind the instruction that the client has answered.
-    // So does the report of an access to the TPR.
-    const isBehind = (engine.replaying && vcpu.hasQueuedEvent) || vcpu.tpr.reportWaits;
+    // A queued event comes right behind the instruction that the client has answered, a step and the
+    // report of an access to the TPR too.
+    const answered = engine.replaying && (vcpu.hasQueuedEvent || vcpu.debug.singleStep);
+    const isBehind = answered || vcpu.tpr.reportWaits;
     const given = isBehind ? 1 : Math.min(left, distance);
     const code = engine.run(given);
     const { retired } = engine;
@@ -87,12 +89,15 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
 function finish(vcpu: VcpuState, exit: VcpuExit): Turn {
   if (exit.kind === "intr") vcpu.stats.signalExits++;
   else if (exit.kind === "irq-window-open") vcpu.stats.requestIrqExits++;
-  // The exit takes the place of the debugger's; the guest's own trap waits.
-  if (vcpu.engine.pendingTraps !== 0) takeTraps(vcpu);
   const resolve = vcpu.resolve;
   vcpu.resolve = undefined;
   vcpu.pendingExit = exit;
-  if (isFinishedWrite(exit)) finishWrite(vcpu);
+  if (isFinishedWrite(exit)) {
+    finishWrite(vcpu);
+    if (vcpu.emulates) emulatedWrite(vcpu);
+  }
+  // The exit takes the place of the debugger's; the guest's own trap waits.
+  if (vcpu.engine.pendingTraps !== 0) takeTraps(vcpu);
   vcpu.env.scheduler.remove(vcpu);
   resolve?.(exit);
   return "exited";

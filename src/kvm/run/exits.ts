@@ -178,6 +178,7 @@ function handleIo(vcpu: VcpuState): AfterExit {
   }
   const rip = linearRip(vcpu);
   vcpu.exitRip = rip;
+  if (engine.exit.aux === STRING) vcpu.emulates = true;
   const data = write ? bytesOf(engine.exit, size) : askForInput(vcpu, rip, size);
   const exit: VcpuExitIo = {
     kind: "io",
@@ -223,6 +224,7 @@ function handleMmio(vcpu: VcpuState): AfterExit {
   if (env.slots.isUnbacked(Math.floor(address / PAGE_SIZE)))
     return { kind: "memory-fault", physAddr: address as Gpa };
   vcpu.stats.mmioExits++;
+  vcpu.emulates = true;
   vcpu.exitRip = linearRip(vcpu);
   const exit: VcpuExitMmio = {
     kind: "mmio",
@@ -250,6 +252,9 @@ function linearRip(vcpu: VcpuState): bigint {
 
 /** `aux` of a hypercall exit: Intel's instruction. */
 const VMCALL = 0;
+
+/** `aux` of an exit for a port: INS or OUTS. */
+const STRING = 1;
 
 /** Length of VMCALL and VMMCALL. */
 const HYPERCALL_LENGTH = 3;
