@@ -11,7 +11,7 @@ const dr7 = (...types: readonly number[]): number =>
   types.reduce((all, type, i) => all | (1 << (i * 2)) | (type << (16 + i * 4)), 0x400);
 
 /** Runs to the end, noting where the debugger's breakpoints stop; those on code are passed with RF. */
-function stops(t: GuestCpu, rip = CODE): string[] {
+function stops(t: GuestCpu, rip: number = CODE): string[] {
   const list: string[] = [];
   t.cpu.rip = BigInt(rip);
   t.control({ rflags: 2n });

@@ -17,7 +17,7 @@
  */
 import { F_RETRY, X_DEBUG, raise, raiseExit, V_BP, V_DB } from "../fault";
 import {
-  ACCESS_CHECKS, BREAKPOINTS, CODE_SIZE, CR4, DEBUG_PENDING, DR0, DR6, DR7, EXIT_AUX, EXIT_DATA, FAULT, FLAGS, INTERCEPTS, RIP, SEG, SHADOW, WATCH,
+  BREAKPOINTS, CODE_SIZE, CR4, DEBUG_PENDING, DR0, DR6, DR7, EXIT_AUX, EXIT_DATA, FAULT, FLAGS, INTERCEPTS, RIP, SEG, SHADOW, WATCH,
   WATCH_DR7,
 } from "../state.gen";
 import { ON_CODE } from "../breakpoints";
@@ -238,9 +238,9 @@ export function noteDataAccess(va: u64, size: u32, write: bool): bool {
   return true;
 }
 
-/** Whether data accesses may hit a breakpoint, and are not made by cached blocks. */
-export function watchesElements(): bool {
-  return (load<u32>(ACCESS_CHECKS) & CHECK_DATA) != 0 && !inBlocks;
+/** Whether a trap comes behind what has been done so far: a repetition stops between two elements. */
+export function trapNoted(): bool {
+  return load<u32>(DEBUG_PENDING) != 0;
 }
 
 /** Notes I/O breakpoints (CR4.DE) on `size` ports from `port`. */

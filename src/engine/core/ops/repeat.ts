@@ -8,7 +8,7 @@
  */
 import { EMPTY_TLB_AT, FAULT, FLAGS, MMU_HALF, PAGE_FLAGS_AT, REPLAY_COUNT, REPLAY_NEXT, TLB } from "../state.gen";
 import { dataTag } from "../breakpoints";
-import { unfinishedRepetition, watchesElements } from "../cpu/debug";
+import { trapNoted, unfinishedRepetition } from "../cpu/debug";
 import { Rec, RF_REP, RF_REPNE } from "../record";
 import { R_JUMP, R_NEXT, faulted } from "../fault";
 import { PAGE_MASK } from "../layout";
@@ -26,10 +26,9 @@ export function repeats(p: u32): bool {
   return (Rec.flags(p) & (RF_REP | RF_REPNE)) != 0;
 }
 
-/** Work units for one execution: a single element when each must be followed by a look around. */
+/** Work units for one execution: a single element when a trap follows each. */
 export function quantum(): i32 {
-  const single = (load<u64>(FLAGS) & TF) != 0 || watchesElements();
-  return single ? 1 : QUANTUM;
+  return (load<u64>(FLAGS) & TF) != 0 ? 1 : QUANTUM;
 }
 
 /**
@@ -39,7 +38,7 @@ export function quantum(): i32 {
 export function rest(p: u32): u32 {
   if (remaining(p) == 0) return R_NEXT;
   unfinishedRepetition();
-  if (quantum() == QUANTUM) chargeWork(QUANTUM / 2);
+  if (quantum() == QUANTUM && !trapNoted()) chargeWork(QUANTUM / 2);
   return R_JUMP;
 }
 

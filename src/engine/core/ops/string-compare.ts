@@ -3,6 +3,7 @@
  * The flags are those of the last comparison, also when a fault in a later element or a pause stops the
  * repetition: so do AMD's processors, while Intel's then leave those from before (SDM vol. 2, CMPS).
  */
+import { trapNoted } from "../cpu/debug";
 import { RF_REP, Rec } from "../record";
 import { R_FAULT, R_NEXT, faulted } from "../fault";
 import { linear } from "../operands";
@@ -57,7 +58,7 @@ export function cmps<T>(p: u32): u32 {
     countDone(p, 1);
     elementDone();
     if ((a == b) != goOn || remaining(p) == 0) return compared<T>(a, b);
-    if (work <= 1) return stopped<T>(rest(p), some, a, b);
+    if (work <= 1 || trapNoted()) return stopped<T>(rest(p), some, a, b);
     // Those it passes compare like this one.
     work -= goOn ? 1 + passEqual<T>(p) : 1;
   }
@@ -99,7 +100,7 @@ export function scas<T>(p: u32): u32 {
     countDone(p, 1);
     elementDone();
     if ((a == b) != goOn || remaining(p) == 0) return compared<T>(a, b);
-    if (work <= 1) return stopped<T>(rest(p), some, a, b);
+    if (work <= 1 || trapNoted()) return stopped<T>(rest(p), some, a, b);
     const passed = passWhile<T>(p, a, goOn);
     if (passed > 0) b = load<T>(spanHost + (passed - 1) * <u32>sizeof<T>());
     work -= 1 + <i32>(passed >> 2);

@@ -2,6 +2,7 @@
  * MOVS STOS LODS, alone and repeated (SDM vol. 2, under these names). Upwards, what lies in one
  * page of ordinary memory is moved at once, as soon as its first element has filled the TLB.
  */
+import { trapNoted } from "../cpu/debug";
 import { Rec } from "../record";
 import { R_FAULT, R_NEXT, faulted } from "../fault";
 import { linear, wrReg } from "../operands";
@@ -44,6 +45,7 @@ export function movs<T>(p: u32): u32 {
     if (!moveOne<T>(p)) return R_FAULT;
     countDone(p, 1);
     elementDone();
+    if (trapNoted()) break;
     if (work > 1) work -= moveSpan<T>(p, count - 1);
   }
   return rest(p);
@@ -101,6 +103,7 @@ export function stos<T>(p: u32): u32 {
     if (!storeOne<T>(p, v)) return R_FAULT;
     countDone(p, 1);
     elementDone();
+    if (trapNoted()) break;
     if (work > 1) work -= storeSpan<T>(p, count - 1, v);
   }
   return rest(p);
@@ -142,6 +145,7 @@ export function lods<T>(p: u32): u32 {
     if (!loadOne<T>(p)) return R_FAULT;
     countDone(p, 1);
     elementDone();
+    if (trapNoted()) break;
   }
   return rest(p);
 }
