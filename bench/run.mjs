@@ -8,6 +8,7 @@ import { Boots } from "./boots.mjs";
 import { events } from "./events.mjs";
 import { execRoundTrips } from "./exec.mjs";
 import { ioctls } from "./ioctls.mjs";
+import { vms } from "./vms.mjs";
 
 const USAGE = `npm run bench -- [SECTION]... [--runs N] [--kernel FILE]... [--full] [--only NAME]...
 Measures and prints medians. It judges nothing. Sections, all but programs by default:
@@ -15,6 +16,7 @@ Measures and prints medians. It judges nothing. Sections, all but programs by de
                   next to the three atomic operations they need at least (needs gcc)
   exec            calls of a client under \`kvm-xen exec\`, there and back (needs gcc)
   ioctls          the common ioctls in this process
+  vms             resident memory that 1, 10 and 50 tiny VMs cost, here and under \`kvm-xen exec\` (needs gcc)
   boots           kernels to a marker in their initramfs, here and in QEMU (software emulation)
                   when that is installed: seconds, instructions and MIPS
   programs        guest-bench.c inside the guest and natively (needs gcc)
@@ -24,7 +26,7 @@ Options:
   --kernel FILE   a bzImage; default: Debian's newest cloud kernel, as \`npm start\` fetches it
   --full          with the kernel's cryptography self-tests, two thirds of such a boot`;
 
-const SECTIONS = ["events", "exec", "ioctls", "boots", "programs"];
+const SECTIONS = ["events", "exec", "ioctls", "vms", "boots", "programs"];
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -43,13 +45,15 @@ if (options.help || unknown.length > 0) {
   process.exit(unknown.length > 0 ? 2 : 0);
 }
 
-const sections = positionals.length > 0 ? positionals : ["events", "exec", "ioctls", "boots"];
+const sections =
+  positionals.length > 0 ? positionals : ["events", "exec", "ioctls", "vms", "boots"];
 const runs = Number(options.runs);
 const { only, full, kernel: kernels } = options;
 const progress = new ProgressLine(process.stderr);
 if (sections.includes("events")) await events({ runs, only }, progress);
 if (sections.includes("exec")) execRoundTrips(runs, progress);
 if (sections.includes("ioctls")) await ioctls();
+if (sections.includes("vms")) vms(runs, progress);
 if (sections.includes("boots") || sections.includes("programs")) {
   const folder = mkdtempSync(join(tmpdir(), "kvm-xen-bench-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));

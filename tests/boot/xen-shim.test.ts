@@ -17,8 +17,8 @@ describe("Debian's xen-shim with Debian's kernel as its guest", () => {
     ]);
     let at = await cli.waitFor(/guest# /);
     cli.type("cat /proc/cmdline /sys/hypervisor/guest_type; nproc\r");
-    at = await cli.waitFor(/^console=hvc0 cryptomgr.notests quiet\r*\nPV\r*\n/m, at);
-    await cli.waitFor(new RegExp(`^${cpus}\r*\n`, "m"), at);
+    at = await cli.waitFor(/console=hvc0 cryptomgr.notests quiet\s+PV(?=\s)/, at);
+    await cli.waitFor(new RegExp(`^\\s+${cpus}\\s+guest# `), at);
     cli.type("poweroff -f\r");
     const ended = await cli.ended();
     expect(ended.status).toBe(0);
