@@ -25,11 +25,16 @@ export function parseCpus(text: string): number {
   return count;
 }
 
+/**
+ * A timer of the host counts milliseconds in 31 bits.
+ * @limit user | --timeout | seconds | it is refused, status 1
+ */
+const MAX_SECONDS = 2_000_000;
+
 /** Reads a positive number of seconds, decimals allowed. @throws InvalidArgumentError */
 export function parseSeconds(text: string): number {
   const seconds = Number(text);
-  // A timer of the host counts milliseconds in 31 bits.
-  if (!/^\d+(\.\d+)?$/.test(text) || seconds <= 0 || seconds > 2_000_000) {
+  if (!/^\d+(\.\d+)?$/.test(text) || seconds <= 0 || seconds > MAX_SECONDS) {
     throw new InvalidArgumentError("Give a number of seconds above 0, such as 30.");
   }
   return seconds;

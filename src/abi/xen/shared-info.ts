@@ -20,6 +20,7 @@ export const SHARED_INFO_64: SharedInfoLayout = {
   evtchnMask: 0xa00,
   wcVersion: 0xc00,
   wcSecHi: 0xc0c,
+  /** @limit guest | event channel ports of a 64-bit guest | ports | ENOSPC, as Xen */
   ports: 4096,
   selectorBits: 64,
 };
@@ -30,6 +31,7 @@ export const SHARED_INFO_COMPAT: SharedInfoLayout = {
   evtchnMask: 0x880,
   wcVersion: 0x900,
   wcSecHi: 0x924,
+  /** @limit guest | event channel ports of a 32-bit guest | ports | ENOSPC, as Xen */
   ports: 1024,
   selectorBits: 32,
 };
