@@ -20,6 +20,12 @@ export async function loadLibrary(directory) {
       "vmm/xen/overlay.js",
       "vmm/machine/layout.js",
       "ioctl/index.js",
+      "base/index.js",
+      "hosts/node/decompress.js",
+      "play/index.js",
+      "vmm/loader/boot.js",
+      "vmm/loader/kernel.js",
+      "vmm/machine/index.js",
     ].map(load),
   );
   const library = Object.assign({}, ...modules);

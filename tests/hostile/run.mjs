@@ -1,10 +1,10 @@
 // @ts-check
 /**
- * Attacks the library with random calls, hypercalls, machine code and memory contents. Nothing may be
+ * Attacks the library with random calls, hypercalls, machine code, memory contents and files. Nothing may be
  * thrown but what the interfaces promise, nothing outside of guest memory may change, and the VM must
  * go on afterwards.
  *
- *   node tests/hostile/run.mjs [--target api|ioctl|hypercall|vmm|code] [--seed N] [--count N]
+ *   node tests/hostile/run.mjs [--target api|ioctl|hypercall|vmm|files|code] [--seed N] [--count N]
  *                              [--library DIR]
  *
  * --target   one of them (all)

@@ -59,6 +59,7 @@ async function open(lib, v) {
   const log = { warn: () => undefined, debug: () => undefined };
   const domain = new lib.Domain({
     ...{ vm, physmap, vcpus, clock: world.clock, timers: world.timers, log, shutdowns },
+    debugLog: log,
     console: { write: () => undefined, onData: () => undefined },
     memmap: lib.memoryMap(4 * MIB),
     memoryBytes: 4 * MIB,
