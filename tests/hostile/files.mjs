@@ -11,7 +11,15 @@ import { Finding } from "./world.mjs";
 
 /**
  * @typedef {import("./values.mjs").Values} Values
- * @typedef {import("./types.js").Library} Library
+ * @typedef {typeof import("../../src/hosts/sim/index.js")
+ *   & typeof import("../../src/play/index.js")
+ *   & typeof import("../../src/vmm/loader/boot.js")
+ *   & typeof import("../../src/vmm/loader/kernel.js")
+ *   & typeof import("../../src/vmm/machine/index.js")
+ *   & typeof import("../../src/vmm/machine/layout.js")
+ *   & typeof import("../../src/hosts/node/decompress.js")
+ *   & { HostError: typeof import("../../src/base/index.js").HostError,
+ *       engine: import("../../src/kvm/index.js").EngineFactory }} Library
  * @typedef {Map<string, number>} Outcomes
  * @typedef {number[]} Field offset and width in bytes
  */
@@ -251,7 +259,7 @@ const weights = Object.fromEntries(
   Object.entries(KERNELS).map(([name, { weight }]) => [name, weight]),
 );
 
-/** @param {{ placements: { paddr: number, bytes: Uint8Array, memSize: number }[] }} plan */
+/** @param {import("../../src/vmm/loader/boot.js").BootPlan} plan */
 function checkPlan(plan) {
   const total = plan.placements.reduce((sum, { memSize }) => sum + memSize, 0);
   // Overlaps are zeroed once more.
@@ -266,7 +274,7 @@ function checkPlan(plan) {
 /**
  * Runs a guest for a moment.
  * @param {Library} lib
- * @param {object} config
+ * @param {import("../../src/vmm/machine/index.js").MachineConfig} config
  */
 async function start(lib, config) {
   const clock = new lib.VirtualClock();
@@ -292,23 +300,29 @@ async function tryKernel(lib, values, outcomes, trace) {
   const kernel = KERNELS[name].make(values);
   const initrd = values.chance(20) ? values.bytes(values.pick([0, 1, 4096, 9 * MIB])) : undefined;
   trace.push(`${name} of ${kernel.length} bytes`);
-  const count = (what) => outcomes.set(what, (outcomes.get(what) ?? 0) + 1);
+  const count = (/** @type {string} */ what) => outcomes.set(what, (outcomes.get(what) ?? 0) + 1);
   try {
     const image = await lib.readKernel(kernel, lib.nodeDecompressors, MEMORY);
     const modules = initrd === undefined ? [] : [{ bytes: initrd }];
     const memmap = lib.memoryMap(MEMORY);
     checkPlan(lib.planBoot({ kernel: image, modules, commandLine: "", memmap, rsdpPaddr: 0 }));
   } catch (thrown) {
-    const error = /** @type {import("../../src/base/index.js").HostError} */ (thrown);
-    if (!(error instanceof lib.HostError) || !REFUSALS.has(error.code)) throw error;
+    const error = /** @type {Error & { code?: string }} */ (thrown);
+    if (!(error instanceof lib.HostError) || !REFUSALS.has(error.code)) throw thrown;
     if (/\n/.test(error.message)) throw new Finding(`more than a line: ${error.message}`);
     count(error.code);
     return;
   }
   count("accepted");
   if (values.below(STARTED) > 0) return;
-  const config = { commandLine: "", memoryBytes: MEMORY, cpus: 1, console: "none" };
-  await start(lib, { ...config, kernel, ...(initrd && { initrd }) });
+  const more = initrd === undefined ? {} : { initrd };
+  const machine = {
+    commandLine: "",
+    memoryBytes: MEMORY,
+    cpus: 1,
+    console: /** @type {const} */ ("none"),
+  };
+  await start(lib, { kernel, ...machine, ...more });
   count("started");
 }
 
@@ -357,7 +371,8 @@ async function tryScenario(lib, values, outcomes, trace) {
 
 const before = process.memoryUsage.rss();
 
-export const attackFiles = inEpisodes("files", 10, async (lib, values, outcomes, calls, trace) => {
+export const attackFiles = inEpisodes("files", 10, async (all, values, outcomes, calls, trace) => {
+  const lib = /** @type {Library} */ (/** @type {unknown} */ (all));
   for (let i = 0; i < calls; i++) {
     const started = process.cpuUsage();
     if (values.chance(5)) await tryScenario(lib, values, outcomes, trace);
