@@ -84,6 +84,12 @@ export const rules = [
     },
   },
   ban(
+    "no silent skip",
+    /^\s*if \(.*\b(has|machineHas|spawnSync|existsSync|isRoot|process\.\w+)\b.*\) return( \w+\.skip\(\))?;$/,
+    "it.skipIf, and a row in tools/check/skips.mjs",
+    isTest,
+  ),
+  ban(
     "no randomness of its own",
     /\bMath\.random\(/,
     "take the seed of src/base/seed.fixture.ts",

@@ -13,6 +13,8 @@ const breaches: [string, string, string][] = [
   ["scripts are type-checked", "tools/a.mjs", "const x = 1;"],
   ["scripts are type-checked", "tools/build/gen-fast.mjs", "// @ts-check"],
   ["seeds", "src/a.test.ts", "fc.assert(p, { numRuns: 5, seed });\nfc.assert(p, { numRuns: 5 });"],
+  ["no silent skip", "src/a.test.ts", '    if (!has("xz")) return;'],
+  ["no silent skip", "src/a.test.ts", "    if (!isRoot) return context.skip();"],
   ["no randomness of its own", "tests/a/b.mjs", "// @ts-check\nconst x = Math.random();"],
   ["one private apt", "tests/a/fetch", "apt-get -q download x"],
   ["one private apt", "tests/a.ts", 'run("x", ["-o", "Dir::State::lists=y"]);'],

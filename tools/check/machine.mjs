@@ -14,10 +14,10 @@ import { nodeFolder } from "./nodes.mjs";
 /**
  * Whether a program can be started.
  * @param {string} name
- * @param {string} [argument] one that makes it end at once, with status 0
+ * @param {string[]} args some that make it end at once, with status 0; `--version` when there are none
  */
-const has = (name, argument = "--version") =>
-  spawnSync(name, [argument], { stdio: "ignore" }).status === 0;
+const has = (name, ...args) =>
+  spawnSync(name, args.length > 0 ? args : ["--version"], { stdio: "ignore" }).status === 0;
 
 const finders = {
   "a C compiler": () => has("gcc"),
@@ -36,6 +36,7 @@ const finders = {
   "the program xz": () => has("xz"),
   "the program zstd": () => has("zstd"),
   "Linux on x86-64": () => process.platform === "linux" && process.arch === "x64",
+  "mounts of its own": () => has("unshare", "-m", "true"),
   "to be root": () => process.getuid?.() === 0,
 };
 

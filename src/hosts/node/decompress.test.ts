@@ -55,11 +55,40 @@ const cases: { name: string; format: CompressionFormat; tool: string; args: stri
 
 describe("decompress", () => {
   describe.each(cases)("$name", (c) => {
-    it.skipIf(!has(c.tool))("with and without the kernel's length behind it", async () => {
+    const where = it.skipIf(!has(c.tool));
+
+    where("with and without the kernel's length behind it", async () => {
       const packed = pack(c.tool, c.args);
       expect(digest(await decompress(c.format, packed))).toBe(digest(code));
       const withTail = Buffer.concat([packed, kernelTail]);
       expect(digest(await decompress(c.format, withTail))).toBe(digest(code));
+    });
+
+    where("is refused when it is cut short", async () => {
+      const packed = pack(c.tool, c.args);
+      const cut = packed.subarray(0, packed.length >> 1);
+      await expect(decompress(c.format, cut)).rejects.toMatchObject({ code: "COMPRESSED_DATA" });
+    });
+
+    where("is given whole within its size, and nothing beyond", async () => {
+      const packed = pack(c.tool, c.args);
+      expect((await decompress(c.format, packed, code.length)).length).toBe(code.length);
+      const tooLarge = { code: "UNPACKED_TOO_LARGE" };
+      for (const limit of [code.length - 1, 1 << 20, 0]) {
+        await expect(decompress(c.format, packed, limit)).rejects.toMatchObject(tooLarge);
+      }
+    });
+
+    where("ends on any damaged byte", async () => {
+      const packed = pack(c.tool, c.args, code.subarray(0, 200_000));
+      for (let i = 0; i < 60; i++) {
+        const copy = Uint8Array.from(packed);
+        const at = Math.floor(((i + 0.5) * copy.length) / 60);
+        copy[at] = (copy[at] ?? 0) ^ 0x10;
+        const end = await decompress(c.format, copy, 1 << 20).catch((error) => error);
+        if (end instanceof Uint8Array) expect(end.length).toBeLessThanOrEqual(1 << 20);
+        else expect(["COMPRESSED_DATA", "UNPACKED_TOO_LARGE"]).toContain(end.code);
+      }
     });
   });
 
@@ -78,23 +107,6 @@ describe("decompress", () => {
     await expect(decompress(format, new Uint8Array(64).fill(7))).rejects.toMatchObject(failure);
   });
 
-  it.each(cases)("refuses $name that is cut short", async (c) => {
-    if (!has(c.tool)) return;
-    const packed = pack(c.tool, c.args);
-    const cut = packed.subarray(0, packed.length >> 1);
-    await expect(decompress(c.format, cut)).rejects.toMatchObject({ code: "COMPRESSED_DATA" });
-  });
-
-  it.each(cases)("gives all of $name within its size, and nothing beyond", async (c) => {
-    if (!has(c.tool)) return;
-    const packed = pack(c.tool, c.args);
-    expect((await decompress(c.format, packed, code.length)).length).toBe(code.length);
-    const tooLarge = { code: "UNPACKED_TOO_LARGE" };
-    for (const limit of [code.length - 1, 1 << 20, 0]) {
-      await expect(decompress(c.format, packed, limit)).rejects.toMatchObject(tooLarge);
-    }
-  });
-
   it("bounds gzip too", async () => {
     const packed = gzipSync(code);
     expect((await decompress("gzip", packed, code.length)).length).toBe(code.length);
@@ -104,21 +116,7 @@ describe("decompress", () => {
     }
   });
 
-  it.each(cases)("ends on any damaged byte of $name", async (c) => {
-    if (!has(c.tool)) return;
-    const packed = pack(c.tool, c.args, code.subarray(0, 200_000));
-    for (let i = 0; i < 60; i++) {
-      const copy = Uint8Array.from(packed);
-      const at = Math.floor(((i + 0.5) * copy.length) / 60);
-      copy[at] = (copy[at] ?? 0) ^ 0x10;
-      const end = await decompress(c.format, copy, 1 << 20).catch((error) => error);
-      if (end instanceof Uint8Array) expect(end.length).toBeLessThanOrEqual(1 << 20);
-      else expect(["COMPRESSED_DATA", "UNPACKED_TOO_LARGE"]).toContain(end.code);
-    }
-  });
-
-  it("notices a damaged byte in filtered xz data", async () => {
-    if (!has("xz")) return;
+  it.skipIf(!has("xz"))("xz, filtered: notices a damaged byte", async () => {
     const packed = Buffer.from(pack("xz", ["--check=crc32", "--x86", "--lzma2=preset=0"]));
     packed[packed.length >> 1] = (packed[packed.length >> 1] ?? 0) ^ 0x10;
     await expect(decompress("xz", packed)).rejects.toMatchObject({ code: "COMPRESSED_DATA" });
