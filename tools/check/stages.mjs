@@ -124,7 +124,19 @@ export const stages = {
     ],
   },
   monitors: { minutes: 15, steps: [] },
-  mutants: { minutes: 5, steps: [] },
+  mutants: {
+    minutes: 5,
+    steps: [
+      {
+        name: "a sample of mutants",
+        run: () =>
+          run(process.execPath, [
+            "tools/mutants/run.mjs",
+            ...["kvm/xen", "vmm/xen", "--sample", "150", "--seconds", "240"],
+          ]),
+      },
+    ],
+  },
   nodes: {
     minutes: 3,
     steps: [

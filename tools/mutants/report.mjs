@@ -1,5 +1,6 @@
 // @ts-check
 import { folders } from "./folders.mjs";
+import { reasonOf } from "./invisible.mjs";
 
 /**
  * @typedef {import("./instrument.mjs").Mutant} Mutant
@@ -38,13 +39,22 @@ function line(name, row) {
   return `${name.padEnd(34)}${texts}${percent(killed, tried).padStart(9)}`;
 }
 
+/** @param {Mutant} mutant @param {boolean} uncovered */
+function survivor(mutant, uncovered) {
+  const { file, line: at, mutator, before, after } = mutant;
+  const reason = reasonOf(mutant);
+  const head = `${file}:${at} ${mutator}${uncovered ? " (uncovered)" : ""}`;
+  const why = reason === undefined ? "" : `\n    nobody can see it: ${reason}`;
+  return `${head}\n    - ${before}\n    + ${after}${why}`;
+}
+
 /**
  * Prints a table per file and writes the survivors down.
  * @param {string} folder
  * @param {Mutant[]} mutants
  * @param {State} state
  * @param {boolean} isSample
- * @returns {boolean} whether the folder's goal is reached
+ * @returns {boolean} whether as many were noticed as folders.mjs asks for
  */
 export function report(folder, mutants, state, isSample) {
   /** @type {Map<string, Row>} */
@@ -52,7 +62,8 @@ export function report(folder, mutants, state, isSample) {
   const total = emptyRow();
   /** @type {string[]} */
   const survivors = [];
-  for (const { key, file, line: at, mutator, before, after } of mutants) {
+  for (const mutant of mutants) {
+    const { key, file } = mutant;
     const row = rows.get(file) ?? emptyRow();
     rows.set(file, row);
     const outcome = state.outcomes.get(key);
@@ -71,9 +82,7 @@ export function report(folder, mutants, state, isSample) {
       each[column]++;
     }
     if (column === "survived" || column === "uncovered")
-      survivors.push(
-        `${file}:${at} ${mutator}${column === "uncovered" ? " (uncovered)" : ""}\n    - ${before}\n    + ${after}`,
-      );
+      survivors.push(survivor(mutant, column === "uncovered"));
   }
   const heads = ["all", "scenario", "unit", "timeout", "uncovered", "survived", "open", "killed"];
   console.log(`${"".padEnd(34)}${heads.map((head) => head.padStart(9)).join("")}`);
@@ -85,7 +94,10 @@ export function report(folder, mutants, state, isSample) {
     console.log(`  survivors: ${path}`);
   } else console.log(survivors.join("\n"));
   const tried = total.all - total.open;
-  return (
-    tried === 0 || (100 * (total.scenario + total.unit)) / tried >= (folders[folder]?.goal ?? 0)
-  );
+  const { goal, floor } = folders[folder] ?? { goal: 0, floor: 0 };
+  const killed = (100 * (total.scenario + total.unit)) / Math.max(tried, 1);
+  const least = isSample ? floor : goal;
+  if (tried > 0 && killed < least)
+    console.log(`  ${folder}: ${killed.toFixed(1)} % noticed, ${least} % are wanted`);
+  return tried === 0 || killed >= least;
 }

@@ -8,8 +8,8 @@ import { State } from "./state.mjs";
 
 const usage = `usage: npm run mutants -- [FOLDER...] [--sample N] [--seed N] [--seconds N] [--files TEXT]
   FOLDER       ${Object.keys(folders).join(", ")} (all of them)
-  --sample N   only N mutants of each folder, drawn by the seed; fails below the folder's goal
-  --seed N     repeats a sample
+  --sample N   only N mutants of each folder, drawn by the seed; fails below the folder's floor
+  --seed N     repeats a sample (or the variable SEED)
   --seconds N  stops after that time, for all folders together; the next run goes on
   --files TEXT only mutants in files whose path holds TEXT
   --cases RE   only cases whose name matches`;
@@ -168,7 +168,7 @@ async function main() {
   const unknown = positionals.find((name) => folders[name] === undefined);
   if (unknown !== undefined) throw new Error(`mutants: no folder ${unknown}\n${usage}`);
   const chosen = positionals.length > 0 ? positionals : Object.keys(folders);
-  const seed = values.seed === undefined ? Date.now() % 2 ** 31 : Number(values.seed);
+  const seed = Number(values.seed ?? process.env["SEED"] ?? Date.now() % 2 ** 31);
   if (values.sample !== undefined) console.log(`mutants: seed ${seed}`);
   const start = Date.now();
   const budget = values.seconds === undefined ? Infinity : Number(values.seconds) * 1000;

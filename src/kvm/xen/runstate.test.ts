@@ -119,3 +119,62 @@ describe("the account", () => {
     expect([runstate.stateEntryTime, runstate.timeRunning]).toEqual([90n, 0n]);
   });
 });
+
+describe("stolen time", () => {
+  // Time that the host's scheduler took from a running vCPU is runnable, not running (Linux's
+  // xen_shinfo_test asks for it); what was taken before is not taken again.
+  it("goes from running to runnable, and only from running", async () => {
+    const m = await machine();
+    const vcpu = m.vcpus[0] as (typeof m.vcpus)[0] & object;
+    let stolen = 1_000n;
+    vcpu.hostRunDelay = () => stolen;
+    const set = (state: bigint): void => vcpu.xen.setAttr({ type: "RUNSTATE_CURRENT", state });
+    const spent = () => {
+      const { runstate } = vcpu.xen.getAttr("RUNSTATE_DATA");
+      return [runstate.timeRunning, runstate.timeRunnable, runstate.timeBlocked];
+    };
+    m.pass(500);
+    set(0n);
+    m.pass(100);
+    stolen += 30n;
+    set(0n);
+    expect(spent()).toEqual([70n, 30n, 0n]);
+    m.pass(100);
+    set(2n);
+    expect(spent()).toEqual([170n, 30n, 0n]);
+    m.pass(100);
+    stolen += 40n;
+    set(0n);
+    expect(spent()).toEqual([170n, 30n, 100n]);
+    m.pass(100);
+    set(1n);
+    expect(spent()).toEqual([270n, 30n, 100n]);
+  });
+
+  it("that passed before the account was set does not count", async () => {
+    const { xen, vcpus, pass } = await setUp(true);
+    const vcpu = vcpus[0] as (typeof vcpus)[0] & object;
+    vcpu.hostRunDelay = () => 5_000n;
+    xen.setAttr({ type: "RUNSTATE_DATA", runstate: { ...DATA, state: 0n } });
+    pass(1_000);
+    xen.setAttr({ type: "RUNSTATE_CURRENT", state: 1n });
+    expect(xen.getAttr("RUNSTATE_DATA").runstate.timeRunnable).toBe(20n);
+  });
+});
+
+describe("a VM that is closed", () => {
+  it("leaves no timer behind", async () => {
+    const m = await machine();
+    m.vm.xen.hvmConfig({ flags: 0x22, msr: 0x40000000 });
+    m.vcpus[0]?.xen.setAttr({
+      type: "TIMER",
+      port: 5,
+      priority: 0xffffffff,
+      expiresNs: 1_000_000_000n,
+    });
+    const armed = m.timers.nextDeadlineNs();
+    expect(armed).toBeDefined();
+    m.vm.close();
+    expect(m.timers.nextDeadlineNs()).toBeUndefined();
+  });
+});
