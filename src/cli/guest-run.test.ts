@@ -136,6 +136,13 @@ describe("runGuest", () => {
     expect(host.complaints).toContain("nobody reads the output");
   });
 
+  it("says that the disk is full when the output cannot be written", async () => {
+    const full = Object.assign(new Error("ENOSPC"), { code: "ENOSPC" });
+    const status = await run(() => host.output.emit("error", full));
+    expect(status).toBe(1);
+    expect(host.complaints).toContain("the output cannot be written: the disk is full");
+  });
+
   it("prints statistics when asked", async () => {
     await run((machine) => machine.end({ kind: "poweroff" }), { stats: true });
     expect(host.complaints).toMatch(/kvm-xen: 3000000 instructions in [\d.]+ s, \d+ MIPS\n/);

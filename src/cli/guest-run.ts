@@ -5,6 +5,7 @@ import type { SignalHandlers } from "../hosts/node/signals.js";
 import type { ByteStream, Log } from "../ports/index.js";
 import type { MachineConfig, MachineEnd } from "../vmm/machine/index.js";
 import { ExitStatus } from "./exit-status.js";
+import { hostTrouble } from "./host-trouble.js";
 
 /** Which clock the guest sees. */
 export type ClockChoice = "real" | "virtual";
@@ -84,7 +85,10 @@ export async function runGuest(request: GuestRequest, around: Surroundings): Pro
   };
   const events = {
     onLeave: () => stop({ status: ExitStatus.OK }),
-    onOutputClosed: () => stop({ status: ExitStatus.FAILED, message: "nobody reads the output" }),
+    onOutputClosed: (why: Error) => {
+      const message = hostTrouble(why)?.message ?? "nobody reads the output";
+      stop({ status: ExitStatus.FAILED, message });
+    },
     onResize: (rows: number, columns: number) => machine?.setConsoleSize?.(rows, columns),
   };
   const passOutput = () => around.passOutput?.();

@@ -103,6 +103,27 @@ describe("kvm-xen run", () => {
     expect(host.request).toBeUndefined();
   });
 
+  it("points to the help of the command", async () => {
+    await runProgram(["run", "--kernel", "k", "--cpus", "0"], host);
+    await runProgram(["play"], host);
+    await runProgram(["--bogus"], host);
+    expect(host.errors.map((line) => line.replace(/^.*; /, ""))).toEqual([
+      "see kvm-xen run --help\n",
+      "see kvm-xen play --help\n",
+      "see kvm-xen --help\n",
+    ]);
+  });
+
+  it.each([
+    ["1T", /at most 3584 MiB/],
+    ["1K", /at least 2 MiB/],
+    ["2049K", /multiple of 4096/],
+  ])("says what memory there can be instead of %s, before it reads files", async (memory, words) => {
+    expect(await runProgram(["run", "--kernel", "/no/such", "--memory", memory], host)).not.toBe(0);
+    expect(host.complaints).toMatch(words);
+    expect(host.complaints).toContain("--memory");
+  });
+
   it.each([
     ["kernel", ["--kernel", "/no/such/kernel"]],
     ["kernel", ["--kernel", "/"]],

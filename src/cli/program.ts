@@ -91,7 +91,7 @@ function makeProgram(host: ProgramHost, run: (request: Promise<GuestRequest>) =>
     .configureOutput({
       writeOut: (text) => host.output.write(Buffer.from(text)),
       writeErr: (text) => host.error.write(text),
-      outputError: (text, write) => write(`kvm-xen: ${oneLine(text)}; see kvm-xen --help\n`),
+      outputError: errorLine("kvm-xen"),
     });
   addRun(program).action((options: RunOptions) => run(requestFrom(options)));
   addStart(program).action((options: StartOptions) =>
@@ -100,9 +100,16 @@ function makeProgram(host: ProgramHost, run: (request: Promise<GuestRequest>) =>
   return program;
 }
 
+/** How commander's errors are printed: in one line that names the help of the command. */
+const errorLine = (command: string) => (text: string, write: (line: string) => void) =>
+  write(`kvm-xen: ${oneLine(text)}; see ${command} --help\n`);
+
+/** A command whose errors point to its own help. */
+const addCommand = (program: Command, name: string): Command =>
+  program.command(name).configureOutput({ outputError: errorLine(`kvm-xen ${name}`) });
+
 function addRun(program: Command): Command {
-  const command = program
-    .command("run")
+  const command = addCommand(program, "run")
     .description("boot a kernel")
     .requiredOption("--kernel <file>", "the kernel: ELF with a Xen PVH note, or a bzImage")
     .addOption(
@@ -130,8 +137,7 @@ function addRun(program: Command): Command {
 }
 
 function addStart(program: Command): Command {
-  const command = program
-    .command("start")
+  const command = addCommand(program, "start")
     .description("boot Debian's newest cloud kernel to a shell, fetching it first")
     .option("--embedded", "boot the small guest that comes with this program")
     .option("--update", "fetch the newest kernel even if there is one already")
@@ -140,8 +146,7 @@ function addStart(program: Command): Command {
 }
 
 function addPlay(program: Command): Command {
-  return program
-    .command("play")
+  return addCommand(program, "play")
     .description("play scenario files and print what KVM answers")
     .argument("<file...>", "the scenarios")
     .addOption(decodeOption())
@@ -149,8 +154,7 @@ function addPlay(program: Command): Command {
 }
 
 function addExec(program: Command): Command {
-  return program
-    .command("exec")
+  return addCommand(program, "exec")
     .description("run a KVM program with this library in place of /dev/kvm")
     .argument("<program...>", "the program and its arguments, after --")
     .option(

@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from "commander";
+import { MAX_CPUS } from "../vmm/machine/index.js";
 
-const scale: Record<string, number> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+const scale: Record<string, number> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
 /**
  * Reads an amount of memory such as `256M` or `1.5G`; the units are powers of 1024.
@@ -8,7 +9,7 @@ const scale: Record<string, number> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
  * @throws InvalidArgumentError for anything else, a number without a unit included.
  */
 export function parseMemory(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)([KMG])(?:i?B)?$/i.exec(text);
+  const match = /^(\d+(?:\.\d+)?)([KMGT])(?:i?B)?$/i.exec(text);
   const bytes = Number(match?.[1]) * (scale[(match?.[2] ?? "").toUpperCase()] ?? Number.NaN);
   if (!Number.isInteger(bytes) || bytes <= 0) {
     throw new InvalidArgumentError("Give an amount with its unit, such as 256M or 1G.");
@@ -20,7 +21,7 @@ export function parseMemory(text: string): number {
 export function parseCpus(text: string): number {
   const count = Number(text);
   if (!/^\d+$/.test(text) || count < 1) {
-    throw new InvalidArgumentError("Give a whole number, 1 or more.");
+    throw new InvalidArgumentError(`Give a whole number, 1 to ${MAX_CPUS}.`);
   }
   return count;
 }

@@ -52,6 +52,12 @@ const troubles: readonly Trouble[] = [
     says: /ulimit -n 256/,
   },
   {
+    name: "a full disk, for a guest's console",
+    script: "$K start --embedded --timeout 60 >/dev/full",
+    status: 1,
+    says: /output cannot be written: the disk is full/,
+  },
+  {
     name: "a full disk, for answers",
     script: "$K play scenario >/dev/full",
     status: 1,

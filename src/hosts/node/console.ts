@@ -46,8 +46,8 @@ const MAX_EARLY = 1 << 20;
 export interface ConsoleEvents {
   /** The leave key was typed. */
   onLeave(): void;
-  /** Nobody reads the output any more. */
-  onOutputClosed(): void;
+  /** The output takes nothing any more: nobody reads it (EPIPE), or the disk is full. */
+  onOutputClosed(why: Error): void;
   /** The terminal that shows the output has another size, in characters. */
   onResize?(rows: number, columns: number): void;
 }
@@ -101,8 +101,8 @@ export class StandardConsole implements ByteStream {
     this.#input.on("data", (bytes) => this.#take(bytes));
     // A terminal that goes away reports an input error; the hang-up signal is what ends the VM.
     this.#input.on("error", () => undefined);
-    this.#output.on("error", () => {
-      if (this.#open) this.#events.onOutputClosed();
+    this.#output.on("error", (why) => {
+      if (this.#open) this.#events.onOutputClosed(why);
     });
     this.#output.on("drain", () => this.#onRoom());
     this.#output.on("resize", () => this.#tellSize());

@@ -99,7 +99,7 @@ async function readAll(
 const isNoMemory = (cause: unknown): boolean => cause instanceof RangeError;
 
 function unreadable(path: string, role: string, reason: string, cause?: unknown): HostError {
-  const message = `${role} ${path}: ${reason}`;
+  const message = `${role} ${path || "''"}: ${reason}`;
   return new HostError("FILE_UNREADABLE", message, cause === undefined ? undefined : { cause });
 }
 
