@@ -99,5 +99,7 @@ export function report(folder, mutants, state, isSample) {
   const least = isSample ? floor : goal;
   if (tried > 0 && killed < least)
     console.log(`  ${folder}: ${killed.toFixed(1)} % noticed, ${least} % are wanted`);
+  if (tried < mutants.length)
+    console.log(`  ${mutants.length - tried} of ${mutants.length} were not tried: no time`);
   return tried === 0 || killed >= least;
 }
