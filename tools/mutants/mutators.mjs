@@ -74,10 +74,12 @@ export function ownMutators(babel) {
 
 /** Calls whose later arguments are words for people. */
 const speaks = new Set(["refuse", "assert", "KvmError", "HostError", "fail"]);
+/** Methods of a log. */
+const logs = new Set(["debug", "info", "warn", "error"]);
 
 /**
- * Says which nodes are texts of messages: all that a thrown Error says, and every argument but the first of
- * a refusal or assertion.
+ * Says which nodes are texts of messages: all that a thrown Error or a log says, and every argument but the
+ * first of a refusal or assertion.
  * @param {any} babel
  */
 export function messageTexts(babel) {
@@ -94,6 +96,7 @@ export function messageTexts(babel) {
       if (!types.isCallExpression(parent) && !types.isNewExpression(parent)) return undefined;
       const name = parent.callee.name ?? parent.callee.property?.name ?? "";
       if (name.endsWith("Error") && !speaks.has(name)) return "text of a message";
+      if (types.isMemberExpression(parent.callee) && logs.has(name)) return "text of a message";
       return speaks.has(name) && key > 0 ? "text of a message" : undefined;
     },
   };
