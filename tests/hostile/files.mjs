@@ -298,7 +298,8 @@ async function start(lib, config) {
 async function tryKernel(lib, values, outcomes, trace) {
   const name = /** @type {keyof typeof KERNELS} */ (values.weighted(weights));
   const kernel = KERNELS[name].make(values);
-  const initrd = values.chance(20) ? values.bytes(values.pick([0, 1, 4096, 9 * MIB])) : undefined;
+  const sizes = [0, 1, 4096, 9 * MIB, 15 * MIB];
+  const initrd = values.chance(20) ? Buffer.alloc(values.pick(sizes), values.u8()) : undefined;
   trace.push(`${name} of ${kernel.length} bytes`);
   const count = (/** @type {string} */ what) => outcomes.set(what, (outcomes.get(what) ?? 0) + 1);
   try {
