@@ -38,10 +38,11 @@ export default [
   "0F 01 /7 reg | swapgs | cpu/system:group_7",
   "66 0F38 82 /r mem | invpcid Gy,Mdq | cpu/system:invpcid",
 
-  "0F 20 /r reg | mov Ry,Cy | cpu/control:mov_RC",
-  "0F 22 /r reg | mov Cy,Ry | cpu/control:mov_CR",
-  "0F 21 /r reg | mov Ry,Dy | cpu/control:mov_RD",
-  "0F 23 /r reg | mov Dy,Ry | cpu/control:mov_DR",
+  // The operand is a register whatever ModRM.mod says: see ROW_REGISTER in decode.ts.
+  "0F 20 /r | mov Ry,Cy | cpu/control:mov_RC",
+  "0F 22 /r | mov Cy,Ry | cpu/control:mov_CR",
+  "0F 21 /r | mov Ry,Dy | cpu/control:mov_RD",
+  "0F 23 /r | mov Dy,Ry | cpu/control:mov_DR",
   "0F 06 | clts | cpu/control:clts",
 
   "0F A2 | cpuid | cpu/system:cpuid | end",

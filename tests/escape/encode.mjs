@@ -68,6 +68,9 @@ function immediate(row, form) {
   }
 }
 
+/** Whether ModRM.rm is a register whatever ModRM.mod says. @param {Row} row */
+const ignoresMod = (row) => row.form === undefined && /\bR[a-z]/.test(row.asm);
+
 /**
  * The row's encoding in 64-bit code, or undefined when it has no such form.
  * @param {Row} row
@@ -76,7 +79,7 @@ function immediate(row, form) {
 export function encode(row, form) {
   const memory = form.rm !== "register";
   if (row.flags.has("i64") || row.imm === "far") return undefined;
-  if (memory && (!row.modrm || row.form === "reg")) return undefined;
+  if (memory && (!row.modrm || row.form === "reg" || ignoresMod(row))) return undefined;
   if (!memory && row.form === "mem") return undefined;
   const reg = row.digit ?? form.reg ?? RDX;
   const base = form.base ?? RSI;

@@ -19,6 +19,7 @@ describe.each([
   { name: "numbers", count: 2 },
   { name: "waits", count: 4 },
   { name: "access", count: 9 },
+  { name: "operands", count: 5 },
   { name: "passed", count: 7 },
   { name: "arguments", count: 7 },
   { name: "turns", count: 4 },

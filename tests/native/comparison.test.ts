@@ -24,10 +24,10 @@ function makeCases(family: string, count: number, modes = MODES): TestCase[] {
   ).filter((testCase) => testCase !== undefined);
 }
 
-/** The first case of the family that is one instruction whose assembly begins so. */
-function lone(family: string, asm: string): TestCase {
+/** The first case of the family that is one instruction whose assembly begins so, and that fits. */
+function lone(family: string, asm: string, fits: (c: TestCase) => boolean = () => true): TestCase {
   const found = makeCases(family, DEFAULT_COUNT).find(
-    (c) => c.mode === 64 && c.insns.length === 1 && c.insns[0]?.row.asm.startsWith(asm),
+    (c) => c.mode === 64 && c.insns.length === 1 && c.insns[0]?.row.asm.startsWith(asm) && fits(c),
   );
   if (found === undefined) throw new Error(`no case of ${asm}`);
   return found;
@@ -132,16 +132,16 @@ describe.runIf(unsupported() === undefined)("the comparison", () => {
   });
 
   test("ignores flags that an instruction leaves undefined, and no others", () => {
-    const testCase = lone("alu", "and Ev,Gv");
+    const testCase = lone("alu", "and Ev,Gv", (c) => runOne(c).vector === 3);
     const expected = runOne(testCase);
     const got = asEngine(testCase, expected);
-    expect(expected.vector).toBe(3);
     expect(names(testCase, expected, { ...got, rflags: got.rflags ^ 0x10 })).toEqual([]);
     expect(names(testCase, expected, { ...got, rflags: got.rflags ^ 0x40 })).toEqual(["rflags"]);
   });
 
   test("allows a transcendental result to be one unit off, and no more", () => {
-    const testCase = lone("x87", "fldpi");
+    // ST(0) is pi, and no NaN for want of a free register.
+    const testCase = lone("x87", "fldpi", (c) => runOne(c).fx[41] === 0x40);
     const expected = runOne(testCase);
     const sine = { ...testCase, insns: lone("x87", "fsin").insns };
     const got = asEngine(testCase, expected);

@@ -79,7 +79,7 @@ const TABLE = [
   [/^(fsave|fnsave|finit|fninit)$/, "0123", "0123", ""],
   [/^(fldenv|frstor|fxrstor)$/, "", "0123", ""],
   [/^(fldcw|fnstcw|fwait|emms|fneni|fndisi|fnsetpm|undefined)$/, "", "", ""],
-  [/^(fnop|fnclex|ffree|ffreep)$/, "", "", "0123"],
+  [/^(fnop|fnclex|ffree|ffreep)$/, "", "1", "023"],
   [/^(f2xm1|fyl2x|fyl2xp1|fpatan)$/, "", "", "0123"],
 ];
 

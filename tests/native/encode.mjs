@@ -41,6 +41,10 @@ function chooseWide(rng, row, mode) {
   return rng.chance(y ? 50 : row.sized ? 38 : 6);
 }
 
+/** Whether ModRM.rm is a register whatever ModRM.mod says: MOV to and from control and debug registers. */
+const ignoresMod = (row) =>
+  row.form === undefined && row.operands.some((operand) => operand.letter === "R");
+
 /** Whether the operand in ModRM.rm or the register of a row is written (approximately: the first one is). */
 function destination(row, operand) {
   if (row.operands[0] === operand) return true;
@@ -89,6 +93,7 @@ export function encode(setup, row) {
   const mem =
     row.modrm &&
     row.form !== "reg" &&
+    !ignoresMod(row) &&
     (row.form === "mem" || row.flags.has("lock")
       ? rng.chance(65) || row.form === "mem"
       : rng.chance(50));
@@ -123,7 +128,7 @@ export function encode(setup, row) {
         chooseRm(setup, row, rex);
       insn.rm = rm;
       rex.b = rm >> 3;
-      modrm |= 0xc0 | (rm & 7);
+      modrm |= (ignoresMod(row) ? rng.below(4) << 6 : 0xc0) | (rm & 7);
     }
   }
   let opcode = row.opcode;
@@ -277,6 +282,8 @@ function prefixBytes(setup, row, insn, { o66, a67, lock, rex }) {
   if (insn.rep !== "") list.push(insn.rep === "f3" ? 0xf3 : 0xf2);
   if (insn.segment !== undefined) list.push(SEGMENT_PREFIX[insn.segment]);
   if (row.prefix !== undefined) list.push(...MANDATORY[row.prefix]);
+  if (/^(loop|jcxz|jcc|jmp|call|ret)/.test(row.mnemonic) && rng.chance(15))
+    list.push(rng.pick([0xf2, 0xf3]));
   // LOCK where it is not allowed; hints that nothing heeds.
   if (!lock && rng.chance(0.4) && !/^(nop|prefetch)/.test(row.mnemonic)) list.push(0xf0);
   else if (mode === 64 && insn.segment === undefined && rng.chance(1))

@@ -98,9 +98,8 @@ export function layOut(testCase) {
 }
 
 /** Undefined flags before each instruction and behind the last, whichever way branches go. */
-function flow(insns) {
+function flow(insns, undef = 0) {
   const pending = new Array(insns.length + 1).fill(0);
-  let undef = 0;
   const before = insns.map((insn, i) => {
     undef |= pending[i];
     const start = undef;
@@ -120,10 +119,10 @@ function everUndefined(insns) {
 /** Undefined flags at each instruction's start and at the end, for compare(). */
 export function trackUndefined(testCase) {
   const { insns } = testCase;
-  const { before, end } = flow(insns);
   // In a loop, what the last instruction leaves reaches the first.
   const around = insns.some((insn) => insn.fix?.skip < 0) ? everUndefined(insns) : 0;
-  testCase.undef = before.map((undef) => undef | around);
+  const { before, end } = flow(insns, around);
+  testCase.undef = before;
   testCase.undefAtEnd = end;
 }
 

@@ -17,6 +17,7 @@ const PAIRS16 = [[3, 6], [3, 7], [5, 6], [5, 7], [6], [7], [5], [3]];
 /** A linear address for an operand of `size` bytes. `align`: 0 any, else a strict multiple. */
 export function chooseTarget(rng, size, align, single, low) {
   const inside = (start, bytes) => start + rng.below(Math.max(1, bytes - size + 1));
+  if (single && rng.chance(4)) return wrongInSeveralWays(rng, size, low);
   const down = (at, n) => at - (at % n);
   if (align > 1 && !rng.chance(single ? 8 : 1))
     return down(inside(DATA_AT, RO_AT - DATA_AT), align);
@@ -40,6 +41,21 @@ export function chooseTarget(rng, size, align, single, low) {
   if (kind < 96) return CODE_AT + rng.below(2 * PAGE - size > 0 ? 2 * PAGE - size : 1);
   if (kind < 97) return rng.below(0x10000);
   return low ? DATA_AT + PAGE : rng.pick([0x800000000000, 0xffff800000001000, 0x7ffffffff000 - 1]);
+}
+
+/** Addresses that raise one exception for their alignment and another one for what is there. */
+function wrongInSeveralWays(rng, size, low) {
+  const offset = rng.below(16);
+  const pages = [
+    DATA_AT - PAGE,
+    DATA_AT + DATA_BYTES,
+    RO_AT,
+    STACK_AT - PAGE,
+    DATA_AT + DATA_BYTES - Math.min(size, PAGE) - 15 + rng.below(16),
+    RO_AT - Math.min(size, PAGE) - 15 + rng.below(16),
+  ];
+  if (!low) pages.push(0x800000000000, 0x7ffffffff000, 0x800000000000 - size, 0x5ab53cb0e74e9000);
+  return rng.pick(pages) + offset;
 }
 
 /** Keeps a locked operand inside a cache line: hosts may punish the other kind. */

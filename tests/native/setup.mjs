@@ -84,6 +84,7 @@ export class Setup {
           STACK_BYTES - 8,
           STACK_BYTES - 12,
         ]);
+    if (this.single && this.mode === 64 && rng.chance(3)) at = 0x800000000000 + rng.range(-9, 9);
     if (this.mode === 16)
       this.gpr[RSP] =
         BigInt((at - STACK_AT) | (rng.chance(50) ? 0 : rng.below(0x10000) << 16)) & 0xffffffffn;
@@ -185,10 +186,11 @@ export class Setup {
     }
   }
 
-  /** Random flags that a program can have: arithmetic ones, DF now and then. */
+  /** Random flags that a program can have: arithmetic ones, DF now and then, alignment checks in lone instructions. */
   chooseFlags() {
     const { rng } = this;
     this.rflags = 0x202 | (rng.u32() & 0x8d5) | (rng.chance(15) ? 0x400 : 0);
+    if (this.single && rng.chance(20)) this.rflags |= 0x40000;
   }
 
   /**

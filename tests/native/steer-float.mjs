@@ -1,5 +1,6 @@
 /** Plans (see steer.mjs) for x87, MMX and SSE instructions. */
-import { DATA_AT, initialBase, PAGE } from "./areas.mjs";
+import { initialBase } from "./areas.mjs";
+import { chooseTarget } from "./memory-operand.mjs";
 import { RAX, RDI, RDX } from "./setup.mjs";
 import { interestingF80, putF80, putInt } from "./values.mjs";
 
@@ -97,13 +98,14 @@ function fxrstorPlan(setup) {
   };
 }
 
-/** Whether bytes that the mask leaves out can fault depends on the processor (SDM vol. 2, MASKMOVDQU): no faults here. */
-function maskMovePlan(setup) {
+/** Whether bytes that the mask leaves out can fault depends on the processor (SDM vol. 2, MASKMOVDQU): vendor.mjs. */
+function maskMovePlan(setup, insn) {
   const { rng, mode } = setup;
   if (!setup.single) return { skip: true };
   const plan = { a67: rng.chance(mode === 64 ? 10 : mode === 32 ? 0 : 30) };
   const asize = mode === 64 ? (plan.a67 ? 32 : 64) : (mode === 32) !== plan.a67 ? 32 : 16;
-  const target = DATA_AT + rng.below(3 * PAGE - 16);
+  const size = insn.row.simd ? 16 : 8;
+  const target = chooseTarget(rng, size, 0, true, asize !== 64);
   setup.want(RDI, BigInt.asUintN(asize, BigInt(target) - initialBase(mode, 3)));
   return plan;
 }

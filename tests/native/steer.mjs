@@ -12,7 +12,6 @@
  *   fragile   memory is not compared when the instruction faults: processors write part of it or not
  *   anyMemoryFault  parts of the operand are touched in different orders by processors: when it
  *             lies across a border, any of #SS, #GP and #PF will do, with any CR2
- *   lowCounts upper halves of RCX, RSI and RDI are not compared when the instruction faults
  *   skip      this row is not for this case         last   nothing sensible can follow
  */
 import {
@@ -56,12 +55,11 @@ function implicitAddress(setup, plan) {
 }
 
 /** Puts an address into a register: as an offset from the segment's base, upper bits as they are. */
-function pointTo(setup, r, address, seg, asize, clean = false) {
+function pointTo(setup, r, address, seg, asize) {
   const offset = BigInt.asUintN(asize, BigInt(address) - initialBase(setup.mode, seg));
-  const keep =
-    !clean && setup.rng.chance(50)
-      ? BigInt.asUintN(64, setup.gpr[r] >> BigInt(asize)) << BigInt(asize)
-      : 0n;
+  const keep = setup.rng.chance(50)
+    ? BigInt.asUintN(64, setup.gpr[r] >> BigInt(asize)) << BigInt(asize)
+    : 0n;
   setup.want(r, asize === 64 ? offset : offset | keep);
 }
 
@@ -69,12 +67,8 @@ function stringPlan(setup, insn) {
   const { rng } = setup;
   const plan = {};
   const asize = implicitAddress(setup, plan);
-  if (setup.mode === 64 && plan.a67 && insn.rep !== "") {
-    // Whether the upper halves are cleared when nothing is moved, or before a fault, depends on the vendor.
-    if (!setup.single) return { skip: true };
-    plan.lowCounts = true;
-  }
-  // Which of the two operands is read first depends on the processor.
+  // Which of the two operands is touched first depends on the processor: of AMD's, some do as KVM and the
+  // engine, [rSI] first, others (family 19h, model 1) begin with [rDI].
   if (insn.row.mnemonic.startsWith("cmps")) plan.anyMemoryFault = true;
   const size = insn.osize;
   if (rng.chance(10)) plan.segment = rng.pick([0, 1, 2, 3, 4, 5]);
@@ -93,13 +87,8 @@ function stringPlan(setup, insn) {
       ]
     : [0, 1, 2, 3, rng.below(20)];
   const count = insn.rep === "" ? 1 : rng.pick(counts);
-  // With a count of zero and 32-bit addresses Intel clears the upper halves of registers, AMD does
-  // not (KVM's emulator makes that difference, too): so there are none.
-  const clean = asize === 32 && insn.rep !== "" && count === 0;
   const keep =
-    asize === 64 || clean
-      ? 0n
-      : BigInt.asUintN(64, setup.gpr[RCX] >> BigInt(asize)) << BigInt(asize);
+    asize === 64 ? 0n : BigInt.asUintN(64, setup.gpr[RCX] >> BigInt(asize)) << BigInt(asize);
   setup.want(RCX, BigInt.asUintN(asize, BigInt(count)) | keep);
   const bytes = Math.min(count * size, 0x2000);
   const place = () => {
@@ -113,8 +102,8 @@ function stringPlan(setup, insn) {
   const from = place();
   const to = rng.chance(25) ? from + rng.range(-20, 20) : place();
   const backwards = (setup.rflags & 0x400) !== 0;
-  pointTo(setup, RSI, from, plan.segment ?? 3, asize, clean);
-  pointTo(setup, RDI, to, 0, asize, clean);
+  pointTo(setup, RSI, from, plan.segment ?? 3, asize);
+  pointTo(setup, RDI, to, 0, asize);
   if (/^(cmps|scas)/.test(insn.row.mnemonic) && rng.chance(60)) {
     // Equal contents, so that a comparison goes on for a while.
     const byte = rng.below(256);

@@ -45,6 +45,7 @@ export interface Row {
 /** One encoded instruction. */
 export interface Insn {
   readonly row: Row;
+  readonly mode: Mode;
   readonly bytes: number[];
   readonly effects: Effects;
   /** Operand size in bytes; REX.W; the repeat prefix or ""; whether the ModRM operand is in memory. */

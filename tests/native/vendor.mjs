@@ -3,7 +3,7 @@
  * AMD's where that is simple; the rules for Intel hosts are those places, the rules for AMD hosts the others.
  * runner.mjs counts by reason what they let pass.
  */
-import { fxView, linearIp, MEMORY_FAULTS } from "./compare.mjs";
+import { ADDRESS_FAULTS, fxView, linearIp, MEMORY_FAULTS } from "./compare.mjs";
 
 /** @typedef {[mnemonic: RegExp, why: string, explains: (question: any) => boolean]} Rule */
 
@@ -12,6 +12,7 @@ const VECTOR_UD = 6;
 const VECTOR_SS = 12;
 const VECTOR_GP = 13;
 const VECTOR_PF = 14;
+const VECTOR_AC = 17;
 
 /** An operand of 16 bytes here ends at the end of 4 GiB. */
 const LAST_16 = 0xfffffff0n;
@@ -135,6 +136,42 @@ const ON_INTEL = [
       only(q, /^rflags$/),
   ],
   [
+    /^call$/,
+    "CALL to an address that is not canonical: Intel stores the return address before it checks",
+    (q) => endsAt(q, q.expected) && q.expected.vector === VECTOR_GP && only(q, /^\[/),
+  ],
+  [
+    /^(movs|cmps|stos|lods|scas)$/,
+    "repeated string instructions with 32-bit addresses in 64-bit code: Intel clears the upper halves of the registers even if no element is done",
+    (q) =>
+      q.testCase.mode === 64 &&
+      q.insn.rep !== "" &&
+      q.insn.bytes.includes(0x67) &&
+      only(q, /^(rcx|rsi|rdi)$/),
+  ],
+  [
+    /^loopn?e$/,
+    "LOOPE and LOOPNE with F2 or F3: Intel ignores the prefix",
+    (q) => q.insn.bytes.some((byte) => byte === 0xf2 || byte === 0xf3),
+  ],
+  [
+    /^maskmov(q|dqu)$/,
+    "MASKMOVQ and MASKMOVDQU: AMD faults for bytes that the mask leaves out, too",
+    (q) => endsAt(q, q.got) && ADDRESS_FAULTS.has(q.got.vector),
+  ],
+  [/^ffreep?$/, "FFREE: AMD clears C1, Intel leaves it", (q) => only(q, /^fsw$/)],
+  [
+    /./,
+    "alignment checks: what else is wrong with the address comes first or not",
+    (q) =>
+      endsAt(q, q.expected) &&
+      endsAt(q, q.got) &&
+      ADDRESS_FAULTS.has(q.expected.vector) &&
+      ADDRESS_FAULTS.has(q.got.vector) &&
+      [q.expected.vector, q.got.vector].includes(VECTOR_AC) &&
+      only(q, /^vector$/),
+  ],
+  [
     /^dpp[sd]$/,
     "DPPS, DPPD: Intel prefers other NaNs when there are several",
     (q) => only(q, /^xmm/) && nansOnly(q),
@@ -172,11 +209,6 @@ const ON_AMD = [
       q.got.cr2 > LAST_16 &&
       q.got.cr2 <= 0xffffffffn &&
       only(q, /^vector$/),
-  ],
-  [
-    /^call$/,
-    "CALL to an address that is not canonical: AMD checks it first, Intel and the engine store the return address",
-    (q) => endsAt(q, q.expected) && q.expected.vector === VECTOR_GP && only(q, /^\[/),
   ],
   [
     LOADS_MXCSR,

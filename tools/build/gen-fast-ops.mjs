@@ -227,6 +227,9 @@ export function integerOps() {
     `{ const t: u64 = ${target}; const e: u32 = tlb + ((<u32>t >> 7) & TLB_MASK); if (load<u64>(e, 24) == (t & PAGE_MASK)) { const lin: u32 = <u32>t + load<u32>(e, 16); const key: u64 = <u64>lin | KEY64; let q = load<u32>(p, ${link}); if (load<u64>(q - 32) != key) { q = load<u32>(BLOCK_HASH_AT + (((lin ^ (lin >> 15)) & HASH_MASK) << 2)); if (q == 0 || load<u64>(q - 32) != key) q = DEAD_BLOCK; else store<u32>(p, q, ${link}); } if (budget >= load<i32>(q - 20)) { ${commit} store<u64>(PAGE_BASE, t & PAGE_MASK); p = q; continue; } } ${check ? "if (((<i64>t << 16) >> 16) != <i64>t) return retry(p, budget);" : ""} ${commit} ${slow("t", link)} }`;
   const TAKEN = { near: go(48, 32), far: far("load<u64>(PAGE_BASE) + load<u64>(p, 48)", 32) };
   const FALL = go(56, 36);
+  // The target of a call is checked before the return address is stored.
+  const canonical = (target) =>
+    `if (((<i64>${target} << 16) >> 16) != <i64>${target}) return complete(p, budget);`;
   const storeReturn = `const ea = load<u64>(RSP) - 8; const v = load<u64>(PAGE_BASE) + load<u64>(p, 56); ${stm("v", 8)}`;
   const COMMIT = "store<u64>(RSP, ea);";
   const pushReturn = `${storeReturn} ${COMMIT}`;
@@ -239,7 +242,9 @@ export function integerOps() {
         `${count} ${FLAG_WORDS} if (${condition(c)}) ${TAKEN[w]} else ${FALL}`,
         w,
       );
-    op(`call_${w}`, `${pushReturn} ${count} ${TAKEN[w]}`, w);
+    const target = "{ const t = load<u64>(PAGE_BASE) + load<u64>(p, 48);";
+    const check = w === FAR ? `${target} ${canonical("t")} }` : "";
+    op(`call_${w}`, `${check} ${pushReturn} ${count} ${TAKEN[w]}`, w);
   }
   op(
     "ret",
@@ -247,12 +252,16 @@ export function integerOps() {
     FAR,
   );
   op("jmp_r", `const v = ${rd(8, B)}; ${count} ${far("v", 32, "", true)}`, FAR);
-  op("call_r", `const u = ${rd(8, B)}; ${storeReturn} ${count} ${far("u", 32, COMMIT, true)}`, FAR);
+  op(
+    "call_r",
+    `const u = ${rd(8, B)}; ${canonical("u")} ${storeReturn} ${count} ${far("u", 32, COMMIT)}`,
+    FAR,
+  );
   for (const m of ["b", "x"]) {
     op(`jmp_m${m}`, `const ea = ${EA[m]}; ${ldm("v", 8)} ${count} ${far("v", 32, "", true)}`, FAR);
     op(
       `call_m${m}`,
-      `let u: u64; { const ea = ${EA[m]}; ${ldm("v", 8)} u = v; } ${storeReturn} ${count} ${far("u", 32, COMMIT, true)}`,
+      `let u: u64; { const ea = ${EA[m]}; ${ldm("v", 8)} u = v; } ${canonical("u")} ${storeReturn} ${count} ${far("u", 32, COMMIT)}`,
       FAR,
     );
   }

@@ -147,6 +147,8 @@ function infoBytes(row) {
   if (row.flags.has("end")) flags |= 8;
   if (row.modrm) flags |= 16;
   if (row.plus) flags |= 32;
+  // ModRM.rm is a register for every ModRM.mod.
+  if (row.form === undefined && /\bR[a-z]/.test(row.asm)) flags |= 128;
   const a = row.plus ? c.plus : c.a;
   const byteOnly = c.b === CLASS.gpr8 && (c.a === CLASS.none || c.a === CLASS.gpr8);
   const byteSize = row.type === "b" || byteOnly ? 1 : 0;

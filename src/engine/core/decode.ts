@@ -13,6 +13,8 @@ const ROW_F64: u32 = 4;
 export const ROW_END: u32 = 8;
 const ROW_MODRM: u32 = 16;
 const ROW_PLUS: u32 = 32;
+/** ModRM.mod is ignored: ModRM.rm names a register (MOV to and from control and debug registers). */
+const ROW_REGISTER: u32 = 128;
 
 /** Longest instruction; a longer one raises #GP. */
 export const MAX_LENGTH: u32 = 15;
@@ -233,7 +235,7 @@ export function decode(q: u32, from: u32, code: u32, pageOff: u32): u32 {
   if ((rf & ROW_MODRM) != 0) {
     ip++;
     store<u8>(q, <u8>modrm, 20);
-    const mod = modrm >> 6, rm = modrm & 7;
+    const mod = (rf & ROW_REGISTER) != 0 ? 3 : modrm >> 6, rm = modrm & 7;
     if ((rf & ROW_PLUS) == 0) store<u16>(q, <u16>regOf(classes & 15, ((modrm >> 3) & 7) | ((rex & 4) << 1)), 4);
     if (mod == 3) store<u16>(q, <u16>regOf((classes >> 4) & 15, rm | ((rex & 1) << 3)), 6);
     else {

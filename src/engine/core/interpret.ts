@@ -11,8 +11,11 @@ import { F_EXIT, F_RETRY, R_FAULT, R_JUMP, R_NEXT, faulted } from "./fault";
 import { hot } from "./hot.gen";
 import { MISS_ALIGNED, MISS_WRITE, W_COMPLETE, W_GENERIC, W_GO, W_MISS, W_VERIFY, outBudget, outDetail, outP, outVa } from "./hot-exit";
 import { PAGE_MASK, TLB_MASK } from "./layout";
-import { READ, WRITE, translate } from "./mmu/access";
+import { READ, WRITE, isCanonical, translate } from "./mmu/access";
 import { step } from "./run";
+
+/** outDetail of W_GO: the branch is taken. */
+const TAKEN: u32 = 32;
 
 // The miss before this one: the same again means that filling the TLB does not help.
 let missP: u32 = 0;
@@ -105,11 +108,13 @@ export function interpret(start: u32, limit: i32): u32 {
       if (p == 0) return leaving();
       continue;
     }
-    if (why == W_GO) {
+    if (why == W_GO && (outDetail != TAKEN || isCanonical(outVa))) {
       p = follow(p, outVa, outDetail, budget);
       if (p == 0) return leaving();
       continue;
     }
+    // A taken branch to no canonical address faults itself. It is counted already.
+    if (why == W_GO) budget += load<i32>(p, 40);
     if (why == W_MISS) {
       if (refill(p, budget)) continue;
       if (faulted()) return leaveAt(p, budget, faultAt(p, budget));

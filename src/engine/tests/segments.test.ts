@@ -229,6 +229,43 @@ describe("far transfers", () => {
   });
 });
 
+describe("data segments that a return may not keep", () => {
+  /** FS: selector, base, limit and whether it is present, after code that ends in a handler. */
+  const fs = (t: GuestCpu) => {
+    const { selector, base, limit, present } = t.cpu.segment(4);
+    return { selector, base, limit, present };
+  };
+  /** FS of level 0 with a base; the stack has a frame for level 3. */
+  async function inner(frame: number[], code: string): Promise<GuestCpu> {
+    const t = await GuestCpu.create("protected32");
+    t.descriptor(Sel.FREE, 0x1230, 0x4567, 0x93, 0x4);
+    t.gate(0x80, Sel.CODE32, At.HANDLERS + 0x800, 0xe, 3);
+    t.bytes(At.USER_CODE, "cd 80");
+    frame.forEach((value, i) => {
+      t.put32(At.STACK + 4 * i, value);
+    });
+    t.code(`66 b8 ${le(Sel.FREE, 2)} 8e e0 ${code}`);
+    return t;
+  }
+
+  it.each([
+    ["RETF", [At.USER_CODE, Sel.USER_CODE32, At.USER_STACK, Sel.USER_DATA], "cb"],
+    ["IRET", [At.USER_CODE, Sel.USER_CODE32, 2, At.USER_STACK, Sel.USER_DATA], "cf"],
+  ])("%s: become null, and keep base and limit", async (_, frame, code) => {
+    const t = await inner(frame, code);
+    expect(t.runToHandler()).toBe(0x80);
+    expect(fs(t)).toEqual({ selector: 0, base: 0x1230n, limit: 0x4567, present: false });
+    t.code("64 a1 00 00 00 00");
+    expect(t.runToHandler()).toBe(13);
+  });
+
+  it.each([0, 1, 3])("a load of selector %i clears the base, as CPUID says", async (selector) => {
+    const t = await inner([], `66 b8 ${le(selector, 2)} 8e e0 f4`);
+    expect(t.runToHandler()).toBeUndefined();
+    expect(fs(t)).toMatchObject({ selector, base: 0n, present: false });
+  });
+});
+
 describe("questions about selectors", () => {
   const ask = async (op: string, selector: number, access: number, cpl: 0 | 3 = 0) => {
     const t = await GuestCpu.create("protected32", { cpl });

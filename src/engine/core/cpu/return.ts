@@ -12,7 +12,7 @@ import { loadedRf } from "./debug";
 import { isLong, isReal, isVm86, updateMode, updateTlb } from "./mode";
 import {
   A_ACCESSED, A_CODE, A_DB, A_DOWN, A_L, A_P, A_S, A_WRITABLE, CS, DS, ES, FS, GS, SS, checkStackSeg, descAttr, descBase, descLimit,
-  dplOf, isLoaded, markAccessed, putParagraph, putSeg, readDescriptor, segAttr, segLimit,
+  dplOf, isLoaded, markAccessed, putParagraph, putSeg, readDescriptor, segAttr, segBase, segLimit,
 } from "./segments";
 import { moveStack, peek } from "./stack";
 import { returnFromTask } from "./task";
@@ -101,7 +101,11 @@ function commitStack(sp: u64): void {
   else store<u16>(RSP, <u16>sp);
 }
 
-/** Enters the privilege level of the checked code segment; data segments it may not use become null. */
+/**
+ * Enters the privilege level of the checked code segment; data segments that it may not use become null: of
+ * them, the selector and the present bit are cleared, base and limit stay. (The manuals say "null" only; the
+ * processors that KVM was recorded on do this.)
+ */
 function commitOuter(): void {
   const cpl = codeSelector & 3;
   store<u32>(CPL, cpl);
@@ -114,7 +118,7 @@ function commitOuter(): void {
 function dropInner(seg: u32, cpl: u32): void {
   const attr = segAttr(seg);
   const conforming = (attr & (A_CODE | A_DOWN)) == (A_CODE | A_DOWN);
-  if ((attr & A_P) != 0 && !conforming && dplOf(attr) < cpl) putSeg(seg, 0, 0, 0, 0);
+  if ((attr & A_P) != 0 && !conforming && dplOf(attr) < cpl) putSeg(seg, 0, attr & ~A_P, segLimit(seg), segBase(seg));
 }
 
 /** RET far, in real and virtual-8086 mode: pops the pointer, then `extra` bytes. */
@@ -136,17 +140,18 @@ function returnFar<T>(extra: u32): u32 {
   const ip = <u64>peek<T>(0);
   if (faulted()) return R_FAULT;
   const selector = <u32>peek<T>(sizeof<T>()) & 0xffff;
-  if (faulted() || !checkCode(selector)) return R_FAULT;
+  if (faulted()) return R_FAULT;
   const outer = (selector & 3) != load<u32>(CPL);
   if (!outer) {
-    if (!checkTarget(ip)) return R_FAULT;
+    if (!checkCode(selector) || !checkTarget(ip)) return R_FAULT;
     moveStack(2 * sizeof<T>() + extra);
     commitCode(ip);
   } else {
+    // The whole frame is read before any of it is looked at, even on the way inwards, which is refused.
     const sp = <u64>peek<T>(2 * <u32>sizeof<T>() + extra);
     if (faulted()) return R_FAULT;
     const ss = <u32>peek<T>(3 * <u32>sizeof<T>() + extra) & 0xffff;
-    if (faulted() || !checkStack(ss) || !checkTarget(ip)) return R_FAULT;
+    if (faulted() || !checkCode(selector) || !checkStack(ss) || !checkTarget(ip)) return R_FAULT;
     commitCode(ip);
     commitStack(sp + extra);
     commitOuter();

@@ -10,6 +10,7 @@ import { R_FAULT, R_NEXT, V_GP, V_NM, V_UD, faulted, raise, raiseErr } from "../
 import { Rec, RF_W } from "../record";
 import { eaLinear } from "../operands";
 import { ld, st as stMem, ld128, st128, probeWrite } from "../mem";
+import { addressFits } from "../mmu/access";
 import { st } from "./regs";
 import { initFpu, setStatus } from "./x87-control";
 
@@ -94,32 +95,37 @@ function getXmm(va: u64): void {
   }
 }
 
-/** Makes the write of `size` bytes fault before anything has changed; like hardware at the end first. */
-function probeBoth(va: u64, size: u32): void {
-  probeWrite(va + size - 1, 1);
-  if (!faulted()) probeWrite(va, 1);
+/** Makes the access to one byte fault before anything has changed. */
+function probe(va: u64, write: bool): void {
+  if (faulted()) return;
+  if (write) probeWrite(va, 1);
+  else ld<u8>(va);
 }
 
-/** Makes the read of `size` bytes fault before anything has changed. */
-function probeRead(va: u64, size: u32): void {
-  ld<u8>(va + size - 1);
-  if (!faulted()) ld<u8>(va);
-}
-
-/** The area's address after the checks that FXSAVE and FXRSTOR share; check faulted(). */
-function area(p: u32, size: u32, align: u64, write: bool): u64 {
+/**
+ * The area's address after the checks that all of these share; check faulted(). As AMD's processors do it,
+ * FXSAVE and FXRSTOR check alignments to 4 (#AC) before that to 16 (#GP), and fault at the last byte
+ * first; the others do neither.
+ */
+function area(p: u32, size: u32, write: bool): u64 {
   const va = eaLinear(p, size, write);
   if (faulted()) return 0;
-  if (va & (align - 1)) raiseErr(V_GP, 0);
-  else if (write) probeBoth(va, size);
-  else probeRead(va, size);
+  const extended = size != 512;
+  if (!addressFits(va, 1, extended ? 1 : 4)) return 0;
+  if ((va & (extended ? 63 : 15)) != 0) {
+    raiseErr(V_GP, 0);
+    return 0;
+  }
+  const last = va + size - 1;
+  probe(extended ? va : last, write);
+  probe(extended ? last : va, write);
   return va;
 }
 
 /** FXSAVE, FXSAVE64. */
 export function fxsave(p: u32): u32 {
   if (load<u64>(CR0) & CR0_EM_TS) return raise(V_NM);
-  const va = area(p, 512, 16, true);
+  const va = area(p, 512, true);
   if (faulted()) return R_FAULT;
   putX87(va, (Rec.flags(p) & RF_W) != 0);
   putMxcsr(va);
@@ -130,7 +136,7 @@ export function fxsave(p: u32): u32 {
 /** FXRSTOR, FXRSTOR64. */
 export function fxrstor(p: u32): u32 {
   if (load<u64>(CR0) & CR0_EM_TS) return raise(V_NM);
-  const va = area(p, 512, 16, false);
+  const va = area(p, 512, false);
   if (faulted()) return R_FAULT;
   const sse = (load<u64>(CR4) & CR4_OSFXSR) != 0;
   const mxcsr = ld<u32>(va + 24);
@@ -172,7 +178,7 @@ function inUse(): u64 {
 /** XSAVE or XSAVEOPT: the components `write` of those asked for, and the header. */
 function save(p: u32, optimise: bool): u32 {
   if (!xsaveAvailable()) return R_FAULT;
-  const va = area(p, 576, 64, true);
+  const va = area(p, 576, true);
   if (faulted()) return R_FAULT;
   const asked = requested(), used = inUse();
   const write = optimise ? asked & used : asked;
@@ -198,7 +204,7 @@ export function xsaveopt(p: u32): u32 {
 /** XRSTOR, XRSTOR64. */
 export function xrstor(p: u32): u32 {
   if (!xsaveAvailable()) return R_FAULT;
-  const va = area(p, 576, 64, false);
+  const va = area(p, 576, false);
   if (faulted()) return R_FAULT;
   const present = ld<u64>(va + 512);
   const rest = get64(va + 520) | get64(va + 528);

@@ -158,7 +158,7 @@ export function pmovmskb(p: u32): u32 {
   return R_NEXT;
 }
 
-/** MASKMOVQ P,N: bytes of P whose mask in N has bit 7 go to DS:rDI. */
+/** MASKMOVQ P,N: bytes of P whose mask in N has bit 7 go to DS:rDI. All eight must be writable, as with AMD. */
 export function maskmovq(p: u32): u32 {
   if (!mmxAvailable()) return R_FAULT;
   const asize = Rec.asize(p);
@@ -168,12 +168,8 @@ export function maskmovq(p: u32): u32 {
   if (faulted()) return R_FAULT;
   const mask = <u32>i8x16.bitmask(v128.load64_zero(mm(Rec.b(p))));
   const from = mm(Rec.a(p));
-  // Each byte that is written is checked first, so that a fault leaves memory as it was.
-  for (let i: u32 = 0; i < 8; i++) {
-    if (!((mask >> i) & 1)) continue;
-    probeWrite(va + i, 1);
-    if (faulted()) return R_FAULT;
-  }
+  probeWrite(va, 8);
+  if (faulted()) return R_FAULT;
   for (let i: u32 = 0; i < 8; i++) {
     if ((mask >> i) & 1) st<u8>(va + i, load<u8>(from + i));
   }

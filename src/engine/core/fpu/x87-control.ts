@@ -2,12 +2,14 @@
  * FLDCW FNSTCW FNSTSW FNCLEX FNINIT FWAIT, and the environment and state in memory: FNSTENV FLDENV FNSAVE
  * FRSTOR (Intel SDM volume 1, 8.1.8 to 8.1.10).
  */
-import { CR0, FCW, FDP, FDS, FIP, FCS, FLAGS, FOP, FPR, FSW, FTW, GPR } from "../state.gen";
+import { ACCESS_CHECKS, CR0, FCW, FDP, FDS, FIP, FCS, FLAGS, FOP, FPR, FSW, FTW, GPR } from "../state.gen";
 import { R_FAULT, R_NEXT, V_MF, V_NM, faulted, raise } from "../fault";
 import { Rec, RF_O16, RF_W } from "../record";
 import { VM } from "../flags";
 import { eaLinear } from "../operands";
 import { ld, st as stMem, probeWrite } from "../mem";
+import { addressFits } from "../mmu/access";
+import { CHECK_ALIGNED } from "../cpu/mode";
 import { unpack80, aClass, C_ZERO, C_NORMAL } from "./unpacked";
 import { available, begin, st, SW_SUMMARY } from "./regs";
 
@@ -143,10 +145,38 @@ function putLong(va: u64, index: u32, value: u32): void {
   if (!faulted()) stMem<u32>(va + index * 4, value);
 }
 
-/** Makes sure that an area can be written; it touches at most two pages. */
-function probeArea(va: u64, size: u32): void {
-  probeWrite(va, 2);
-  if (!faulted()) probeWrite(va + size - 2, 2);
+/** Makes an access to an area with fields of `field` bytes fault before anything has changed; it touches at most two pages. */
+function probeArea(va: u64, size: u32, field: u32, write: bool): void {
+  if (!addressFits(va, field, field)) return;
+  if (write) probeWrite(va, 1);
+  else ld<u8>(va);
+  if (faulted()) return;
+  if (write) probeWrite(va + size - 1, 1);
+  else ld<u8>(va + size - 1);
+}
+
+/** Whether accesses to registers in the area, which have 10 bytes each, are made of smaller ones: they are not aligned. */
+function inPieces(): bool {
+  return (load<u32>(ACCESS_CHECKS) & CHECK_ALIGNED) != 0;
+}
+
+/** Eight bytes of the area. */
+function get64(va: u64): u64 {
+  if (!inPieces()) return faulted() ? 0 : ld<u64>(va);
+  let value: u64 = 0;
+  for (let i: u64 = 0; i < 8; i += 2) value |= <u64>word(va + i) << (i << 3);
+  return value;
+}
+
+/** As get64(), a store. */
+function put64(va: u64, value: u64): void {
+  if (!inPieces()) {
+    if (!faulted()) stMem<u64>(va, value);
+    return;
+  }
+  for (let i: u64 = 0; i < 8; i += 2) {
+    if (!faulted()) stMem<u16>(va + i, <u16>(value >> (i << 3)));
+  }
 }
 
 /** Stores the environment at `va`, which can be written. */
@@ -214,7 +244,7 @@ export function fnstenv(p: u32): u32 {
   const size: u32 = short(p) ? 2 : 4;
   const va = eaLinear(p, size * 7, true);
   if (faulted()) return R_FAULT;
-  probeArea(va, size * 7);
+  probeArea(va, size * 7, size, true);
   if (faulted()) return R_FAULT;
   putEnvironment(va, size);
   if (faulted()) return R_FAULT;
@@ -227,6 +257,7 @@ export function fldenv(p: u32): u32 {
   if (!begin()) return R_FAULT;
   const size: u32 = short(p) ? 2 : 4;
   const va = eaLinear(p, size * 7, false);
+  if (!faulted()) probeArea(va, size * 7, size, false);
   if (faulted()) return R_FAULT;
   getEnvironment(va, size);
   return faulted() ? R_FAULT : R_NEXT;
@@ -238,12 +269,12 @@ export function fnsave(p: u32): u32 {
   const size: u32 = short(p) ? 2 : 4;
   const va = eaLinear(p, size * 7 + 80, true);
   if (faulted()) return R_FAULT;
-  probeArea(va, size * 7 + 80);
+  probeArea(va, size * 7 + 80, size, true);
   if (faulted()) return R_FAULT;
   putEnvironment(va, size);
   for (let i: u32 = 0; i < 8; i++) {
     const at = va + size * 7 + i * 10;
-    if (!faulted()) stMem<u64>(at, load<u64>(st(i)));
+    put64(at, load<u64>(st(i)));
     if (!faulted()) stMem<u16>(at + 8, load<u16>(st(i), 8));
   }
   if (faulted()) return R_FAULT;
@@ -259,11 +290,12 @@ export function frstor(p: u32): u32 {
   if (!begin()) return R_FAULT;
   const size: u32 = short(p) ? 2 : 4;
   const va = eaLinear(p, size * 7 + 80, false);
+  if (!faulted()) probeArea(va, size * 7 + 80, size, false);
   if (faulted()) return R_FAULT;
   // Everything is read before anything changes: the end may fault.
   const base = va + size * 7;
   for (let i: u32 = 0; i < 80; i += 8) {
-    store<u64>(BUFFER + i, ld<u64>(base + i));
+    store<u64>(BUFFER + i, get64(base + i));
     if (faulted()) return R_FAULT;
   }
   getEnvironment(va, size);

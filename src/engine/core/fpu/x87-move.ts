@@ -272,11 +272,11 @@ export function fcmov(p: u32): u32 {
   return end(p);
 }
 
-/** FFREE ST(i). */
+/** FFREE ST(i). Clears C1, as AMD's processors do. */
 export function ffree(p: u32): u32 {
   if (!begin()) return R_FAULT;
   free(Rec.rm3(p));
-  return endPlain();
+  return end(p);
 }
 
 /** FFREEP ST(i): frees it and pops. */
@@ -284,7 +284,7 @@ export function ffreep(p: u32): u32 {
   if (!begin()) return R_FAULT;
   free(Rec.rm3(p));
   pop();
-  return endPlain();
+  return end(p);
 }
 
 /** FNOP, and FENI, FDISI, FSETPM, which the 387 and later ignore. */

@@ -10,6 +10,7 @@ import { ACCESS_CHECKS, CODE_SIZE, CPL, CR0, CR4, EFER, EXIT, EXIT_ADDR, EXIT_AU
 import { MMU_HALF, PAGE_ACCESS_AT, PAGE_FLAGS_AT, REPLAY, REPLAY_COUNT, REPLAY_NEXT } from "../state.gen";
 import { dataTag, fetchTag } from "../breakpoints";
 import { CHECK_DATA, noteDataAccess } from "../cpu/debug";
+import { CHECK_ALIGNED } from "../cpu/mode";
 import { SLOT_READONLY, findSlot, gpaToLin, logWrite, slotLin } from "./slots";
 import { TE_GLOBAL, TE_SIZE_SHIFT, TE_WRITE, absentTag, tagFits, tlbEntry, useEntry } from "./tlb";
 import { PTE_D, PTE_G, PTE_U, PTE_W, WALK_GONE, WALK_OK, touchLeaf, walk, walkGone, walkGpa, walkNx, walkPerm, walkSize } from "./walk";
@@ -196,15 +197,22 @@ function crosses(va: u64, size: u32): bool {
   return (<u32>va & 0xfff) + size > 0x1000;
 }
 
-/** Alignment check and data breakpoints. False when #AC or F_RETRY is raised. */
+/**
+ * What an access of `size` bytes is refused for before the page tables are looked at, in this order: #GP(0)
+ * when one of them has no canonical address, #AC when alignments are checked and `va` is no multiple of
+ * `align`. False when one is raised.
+ */
+export function addressFits(va: u64, size: u32, align: u32): bool {
+  if (!isCanonical(va) || !isCanonical(va + (size - 1))) raiseErr(V_GP, 0);
+  else if ((load<u32>(ACCESS_CHECKS) & CHECK_ALIGNED) != 0 && (<u32>va & (align - 1)) != 0) raiseErr(V_AC, 0);
+  else return true;
+  return false;
+}
+
+/** addressFits() and data breakpoints. False when something or F_RETRY is raised. */
 function checked(va: u64, size: u32, write: bool): bool {
-  const why = load<u32>(ACCESS_CHECKS);
-  if (why == 0) return true;
-  if ((why & 1) != 0 && (<u32>va & (size - 1)) != 0) {
-    raiseErr(V_AC, 0);
-    return false;
-  }
-  return (why & CHECK_DATA) == 0 || noteDataAccess(va, size, write);
+  if (!addressFits(va, size, size)) return false;
+  return (load<u32>(ACCESS_CHECKS) & CHECK_DATA) == 0 || noteDataAccess(va, size, write);
 }
 
 /** Loads 1, 2, 4 or 8 bytes, zero-extended. */
@@ -267,11 +275,7 @@ function nextBytes(va: u64): u64 {
 
 /** Raises what a write of `size` bytes (at most a page) would raise; device memory raises nothing. */
 export function probeSlow(va: u64, size: u32): void {
-  if ((load<u32>(ACCESS_CHECKS) & 1) != 0 && size <= 16 && (<u32>va & (size - 1)) != 0) {
-    raiseErr(V_AC, 0);
-    return;
-  }
-  probeAs(va, size, load<u32>(MMU_HALF));
+  if (addressFits(va, size, size <= 16 ? size : 1)) probeAs(va, size, load<u32>(MMU_HALF));
 }
 
 /** As probeSlow, with the rights of a half and without an alignment check. */

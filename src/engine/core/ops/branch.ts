@@ -2,11 +2,11 @@
  * Jcc JMP CALL RET (near), LOOP LOOPE LOOPNE, JCXZ JECXZ JRCXZ (SDM vol. 2, under these names). The
  * operand size cuts the target. The target is checked before any register changes.
  */
-import { Rec } from "../record";
+import { RF_REP, RF_REPNE, Rec } from "../record";
 import { R_FAULT, R_JUMP, R_NEXT, faulted } from "../fault";
 import { imm, rdE } from "../operands";
 import { cond, getZf } from "../flags";
-import { nextRip, setIp } from "../cpu/ip";
+import { checkIp, nextRip, setIp } from "../cpu/ip";
 import { moveStack, peek, setStackPtr, stackAt, stackWrite } from "../cpu/stack";
 import { RCX, addressMask, setByAddressSize } from "./regs";
 
@@ -31,13 +31,14 @@ export function jmp_E<T>(p: u32): u32 {
   return faulted() ? R_FAULT : setIp(target);
 }
 
-/** Stores the return address before it checks the target, as processors do. */
+/** Checks the target before it stores the return address, as AMD's processors do (Intel's store first). */
 function callTo<T>(p: u32, target: u64): u32 {
+  if (!checkIp(target)) return R_FAULT;
   const offset = stackAt(-<i64>sizeof<T>());
   stackWrite<T>(offset, <T>nextRip(p));
-  if (faulted() || setIp(target) != R_JUMP) return R_FAULT;
+  if (faulted()) return R_FAULT;
   setStackPtr(offset);
-  return R_JUMP;
+  return setIp(target);
 }
 
 /** CALL rel. */
@@ -86,16 +87,22 @@ export function loop<T>(p: u32): u32 {
   return loopEnd<T>(p, count, count != 0);
 }
 
+/** LOOPE or LOOPNE, which a repeat prefix turns into the one that it names itself (so do AMD's processors). */
+function loopWhile<T>(p: u32, zero: bool): u32 {
+  const prefix = Rec.flags(p) & (RF_REP | RF_REPNE);
+  if (prefix != 0) zero = prefix == RF_REP;
+  const count = countDown(p);
+  return loopEnd<T>(p, count, count != 0 && getZf() == zero);
+}
+
 /** LOOPE rel. */
 export function loope<T>(p: u32): u32 {
-  const count = countDown(p);
-  return loopEnd<T>(p, count, count != 0 && getZf());
+  return loopWhile<T>(p, true);
 }
 
 /** LOOPNE rel. */
 export function loopne<T>(p: u32): u32 {
-  const count = countDown(p);
-  return loopEnd<T>(p, count, count != 0 && !getZf());
+  return loopWhile<T>(p, false);
 }
 
 /** JCXZ rel. */

@@ -2,9 +2,9 @@
  * PUSH POP PUSHA POPA ENTER LEAVE PUSHF POPF (SDM vol. 2, under these names). POP of segment
  * registers is in cpu/segments.ts.
  */
-import { CPL, FLAGS, SEG } from "../state.gen";
+import { CPL, EXIT, FAULT, FLAGS, SEG } from "../state.gen";
 import { Rec } from "../record";
-import { R_FAULT, R_NEXT, V_GP, faulted, raiseErr } from "../fault";
+import { F_EXIT, R_FAULT, R_NEXT, V_GP, X_MMIO, faulted, raiseErr } from "../fault";
 import { gpr, imm, rdE, rdG, wrE, wrG, wrReg } from "../operands";
 import { AC, ARITH, DF, ID, IF, IOPL, NT, RF, TF, VM, getFlags, setFlags } from "../flags";
 import { leaveTo } from "../cpu/ip";
@@ -113,11 +113,17 @@ export function enter<T>(p: u32): u32 {
   return R_NEXT;
 }
 
-/** LEAVE: the frame pointer becomes the stack pointer, then is popped. */
+/**
+ * LEAVE: the frame pointer becomes the stack pointer, then is popped. When it is popped from a device, the
+ * stack pointer shows it, as with KVM.
+ */
 export function leave<T>(p: u32): u32 {
   const frame = load<u64>(RBP) & stackMask();
   const v = stackRead<T>(frame);
-  if (faulted()) return R_FAULT;
+  if (faulted()) {
+    if (load<u32>(FAULT) == F_EXIT && load<u32>(EXIT) == X_MMIO) setStackPtr(frame);
+    return R_FAULT;
+  }
   setStackPtr(frame + sizeof<T>());
   wrReg<T>(RBP, v);
   return R_NEXT;

@@ -1,9 +1,11 @@
 /**
  * CMPS SCAS, alone and repeated while equal (F3) or unequal (F2) (SDM vol. 2, under these names).
  * The flags are those of the last comparison, also when a fault in a later element or a pause stops the
- * repetition: so do AMD's processors, while Intel's then leave those from before (SDM vol. 2, CMPS).
+ * repetition: so do AMD's processors, while Intel's then leave those from before (SDM vol. 2, CMPS). But when
+ * an element comes from a device, KVM emulates all that is left, and sets the flags behind the last one.
  */
 import { trapNoted } from "../cpu/debug";
+import { REPLAY_COUNT } from "../state.gen";
 import { RF_REP, Rec } from "../record";
 import { R_FAULT, R_NEXT, faulted } from "../fault";
 import { linear } from "../operands";
@@ -14,6 +16,11 @@ import {
 } from "./repeat";
 import { source } from "./string";
 import { RAX, RDI, RSI } from "./regs";
+
+/** Whether this run of the instruction goes on with what a device answered. */
+function isReplayed(): bool {
+  return load<u32>(REPLAY_COUNT) != 0;
+}
 
 /** Ends with the flags of comparing `a` with `b`. */
 function compared<T>(a: T, b: T): u32 {
@@ -38,16 +45,14 @@ function target<T>(p: u32): T {
 export function cmps<T>(p: u32): u32 {
   const repeated = repeats(p);
   const goOn = (Rec.flags(p) & RF_REP) != 0;
-  if (repeated) {
-    countDone(p, 0); // ECX as the count clears the upper half in any case
-    if (remaining(p) == 0) return R_NEXT;
-  }
+  if (repeated && remaining(p) == 0) return R_NEXT;
+  const shows = !isReplayed();
   let work = quantum(), some = false, a: T = 0, b: T = 0;
   while (true) {
-    const other = target<T>(p); // processors read this side first
-    if (faulted()) return stopped<T>(R_FAULT, some, a, b);
     const one = source<T>(p);
-    if (faulted()) return stopped<T>(R_FAULT, some, a, b);
+    if (faulted()) return stopped<T>(R_FAULT, some && shows, a, b);
+    const other = target<T>(p);
+    if (faulted()) return stopped<T>(R_FAULT, some && shows, a, b);
     a = one;
     b = other;
     some = true;
@@ -85,14 +90,12 @@ export function scas<T>(p: u32): u32 {
   const a = load<T>(RAX);
   const repeated = repeats(p);
   const goOn = (Rec.flags(p) & RF_REP) != 0;
-  if (repeated) {
-    countDone(p, 0); // ECX as the count clears the upper half in any case
-    if (remaining(p) == 0) return R_NEXT;
-  }
+  if (repeated && remaining(p) == 0) return R_NEXT;
+  const shows = !isReplayed();
   let work = quantum(), some = false, b: T = 0;
   while (true) {
     const other = target<T>(p);
-    if (faulted()) return stopped<T>(R_FAULT, some, a, b);
+    if (faulted()) return stopped<T>(R_FAULT, some && shows, a, b);
     b = other;
     some = true;
     advance(p, RDI, stepOf<T>());

@@ -25,20 +25,9 @@ function destination<T>(p: u32, value: T): void {
   if (!faulted()) st<T>(va, value);
 }
 
-/**
- * With 32-bit addresses in 64-bit code the registers lose their upper halves even when no element
- * is done; processors do the same.
- */
-function cutRegisters(p: u32): void {
-  countDone(p, 0);
-  advance(p, RDI, 0);
-}
-
 /** MOVS [rDI],[rSI]. */
 export function movs<T>(p: u32): u32 {
   if (!repeats(p)) return moveOne<T>(p) ? R_NEXT : R_FAULT;
-  cutRegisters(p);
-  advance(p, RSI, 0);
   for (let work = quantum(); work > 0; work--) {
     const count = remaining(p);
     if (count == 0) return R_NEXT;
@@ -96,7 +85,6 @@ function copyUpwards<T>(to: u32, from: u32, bytes: u32): void {
 export function stos<T>(p: u32): u32 {
   const v = load<T>(RAX);
   if (!repeats(p)) return storeOne<T>(p, v) ? R_NEXT : R_FAULT;
-  cutRegisters(p);
   for (let work = quantum(); work > 0; work--) {
     const count = remaining(p);
     if (count == 0) return R_NEXT;
@@ -139,7 +127,6 @@ function fill<T>(at: u32, value: T, bytes: u32): void {
 /** LODS rAX,[rSI]. */
 export function lods<T>(p: u32): u32 {
   if (!repeats(p)) return loadOne<T>(p) ? R_NEXT : R_FAULT;
-  countDone(p, 0);
   for (let work = quantum(); work > 0; work--) {
     if (remaining(p) == 0) return R_NEXT;
     if (!loadOne<T>(p)) return R_FAULT;

@@ -169,9 +169,9 @@ export function maskmovdqu(p: u32): u32 {
   if (asize != 2) rdi &= asize == 1 ? 0xffffffff : 0xffff;
   const va = linear(Rec.seg(p), rdi, 16, true);
   if (faulted()) return R_FAULT;
-  probeWrite(va + 8, 8);
-  if (faulted()) return R_FAULT;
   probeWrite(va, 8);
+  if (faulted()) return R_FAULT;
+  probeWrite(va + 8, 8);
   if (faulted()) return R_FAULT;
   const mask: u32 = i8x16.bitmask(w), a = Rec.a(p);
   for (let i: u32 = 0; i < 16; i++) {
