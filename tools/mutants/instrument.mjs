@@ -15,6 +15,7 @@ import { buildFolder, install, packages } from "./toolbox.mjs";
  * @property {string} key the same for the same change of the same text, wherever the line moved
  * @property {string} file
  * @property {number} line counted from 1
+ * @property {string} text the line
  * @property {string} mutator
  * @property {string} before
  * @property {string} after
@@ -69,6 +70,7 @@ function describe(found) {
       key: nth === 0 ? base : `${base}.${nth}`,
       file,
       line,
+      text: (lines[line - 1] ?? "").trim(),
       mutator: mutant.mutatorName,
       before,
       after,
