@@ -171,7 +171,8 @@ export const ATTRIBUTES = [
     initial: "all ones",
     claims: [
       ["in a slot", `v0 set N ${hex(0xc0000040)}`, "0"],
-      ["across a page's end", `v0 set N ${hex(0xc0000fc1)}`, "-EINVAL"],
+      ["across a page's end", `v0 set N ${hex(0xc0000fc4)}`, "-EINVAL"],
+      ["not aligned by 4", `v0 set N ${hex(0xc0000fc1)}`, "-ENXIO"],
       ["in no slot", `v0 set N ${hex(0x12345000)}`, "-EFAULT"],
       ["all ones", `v0 set N ${ALL}`, "0"],
     ],
@@ -317,7 +318,8 @@ export const ATTRIBUTES = [
     initial: "0",
     claims: [
       ["in the client", "v0 set N @0xc0000040", "0"],
-      ["across a page's end", "v0 set N @0xc0000fc1", "-EINVAL"],
+      ["across a page's end", "v0 set N @0xc0000fc4", "-EINVAL"],
+      ["not aligned by 4", "v0 set N @0xc0000041", "-ENXIO"],
       ["0", `v0 set N ${hex(0)}`, "0"],
     ],
     notes: ["VCPU_INFO and VCPU_INFO_HVA replace each other; the other one reads as not set."],

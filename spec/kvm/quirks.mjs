@@ -179,12 +179,15 @@ export const QUIRKS = [
   {
     title: "Alignment of addresses",
     says: "Open.",
-    does: "SHARED_INFO_HVA has to be the start of a page; vcpu_info may lie anywhere within one.",
+    does: "SHARED_INFO_HVA has to be the start of a page, vcpu_info a multiple of 4: else ENXIO, before anything else.",
     steps: [
       "hvm set SHARED_INFO_HVA @0xc0000008",
       "v0 set VCPU_INFO_HVA @0xc0000041",
+      "v0 set VCPU_INFO_HVA @0xc0000044",
       `v0 set VCPU_INFO ${hex(0xc0000041)}`,
+      `v0 set VCPU_INFO ${hex(0xc0000044)}`,
       `v0 set VCPU_INFO ${hex(0xc0000fc1)}`,
+      `v0 set VCPU_INFO ${hex(0xc0000fc4)}`,
     ],
   },
   {
@@ -427,9 +430,14 @@ export const QUIRKS = [
   },
 ];
 
-/** The scenario of a quirk. @param {Quirk} quirk */
-export const quirkScenario = ({ title, setUp = SETUP, steps }) =>
-  `${[`# ${title}`, ...setUp, ...steps].join("\n")}\n`;
+/** What newer kernels want before EFER has long mode, NX and SYSCALL. */
+const CPUID = "v0 cpuid 1:0:0:0:200201:178bfbff 80000001:0:0:0:0:20100800";
+
+/** The scenario of a quirk. @param {Pick<Quirk, "title" | "setUp" | "steps">} quirk */
+export function quirkScenario({ title, setUp = SETUP, steps }) {
+  const isLong = steps.some((step) => step.startsWith("v0 mode64"));
+  return `${[`# ${title}`, ...setUp, ...(isLong ? [CPUID] : []), ...steps].join("\n")}\n`;
+}
 
 /**
  * Others, held by tests of their own: [what documentation says, what is so, the test].

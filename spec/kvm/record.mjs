@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Asks the real kernel anew: node spec/kvm/record.mjs [answers] [attributes] [quirks]
+ * Asks the real kernel anew: node spec/kvm/record.mjs [answers] [attributes] [quirks] [releases RELEASE]
  *
  * Writes recorded.txt, attributes.out, quirks.out and differences.out from what Linux answers (tests/oracle/ask-linux);
  * each is asked twice and has to be the same. `answers` needs the headers of Linux 6.12: the tests of
@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ATTRIBUTES, rowScenario } from "./attributes.mjs";
 import { QUIRKS, quirkScenario } from "./quirks.mjs";
+import { RELEASES } from "./releases.mjs";
 import { SHOWN, shownScenario } from "./shown.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -74,10 +75,17 @@ const parts = {
       "differences",
       SHOWN.map((shown) => [shown.what, shownScenario(shown)]),
     ),
+  // Of the kernel in ASK_LINUX_CACHE: the release is the word behind it.
+  releases: () =>
+    recordScenarios(
+      `releases-${process.argv.at(-1)}`,
+      RELEASES.map((row) => [row.title, quirkScenario(row)]),
+    ),
 };
 try {
   const wanted = process.argv.slice(2);
-  for (const name of wanted.length > 0 ? wanted : Object.keys(parts)) parts[name]?.();
+  const all = ["answers", "attributes", "quirks", "differences"];
+  for (const name of wanted.length > 0 ? wanted : all) parts[name]?.();
 } finally {
   rmSync(folder, { recursive: true });
 }

@@ -1,3 +1,5 @@
+import type { LinuxRelease } from "../play/index.js";
+
 /** The options of `kvm-xen exec`. */
 export interface ExecOptions {
   /** true: print to the standard error output; a text: to that file. */
@@ -5,6 +7,7 @@ export interface ExecOptions {
   readonly traceFilter?: string;
   readonly stats?: true;
   readonly mailbox?: true;
+  readonly linux: LinuxRelease;
 }
 
 /** What running a program needs of this process; tests give their own. */
@@ -30,6 +33,7 @@ export async function execCommand(
     args: words.slice(1),
     stats: options.stats === true,
     mailboxes: options.mailbox === true,
+    linux: options.linux,
     ...(trace !== undefined && { trace: trace === true ? "-" : trace }),
     ...(traceFilter !== undefined && { traceFilter }),
   };

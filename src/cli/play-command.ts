@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import { readUserFile } from "../hosts/node/files.js";
 import { HeapTimers, VirtualClock } from "../hosts/sim/index.js";
-import { type PlaySurroundings, playScenario } from "../play/index.js";
+import { type LinuxRelease, type PlaySurroundings, playScenario } from "../play/index.js";
 import { ExitStatus } from "./exit-status.js";
 import type { DecodeChoice } from "./guest-run.js";
 
@@ -16,6 +16,7 @@ const scenarioLimit = { bytes: MAX_SCENARIO_FILE, what: "the 16 MiB that a scena
 /** The options of `kvm-xen play`. */
 export interface PlayOptions {
   readonly decode: DecodeChoice;
+  readonly linux?: LinuxRelease;
 }
 
 /** What playing needs of this process; tests give their own. */
@@ -42,6 +43,7 @@ export async function playFiles(
   const engine = await host.loadEngine(options.decode);
   const around: PlaySurroundings = {
     engine,
+    ...(options.linux && { linux: options.linux }),
     time() {
       const clock = new VirtualClock();
       return { clock, timers: new HeapTimers(clock) };

@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from "commander";
+import { LINUX_RELEASES } from "../play/index.js";
 import { type ExecOptions, execCommand } from "./exec-command.js";
 import { describeFailure } from "./exit-status.js";
 import { type GuestRequest, runGuest, type Surroundings } from "./guest-run.js";
@@ -150,6 +151,7 @@ function addPlay(program: Command): Command {
     .description("play scenario files and print what KVM answers")
     .argument("<file...>", "the scenarios")
     .addOption(decodeOption())
+    .addOption(linuxOption())
     .addHelpText("after", PLAY_HELP);
 }
 
@@ -167,6 +169,7 @@ function addExec(program: Command): Command {
     )
     .option("--stats", "print a table of all calls at the end")
     .option("--mailbox", "answer through shared memory: faster calls for a busier second core")
+    .addOption(linuxOption())
     .passThroughOptions()
     .addHelpText("after", EXEC_HELP);
 }
@@ -175,6 +178,12 @@ function decodeOption(): Option {
   return new Option("--decode <path>", "each: decode every instruction each time (slow, the same)")
     .choices(["cached", "each"])
     .default("cached");
+}
+
+function linuxOption(): Option {
+  return new Option("--linux <release>", "answer as KVM of that Linux, where releases differ")
+    .choices(LINUX_RELEASES)
+    .default("6.12");
 }
 
 function addCommon(command: Command): Command {

@@ -2,6 +2,7 @@ import { closeSync, existsSync, openSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { HostError } from "../base/index.js";
+import type { LinuxRelease } from "../kvm/index.js";
 import { C, close, eventfd, write } from "./libc.js";
 import { adoptOrphans } from "./processes.js";
 import { preloadName, SOCKET_VARIABLE, whyNotPreloaded } from "./program.js";
@@ -21,6 +22,8 @@ export interface ExecRequest {
   readonly stats: boolean;
   /** Answer through shared memory, by a thread that stays awake for a while after each call. */
   readonly mailboxes: boolean;
+  /** The release of Linux whose answers are given. */
+  readonly linux: LinuxRelease;
 }
 
 /** Where the parts of this package are. */
@@ -67,6 +70,7 @@ export async function execProgram(
     trace,
     stats: request.stats,
     mailboxes: request.mailboxes,
+    linux: request.linux,
   });
   try {
     await server.listening;

@@ -1,9 +1,10 @@
 import { readFileSync, writeSync } from "node:fs";
+import { cpus } from "node:os";
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../base/index.js";
 import { Engine } from "../engine/bridge/index.js";
 import { NodeClock, NodeTimers } from "../hosts/node/index.js";
-import { Kvm } from "../kvm/index.js";
+import { Kvm, type LinuxRelease } from "../kvm/index.js";
 import { installGuard } from "./libc.js";
 import { Reactor } from "./reactor.js";
 import { Server } from "./server.js";
@@ -32,6 +33,7 @@ export interface WorkerRequest {
   readonly trace: TraceRequest | undefined;
   readonly stats: boolean;
   readonly mailboxes: boolean;
+  readonly linux: LinuxRelease;
 }
 
 /** What it says. */
@@ -66,7 +68,14 @@ async function serve(request: WorkerRequest, report: (report: WorkerReport) => v
   const reactor = new Reactor();
   const engine = await Engine.compile(readFileSync(request.engine));
   const clock = new NodeClock();
-  const kvm = await Kvm.open({ engine, clock, timers: new NodeTimers(clock), loop: reactor });
+  const kvm = await Kvm.open({
+    engine,
+    clock,
+    timers: new NodeTimers(clock),
+    loop: reactor,
+    linux: request.linux,
+    onlineCpus: cpus().length,
+  });
   const { trace } = request;
   const output = trace === undefined ? undefined : outputOf(trace);
   const tracer = output !== undefined || request.stats ? new Tracer(output) : undefined;

@@ -39,7 +39,7 @@ const CAPS = new Map<number, number>([
   [KvmCap.EXT_CPUID, 1],
   [KvmCap.VAPIC, 1],
   [KvmCap.CLOCKSOURCE, 1],
-  // Recommended: one, since the vCPUs of a VM share a thread.
+  // The processors of a host that says nothing else (KvmOptions.onlineCpus)
   [KvmCap.NR_VCPUS, 1],
   // As many as the engine can look at; numbers may go up to Linux's limit.
   [KvmCap.NR_MEMSLOTS, KvmLimit.USER_MEM_SLOTS],

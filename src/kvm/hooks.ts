@@ -5,6 +5,7 @@ import type { VmClock } from "./cpu/clock.js";
 import type { CpuidTable } from "./cpu/cpuid.js";
 import type { VcpuExitXen } from "./exits.js";
 import type { IrqchipMode } from "./irq/routing.js";
+import type { LinuxRules } from "./linux.js";
 import type { GuestAccess } from "./memory/guest-access.js";
 import type { MemorySlots } from "./memory/slots.js";
 import type { VcpuXen, VmXen } from "./xen-api.js";
@@ -20,6 +21,8 @@ export interface XenVmHost {
   readonly access: GuestAccess;
   readonly clock: VmClock;
   readonly irqchip: IrqchipMode;
+  /** The release of Linux that is followed. */
+  readonly linux: LinuxRules;
   /** All vCPUs get their pvclock areas rewritten at their next entry. */
   requestClockUpdate(): void;
   /** The same, and again after each one's entry. */
@@ -64,8 +67,8 @@ export interface XenVmHooks {
   readonly hypercallMsr: number;
   /** VMCALL and VMMCALL are Xen's. */
   readonly interceptsHypercalls: boolean;
-  /** WRMSR: undefined when it is not the hypercall page MSR, false for #GP. */
-  writeMsr(vcpu: XenVcpuHost, index: number, value: bigint): boolean | undefined;
+  /** WRMSR, or KVM_SET_MSRS: undefined when it is not the hypercall page MSR, false for #GP. */
+  writeMsr(vcpu: XenVcpuHost, index: number, value: bigint, fromHost: boolean): boolean | undefined;
   /** A routing entry. @throws KvmError EINVAL. */
   checkRoute(event: KvmXenEvtchn): void;
   /** A routed interrupt fires: -1 ignored, 0 coalesced, 1 delivered. */

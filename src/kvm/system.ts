@@ -1,4 +1,4 @@
-import type { KvmMsrEntry } from "../abi/kvm/index.js";
+import { KvmCap, KvmLimit, type KvmMsrEntry } from "../abi/kvm/index.js";
 import type { CpuidEntry2 } from "../abi/x86/index.js";
 import type { EngineFactory, EngineVm } from "../engine/bridge/port.js";
 import type { Clock, Timers } from "../ports/index.js";
@@ -11,6 +11,7 @@ import { featureMsr } from "./cpu/msr.js";
 import { FEATURE_MSR_INDICES, MSR_INDICES } from "./cpu/msr-tables.js";
 import { refuse } from "./error.js";
 import type { XenFactory } from "./hooks.js";
+import { type LinuxRelease, type LinuxRules, linuxRules } from "./linux.js";
 import { defaultEventLoop, type EventLoop } from "./run/event-loop.js";
 import { Vm } from "./vm.js";
 import { VmState } from "./vm-state.js";
@@ -20,6 +21,10 @@ export interface KvmOptions {
   readonly engine: EngineFactory;
   readonly clock: Clock;
   readonly timers: Timers;
+  /** The release of Linux whose answers are given, where releases differ; 6.12 by default. */
+  readonly linux?: LinuxRelease;
+  /** Processors of the host that are online: KVM_CAP_NR_VCPUS. 1 by default. */
+  readonly onlineCpus?: number;
   /** How to let the host's other work run; the default suits Node and browsers. */
   readonly loop?: EventLoop;
 }
@@ -35,16 +40,19 @@ export class Kvm {
   readonly #options: KvmOptions;
   readonly #loop: EventLoop;
   readonly #xen: XenFactory;
+  readonly #linux: LinuxRules;
 
   /** Clients call `Kvm.open` of the public entry, which brings the Xen support. */
   constructor(options: KvmOptions, xen: XenFactory) {
     this.#options = options;
     this.#loop = options.loop ?? defaultEventLoop();
     this.#xen = xen;
+    this.#linux = linuxRules(options.linux ?? "6.12");
   }
 
   /** KVM_CHECK_EXTENSION: 0 when not there, else its value. */
   checkExtension(cap: number): number {
+    if (cap === KvmCap.NR_VCPUS) return Math.min(this.#options.onlineCpus ?? 1, KvmLimit.MAX_VCPUS);
     return checkExtension(cap);
   }
 
@@ -100,6 +108,11 @@ export class Kvm {
     return TSC_KHZ;
   }
 
+  get #ports() {
+    const { clock, timers } = this.#options;
+    return { clock, timers, loop: this.#loop, linux: this.#linux };
+  }
+
   /**
    * KVM_CREATE_VM.
    * @throws KvmError EINVAL for another type than KVM_X86_DEFAULT_VM (0), ENOMEM when the host has no
@@ -107,8 +120,8 @@ export class Kvm {
    */
   createVm(type = 0): Vm {
     if (type !== 0) refuse("EINVAL", "VM type");
-    const { engine, clock, timers } = this.#options;
-    const state = new VmState(engineVm(engine), { clock, timers, loop: this.#loop }, this.#xen);
+    const { engine } = this.#options;
+    const state = new VmState(engineVm(engine), this.#ports, this.#xen);
     return new Vm(state, (cap) => this.checkExtension(cap));
   }
 }

@@ -535,6 +535,10 @@ export class VcpuState implements Runner, XenVcpuHost {
       },
       engineRead: (index) => engine.readMsr(index),
       engineWrite: (index, value) => engine.writeMsr(index, value),
+      setEfer: (value) => {
+        engine.efer = value;
+        engine.syncSregs();
+      },
       get paging() {
         return (engine.cr0 & Cr0.PG) !== 0n;
       },
@@ -557,7 +561,7 @@ export class VcpuState implements Runner, XenVcpuHost {
         read: (index, fromHost) => readHvMsr(this, index, fromHost),
         write: (index, value, fromHost) => writeHvMsr(this, index, value, fromHost),
       },
-      xenWrite: (index, value) => env.xen.writeMsr(this, index, value),
+      xenWrite: (index, value, fromHost) => env.xen.writeMsr(this, index, value, fromHost),
     });
   }
 

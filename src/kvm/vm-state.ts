@@ -10,6 +10,7 @@ import { Ioapic, IrqSource } from "./irq/ioapic.js";
 import { PicPair } from "./irq/pic.js";
 import { Pit } from "./irq/pit.js";
 import { GsiRouting, type IrqchipMode } from "./irq/routing.js";
+import type { LinuxRules } from "./linux.js";
 import { GuestAccess } from "./memory/guest-access.js";
 import { MemorySlots } from "./memory/slots.js";
 import type { EventLoop } from "./run/event-loop.js";
@@ -20,6 +21,7 @@ import { VmSettings } from "./vm-settings.js";
 
 /** Everything KVM keeps of one VM; `vm.ts` is what clients see. */
 export class VmState implements VcpuEnv, XenVmHost {
+  readonly linux: LinuxRules;
   readonly engine: EngineVm;
   readonly clock: VmClock;
   readonly tsc: TscSync;
@@ -43,9 +45,10 @@ export class VmState implements VcpuEnv, XenVmHost {
 
   constructor(
     engine: EngineVm,
-    ports: { clock: Clock; timers: Timers; loop: EventLoop },
+    ports: { clock: Clock; timers: Timers; loop: EventLoop; linux: LinuxRules },
     xen: XenFactory,
   ) {
+    this.linux = ports.linux;
     this.engine = engine;
     this.clock = new VmClock(ports.clock, ports.timers);
     this.tsc = new TscSync(this.clock);

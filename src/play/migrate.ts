@@ -4,12 +4,14 @@ import {
   KVM_CREATE_VCPU,
   KVM_ENABLE_CAP,
   KVM_GET_CLOCK,
+  KVM_GET_CPUID2,
   KVM_GET_LAPIC,
   KVM_GET_MP_STATE,
   KVM_GET_REGS,
   KVM_GET_SREGS,
   KVM_GET_VCPU_EVENTS,
   KVM_SET_CLOCK,
+  KVM_SET_CPUID2,
   KVM_SET_LAPIC,
   KVM_SET_MP_STATE,
   KVM_SET_REGS,
@@ -18,6 +20,8 @@ import {
   KVM_SET_VCPU_EVENTS,
   KVM_XEN_HVM_CONFIG,
   kvm_clock_data,
+  kvm_cpuid_entry2,
+  kvm_cpuid2,
   kvm_lapic_state,
   kvm_mp_state,
   kvm_regs,
@@ -67,6 +71,9 @@ const REGISTERS = [
   },
 ] as const;
 
+/** @nolimit tables of the `cpuid` step have 32 entries at most */
+const MAX_CPUID = 64;
+
 const INVALID = 0xffffffffffffffffn;
 
 /** One more when the result is a refusal. */
@@ -88,13 +95,22 @@ function readAttribute(client: Client, fd: number, kind: AttributeKind, type: nu
   return none ? [] : [{ request: kind.set, bytes }];
 }
 
+/** The CPUID table, which EFER depends on. */
+function readCpuid(client: Client, fd: number): Setting[] {
+  const bytes = new Uint8Array(kvm_cpuid2.size + MAX_CPUID * kvm_cpuid_entry2.size);
+  bytes.set(kvm_cpuid2.encode({ nent: MAX_CPUID }));
+  const got = client.callWith(fd, KVM_GET_CPUID2, bytes) === 0;
+  const isEmpty = kvm_cpuid2.decode(bytes.subarray(0, kvm_cpuid2.size)).nent === 0;
+  return got && !isEmpty ? [{ request: KVM_SET_CPUID2, bytes }] : [];
+}
+
 function readVcpu(client: Client, fd: number): Setting[] {
   const registers = REGISTERS.flatMap(({ get, set, size }) => {
     const bytes = new Uint8Array(size);
     return client.callWith(fd, get, bytes) === 0 ? [{ request: set, bytes }] : [];
   });
   const attributes = VCPU_TYPES.flatMap((type) => readAttribute(client, fd, vcpuAttributes, type));
-  return [...registers, ...attributes];
+  return [...readCpuid(client, fd), ...registers, ...attributes];
 }
 
 /** How many of the calls were refused. */

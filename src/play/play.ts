@@ -1,4 +1,4 @@
-import { type EngineFactory, Kvm } from "../kvm/index.js";
+import { type EngineFactory, Kvm, type LinuxRelease } from "../kvm/index.js";
 import type { Clock, Timers } from "../ports/index.js";
 import { attributeStep, hvmAttributes } from "./attributes.js";
 import { argument, Client, MAX_VCPUS, Segfault } from "./client.js";
@@ -13,6 +13,8 @@ import { PlayTime } from "./time.js";
 /** What scenarios are played with. */
 export interface PlaySurroundings {
   readonly engine: EngineFactory;
+  /** The release of Linux whose answers are given (KvmOptions.linux). */
+  readonly linux?: LinuxRelease;
   /** A virtual clock of its own for each scenario, and timers that go by it. */
   time(): { readonly clock: Clock; readonly timers: Timers };
 }
@@ -30,7 +32,8 @@ export async function* playScenario(
 ): AsyncGenerator<string, void> {
   const { clock, timers } = around.time();
   const time = new PlayTime(clock, timers);
-  const kvm = await Kvm.open({ engine: around.engine, clock: time.clock, timers });
+  const { engine, linux } = around;
+  const kvm = await Kvm.open({ engine, clock: time.clock, timers, ...(linux && { linux }) });
   const client = new Client(kvm, time);
   try {
     for (const step of parseScenario(file)) {

@@ -73,6 +73,7 @@ async function open(lib, v) {
   vm.xen.hvmConfig({ flags: 0x22, msr: 0x40000200 });
   for (const vcpu of vcpus) {
     const sregs = vcpu.getSregs();
+    vcpu.setCpuid2(world.kvm.getSupportedCpuid());
     vcpu.setSregs({
       ...sregs,
       cr0: 0x80010033n,

@@ -26,6 +26,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGE 4096
@@ -193,30 +194,37 @@ static void play(char **a, int n)
 	} else step(a, n);
 }
 
+static void play_file(const char *name)
+{
+	FILE *f = fopen(name, "r");
+	static char line[65536], copy[65536];
+	while (f && fgets(line, sizeof line, f)) {
+		line[strcspn(line, "\n")] = 0;
+		char *a[256];
+		int n = 0;
+		strcpy(copy, line);
+		for (char *t = strtok(copy, " "); t && n < 256; t = strtok(NULL, " ")) a[n++] = t;
+		if (n == 0 || *a[0] == '#') continue;
+		printf("%s", line);
+		play(a, n);
+		printf("\n");
+		fflush(stdout);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	sigaction(SIGALRM, &(struct sigaction){.sa_handler = on_alarm}, NULL);
 	area = mmap(NULL, AREA + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	munmap(area + AREA, PAGE);
 	for (int i = 1; i < argc; i++) {
-		FILE *f = fopen(argv[i], "r");
-		static char line[65536];
 		if (argc > 2) printf("== %s\n", argv[i]);
-		for (int k = 0; k < count; k++) if (things[k].fd > 2) close(things[k].fd);
-		count = 0;
-		while (f && fgets(line, sizeof line, f)) {
-			line[strcspn(line, "\n")] = 0;
-			char *a[256];
-			int n = 0;
-			static char copy[65536];
-			strcpy(copy, line);
-			for (char *t = strtok(copy, " "); t && n < 256; t = strtok(NULL, " ")) a[n++] = t;
-			if (n == 0 || *a[0] == '#') continue;
-			printf("%s", line);
-			play(a, n);
-			printf("\n");
-			fflush(stdout);
-		}
+		fflush(stdout);
+		// Each file finds a process as new as the last: what lies behind a structure, free descriptors.
+		pid_t child = argc > 2 ? fork() : 0;
+		if (child == 0) play_file(argv[i]);
+		if (child == 0 && argc > 2) exit(0);
+		if (child > 0) waitpid(child, NULL, 0);
 	}
 	return 0;
 }

@@ -314,6 +314,7 @@ static void pvclock_step(uint64_t gpa)
 
 // What `migrate` reads of a vCPU. Attributes in the order in which they are set.
 static const int hvm_saved[] = {0, 1, 6, 2, 4, 5}, vcpu_saved[] = {0, 9, 1, 2, 4, 6, 7, 8};
+#define MAX_CPUID 64
 struct saved {
 	struct kvm_sregs sregs;
 	struct kvm_regs regs;
@@ -322,6 +323,7 @@ struct saved {
 	struct kvm_vcpu_events events;
 	bool has_regs, has_lapic, has_mp, has_events;
 	struct attr attr[8];
+	struct { struct kvm_cpuid2 head; struct kvm_cpuid_entry2 entry[MAX_CPUID]; } cpuid;
 };
 
 // Reads attribute TYPE; the type becomes 0xffff when there is nothing to set.
@@ -346,6 +348,8 @@ static void save_vcpu(int fd, struct saved *s)
 {
 	s->has_regs = !ioctl(fd, KVM_GET_SREGS, &s->sregs) && !ioctl(fd, KVM_GET_REGS, &s->regs);
 	s->has_lapic = !ioctl(fd, KVM_GET_LAPIC, &s->lapic);
+	s->cpuid.head.nent = MAX_CPUID;
+	if (ioctl(fd, KVM_GET_CPUID2, &s->cpuid)) s->cpuid.head.nent = 0;
 	s->has_mp = !ioctl(fd, KVM_GET_MP_STATE, &s->mp);
 	s->has_events = !ioctl(fd, KVM_GET_VCPU_EVENTS, &s->events);
 	for (unsigned i = 0; i < 8; i++) save_attr(fd, true, vcpu_saved[i], &s->attr[i]);
@@ -354,7 +358,7 @@ static void save_vcpu(int fd, struct saved *s)
 // Returns how many sets were refused.
 static int load_vcpu(int fd, struct saved *s)
 {
-	int refused = 0;
+	int refused = s->cpuid.head.nent && ioctl(fd, KVM_SET_CPUID2, &s->cpuid) < 0; // first: EFER needs it
 	if (s->has_regs) refused += (ioctl(fd, KVM_SET_SREGS, &s->sregs) < 0) + (ioctl(fd, KVM_SET_REGS, &s->regs) < 0);
 	if (s->has_lapic) refused += ioctl(fd, KVM_SET_LAPIC, &s->lapic) < 0;
 	if (s->has_mp) refused += ioctl(fd, KVM_SET_MP_STATE, &s->mp) < 0;

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { loadEngine } from "../../src/engine/tests/guest-cpu.fixture.js";
 import { HeapTimers, VirtualClock } from "../../src/hosts/sim/index.js";
+import type { LinuxRelease } from "../../src/kvm/index.js";
 import { playScenario } from "../../src/play/index.js";
 
 /** The lines of each part of a file of recorded answers, by the name after `== `. */
@@ -16,13 +17,13 @@ export function recordedAnswers(file: string): Map<string, string[]> {
   );
 }
 
-/** The lines that a scenario gives here. */
-export async function play(scenario: string): Promise<string[]> {
+/** The lines that a scenario gives here, as a release of Linux. */
+export async function play(scenario: string, linux: LinuxRelease = "6.12"): Promise<string[]> {
   const time = () => {
     const clock = new VirtualClock();
     return { clock, timers: new HeapTimers(clock) };
   };
-  const around = { engine: await loadEngine(), time };
+  const around = { engine: await loadEngine(), time, linux };
   const lines: string[] = [];
   for await (const line of playScenario(new TextEncoder().encode(scenario), around)) {
     lines.push(line);

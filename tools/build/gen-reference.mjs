@@ -5,8 +5,9 @@ import { CAPABILITIES } from "../../spec/kvm/capabilities.mjs";
 import { DIFFERENCES } from "../../spec/kvm/differences.mjs";
 import { HYPERCALLS } from "../../spec/kvm/hypercalls.mjs";
 import { IOCTLS } from "../../spec/kvm/ioctls.mjs";
-import { ELSEWHERE, SETUP as QUIRK_SETUP, QUIRKS } from "../../spec/kvm/quirks.mjs";
+import { ELSEWHERE, SETUP as QUIRK_SETUP, QUIRKS, quirkScenario } from "../../spec/kvm/quirks.mjs";
 import { recorded } from "../../spec/kvm/recorded.mjs";
+import { NOT_FOLLOWED, RECORDED, RELEASES } from "../../spec/kvm/releases.mjs";
 
 const linux = recorded();
 const cell = (text) => String(text).replaceAll("|", "\\|");
@@ -188,6 +189,29 @@ export function differencesPage() {
   return page(lines);
 }
 
+/** docs/reference/releases.md */
+export function releasesPage() {
+  const releases = /** @type {(keyof typeof RECORDED)[]} */ (Object.keys(RECORDED)).sort();
+  const row = (/** @type {string[]} */ cells) => `| ${cells.join(" | ")} |`;
+  return [
+    ...head("Releases of Linux", "releases.mjs"),
+    "`kvm-xen play --linux 7.2`, `kvm-xen exec --linux 7.2` and `KvmOptions.linux` choose a release; 6.12 is the",
+    "default. A column says what that kernel did when it was asked; `tests/reference/releases.test.ts` plays the",
+    "steps of each row and compares with every kernel's recorded answers (`spec/kvm/releases-RELEASE.out`).",
+    "",
+    row(["rule", ...releases.map((release) => `Linux ${RECORDED[release]}`)]),
+    row(["---", ...releases.map(() => "---")]),
+    ...RELEASES.map(({ title, does }) => row([title, ...releases.map((name) => does[name])])),
+    "",
+    "Not followed: the newer kernel answers otherwise, and this library as the older one, whatever is chosen.",
+    "",
+    row(["where", ...releases.map((release) => `Linux ${RECORDED[release]}`)]),
+    row(["---", ...releases.map(() => "---")]),
+    ...NOT_FOLLOWED.map((cells) => row(cells)),
+    "",
+  ].join("\n");
+}
+
 /** The lines that Linux answered to each quirk, by title. */
 function quirkAnswers() {
   const file = new URL("../../spec/kvm/quirks.out", import.meta.url);
@@ -212,10 +236,12 @@ export function quirksPage() {
     ...QUIRK_SETUP,
     "```",
   ];
-  for (const { title, says, does, setUp, steps } of QUIRKS) {
+  for (const quirk of QUIRKS) {
+    const { title, says, does, setUp } = quirk;
     const all = answers.get(title) ?? [];
     const shown = setUp === undefined ? all.slice(QUIRK_SETUP.length) : all;
-    if (all.length !== (setUp ?? QUIRK_SETUP).length + steps.length) {
+    // Its title comes first, as a comment.
+    if (all.length !== quirkScenario(quirk).trimEnd().split("\n").length - 1) {
       throw new Error(`quirks.out has no answers to "${title}": node spec/kvm/record.mjs quirks`);
     }
     lines.push(

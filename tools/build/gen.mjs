@@ -16,6 +16,7 @@ import {
   hypercallsPage,
   ioctlsPage,
   quirksPage,
+  releasesPage,
 } from "./gen-reference.mjs";
 import { stateForBridge, stateForCore } from "./gen-state.mjs";
 import { supportPage } from "./gen-support.mjs";
@@ -37,6 +38,7 @@ const outputs = [
   ["docs/reference/hypercalls.md", hypercallsPage],
   ["docs/reference/differences.md", differencesPage],
   ["docs/QUIRKS.md", quirksPage],
+  ["docs/reference/releases.md", releasesPage],
   ["docs/LIMITS.md", limitsPage],
 ];
 

@@ -41,6 +41,7 @@ export const Efer = {
   LMA: 1n << 10n,
   NX: 1n << 11n,
   SVME: 1n << 12n,
+  LMSLE: 1n << 13n,
   FFXSR: 1n << 14n,
   /** Automatic IBRS (AMD): accepted, without effect where nothing is executed speculatively. */
   AUTOIBRS: 1n << 21n,

@@ -88,7 +88,7 @@ export const CpuidExt1Edx = {
 } as const;
 
 /** Leaf 0x80000001 ECX. */
-export const CpuidExt1Ecx = { LAHF_LM: 1 << 0 } as const;
+export const CpuidExt1Ecx = { LAHF_LM: 1 << 0, CMP_LEGACY: 1 << 1, SVM: 1 << 2 } as const;
 
 /** Leaf 0x80000008 EBX. */
 export const CpuidExt8Ebx = {

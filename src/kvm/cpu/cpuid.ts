@@ -6,9 +6,12 @@ import {
   Cpuid7Ecx,
   Cpuid7Edx,
   type CpuidEntry2,
+  CpuidExt1Ecx,
   CpuidExt1Edx,
+  CpuidExt21Eax,
   Cr4,
   cpuidText,
+  Efer,
   KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
   KvmFeature,
 } from "../../abi/x86/index.js";
@@ -77,6 +80,20 @@ function cr4Of(word: (fn: number, index: number, register: Register) => number):
   return allowed;
 }
 
+/**
+ * EFER bits that the guest's CPUID allows, as KVM of Linux 6.12 on AMD: SCE and LMSLE need none. None but them
+ * before there is a table.
+ */
+function eferOf(word: (fn: number, index: number, register: Register) => number): bigint {
+  let allowed = Efer.SCE | Efer.LMSLE;
+  const edx = word(0x80000001, 0, "edx");
+  if ((edx & CpuidExt1Edx.LM) !== 0) allowed |= Efer.LME | Efer.LMA;
+  if ((edx & CpuidExt1Edx.NX) !== 0) allowed |= Efer.NX;
+  if ((word(0x80000001, 0, "ecx") & CpuidExt1Ecx.SVM) !== 0) allowed |= Efer.SVME;
+  if ((word(0x80000021, 0, "eax") & CpuidExt21Eax.AUTOIBRS) !== 0) allowed |= Efer.AUTOIBRS;
+  return allowed;
+}
+
 /** A leaf at 0x40000000 or a multiple of 0x100 above that says KVMKVMKVM. */
 function isKvmSignature(entry: CpuidEntry2): boolean {
   const { function: fn, ebx, ecx, edx } = entry;
@@ -107,6 +124,8 @@ export class CpuidTable {
   xcr0 = 0n;
   /** CR4 bits that the guest's features allow: all, before there is a table. */
   cr4Allowed = cr4Of(() => 0xffffffff);
+  /** EFER bits that the guest's features allow: few, before there is a table. */
+  eferAllowed = eferOf(() => 0);
   /** KVM's paravirtual features, from KVM's own leaf wherever it is; 0 without. */
   #pvFeatures = 0;
   /** KVM_CAP_ENFORCE_PV_FEATURE_CPUID. */
@@ -148,6 +167,7 @@ export class CpuidTable {
       (word(7, 0, "edx") & SPEC_CTRL) !== 0 || (word(0x80000008, 0, "ebx") & AMD_SPEC_CTRL) !== 0;
     this.xcr0 = BigInt(word(0xd, 0, "eax")) & SUPPORTED_XCR0;
     this.cr4Allowed = cr4Of(word);
+    this.eferAllowed = eferOf(word);
     const base = this.#entries.find(isKvmSignature)?.function;
     this.#pvFeatures = base === undefined ? 0 : word(base + 1, 0, "eax");
   }

@@ -17,6 +17,8 @@ export interface MsrHost {
   /** An MSR the engine keeps: undefined when it does not. */
   engineRead(index: number): bigint | undefined;
   engineWrite(index: number, value: bigint): boolean;
+  /** EFER, with bits that the engine has no use for, too. */
+  setEfer(value: bigint): void;
   /** CR0.PG: the mode cannot change. */
   readonly paging: boolean;
   readTsc(): bigint;
@@ -37,7 +39,7 @@ export interface MsrHost {
     write(index: number, value: bigint, fromHost: boolean): boolean;
   };
   /** The hypercall page MSR: undefined when it is none. */
-  xenWrite(index: number, value: bigint): boolean | undefined;
+  xenWrite(index: number, value: bigint, fromHost: boolean): boolean | undefined;
 }
 
 /** MSRs that KVM's AMD half answers itself; those that it passes on to the common half are not here. */
@@ -59,6 +61,10 @@ const VENDOR_MSRS = new Set<number>([
   Msr.VM_CR,
   Msr.AMD64_DE_CFG,
 ]);
+
+/** EFER bits that are not reserved, with the processor that Linux was asked on and this one. */
+const EFER_KNOWN =
+  Efer.SCE | Efer.LME | Efer.LMA | Efer.NX | Efer.SVME | Efer.LMSLE | Efer.AUTOIBRS;
 
 /** Default of IA32_ARCH_CAPABILITIES: not affected by anything that has a bit and is not Intel's. */
 const ARCH_CAPABILITIES = 0x400000000c000069n;
@@ -240,7 +246,7 @@ export class MsrFile {
   #write(index: number, value: bigint, fromHost: boolean): boolean {
     const host = this.#host;
     // MSRs of which the processor's own module takes care come before the rest of KVM hears of them.
-    const xen = VENDOR_MSRS.has(index) ? undefined : host.xenWrite(index, value);
+    const xen = VENDOR_MSRS.has(index) ? undefined : host.xenWrite(index, value, fromHost);
     if (xen !== undefined) return xen;
     if (host.pv.claims(index)) return host.pv.write(index, value);
     const fixed = FIXED_MSRS.get(index);
@@ -383,9 +389,13 @@ export class MsrFile {
     }
     switch (index) {
       case Msr.EFER: {
+        // A client may set bits that the guest's CPUID does not have.
+        const allowed = fromHost ? EFER_KNOWN : host.cpuid.eferAllowed;
+        if ((value & ~allowed) !== 0n) return false;
         if (!fromHost && host.paging && ((old ^ value) & Efer.LME) !== 0n) return false;
         const kept = (value & ~Efer.LMA) | (old & Efer.LMA);
-        return host.engineWrite(index, kept);
+        host.setEfer(kept);
+        return true;
       }
       case Msr.IA32_SYSENTER_EIP:
       case Msr.IA32_SYSENTER_ESP: {

@@ -163,10 +163,15 @@ export function canEnter({ efer, cr0, cs }: EngineSregs): boolean {
 /** Whether control registers fit together (KVM's checks of KVM_SET_SREGS). */
 export function validSregs(
   sregs: EngineSregs,
-  cpuid: { readonly maxPhysicalBits: number; readonly cr4Allowed: bigint },
+  cpuid: {
+    readonly maxPhysicalBits: number;
+    readonly cr4Allowed: bigint;
+    readonly eferAllowed: bigint;
+  },
 ): boolean {
   const { cr0, cr3, cr4, efer } = sregs;
   if (cr0 >> 32n !== 0n || (cr4 & ~cpuid.cr4Allowed) !== 0n) return false;
+  if ((efer & ~cpuid.eferAllowed) !== 0n) return false;
   if ((cr0 & Cr0.NW) !== 0n && (cr0 & Cr0.CD) === 0n) return false;
   if ((cr0 & Cr0.PG) !== 0n && (cr0 & Cr0.PE) === 0n) return false;
   if ((efer & Efer.LME) !== 0n && (cr0 & Cr0.PG) !== 0n) {

@@ -3,7 +3,7 @@ import { Errno } from "../../base/index.js";
 import { EventFd, KVM_XEN_INVALID, type KvmXenHvmAttr, type KvmXenVcpuAttr } from "../index.js";
 import { errnoOf, HIGH, machine, region, type TestMachine } from "../tests/machine.fixture.js";
 
-const { EINVAL, EFAULT, ENOENT, EEXIST, EBADF } = Errno;
+const { EINVAL, ENXIO, EFAULT, ENOENT, EEXIST, EBADF } = Errno;
 const GFN = BigInt(HIGH) >> 12n;
 const PRIORITY = 0xffffffff;
 
@@ -159,11 +159,14 @@ describe("vCPU areas", () => {
     const m = await machine();
     const xen = m.vcpus[0]?.xen;
     expect(vcpu(m, { type: "VCPU_INFO", gpa: BigInt(HIGH) + 0xfc0n })).toBe(0);
-    expect(vcpu(m, { type: "VCPU_INFO", gpa: BigInt(HIGH) + 0xfc1n })).toBe(EINVAL);
+    expect(vcpu(m, { type: "VCPU_INFO", gpa: BigInt(HIGH) + 0xfc4n })).toBe(EINVAL);
+    expect(vcpu(m, { type: "VCPU_INFO", gpa: BigInt(HIGH) + 0x41n })).toBe(ENXIO);
+    expect(vcpu(m, { type: "VCPU_INFO", gpa: BigInt(HIGH) + 0xfc0n })).toBe(0);
     expect(xen?.getAttr("VCPU_INFO").gpa).toBe(BigInt(HIGH) + 0xfc0n);
     expect(vcpu(m, { type: "VCPU_INFO", gpa: 0x50000000n })).toBe(EFAULT);
     expect(xen?.getAttr("VCPU_INFO").gpa).toBe(0x50000000n);
-    expect(vcpu(m, { type: "VCPU_INFO_HVA", hva: BigInt(m.at(HIGH)) + 1n })).toBe(0);
+    expect(vcpu(m, { type: "VCPU_INFO_HVA", hva: BigInt(m.at(HIGH)) + 1n })).toBe(ENXIO);
+    expect(vcpu(m, { type: "VCPU_INFO_HVA", hva: BigInt(m.at(HIGH)) + 4n })).toBe(0);
     expect(xen?.getAttr("VCPU_INFO").gpa).toBe(KVM_XEN_INVALID);
     expect(vcpu(m, { type: "VCPU_INFO_HVA", hva: 0n })).toBe(0);
     expect(vcpu(m, { type: "VCPU_TIME_INFO", gpa: BigInt(HIGH) + 0xfe1n })).toBe(EINVAL);

@@ -42,6 +42,7 @@ export class VcpuXenSupport implements XenVcpuHooks, VcpuXen {
     const vcpu = this.#vcpu;
     switch (attr.type) {
       case "VCPU_INFO":
+        if (attr.gpa !== KVM_XEN_INVALID) this.#checkAlignment(attr.gpa);
         this.#setArea(vcpu.vcpuInfo, attr.gpa, VcpuInfo.SIZE);
         return;
       case "VCPU_INFO_HVA":
@@ -163,6 +164,12 @@ export class VcpuXenSupport implements XenVcpuHooks, VcpuXen {
     }
   }
 
+  /** 32-bit guests may have it at any multiple of 4. */
+  #checkAlignment(address: bigint): void {
+    const checks = this.#domain.host.linux.alignsVcpuInfo;
+    if (checks && (address & 3n) !== 0n) refuse("ENXIO", "vcpu_info is not aligned");
+  }
+
   #setArea(cache: PfnCache, gpa: bigint, size: number): void {
     if (gpa === KVM_XEN_INVALID) {
       cache.deactivate();
@@ -179,6 +186,7 @@ export class VcpuXenSupport implements XenVcpuHooks, VcpuXen {
       cache.deactivate();
       return;
     }
+    this.#checkAlignment(hva);
     if (hva + BigInt(VcpuInfo.SIZE) > USER_SPACE_END) refuse("EINVAL", "vcpu_info address");
     const failed = cache.activateHva(hva, VcpuInfo.SIZE);
     if (failed !== undefined) refuse(failed, "vcpu_info");

@@ -30,6 +30,10 @@ const CONFIG_FLAGS =
   KvmXenHvmConfig.EVTCHN_SEND |
   KvmXenHvmConfig.PVCLOCK_TSC_UNSTABLE;
 
+/** `KVM_XEN_MSR_MIN_INDEX` and `KVM_XEN_MSR_MAX_INDEX`. */
+const FIRST_MSR = 0x40000000;
+const LAST_MSR = 0x4fffffff;
+
 /** Xen support of a VM. */
 export class VmXenSupport implements XenVmHooks, VmXen {
   readonly #domain: Domain;
@@ -62,6 +66,10 @@ export class VmXenSupport implements XenVmHooks, VmXen {
   hvmConfig(config: KvmXenHvmConfigArgs): void {
     const domain = this.#domain;
     if ((config.flags & ~CONFIG_FLAGS) !== 0) refuse("EINVAL", "Xen configuration flags");
+    if (domain.host.linux.limitsHypercallMsr && config.msr !== 0) {
+      const isXen = config.msr >= FIRST_MSR && config.msr <= LAST_MSR;
+      if (!isXen) refuse("EINVAL", "hypercall page MSR");
+    }
     const blobs = {
       addr32: config.blobAddr32 ?? 0n,
       size32: config.blobSize32 ?? 0,
@@ -124,9 +132,15 @@ export class VmXenSupport implements XenVmHooks, VmXen {
     if (result < 0 && result !== Delivery.MASKED) throw new KvmError(-result, "event channel");
   }
 
-  writeMsr(host: XenVcpuHost, index: number, value: bigint): boolean | undefined {
+  writeMsr(
+    host: XenVcpuHost,
+    index: number,
+    value: bigint,
+    fromHost: boolean,
+  ): boolean | undefined {
     const domain = this.#domain;
     if (domain.msr === 0 || index !== domain.msr) return undefined;
+    if (fromHost && !domain.host.linux.clientWritesHypercallPage) return undefined;
     const vcpu = domain.vcpus[host.index];
     return vcpu === undefined ? undefined : writeHypercallPage(domain, vcpu, value);
   }
