@@ -53,7 +53,7 @@ describe("a program under exec", () => {
     { words: ["/no/such/program"], status: 127, why: "/no/such/program: no such program" },
     { words: ["no-such-program"], status: 127, why: "no-such-program: no such program" },
     { words: [""], status: 127, why: "'': no such program" },
-    { words: ["/tmp"], status: 126, why: "/tmp: cannot be started (EACCES)" },
+    { words: ["/tmp"], status: 126, why: "/tmp: is a folder, not a program" },
   ])("is refused in one line: $why", async ({ words, status, why }) => {
     const ended = await exec("--", ...words);
     expect(ended).toEqual({ status, signal: null, stdout: "", stderr: `kvm-xen: ${why}\n` });
