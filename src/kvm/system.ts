@@ -58,7 +58,7 @@ export class Kvm {
 
   /** KVM_GET_SUPPORTED_CPUID. */
   getSupportedCpuid(): CpuidEntry2[] {
-    return supportedCpuid();
+    return supportedCpuid(this.#options.onlineCpus);
   }
 
   /** KVM_GET_EMULATED_CPUID: what works although KVM_GET_SUPPORTED_CPUID does not name it. */

@@ -67,14 +67,7 @@ const EXT8_EBX = CpuidExt8Ebx.XSAVEERPTR | CpuidExt8Ebx.AMD_SSB_NO | CpuidExt8Eb
 
 const B7 = Cpuid7Ebx;
 const FEATURES_7_EBX =
-  B7.FSGSBASE |
-  B7.TSC_ADJUST |
-  B7.FDP_EXCPTN_ONLY |
-  B7.SMEP |
-  B7.ERMS |
-  B7.INVPCID |
-  B7.ZERO_FCS_FDS |
-  B7.SMAP;
+  B7.FSGSBASE | B7.TSC_ADJUST | B7.FDP_EXCPTN_ONLY | B7.SMEP | B7.ERMS | B7.ZERO_FCS_FDS | B7.SMAP;
 /** Leaf 0xd sub-leaf 1 EAX. */
 const XSAVEOPT = 1;
 
@@ -109,9 +102,12 @@ function brand(text: string): CpuidEntry2[] {
 /**
  * KVM_GET_SUPPORTED_CPUID: what the engine does, no more and no less. The APIC id fields are zero
  * (a VMM fills them per vCPU); KVM's own leaves at 0x40000000 are included as KVM includes them: a
- * VMM that shows Xen leaves leaves them out.
+ * VMM that shows Xen leaves leaves them out. INVPCID works, but is not named: there is no PCID.
+ * @param onlineCpus processors of the host
  */
-export function supportedCpuid(): CpuidEntry2[] {
+export function supportedCpuid(onlineCpus = 1): CpuidEntry2[] {
+  // AMD's processors with several cores say so; KVM passes the host's bit on.
+  const cores = onlineCpus > 1 ? CpuidExt1Ecx.CMP_LEGACY : 0;
   const vendor = [cpuidText("Auth"), cpuidText("cAMD"), cpuidText("enti")] as const;
   return [
     leaf(0, 0xd, vendor[0], vendor[1], vendor[2]),
@@ -134,7 +130,7 @@ export function supportedCpuid(): CpuidEntry2[] {
       0x80000001,
       SIGNATURE,
       0,
-      CpuidExt1Ecx.LAHF_LM,
+      CpuidExt1Ecx.LAHF_LM | cores,
       REPEATED_EDX |
         CpuidExt1Edx.SYSCALL |
         CpuidExt1Edx.NX |

@@ -83,6 +83,39 @@ describe("supportedCpuid", () => {
     expect(table.lookup(0x80000008, 0, STATE).eax).toBe(0x3030);
   });
 
+  // [leaf, index, register, bit, name] of a feature, and what it makes no sense without.
+  it.each([
+    [[7, 0, "ebx", 10], "INVPCID", [1, 0, "ecx", 17], "PCID"],
+    [[0xd, 1, "eax", 0], "XSAVEOPT", [1, 0, "ecx", 26], "XSAVE"],
+    [[1, 0, "ecx", 28], "AVX", [1, 0, "ecx", 26], "XSAVE"],
+    [[7, 0, "ebx", 5], "AVX2", [1, 0, "ecx", 28], "AVX"],
+    [[1, 0, "ecx", 20], "SSE4.2", [1, 0, "ecx", 19], "SSE4.1"],
+    [[1, 0, "ecx", 19], "SSE4.1", [1, 0, "ecx", 9], "SSSE3"],
+    [[1, 0, "ecx", 9], "SSSE3", [1, 0, "ecx", 0], "SSE3"],
+    [[1, 0, "ecx", 0], "SSE3", [1, 0, "edx", 26], "SSE2"],
+    [[1, 0, "edx", 26], "SSE2", [1, 0, "edx", 25], "SSE"],
+    [[1, 0, "edx", 25], "SSE", [1, 0, "edx", 24], "FXSR"],
+    [[1, 0, "ecx", 13], "CMPXCHG16B", [1, 0, "edx", 8], "CMPXCHG8B"],
+    [[1, 0, "ecx", 21], "x2APIC", [1, 0, "edx", 9], "APIC"],
+    [[1, 0, "ecx", 24], "TSC deadline", [1, 0, "edx", 9], "APIC"],
+    [[1, 0, "edx", 17], "PSE-36", [1, 0, "edx", 3], "PSE"],
+    [[0x80000001, 0, "edx", 29], "long mode", [1, 0, "edx", 6], "PAE"],
+    [[0x80000001, 0, "edx", 26], "1 GiB pages", [0x80000001, 0, "edx", 29], "long mode"],
+    [[0x80000001, 0, "edx", 27], "RDTSCP", [1, 0, "edx", 4], "TSC"],
+    [[0x80000007, 0, "edx", 8], "invariant TSC", [1, 0, "edx", 4], "TSC"],
+    [[7, 0, "ebx", 1], "TSC_ADJUST", [1, 0, "edx", 4], "TSC"],
+  ] as const)("%j %s needs %j %s", (feature, _name, base, _baseName) => {
+    const has = ([fn, index, register, bit]: typeof feature | typeof base): boolean =>
+      ((table.lookup(fn, index, STATE)[register] >>> bit) & 1) !== 0;
+    expect(has(feature) && !has(base)).toBe(false);
+  });
+
+  it("says CMP_LEGACY for more than one processor", () => {
+    const ecxOf = (cpus: number) =>
+      supportedCpuid(cpus).find((one) => one.function === 0x80000001)?.ecx;
+    expect([1, 2, 64].map(ecxOf)).toEqual([1, 3, 3]);
+  });
+
   it("repeats leaf 1 in 0x80000001 as AMD does", () => {
     const { edx } = table.lookup(0x80000001, 0, STATE);
     expect(edx.toString(16)).toBe("2d93fbfd");
