@@ -8,6 +8,7 @@ export default defineConfig({
       "node_modules/**",
       "tests/boot/**",
       "tests/exec/**",
+      "tests/monitors/**",
       "tests/selftests/**",
       "tests/vectors/**",
     ],

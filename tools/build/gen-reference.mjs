@@ -191,7 +191,9 @@ export function differencesPage() {
 
 /** docs/reference/releases.md */
 export function releasesPage() {
-  const releases = /** @type {(keyof typeof RECORDED)[]} */ (Object.keys(RECORDED)).sort();
+  const releases = /** @type {(keyof typeof RECORDED)[]} */ (
+    /** @type {unknown[]} */ (Object.keys(RECORDED)).sort()
+  );
   const row = (/** @type {string[]} */ cells) => `| ${cells.join(" | ")} |`;
   return [
     ...head("Releases of Linux", "releases.mjs"),

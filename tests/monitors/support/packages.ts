@@ -1,0 +1,64 @@
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { cachedFolder, cacheRoot, fillFolder } from "../../../src/hosts/node/cache.js";
+import { unpackKernel, unpackPackages } from "../../../tools/debian/packages.mjs";
+import { type Kernel, kernelIn } from "./guest.js";
+
+/** Releases of Debian, by the series of their kernels. */
+export const releases = { "6.1": "bookworm", "6.12": "trixie" } as const;
+/** A kernel's series. */
+export type Series = keyof typeof releases;
+
+/** A folder of the user's cache with packages unpacked in it, fetched the first time. */
+async function unpacked(name: string, fetch: (folder: string) => void): Promise<string> {
+  const root = cacheRoot();
+  return cachedFolder(root, name) ?? fillFolder(root, name, async (folder) => fetch(folder));
+}
+
+/** Debian's cloud kernel of a release, with its modules. */
+export async function kernel(series: Series): Promise<Kernel> {
+  const tree = await unpacked(`monitors-kernel-${series}`, (folder) =>
+    unpackKernel(releases[series], "linux-image-cloud-amd64", folder),
+  );
+  return kernelIn(tree);
+}
+
+/** How QEMU is started: the words before its options. */
+export interface Qemu {
+  readonly words: readonly string[];
+  /** The folder that its package is unpacked in, "/" when it is installed. */
+  readonly root: string;
+}
+
+/** QEMU of this machine. */
+export function installedQemu(): Qemu {
+  const { status } = spawnSync("qemu-system-x86_64", ["--version"]);
+  if (status !== 0) throw new Error("qemu-system-x86_64 is missing: install qemu-system-x86");
+  return { words: ["qemu-system-x86_64"], root: "/" };
+}
+
+/** QEMU 10 of the release after Debian 12, started without being installed, by its own dynamic linker. */
+export async function qemu10(): Promise<Qemu> {
+  const names = ["--with-depends", "qemu-system-x86", "qemu-utils", "ovmf"];
+  const root = await unpacked("monitors-qemu-10", (folder) =>
+    unpackPackages("trixie", names, folder),
+  );
+  const libraries = join(root, "usr/lib/x86_64-linux-gnu");
+  const data = ["seabios", "qemu"].flatMap((name) => ["-L", join(root, "usr/share", name)]);
+  const loader = join(root, "usr/lib64/ld-linux-x86-64.so.2");
+  const program = join(root, "usr/bin/qemu-system-x86_64");
+  const modules = `QEMU_MODULE_DIR=${join(libraries, "qemu")}`;
+  if (!existsSync(program)) throw new Error(`no QEMU in ${root}`);
+  const words = [loader, "--library-path", libraries, program, "-no-user-config", ...data];
+  return { words: ["env", modules, ...words], root };
+}
+
+/** Debian's xen-shim of a release: Xen as a PVH guest that runs one PV guest. */
+export async function xenShim(series: Series): Promise<string> {
+  const version = series === "6.1" ? "4.17" : "4.20";
+  const tree = await unpacked(`monitors-xen-${version}`, (folder) =>
+    unpackPackages(releases[series], [`xen-utils-${version}`], folder),
+  );
+  return join(tree, `usr/lib/xen-${version}/boot/xen-shim`);
+}
