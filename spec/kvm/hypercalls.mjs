@@ -55,7 +55,11 @@ export const HYPERCALLS = [
       ],
       [14, "maximum_gpfn", "EFAULT, EPERM, ESRCH"],
       [15, "remove_from_physmap", "EFAULT, ESRCH, ENOENT"],
-      [23, "add_to_physmap_batch", "EFAULT, ESRCH; one error per entry"],
+      [
+        23,
+        "add_to_physmap_batch",
+        "EFAULT, ESRCH, EDOM, EILSEQ (where to go on); one error per entry",
+      ],
       [28, "acquire_resource", "EPERM", "for tools"],
     ],
   },
@@ -63,7 +67,7 @@ export const HYPERCALLS = [
     nr: 13,
     name: "multicall",
     does: "several hypercalls in one",
-    errors: "EFAULT, EINVAL (more than 4096)",
+    errors: "EFAULT",
   },
   {
     nr: 15,

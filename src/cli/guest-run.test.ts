@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { type GuestRequest, runGuest } from "./guest-run.js";
+import { type GuestRequest, type RunLimits, runGuest } from "./guest-run.js";
 import { FakeHost, type FakeMachine } from "./host.fixture.js";
 
 const request: GuestRequest = {
@@ -12,7 +12,6 @@ const request: GuestRequest = {
   },
   clock: "real",
   stats: false,
-  verbose: false,
 };
 
 let host: FakeHost;
@@ -21,9 +20,13 @@ beforeEach(() => {
 });
 
 /** Runs the guest; `script` plays it once it runs. Returns the exit status. */
-function run(script: (machine: FakeMachine) => void, more: Partial<GuestRequest> = {}) {
+function run(
+  script: (machine: FakeMachine) => void,
+  more: Partial<GuestRequest> = {},
+  limits: Partial<RunLimits> = {},
+) {
   host.onMachine = script;
-  return runGuest({ ...request, ...more }, host);
+  return runGuest(Promise.resolve({ ...request, ...more }), { verbose: false, ...limits }, host);
 }
 
 describe("runGuest", () => {
@@ -72,8 +75,44 @@ describe("runGuest", () => {
   });
 
   it("exits 124 after the timeout", async () => {
-    expect(await run(() => undefined, { timeoutSeconds: 0.02 })).toBe(124);
+    expect(await run(() => undefined, {}, { timeoutSeconds: 0.02 })).toBe(124);
     expect(host.complaints).toContain("0.02 s of --timeout");
+  });
+
+  it("counts the timeout from the start of the process", async () => {
+    host.sinceStartMs = () => 3_599_980;
+    expect(await run(() => undefined, {}, { timeoutSeconds: 3600 })).toBe(124);
+  });
+
+  const never = new Promise<never>(() => undefined);
+  it.each([
+    ["the timeout", 124, (): void => undefined, 0.02],
+    ["a signal", 143, (): void => host.signals?.onTerminate("SIGTERM", 143), 3600],
+  ] as const)("gives up by %s while files are read or the machine is built", async (_, status, end, timeoutSeconds) => {
+    setImmediate(end);
+    expect(await runGuest(never, { verbose: false, timeoutSeconds }, host)).toBe(status);
+    expect(host.signals).toBeUndefined();
+    const building = new FakeHost();
+    host = building;
+    building.createMachine = () => never;
+    setImmediate(end);
+    const limits = { verbose: false, timeoutSeconds };
+    expect(await runGuest(Promise.resolve(request), limits, building)).toBe(status);
+    expect(building.input.raw).toBe(false);
+  });
+
+  it("does not run a machine that is ready together with the end", async () => {
+    let runs = 0;
+    host.createMachine = async () => {
+      host.signals?.onTerminate("SIGTERM", 143);
+      const count = () => {
+        runs += 1;
+        return never;
+      };
+      return { instructions: 0, stop: () => undefined, run: count };
+    };
+    expect(await run(() => undefined)).toBe(143);
+    expect(runs).toBe(0);
   });
 
   it("a guest that ends by itself wins over a stop that comes with it", async () => {
@@ -118,7 +157,8 @@ describe("runGuest", () => {
       stop: () => undefined,
       run: () => Promise.reject(new Error("defect")),
     });
-    await expect(runGuest(request, failing)).rejects.toThrow("defect");
+    const failed = runGuest(Promise.resolve(request), { verbose: false }, failing);
+    await expect(failed).rejects.toThrow("defect");
     expect(failing.input.raw).toBe(false);
   });
 
@@ -176,7 +216,7 @@ describe("runGuest", () => {
     });
 
     it("ends after its timeout all the same", async () => {
-      expect(await run(flood, { timeoutSeconds: 0.02 })).toBe(124);
+      expect(await run(flood, {}, { timeoutSeconds: 0.02 })).toBe(124);
       expect(host.exits).toEqual([124]);
     });
 

@@ -21,12 +21,8 @@ export interface GuestRequest {
   readonly config: MachineConfig;
   readonly clock: ClockChoice;
   readonly decode?: DecodeChoice;
-  /** Seconds of real time after which the guest is stopped. */
-  readonly timeoutSeconds?: number;
   /** Print what it took when the guest has ended. */
   readonly stats: boolean;
-  /** Print details about the running machine. */
-  readonly verbose: boolean;
 }
 
 /** As much of a machine as running it needs. */
@@ -51,6 +47,8 @@ export interface Surroundings {
   listenForSignals(handlers: SignalHandlers): () => void;
   /** Makes the terminal, in raw mode, show what it gets as it is. */
   passOutput?(): void;
+  /** Milliseconds since the process was started. */
+  sinceStartMs(): number;
   /** Leaves the process at once; what it has registered for its exit still runs. */
   exit(status: number): void;
   /** Calls back when the process exits, on whatever way. */
@@ -65,72 +63,105 @@ interface Stop {
 /** Milliseconds for which the output's reader is waited for when the guest was stopped. */
 const FLUSH_MS = 300;
 
+/** What the command says about a run before its files are read. */
+export interface RunLimits {
+  /** Seconds of real time, from the start of the process, after which all ends. */
+  readonly timeoutSeconds?: number;
+  /** Print details about the running machine. */
+  readonly verbose: boolean;
+}
+
+/** Ends what is under way from outside: files that are read, a machine that is built, a guest. */
+class Ending {
+  /** Why, once there is a reason: the first one. */
+  reason: Stop | undefined;
+  /** What runs and has to be told. */
+  machine: RunnableMachine | undefined;
+  #tell: (_: undefined) => void = () => undefined;
+  /** Resolves when there is one. */
+  readonly told = new Promise<undefined>((resolve) => {
+    this.#tell = resolve;
+  });
+
+  stop(reason: Stop): void {
+    if (this.reason !== undefined) return;
+    this.reason = reason;
+    this.machine?.stop();
+    this.#tell(undefined);
+  }
+
+  /** The result of a preparation; undefined when the end comes first. */
+  async unlessEnded<T>(preparation: Promise<T>): Promise<T | undefined> {
+    preparation.catch(() => undefined);
+    const result = await Promise.race([preparation, this.told]);
+    return this.reason === undefined ? result : undefined;
+  }
+}
+
 /**
- * Runs a guest on this process's terminal until it ends, is left, times out, or a signal comes.
+ * Prepares a guest and runs it on this process's terminal until it ends, is left, times out, or a signal
+ * comes. The preparation is given up then as well.
  * @returns the exit status.
  * @throws HostError when the machine cannot be made of what was asked for.
  */
-export async function runGuest(request: GuestRequest, around: Surroundings): Promise<number> {
-  const log = new StandardErrorLog(around.error, request.verbose);
-  let stopped: Stop | undefined;
-  let machine: RunnableMachine | undefined;
-  let noteStop: () => void = () => undefined;
-  const hasStopped = new Promise<void>((resolve) => {
-    noteStop = resolve;
-  });
-  const stop = (reason: Stop) => {
-    stopped ??= reason;
-    machine?.stop();
-    noteStop();
-  };
+export async function runGuest(
+  preparation: Promise<GuestRequest>,
+  limits: RunLimits,
+  around: Surroundings,
+): Promise<number> {
+  const log = new StandardErrorLog(around.error, limits.verbose);
+  const ending = new Ending();
   const events = {
-    onLeave: () => stop({ status: ExitStatus.OK }),
+    onLeave: () => ending.stop({ status: ExitStatus.OK }),
     onOutputClosed: (why: Error) => {
       const message = hostTrouble(why)?.message ?? "nobody reads the output";
-      stop({ status: ExitStatus.FAILED, message });
+      ending.stop({ status: ExitStatus.FAILED, message });
     },
-    onResize: (rows: number, columns: number) => machine?.setConsoleSize?.(rows, columns),
+    onResize: (rows: number, columns: number) => ending.machine?.setConsoleSize?.(rows, columns),
   };
   const passOutput = () => around.passOutput?.();
   const console = new StandardConsole(around.input, around.output, events, passOutput);
-  machine = await around.createMachine(request, { console, log });
-  if (console.hasLeaveKey) log.warn("Ctrl-] then q leaves");
-
-  around.onExit(() => console.close());
   const stopListening = around.listenForSignals({
-    onTerminate: (signal, status) => stop({ status, message: `stopped by ${signal}` }),
+    onTerminate: (signal, status) => ending.stop({ status, message: `stopped by ${signal}` }),
     onImpatient: (status) => around.exit(status),
     onContinue: () => console.reclaim(),
   });
-  const timer = startTimeout(request.timeoutSeconds, stop);
-  const started = performance.now();
-  console.open();
+  const timer = startTimeout(limits.timeoutSeconds, around.sinceStartMs(), ending);
   try {
-    let end: MachineEnd;
-    try {
-      end = await machine.run();
-    } finally {
-      console.close();
+    const request = await ending.unlessEnded(preparation);
+    const machine =
+      request && (await ending.unlessEnded(around.createMachine(request, { console, log })));
+    if (request === undefined || machine === undefined) {
+      return report({ kind: "stopped" }, ending.reason, log);
     }
+    if (console.hasLeaveKey) log.warn("Ctrl-] then q leaves");
+    around.onExit(() => console.close());
+    const started = performance.now();
+    ending.machine = machine;
+    console.open();
+    const end = await machine.run();
+    console.close();
     if (request.stats) log.warn(statistics(machine.instructions, performance.now() - started));
-    const status = report(end, stopped, log);
+    const status = report(end, ending.reason, log);
     // A slow reader gets all of it; one that does not read at all keeps nobody who was told to stop.
-    const pause = hasStopped.then(
+    const flushed = console.flushed().then(() => true);
+    const pause = ending.told.then(
       () => new Promise<false>((done) => setTimeout(done, FLUSH_MS, false)),
     );
-    const flushed = console.flushed().then(() => true);
     if (!(await Promise.race([flushed, pause]))) around.exit(status);
     return status;
   } finally {
+    console.close();
     clearTimeout(timer);
     stopListening();
   }
 }
 
-function startTimeout(seconds: number | undefined, stop: (reason: Stop) => void) {
+function startTimeout(seconds: number | undefined, elapsedMs: number, ending: Ending) {
   if (seconds === undefined) return undefined;
   const message = `stopped: the ${seconds} s of --timeout are over`;
-  return setTimeout(() => stop({ status: ExitStatus.TIMEOUT, message }), seconds * 1000);
+  const left = Math.max(0, seconds * 1000 - elapsedMs);
+  return setTimeout(() => ending.stop({ status: ExitStatus.TIMEOUT, message }), left);
 }
 
 function report(end: MachineEnd, stopped: Stop | undefined, log: Log): number {

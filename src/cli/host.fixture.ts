@@ -95,6 +95,10 @@ export class FakeHost implements ProgramHost {
     };
   }
 
+  sinceStartMs() {
+    return 0;
+  }
+
   exit(status: number) {
     this.exits.push(status);
   }

@@ -27,6 +27,7 @@ export async function processHost(): Promise<ProgramHost> {
     error: process.stderr,
     listenForSignals,
     passOutput: clearOutputProcessing,
+    sinceStartMs: () => process.uptime() * 1000,
     exit: (status) => process.exit(status),
     onExit: (callback) => process.once("exit", callback),
     loadEngine: (decode) => loadEngine({ decodeEach: decode === "each" }),

@@ -47,7 +47,6 @@ describe("kvm-xen run", () => {
     expect(host.request).toMatchObject({
       clock: "virtual",
       decode: "cached",
-      timeoutSeconds: 2.5,
       stats: true,
       config: {
         commandLine: "quiet console=ttyS0",
@@ -74,6 +73,12 @@ describe("kvm-xen run", () => {
     expect(await runProgram(["run", "--kernel", kernel, ...modules.slice(2)], host)).toBe(0);
     expect(host.request?.config.initrd).toEqual(Buffer.from("2"));
     expect(host.request?.config.modules).toEqual([{ bytes: Buffer.from("1") }]);
+  });
+
+  it("gives the timeout of the command line", async () => {
+    host.onMachine = () => undefined;
+    const seconds = ["--timeout", "0.05"];
+    expect(await runProgram(["run", "--kernel", kernel, ...seconds], host)).toBe(124);
   });
 
   it("adds no console when there is none", async () => {

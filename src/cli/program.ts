@@ -2,7 +2,7 @@ import { Command, CommanderError, Option } from "commander";
 import { LINUX_RELEASES } from "../play/index.js";
 import { type ExecOptions, execCommand } from "./exec-command.js";
 import { describeFailure } from "./exit-status.js";
-import { type GuestRequest, runGuest, type Surroundings } from "./guest-run.js";
+import { type GuestRequest, type RunLimits, runGuest, type Surroundings } from "./guest-run.js";
 import { type PlayHost, type PlayOptions, playFiles } from "./play-command.js";
 import { type RunOptions, requestFrom } from "./run-command.js";
 import { requestForStart, type StartOptions, type StartTerminal } from "./start-command.js";
@@ -58,8 +58,12 @@ when there is no such program, 126 when it cannot be started. Explained in docs/
  */
 export async function runProgram(args: readonly string[], host: ProgramHost): Promise<number> {
   let status = 0;
-  const run = async (request: Promise<GuestRequest>) => {
-    status = await runGuest(await request, host);
+  const run = async (request: Promise<GuestRequest>, options: CommonOptions) => {
+    const limits: RunLimits = {
+      ...(options.timeout === undefined ? {} : { timeoutSeconds: options.timeout }),
+      verbose: options.verbose ?? false,
+    };
+    status = await runGuest(request, limits, host);
   };
   const program = makeProgram(host, run);
   addPlay(program).action(async (files: string[], options: PlayOptions) => {
@@ -79,7 +83,12 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
   }
 }
 
-function makeProgram(host: ProgramHost, run: (request: Promise<GuestRequest>) => Promise<void>) {
+type CommonOptions = Pick<RunOptions & StartOptions, "timeout" | "verbose">;
+
+function makeProgram(
+  host: ProgramHost,
+  run: (request: Promise<GuestRequest>, options: CommonOptions) => Promise<void>,
+) {
   const program = new Command("kvm-xen")
     .description("Boots Xen guests in plain Node: Linux KVM's Xen support on an x86-64 engine.")
     .version(host.version, "--version", "print the version")
@@ -94,9 +103,9 @@ function makeProgram(host: ProgramHost, run: (request: Promise<GuestRequest>) =>
       writeErr: (text) => host.error.write(text),
       outputError: errorLine("kvm-xen"),
     });
-  addRun(program).action((options: RunOptions) => run(requestFrom(options)));
+  addRun(program).action((options: RunOptions) => run(requestFrom(options), options));
   addStart(program).action((options: StartOptions) =>
-    run(requestForStart(options, host.output, host.error)),
+    run(requestForStart(options, host.output, host.error), options),
   );
   return program;
 }
@@ -195,7 +204,10 @@ function addCommon(command: Command): Command {
     )
     .addOption(new Option("--cpus <n>", "its CPUs").argParser(parseCpus).default(1))
     .addOption(
-      new Option("--timeout <seconds>", "stop it after this real time").argParser(parseSeconds),
+      new Option(
+        "--timeout <seconds>",
+        "stop after this real time, counted from the start",
+      ).argParser(parseSeconds),
     )
     .option("--stats", "at the end print instructions executed, time and speed")
     .option("--verbose", "print details about the running machine")

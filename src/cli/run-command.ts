@@ -52,9 +52,7 @@ export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
     config,
     clock: options.clock,
     decode: options.decode,
-    ...(options.timeout === undefined ? {} : { timeoutSeconds: options.timeout }),
     stats: options.stats ?? false,
-    verbose: options.verbose ?? false,
   };
 }
 

@@ -123,8 +123,6 @@ function request(
       console: "hvc0",
     },
     clock: "real",
-    ...(options.timeout === undefined ? {} : { timeoutSeconds: options.timeout }),
     stats: options.stats ?? false,
-    verbose: options.verbose ?? false,
   };
 }

@@ -123,6 +123,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   stringInput: StringInput | undefined;
   /** Linear RIP at the last exit of the kinds io, mmio and xen. */
   exitRip = 0n;
+  /** Units of work done in turns. */
+  work = 0;
   /** Resolves run(); undefined outside of it. */
   resolve: ((exit: VcpuExit) => void) | undefined;
   /** Rejects run(), for a defect of this library. */

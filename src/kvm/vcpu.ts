@@ -122,6 +122,18 @@ export class Vcpu {
     return this.#running;
   }
 
+  /**
+   * Counts work that the client did for this vCPU, such as the hypercall of its last exit: it uses up
+   * the slice of the vCPU as instructions do, so that other vCPUs, timers and the host have their
+   * turn in time, and under a virtual clock each unit is a nanosecond. A unit stands for at most about a
+   * microsecond; see SLICE in run/scheduler.ts.
+   */
+  charge(work: number): void {
+    const { env } = this.#state;
+    env.clock.clock.virtual?.advance(work);
+    env.scheduler.charge(this.#state, work);
+  }
+
   /** Makes a run() that is under way resolve with "intr" at its next chance; else does nothing. */
   kick(): void {
     const state = this.#state;

@@ -127,7 +127,8 @@ export class World {
     const clean = { injected: false, nr: 0, hasErrorCode: false, errorCode: 0 };
     const none = { injected: false, nr: 0, soft: false, shadow: 0 };
     const nmi = { injected: false, pending: 0, masked: true };
-    for (let i = 0; i < 40; i++) {
+    // ENTER makes up to 63 accesses of memory that is not there before it is done.
+    for (let i = 0; i < 80; i++) {
       this.ignore(() => vcpu.setMpState(0));
       vcpu.setSregs(realMode(vcpu.getSregs()));
       vcpu.setRegs({ ...vcpu.getRegs(), rip: 0n, rflags: 2n, rax: 0n, rcx: 1n });

@@ -41,19 +41,30 @@ function fieldSize(type: FieldType, width: GuestWidth): number {
   return type === "ulong" || type === "handle" ? width / 8 : FIXED_SIZE[type];
 }
 
-function place(fields: Fields, width: GuestWidth): { offsets: Map<string, number>; size: number } {
-  const offsets = new Map<string, number>();
+/** A field at its place. */
+interface Placed {
+  readonly field: string;
+  readonly type: FieldType;
+  readonly offset: number;
+}
+
+/** Fields in memory order, for hypercalls with long lists: nothing is looked up. */
+function place(
+  fields: Fields,
+  width: GuestWidth,
+): { readonly list: readonly Placed[]; readonly size: number } {
+  const list: Placed[] = [];
   let end = 0;
   let structAlign = 1;
-  for (const [name, type] of Object.entries(fields)) {
+  for (const [field, type] of Object.entries(fields)) {
     const size = fieldSize(type, width);
     const align = Math.min(size, width / 8);
     structAlign = Math.max(structAlign, align);
     const offset = Math.ceil(end / align) * align;
-    offsets.set(name, offset);
+    list.push({ field, type, offset });
     end = offset + size;
   }
-  return { offsets, size: Math.ceil(end / structAlign) * structAlign };
+  return { list, size: Math.ceil(end / structAlign) * structAlign };
 }
 
 function load(view: DataView, offset: number, type: FieldType, width: GuestWidth): number | bigint {
@@ -86,32 +97,32 @@ function store(
   const size = fieldSize(type, width);
   if (size === 1) view.setUint8(offset, Number(value));
   else if (size === 2) view.setUint16(offset, Number(value), true);
-  else if (size === 4) view.setUint32(offset, Number(BigInt.asUintN(32, BigInt(value))), true);
-  else view.setBigUint64(offset, BigInt(value), true);
+  else if (size === 8) view.setBigUint64(offset, BigInt(value), true);
+  else if (typeof value === "number") view.setUint32(offset, value, true);
+  else view.setUint32(offset, Number(BigInt.asUintN(32, value)), true);
 }
 
 /** Declares a structure. `fields` is in memory order; padding follows from the C rules. */
 export function layout<const F extends Fields>(name: string, fields: F): Layout<F> {
   const placed = { 32: place(fields, 32), 64: place(fields, 64) };
-  const offsetOf = (field: string, width: GuestWidth): number =>
-    placed[width].offsets.get(field) as number;
   return {
     name,
     size: (width) => placed[width].size,
-    offset: offsetOf,
+    offset: (field, width) =>
+      placed[width].list.find((one) => one.field === field)?.offset as number,
     decode(bytes, width) {
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       const value: Record<string, number | bigint> = {};
-      for (const [field, type] of Object.entries(fields)) {
-        value[field] = load(view, offsetOf(field, width), type, width);
+      for (const { field, type, offset } of placed[width].list) {
+        value[field] = load(view, offset, type, width);
       }
       return value as StructValue<F>;
     },
     encode(value, width) {
       const bytes = new Uint8Array(placed[width].size);
       const view = new DataView(bytes.buffer);
-      for (const [field, type] of Object.entries(fields)) {
-        store(view, offsetOf(field, width), type, width, value[field] as number | bigint);
+      for (const { field, type, offset } of placed[width].list) {
+        store(view, offset, type, width, value[field] as number | bigint);
       }
       return bytes;
     },

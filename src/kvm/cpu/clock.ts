@@ -118,17 +118,17 @@ export function writePvclock(view: DataView, at: number, time: PvclockTime): voi
   view.setUint32(at + Pvclock.VERSION, (version + 1) >>> 0, true);
 }
 
-/** Instructions a nanosecond of real time is good for, at least: keeps timers from being late. */
+/** Work that a nanosecond of real time is good for, at least: keeps timers from being late. */
 const REAL_RATE = 0.3;
 
 /** The shortest turn under a real clock. */
 const REAL_FLOOR = 2000;
 
 /**
- * How many instructions may run before a timer is due, at most `max`; 0 when one is due now. Exact
+ * How much work may be done before a timer is due, at most `max`; 0 when one is due now. Exact
  * under a virtual clock, an estimate under a real one.
  */
-export function instructionsUntilTimer(time: VmClock, max: number): number {
+export function workUntilTimer(time: VmClock, max: number): number {
   const deadline = time.timers.nextDeadlineNs();
   if (deadline === undefined) return max;
   const left = deadline - time.clock.monotonicNs();

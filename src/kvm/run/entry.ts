@@ -1,14 +1,14 @@
 import { KvmMpState } from "../../abi/kvm/index.js";
 import { Cr0 } from "../../abi/x86/index.js";
 import { EngineExit, Ready } from "../../engine/bridge/port.js";
-import { instructionsUntilTimer } from "../cpu/clock.js";
+import { workUntilTimer } from "../cpu/clock.js";
 import { deliverPayload, limitNmis } from "../cpu/vcpu-events.js";
 import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { emulated, emulatedWrite, takeTraps } from "./debug-exit.js";
 import { handleExit, isFinishedWrite } from "./exits.js";
 import { finishWrite } from "./finish.js";
-import type { Turn } from "./scheduler.js";
+import { EXIT_COST, type Turn } from "./scheduler.js";
 
 /** AMD's exit code for a state that cannot be entered. */
 const VMEXIT_INVALID = 0xffffffff;
@@ -16,28 +16,31 @@ const VMEXIT_INVALID = 0xffffffff;
 /** PAUSE instructions after which another vCPU gets its turn. */
 const PAUSES = 4;
 
-/** What an exit counts at least, so that a turn ends even when nothing retires. */
-const EXIT_COST = 20;
-
 /** A turn this long in which nothing retired was spent on faults. */
 const STALL_BUDGET = 1000;
 
-/** What an exit takes at most of a real timer's distance, in instructions. */
+/** What an exit takes at most of a real timer's distance, in units of work. */
 const EXIT_WAIT = 300;
 
-/** One turn of a vCPU: enters the guest until the budget is used up, it waits, or run() resolves. */
+/**
+ * One turn of a vCPU: enters the guest until `budget` units of work are done, it waits, or run()
+ * resolves. What is done is added to the vCPU's work.
+ */
 export function turn(vcpu: VcpuState, budget: number): Turn {
   const { engine, env } = vcpu;
   const { clock } = env;
   const { virtual } = clock.clock;
-  let left = budget;
-  // Under a real clock: how far away that timer is, less what was executed since it was looked at.
+  const end = vcpu.work + budget;
+  // Under a real clock: how far away that timer is, less what was done since it was looked at.
   let deadline: number | undefined;
   let distance = 0;
   let progress = false;
+  // Interrupt messages, which an exit may send, go past all local APICs.
+  const exitCost = EXIT_COST + (env.bus.lapics.length >> 3);
   engine.pauseExit = env.scheduler.activeCount > 1 ? PAUSES : 0;
   if (env.engine.linear.hasOutsideWriters) env.engine.distrustCode();
-  while (left > 0) {
+  while (vcpu.work < end) {
+    const left = end - vcpu.work;
     const step = vcpu.emulates && !engine.replaying ? emulated(vcpu) : undefined;
     const trap = step ?? (engine.pendingTraps === 0 ? undefined : takeTraps(vcpu));
     if (trap !== undefined) return finish(vcpu, trap);
@@ -53,7 +56,7 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     const next = clock.timers.nextDeadlineNs();
     if (virtual !== undefined || distance <= 0 || next !== deadline) {
       deadline = next;
-      distance = instructionsUntilTimer(clock, left);
+      distance = workUntilTimer(clock, left);
       if (distance === 0) return "budget";
     }
     prepareEvents(vcpu);
@@ -70,7 +73,7 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     if (virtual !== undefined) virtual.advance(retired);
     progress ||= retired > 0;
     distance -= Math.max(retired, EXIT_WAIT);
-    left -= code === EngineExit.BUDGET ? given : Math.max(retired, EXIT_COST);
+    vcpu.work += code === EngineExit.BUDGET ? given : Math.max(retired, exitCost);
     const after = handleExit(vcpu, code);
     if (after === "continue" || after === "yield") {
       // KVM looks at deferred events after every exit that it handles itself.

@@ -5,6 +5,7 @@ import type { VcpuState } from "../vcpu-state.js";
 import { completeExit, handleExit, isFinishedWrite } from "./exits.js";
 import { markRepetition, stayAtRepetition } from "./finished-out.js";
 import { executeAsBegun } from "./in-flight.js";
+import { EXIT_COST } from "./scheduler.js";
 import { takeInput } from "./string-input.js";
 
 /** {@link EngineVcpu.setWindows}: none. */
@@ -24,7 +25,9 @@ function runOne(vcpu: VcpuState): EngineExitCode {
   engine.setWindows(NO_WINDOW, false);
   if (virtual !== undefined) engine.setTime(clock.nowNs());
   const code = engine.run(1);
-  if (virtual !== undefined) virtual.advance(engine.retired);
+  const { retired } = engine;
+  if (virtual !== undefined) virtual.advance(retired);
+  vcpu.env.scheduler.charge(vcpu, Math.max(retired, EXIT_COST));
   return code;
 }
 

@@ -7,7 +7,7 @@ import { type Runner, Scheduler, SLICE, type Turn } from "./scheduler.js";
 /** A vCPU that exits after every `step` instructions, and its client. */
 class Client implements Runner {
   readonly index: number;
-  instructions = 0;
+  work = 0;
   exits = 0;
   /** Order of all turns, shared. */
   readonly #log: string[];
@@ -29,7 +29,7 @@ class Client implements Runner {
   turn(budget: number): Turn {
     this.#log.push(`${this.index}`);
     const retired = Math.min(budget, this.#step);
-    this.instructions += retired;
+    this.work += retired;
     if (retired < this.#step) return "budget";
     this.exits++;
     this.#scheduler.remove(this);
@@ -51,7 +51,7 @@ class Client implements Runner {
 /** A vCPU that waits for an event, and has one turn after it. */
 class Waiter implements Runner {
   readonly index: number;
-  readonly instructions = 0;
+  readonly work = 0;
   awake = false;
   readonly #log: string[];
 

@@ -19,20 +19,34 @@ export interface Runner {
   readonly index: number;
   /** It can execute now, or has events to process. */
   canRun(): boolean;
-  /** Executes at most `budget` instructions, less when a timer is due earlier. */
+  /** Does about `budget` units of work, less when a timer is due earlier. */
   turn(budget: number): Turn;
-  /** Instructions retired since creation. */
-  readonly instructions: number;
+  /** Units of work done in turns since creation. */
+  readonly work: number;
   /** It gets the thread after a new run(), a wait, or others. */
   onRunning(): void;
   /** It loses the thread to another one although it could go on. */
   onPreempted(): void;
 }
 
-/** Instructions before the next vCPU has its turn. */
+/**
+ * Units of work before the next vCPU has its turn, and before the host has its: input, signals,
+ * time-outs, other VMs. Everything that a guest or client can do often or make long counts as work:
+ *
+ * - each instruction 1, each exception delivered 1, each pause of a repeated string instruction 2048
+ *   (the engine counts: engine/core/run.ts);
+ * - each entry into the guest at least {@link EXIT_COST}, each turn at least {@link TURN_COST};
+ * - what KVM or its client does in an exit beside that, by {@link Scheduler.charge}.
+ *
+ * It is counted, not measured, so that the order of turns is the same in every run. A unit takes some
+ * nanoseconds, and at most about one microsecond: a slice is over in far less than a second.
+ */
 export const SLICE = 200_000;
 
-/** What a turn counts at least, so that exits without progress use up the slice too. */
+/** Work that an entry into the guest with its exit counts at least. */
+export const EXIT_COST = 20;
+
+/** What a turn counts at least. */
 const TURN_COST = 200;
 
 /** Above this the scheduler sleeps in the host; below it polls the clock. */
@@ -40,7 +54,7 @@ const SLEEP_FLOOR_NS = 1_500_000;
 
 /**
  * Gives the vCPUs of a VM turns in its one thread, in order of creation. Timers fire only between
- * turns. Under a virtual clock every retired instruction is a nanosecond, turns end exactly at
+ * turns. Under a virtual clock every unit of work is a nanosecond, turns end exactly at
  * the next deadline, and when all vCPUs wait, time jumps there.
  */
 export class Scheduler {
@@ -51,13 +65,13 @@ export class Scheduler {
   readonly #away = new Set<Runner>();
   #running = false;
   #current: Runner | undefined;
-  /** Instructions left of the current one's slice. */
+  /** Work left of the current one's slice. */
   #left = 0;
   #wake: (() => void) | undefined;
   /** The timer that the sleep ends for which {@link #wake} would end. */
   #sleepsUntilNs = 0;
   #closed = false;
-  /** Instructions since the host had its turn. */
+  /** Work since the host had its turn. */
   #sinceYield = 0;
   /** The vCPU whose run() resolved last, until another one has a turn. */
   #offered: Runner | undefined;
@@ -119,6 +133,12 @@ export class Scheduler {
     if (this.#wake === undefined) return false;
     const next = this.#clock.timers.nextDeadlineNs();
     return next !== undefined && next < this.#sleepsUntilNs;
+  }
+
+  /** Counts work that was done for a vCPU outside of its turns. */
+  charge(runner: Runner, work: number): void {
+    this.#sinceYield += work;
+    if (this.#current === runner) this.#left -= work;
   }
 
   #insert(runner: Runner): void {
@@ -215,9 +235,9 @@ export class Scheduler {
       }
     }
     if (this.#away.delete(runner)) runner.onRunning();
-    const start = runner.instructions;
+    const start = runner.work;
     const turn = runner.turn(this.#left);
-    const cost = Math.max(TURN_COST, runner.instructions - start);
+    const cost = Math.max(TURN_COST, runner.work - start);
     this.#sinceYield += cost;
     this.#left -= cost;
     if (turn === "waiting") this.#away.add(runner);

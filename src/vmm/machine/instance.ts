@@ -11,6 +11,7 @@ import {
   type Vcpu,
   type VcpuExit,
   type VcpuExitIo,
+  type VcpuExitXen,
   type Vm,
 } from "../../kvm/index.js";
 import type { MemoryRegion } from "../../memory/index.js";
@@ -25,6 +26,8 @@ import { POWER_PORTS, PowerRegisters } from "../platform/power.js";
 import { Uart } from "../platform/uart/model.js";
 import { DebugText } from "../xen/debug-text.js";
 import { Domain, type DomainVcpu, GUEST_DOMID } from "../xen/domain.js";
+import { Continuation } from "../xen/hypercalls/call.js";
+import { continueCall } from "../xen/hypercalls/continuation.js";
 import { Hypercalls } from "../xen/hypercalls/dispatch.js";
 import { XEN_VERSION } from "../xen/hypercalls/xen-version.js";
 import { GuestPhysmap } from "../xen/overlay.js";
@@ -360,8 +363,7 @@ export class Instance {
         if (!exit.isWrite) exit.data.fill(0xff);
         return;
       case "xen":
-        exit.result = this.#hypercalls.dispatch(vcpu, exit);
-        this.#suspension?.noteCall(exit);
+        this.#hypercall(exit, vcpu);
         return;
       case "shutdown":
         this.#crash(`vCPU ${vcpu.id} had a triple fault`);
@@ -390,6 +392,13 @@ export class Instance {
       case "again":
         return;
     }
+  }
+
+  #hypercall(exit: VcpuExitXen, vcpu: DomainVcpu): void {
+    const result = this.#hypercalls.dispatch(vcpu, exit);
+    if (result instanceof Continuation) continueCall(vcpu.kvm, exit, result);
+    else exit.result = result;
+    this.#suspension?.noteCall(exit);
   }
 
   #handleIo({ direction, port, size, count, data }: VcpuExitIo): void {

@@ -24,6 +24,9 @@ export interface XenVcpu {
   getSregs(): KvmSregs;
   setSregs(sregs: KvmSregs): void;
   nmi(): void;
+  charge(work: number): void;
+  immediateExit: boolean;
+  runNow(): unknown;
 }
 
 /**

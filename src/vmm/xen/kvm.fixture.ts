@@ -5,7 +5,6 @@ import {
   KvmError,
   type KvmXenHvmAttr,
   type KvmXenVcpuAttr,
-  type VcpuExitXen,
   type VcpuXen,
   type VmXen,
 } from "../../kvm/index.js";
@@ -121,7 +120,8 @@ export function makeDomain() {
     onSuspend: () => notes.push("suspend"),
   });
   const hypercalls = new Hypercalls(domain);
-  /** Makes a hypercall on a vCPU; numbers may be given for 64-bit values. */
+  const continuations: number[][] = [];
+  /** Makes a hypercall on a vCPU, and its continuations; numbers may be given for 64-bit values. */
   const call = (
     nr: number,
     args: readonly (number | bigint)[],
@@ -129,19 +129,24 @@ export function makeDomain() {
   ): number => {
     const params = Array.from({ length: 6 }, (_, i) => BigInt.asUintN(64, BigInt(args[i] ?? 0)));
     const exit = {
-      kind: "xen",
+      kind: "xen" as const,
       longmode: options.compat !== true,
       cpl: options.cpl ?? 0,
       input: BigInt(nr),
-      params: params as unknown as VcpuExitXen["params"],
+      params: params as [bigint, bigint, bigint, bigint, bigint, bigint],
       result: 0n,
-    } satisfies VcpuExitXen;
+    };
     const vcpu = domain.vcpus.get(options.vcpu ?? 0);
     if (vcpu === undefined) throw new Error("no such vCPU");
-    return Number(BigInt.asIntN(64, hypercalls.dispatch(vcpu, exit)));
+    for (;;) {
+      const result = hypercalls.dispatch(vcpu, exit);
+      if (typeof result === "bigint") return Number(BigInt.asIntN(64, result));
+      continuations.push(result.args.map(Number));
+      exit.params.splice(0, result.args.length, ...result.args);
+    }
   };
   const take = (): string[] => notes.splice(0);
-  return { domain, call, take, time, hvm, vcpus, lines, shutdowns, written };
+  return { domain, call, take, time, hvm, vcpus, lines, shutdowns, written, continuations };
 }
 
 /** A vCPU whose guest-virtual addresses below 1 GiB are guest-physical ones. */
@@ -151,6 +156,9 @@ export class FakeVcpu implements XenVcpu {
   readonly xen: VcpuXen;
   readonly #notes: string[];
   mpState: number;
+  immediateExit = false;
+  /** Units of work that were charged. */
+  work = 0;
 
   constructor(id: ApicId, notes: string[]) {
     this.id = id;
@@ -174,6 +182,10 @@ export class FakeVcpu implements XenVcpu {
     } as VcpuXen;
   }
 
+  charge(work: number): void {
+    this.work += work;
+  }
+  runNow(): void {}
   kick(): void {
     this.#notes.push(`kick ${this.id}`);
   }

@@ -4,7 +4,7 @@
  * exists, so it is split around an overlay page or a hole.
  */
 import type { KvmUserspaceMemoryRegion } from "../../abi/kvm/index.js";
-import { gpa, type Hva, PAGE_SIZE } from "../../base/index.js";
+import { type Gpa, gpa, type Hva, PAGE_SIZE } from "../../base/index.js";
 import { GuestMemory, type LinearMemory, type MemoryRegion } from "../../memory/index.js";
 import { RamFrames } from "./ram-frames.js";
 
@@ -38,6 +38,9 @@ export class GuestPhysmap {
   readonly #freeSlots: number[] = [];
   #nextSlot = 0;
   #batching = false;
+  /** Frames that show something else since the last commit. */
+  readonly #changed = new Set<number>();
+  #commits = 0;
   /** The same memory for the VMM's own use. */
   readonly memory: GuestMemory;
 
@@ -71,7 +74,7 @@ export class GuestPhysmap {
     if (former === undefined && this.#overlays.size >= MAX_OVERLAYS) return false;
     if (former !== undefined) this.#overlays.delete(former);
     this.#overlays.set(gfn, page);
-    this.#commit();
+    this.#commit(gfn, former ?? gfn);
     return true;
   }
 
@@ -80,7 +83,7 @@ export class GuestPhysmap {
     const gfn = this.frameOf(page);
     if (gfn === undefined) return;
     this.#overlays.delete(gfn);
-    this.#commit();
+    this.#commit(gfn);
   }
 
   /** Makes a frame empty: an overlay page goes; RAM is hidden. False when nothing was there. */
@@ -89,7 +92,7 @@ export class GuestPhysmap {
     if (this.#overlays.has(gfn)) this.#overlays.delete(gfn);
     else if (this.#overlays.size >= MAX_OVERLAYS) return false;
     else this.#overlays.set(gfn, "hole");
-    this.#commit();
+    this.#commit(gfn);
     return true;
   }
 
@@ -110,7 +113,7 @@ export class GuestPhysmap {
     if (overlay === "hole") return false;
     if (overlay !== undefined) this.#overlays.delete(gfn);
     if (!this.#ram.release(gfn) && overlay === undefined) return false;
-    this.#commit();
+    this.#commit(gfn);
     return true;
   }
 
@@ -121,7 +124,7 @@ export class GuestPhysmap {
     this.#overlays.delete(gfn);
     this.#vm.linear.u8.fill(0, page, page + PAGE_SIZE);
     this.#vm.linear.noteWrite(page, PAGE_SIZE);
-    this.#commit();
+    this.#commit(gfn);
     return true;
   }
 
@@ -147,6 +150,17 @@ export class GuestPhysmap {
     this.#commit();
   }
 
+  /** How often KVM was told of other memory. */
+  get commits(): number {
+    return this.#commits;
+  }
+
+  /** Comes before an access in the middle of a {@link batch}: it must find what is there by now. */
+  settle(at: Gpa): void {
+    if (this.#changed.size === 0 || !this.#changed.has(Math.floor(at / PAGE_SIZE))) return;
+    this.#tell();
+  }
+
   /** Does several changes at once: KVM hears of them together. */
   batch<T>(changes: () => T): T {
     this.#batching = true;
@@ -154,12 +168,19 @@ export class GuestPhysmap {
       return changes();
     } finally {
       this.#batching = false;
-      this.#commit();
+      if (this.#changed.size > 0) this.#tell();
     }
   }
 
-  #commit(): void {
-    if (this.#batching) return;
+  /** Frames show something else from now on. */
+  #commit(...frames: number[]): void {
+    for (const gfn of frames) this.#changed.add(gfn);
+    if (!this.#batching) this.#tell();
+  }
+
+  #tell(): void {
+    this.#commits++;
+    this.#changed.clear();
     const wanted = this.#regions();
     const keys = new Set(wanted.map(keyOf));
     for (const [key, { id, region }] of this.#slots) {

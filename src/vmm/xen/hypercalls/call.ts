@@ -1,5 +1,6 @@
 import type { Domain, DomainVcpu } from "../domain.js";
 import type { GuestAccess } from "../guest-access.js";
+import type { Effort } from "./effort.js";
 
 /** A hypercall as its handler sees it. */
 export interface Call {
@@ -10,10 +11,24 @@ export interface Call {
   readonly guest: GuestAccess;
   /** At least five arguments; those of a 32-bit caller are zero-extended. */
   readonly args: readonly bigint[];
+  /** Work so far. Whoever goes through a list counts, and continues when it is enough. */
+  readonly effort: Effort;
 }
 
-/** Carries a hypercall out. Answers what goes to RAX: a value, or a negative errno. */
-export type Handler = (call: Call) => number | bigint;
+/** The call is not done: it is to be made again, with these arguments in place of the first ones. */
+export class Continuation {
+  readonly args: readonly bigint[];
+
+  constructor(args: readonly bigint[]) {
+    this.args = args;
+  }
+}
+
+/** What goes to RAX: a value, or a negative errno; or the rest of a call that takes long. */
+export type Result = number | bigint | Continuation;
+
+/** Carries a hypercall out. */
+export type Handler = (call: Call) => Result;
 
 /** Handlers by sub-operation; what is not in a table answers -ENOSYS. */
 export type SubOps = ReadonlyMap<number, Handler>;

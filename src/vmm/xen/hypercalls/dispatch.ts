@@ -4,11 +4,12 @@
  */
 import { layout } from "../../../abi/xen/layout.js";
 import { Hypercall } from "../../../abi/xen/xen.js";
-import { Errno } from "../../../base/index.js";
+import { Errno, type Gpa, type Gva } from "../../../base/index.js";
 import type { VcpuExitXen } from "../../../kvm/index.js";
 import type { Domain, DomainVcpu } from "../domain.js";
 import { GuestAccess } from "../guest-access.js";
-import { arg, type Call, type Handler, u32 } from "./call.js";
+import { arg, type Call, Continuation, type Handler, type Result, u32 } from "./call.js";
+import { Effort } from "./effort.js";
 import { eventChannelOp } from "./event-channel-op.js";
 import { grantTableOp } from "./grant-table-op.js";
 import { hvmOp } from "./hvm-op.js";
@@ -44,11 +45,10 @@ const multicall_entry = layout("multicall_entry", {
   arg4: "ulong",
   arg5: "ulong",
 });
-/**
- * Calls that one multicall may carry; Xen would go on with the rest, no guest comes near.
- * @limit guest | calls of one multicall | calls | EINVAL
- */
-const MAX_MULTICALL = 4096;
+/** Names of the arguments of a continuation in an entry. */
+function entryArguments({ args }: Continuation): Record<string, bigint> {
+  return Object.fromEntries(args.map((value, i) => [`arg${i}`, value]));
+}
 
 /** Answers the hypercalls of one domain. */
 export class Hypercalls {
@@ -59,39 +59,58 @@ export class Hypercalls {
     this.#domain = domain;
   }
 
-  /** Carries out the hypercall of an exit. @returns what belongs into the exit's `result`. */
-  dispatch(vcpu: DomainVcpu, exit: VcpuExitXen): bigint {
+  /**
+   * Carries out the hypercall of an exit.
+   * @returns what belongs into the exit's `result`, or how the rest is to be asked for
+   * ({@link continueCall}).
+   */
+  dispatch(vcpu: DomainVcpu, exit: VcpuExitXen): bigint | Continuation {
     if (exit.cpl > 0) return BigInt(-Errno.EPERM);
     const domain = this.#domain;
-    const translate = vcpu.kvm.translate.bind(vcpu.kvm);
+    const { physmap } = domain;
+    const translate = (address: Gva): Gpa | undefined => {
+      const at = vcpu.kvm.translate(address);
+      if (at !== undefined) physmap.settle(at);
+      return at;
+    };
+    const effort = new Effort(physmap);
     const guest = new GuestAccess(domain.memory, translate, exit.longmode ? 64 : 32);
     const nr = u32(exit.input);
-    const call: Call = { domain, vcpu, guest, args: exit.params };
-    if (nr === Hypercall.multicall) return BigInt(this.#multicall(call));
-    return BigInt(this.#call(nr, call));
+    const call: Call = { domain, vcpu, guest, args: exit.params, effort };
+    const result = nr === Hypercall.multicall ? this.#multicall(call) : this.#call(nr, call);
+    if (effort.units > 0) vcpu.kvm.charge(effort.units);
+    return result instanceof Continuation ? result : BigInt(result);
   }
 
-  #call(nr: number, call: Call): number | bigint {
+  #call(nr: number, call: Call): Result {
     const handler = table.get(nr);
     const result = handler?.(call) ?? -Errno.ENOSYS;
     if (Number(result) === -Errno.ENOSYS) this.#logOnce(nr, handler !== undefined, call);
     return result;
   }
 
-  #multicall(call: Call): number {
+  /** A call that is to be continued is changed in the list, and is the first of the rest then. */
+  #multicall(call: Call): Result {
+    const { guest, effort } = call;
+    const list = arg(call, 0);
     const count = u32(call.args[1]);
-    if (count > MAX_MULTICALL) return -Errno.EINVAL;
-    const { guest } = call;
+    const size = multicall_entry.size(guest.width);
+    const from = (i: number): Continuation =>
+      new Continuation([list + BigInt(i * size), BigInt(count - i)]);
     for (let i = 0; i < count; i++) {
-      const at = arg(call, 0) + BigInt(i * multicall_entry.size(guest.width));
+      if (i > 0 && effort.isEnough) return from(i);
+      effort.add(1);
+      const at = list + BigInt(i * size);
       const entry = guest.readStruct(at, multicall_entry);
       if (entry === undefined) return -Errno.EFAULT;
       const args = [entry.arg0, entry.arg1, entry.arg2, entry.arg3, entry.arg4, entry.arg5];
       const nr = u32(entry.op);
       // A multicall inside a multicall is refused.
       const result = nr === Hypercall.multicall ? -Errno.EINVAL : this.#call(nr, { ...call, args });
-      const written = { ...entry, result: BigInt(result) };
-      if (!guest.writeStruct(at, multicall_entry, written)) return -Errno.EFAULT;
+      const isDone = !(result instanceof Continuation);
+      const changes = isDone ? { result: BigInt(result) } : entryArguments(result);
+      if (!guest.writeStruct(at, multicall_entry, { ...entry, ...changes })) return -Errno.EFAULT;
+      if (!isDone) return from(i);
     }
     return 0;
   }

@@ -1,30 +1,38 @@
 /** How grant table operations take their arguments: an array of structures with a status each. */
 import type { Fields, Layout, StructValue } from "../../../abi/xen/layout.js";
 import { Errno } from "../../../base/index.js";
-import { arg, type Call, type Handler, u32 } from "./call.js";
+import { arg, type Call, Continuation, type Handler, type Result, u32 } from "./call.js";
 
 /**
- * Elements that one call may carry; Xen would go on with the rest, no guest comes near.
- * @limit guest | elements of one grant table call | elements | EINVAL
+ * Goes through the array argument, whose elements have `size` bytes. `run` gets the address of an
+ * element and answers an errno that ends the call. What is left when it is enough for this time is
+ * continued.
  */
-export const MAX_BATCH = 65_536;
+export function forEach(call: Call, size: number, run: (at: bigint) => number): Result {
+  const count = u32(call.args[2]);
+  for (let i = 0; i < count; i++) {
+    const at = arg(call, 1) + BigInt(i * size);
+    if (i > 0 && call.effort.isEnough) {
+      return new Continuation([arg(call, 0), at, BigInt(count - i)]);
+    }
+    call.effort.add(1);
+    const error = run(at);
+    if (error !== 0) return error;
+  }
+  return 0;
+}
 
 /** Runs an operation on each element of the array argument. */
 export function each<F extends Fields>(
   layout: Layout<F>,
   run: (call: Call, value: StructValue<F>) => StructValue<F>,
 ): Handler {
-  return (call) => {
-    const count = u32(call.args[2]);
-    if (count > MAX_BATCH) return -Errno.EINVAL;
-    for (let i = 0; i < count; i++) {
-      const at = arg(call, 1) + BigInt(i * layout.size(call.guest.width));
+  return (call) =>
+    forEach(call, layout.size(call.guest.width), (at) => {
       const value = call.guest.readStruct(at, layout);
       if (value === undefined) return -Errno.EFAULT;
-      if (!call.guest.writeStruct(at, layout, run(call, value))) return -Errno.EFAULT;
-    }
-    return 0;
-  };
+      return call.guest.writeStruct(at, layout, run(call, value)) ? 0 : -Errno.EFAULT;
+    });
 }
 
 /** As {@link each}, for operations that take exactly one element. */

@@ -9,8 +9,8 @@ import {
 } from "../../../abi/xen/grant-table.js";
 import { DOMID_SELF } from "../../../abi/xen/xen.js";
 import { Errno, PAGE_SIZE } from "../../../base/index.js";
-import { arg, type Call, type Handler, u32 } from "./call.js";
-import { MAX_BATCH } from "./grant-batch.js";
+import type { Call, Handler } from "./call.js";
+import { forEach } from "./grant-batch.js";
 
 const BACKEND_DOMID = 0;
 
@@ -65,18 +65,14 @@ function copyOne(call: Call, bytes: Uint8Array): number {
 /** GNTTABOP_copy: each element has its own status. */
 export const copy: Handler = (call) => {
   const { guest } = call;
-  const count = u32(call.args[2]);
-  if (count > MAX_BATCH) return -Errno.EINVAL;
   const size = GNTTAB_COPY_SIZE[guest.width];
   const tail = 2 * gnttab_copy_ptr.size(guest.width);
   const statusAt = BigInt(tail + gnttab_copy_tail.offset("status", guest.width));
-  for (let i = 0; i < count; i++) {
-    const at = arg(call, 1) + BigInt(i * size);
+  return forEach(call, size, (at) => {
     const bytes = guest.read(at, size);
     if (bytes === undefined) return -Errno.EFAULT;
     const status = new Uint8Array(2);
     new DataView(status.buffer).setInt16(0, copyOne(call, bytes), true);
-    if (!guest.write(at + statusAt, status)) return -Errno.EFAULT;
-  }
-  return 0;
+    return guest.write(at + statusAt, status) ? 0 : -Errno.EFAULT;
+  });
 };

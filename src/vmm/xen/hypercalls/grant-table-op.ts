@@ -24,7 +24,7 @@ import {
 import { Errno, PAGE_SIZE } from "../../../base/index.js";
 import { MAX_GRANT_FRAMES } from "../grants/table.js";
 import { arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
-import { each, MAX_BATCH, one } from "./grant-batch.js";
+import { each, forEach, one } from "./grant-batch.js";
 import { copy } from "./grant-copy.js";
 
 const BACKEND_DOMID = 0;
@@ -103,20 +103,15 @@ const swapGrantRef = each(gnttab_swap_grant_ref, (call, value) => ({
 }));
 
 /** Caches are coherent on x86: what is right about a request is not supported there. */
-const cacheFlush: Handler = (call) => {
-  const count = u32(call.args[2]);
-  if (count > MAX_BATCH) return -Errno.EINVAL;
-  const size = gnttab_cache_flush.size(call.guest.width);
-  for (let i = 0; i < count; i++) {
-    const value = call.guest.readStruct(arg(call, 1) + BigInt(i * size), gnttab_cache_flush);
+const cacheFlush: Handler = (call) =>
+  forEach(call, gnttab_cache_flush.size(call.guest.width), (at) => {
+    const value = call.guest.readStruct(at, gnttab_cache_flush);
     if (value === undefined) return -Errno.EFAULT;
     const { offset, length, op } = value;
     if (offset >= PAGE_SIZE || offset + length > PAGE_SIZE) return -Errno.EINVAL;
     if ((op & ~GNTTAB_CACHE_OPS) !== 0) return -Errno.EINVAL;
-    if (length !== 0 && op !== 0) return -Errno.EOPNOTSUPP;
-  }
-  return 0;
-};
+    return length !== 0 && op !== 0 ? -Errno.EOPNOTSUPP : 0;
+  });
 
 const getVersion: Handler = (call) => {
   const value = call.guest.readStruct(arg(call, 1), gnttab_get_version);

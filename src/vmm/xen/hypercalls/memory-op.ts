@@ -16,10 +16,12 @@ import { Errno, PAGE_SIZE } from "../../../base/index.js";
 import type { GuestPhysmap } from "../overlay.js";
 import { arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
 import {
+  continueAt,
   decreaseReservation,
   exchange,
   increaseReservation,
   populatePhysmap,
+  startOf,
 } from "./reservation-op.js";
 
 /**
@@ -60,7 +62,14 @@ function addToPhysmap(call: Call, space: number, idx: bigint, gpfn: bigint): num
   }
 }
 
+/**
+ * Elements that these calls can be continued at: their size has 16 bits.
+ * @limit guest | the element at which add_to_physmap goes on | elements | EDOM
+ */
+const MAX_EXTENT = 0xffff;
+
 const addOne: Handler = (call) => {
+  if (startOf(call) > MAX_EXTENT) return -Errno.EDOM;
   const request = call.guest.readStruct(arg(call, 1), xen_add_to_physmap);
   if (request === undefined) return -Errno.EFAULT;
   if (!call.domain.isSelf(request.domid)) return -Errno.ESRCH;
@@ -68,20 +77,27 @@ const addOne: Handler = (call) => {
 };
 
 const addBatch: Handler = (call) => {
-  const { guest } = call;
+  const { guest, effort } = call;
+  const start = startOf(call);
+  if (start > MAX_EXTENT) return -Errno.EDOM;
   const request = guest.readStruct(arg(call, 1), xen_add_to_physmap_batch);
   if (request === undefined) return -Errno.EFAULT;
   if (!call.domain.isSelf(request.domid)) return -Errno.ESRCH;
-  for (let i = 0; i < request.size; i++) {
-    const idx = guest.readLong(request.idxs, i);
-    const gpfn = guest.readLong(request.gpfns, i);
-    if (idx === undefined || gpfn === undefined) return -Errno.EFAULT;
-    const error = new Uint8Array(4);
-    const result = addToPhysmap(call, request.space, idx, gpfn);
-    new DataView(error.buffer).setInt32(0, result, true);
-    if (!guest.write(request.errs + BigInt(4 * i), error)) return -Errno.EFAULT;
-  }
-  return 0;
+  if (start > request.size || (start > 0 && start === request.size)) return -Errno.EILSEQ;
+  return call.domain.physmap.batch(() => {
+    for (let i = start; i < request.size; i++) {
+      if (i > start && effort.isEnough) return continueAt(call, i);
+      effort.add(1);
+      const idx = guest.readLong(request.idxs, i);
+      const gpfn = guest.readLong(request.gpfns, i);
+      if (idx === undefined || gpfn === undefined) return -Errno.EFAULT;
+      const error = new Uint8Array(4);
+      const result = addToPhysmap(call, request.space, idx, gpfn);
+      new DataView(error.buffer).setInt32(0, result, true);
+      if (!guest.write(request.errs + BigInt(4 * i), error)) return -Errno.EFAULT;
+    }
+    return 0;
+  });
 };
 
 const remove: Handler = (call) => {
@@ -147,8 +163,10 @@ const subOps: SubOps = new Map<number, Handler>([
   [Xenmem.acquire_resource, () => -Errno.EPERM],
 ]);
 
-/** Operations that can be told where to go on: those that Xen may interrupt. */
+/** Operations that can be told where to go on: those that Xen may interrupt, and one of their kind. */
 const CONTINUED: ReadonlySet<number> = new Set([
+  Xenmem.add_to_physmap,
+  Xenmem.add_to_physmap_batch,
   Xenmem.increase_reservation,
   Xenmem.decrease_reservation,
   Xenmem.populate_physmap,

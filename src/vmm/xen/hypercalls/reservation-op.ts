@@ -11,7 +11,7 @@ import {
 } from "../../../abi/xen/memory.js";
 import { Errno, PAGE_SIZE } from "../../../base/index.js";
 import type { GuestPhysmap } from "../overlay.js";
-import { arg, type Call, type Handler, u32 } from "./call.js";
+import { arg, type Call, Continuation, type Handler, type Result, u32 } from "./call.js";
 
 /**
  * Extents that one call may name: more cannot be encoded for its continuation.
@@ -25,6 +25,15 @@ const MAX_EXTENTS = 2n ** 32n / 2n ** BigInt(MEMOP_EXTENT_SHIFT) - 1n;
 const MAX_ORDER = 9;
 /** @nolimit the width of an address */
 const MAX_GFN = 2n ** 40n;
+
+/** Where an operation on extents goes on: the upper bits of its number. */
+export const startOf = (call: Call): number => u32(call.args[0]) >>> MEMOP_EXTENT_SHIFT;
+
+/** The rest of such an operation, from an extent on. */
+export function continueAt(call: Call, extent: number): Continuation {
+  const op = u32(call.args[0]) & ((1 << MEMOP_EXTENT_SHIFT) - 1);
+  return new Continuation([BigInt(op) | (BigInt(extent) << BigInt(MEMOP_EXTENT_SHIFT))]);
+}
 
 type Reservation = NonNullable<ReturnType<typeof readReservation>>;
 
@@ -44,14 +53,16 @@ function changeReservation(
   frames: "needed" | "ignored",
 ): Handler {
   return (call) => {
-    const start = u32(call.args[0]) >>> MEMOP_EXTENT_SHIFT;
+    const start = startOf(call);
     const request = readReservation(call, arg(call, 1));
     if (request === undefined || request.nr_extents > MAX_EXTENTS) return start;
     if (start >= Number(request.nr_extents) || !call.domain.isSelf(request.domid)) return start;
     if (flagsAreBad(request.mem_flags) || request.extent_order > MAX_ORDER) return start;
     const { physmap } = call.domain;
-    return physmap.batch(() => {
+    return physmap.batch<Result>(() => {
       for (let i = start; i < Number(request.nr_extents); i++) {
+        if (i > start && call.effort.isEnough) return continueAt(call, i);
+        call.effort.add(2 ** request.extent_order);
         const entry = frames === "needed" ? call.guest.readLong(request.extent_start, i) : 0n;
         if (entry === undefined || entry >= MAX_GFN) return i;
         if (!change(physmap, Number(entry), request)) return i;

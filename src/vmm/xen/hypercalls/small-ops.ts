@@ -8,13 +8,10 @@ import {
 } from "../../../abi/xen/xen.js";
 import { Errno } from "../../../base/index.js";
 import { attempt } from "../kvm-objects.js";
-import { arg, type Handler, u32 } from "./call.js";
+import { arg, Continuation, type Handler, u32 } from "./call.js";
 
-/**
- * Bytes that one console_io call may write; the rest is dropped.
- * @limit guest | bytes of one CONSOLEIO_write | bytes | the rest is dropped
- */
-const MAX_CONSOLE_WRITE = 4096;
+/** Bytes that are read at once, as Xen does. */
+const CONSOLE_PIECE = 127;
 
 /** set_timer_op(deadline): a u64, in two arguments of a 32-bit guest. */
 export const setTimerOp: Handler = (call) => {
@@ -38,8 +35,14 @@ export const consoleIo: Handler = (call) => {
   const cmd = u32(call.args[0]);
   if (cmd === CONSOLEIO_read) return 0;
   if (cmd !== CONSOLEIO_write) return -Errno.ENOSYS;
-  const bytes = call.guest.read(arg(call, 2), Math.min(u32(call.args[1]), MAX_CONSOLE_WRITE));
-  if (bytes === undefined) return -Errno.EFAULT;
-  call.domain.debugText.write(bytes);
+  const count = u32(call.args[1]);
+  for (let done = 0; done < count; done += CONSOLE_PIECE) {
+    const at = arg(call, 2) + BigInt(done);
+    if (call.effort.isEnough) return new Continuation([arg(call, 0), BigInt(count - done), at]);
+    call.effort.add(1);
+    const bytes = call.guest.read(at, Math.min(count - done, CONSOLE_PIECE));
+    if (bytes === undefined) return -Errno.EFAULT;
+    call.domain.debugText.write(bytes);
+  }
   return 0;
 };
