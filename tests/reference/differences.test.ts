@@ -205,7 +205,7 @@ it("every row names the test that holds it, or says why there is none", () => {
     if (/^untestable: ./.test(test ?? "")) return false;
     const [file = "", name = ""] = (test ?? "").split(" > ");
     const text = existsSync(new URL(file, root)) ? readFileSync(new URL(file, root), "utf8") : "";
-    return name === "" || !text.includes(`it("${name}"`);
+    return name === "" || !["it", "describe"].some((word) => text.includes(`${word}("${name}"`));
   });
   expect(wrong).toEqual([]);
 });
