@@ -344,7 +344,22 @@ function scenario(values) {
     "latin1",
   );
   const odd = values.chance(30) ? damage(values, text) : text;
-  return Buffer.from(odd.toString("latin1").replaceAll(/\brun\b.*/g, "run 1"), "latin1");
+  const lasting = odd.toString("latin1").replaceAll(/\brun\b.*/g, "run 1");
+  return Buffer.from(lasting.replaceAll(/^(slot\s+\S+\s+\S+\s+)(\S+)/gm, withSmallSlot), "latin1");
+}
+
+/** A slot of a gigabyte takes a gigabyte, as it asks for; those that are refused stay as they are. */
+const LARGEST_SLOT = 64 * MIB;
+
+/**
+ * @param {string} _line
+ * @param {string} before
+ * @param {string} size
+ */
+function withSmallSlot(_line, before, size) {
+  const bytes = Number(size);
+  const isTaken = bytes > LARGEST_SLOT && bytes < 4096 * MIB;
+  return `${before}${isTaken ? `0x${(bytes % LARGEST_SLOT).toString(16)}` : size}`;
 }
 
 /**
