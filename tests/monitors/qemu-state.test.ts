@@ -62,7 +62,6 @@ describe("QEMU's own states under exec", () => {
     checkKvm(await monitor.ended);
   });
 
-  // On a busy machine one of two tries ended with a guest whose CPUs both idle for ever: not understood yet.
   it("migration to a file and back: two CPUs go on in another QEMU", async () => {
     const file = join(bench.folder, "state");
     const guest = await bench.guest(linux, content);

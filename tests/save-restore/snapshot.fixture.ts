@@ -1,5 +1,6 @@
 /** Reads everything of a VM through KVM's calls and puts it back, in the order in which QEMU does. */
 import type { KvmMsrEntry } from "../../src/abi/kvm/index.js";
+import { ApicReg } from "../../src/abi/x86/apic.js";
 import { Errno } from "../../src/base/index.js";
 import { KvmError, type Vcpu, type Vm } from "../../src/kvm/index.js";
 import type { Machine } from "./machine.fixture.js";
@@ -107,6 +108,23 @@ export function restore(machine: Machine, snapshot: Snapshot): void {
 
 type VcpuSnapshot = Snapshot["vcpus"][number];
 
+/** Bits of the timer's LVT that are its mode; 0 is one-shot. */
+const TIMER_MODE = 3 << 17;
+
+/**
+ * A local APIC whose one-shot count has ended, without the initial count: KVM_SET_LAPIC would end it once more, at
+ * once.
+ */
+export function withoutEndedCount(lapic: Uint8Array): Uint8Array {
+  const image = lapic.slice();
+  const view = new DataView(image.buffer);
+  const isOneShot = (view.getUint32(ApicReg.LVTT, true) & TIMER_MODE) === 0;
+  if (isOneShot && view.getUint32(ApicReg.TMCCT, true) === 0) {
+    view.setUint32(ApicReg.TMICT, 0, true);
+  }
+  return image;
+}
+
 function restoreVcpu(vcpu: Vcpu, state: VcpuSnapshot, move: (address: bigint) => bigint): void {
   vcpu.setSregs(state.sregs);
   restoreXen(vcpu, state.xen, move);
@@ -119,7 +137,7 @@ function restoreVcpu(vcpu: Vcpu, state: VcpuSnapshot, move: (address: bigint) =>
     if (vcpu.setMsrs([entry]) !== 1)
       throw new Error(`MSR 0x${entry.index.toString(16)} is refused`);
   }
-  vcpu.setLapic(state.lapic);
+  vcpu.setLapic(withoutEndedCount(state.lapic));
   // What is in the interrupt bitmap would be taken twice, and bits 1 and 2 make QEMU's flags count.
   vcpu.setVcpuEvents({ ...state.events, flags: state.events.flags | 3 });
   vcpu.setMpState(state.mpState);

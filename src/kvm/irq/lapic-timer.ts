@@ -102,13 +102,18 @@ export class LapicTimer {
     return Math.floor(left / this.#countNs);
   }
 
-  /** Continues a count that was saved with `current` cycles left (KVM_SET_LAPIC). */
+  /**
+   * Continues a count that was saved with `current` cycles left (KVM_SET_LAPIC). None left: a one-shot count
+   * ends at once, as in KVM (clients that do not keep the current count get its interrupt too early rather than
+   * never), and a periodic one begins anew. There are never more left than the initial count.
+   */
   restore(initialCount: number, current: number): void {
     this.stop();
     this.#initialCount = initialCount;
     if (this.#mode === "tsc-deadline" || initialCount === 0) return;
-    if (current === 0 && this.#mode === "one-shot") return;
-    this.#armAt(this.#time.nowNs() + (current === 0 ? initialCount : current) * this.#countNs);
+    const isNew = current === 0 && this.#mode === "periodic";
+    const left = isNew ? initialCount : Math.min(current, initialCount);
+    this.#armAt(this.#time.nowNs() + left * this.#countNs);
   }
 
   /** Disarms. */

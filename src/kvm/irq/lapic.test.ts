@@ -245,6 +245,29 @@ describe("timer", () => {
     pass(1);
     expect(first.pendingVector()).toBe(0x31);
   });
+
+  // What Linux 6.12.117 did with such states in KVM_SET_LAPIC.
+  it.each([
+    { lvtt: 0x31, initial: 1000, current: 0, after: 1, why: "one that has ended, ends at once" },
+    { lvtt: 0x31, initial: 1000, current: 5000, after: 1000, why: "no more than there is" },
+    { lvtt: 0x20031, initial: 1000, current: 0, after: 1000, why: "a periodic one begins anew" },
+    { lvtt: 0x31, initial: 0, current: 5, after: Number.POSITIVE_INFINITY, why: "there is none" },
+    { lvtt: 0x10031, initial: 1000, current: 0, after: Number.POSITIVE_INFINITY, why: "masked" },
+  ])("restores $current of $initial: $why", ({ lvtt, initial, current, after }) => {
+    const { first, pass } = setUp();
+    first.writeMmio(ApicReg.SPIV, 4, ENABLE);
+    write(first, ApicReg.TDCR, 0b1011);
+    const image = first.save();
+    const view = new DataView(image.buffer);
+    view.setUint32(ApicReg.LVTT, lvtt, true);
+    view.setUint32(ApicReg.TMICT, initial, true);
+    view.setUint32(ApicReg.TMCCT, current, true);
+    first.restore(image);
+    for (let ns = 1; ns <= 2000; ns++) {
+      pass(1);
+      expect(first.pendingVector()).toBe(ns < after ? -1 : 0x31);
+    }
+  });
 });
 
 describe("inter-processor interrupts", () => {
