@@ -43,6 +43,19 @@ function longs(test: Test, at: number, values: readonly number[]): void {
 const range = (count: number, value: (i: number) => number): number[] =>
   Array.from({ length: count }, (_, i) => value(i));
 
+/** Puts that many frames of the guest's memory on the list. */
+function listFrames(test: Test, count: number): void {
+  const frames = range(count, (i) => 0x800 + i);
+  longs(test, LIST, frames);
+}
+
+/** The guest has given them back already. */
+function giveBack(test: Test, count: number): void {
+  listFrames(test, count);
+  expect(test.call(12, [1, reservation(test, count)])).toBe(count);
+  test.continuations.length = 0;
+}
+
 /** Every hypercall that goes through a list whose length the guest chooses. */
 interface Row {
   readonly name: string;
@@ -89,11 +102,7 @@ const rows: Row[] = [
     name: "decrease_reservation",
     nr: 12,
     args: (test, count) => {
-      longs(
-        test,
-        LIST,
-        range(count, (i) => 0x800 + i),
-      );
+      listFrames(test, count);
       return [1, reservation(test, count)];
     },
     result: (count) => count,
@@ -103,13 +112,7 @@ const rows: Row[] = [
     name: "populate_physmap",
     nr: 12,
     args: (test, count) => {
-      longs(
-        test,
-        LIST,
-        range(count, (i) => 0x800 + i),
-      );
-      expect(test.call(12, [1, reservation(test, count)])).toBe(count);
-      test.continuations.length = 0;
+      giveBack(test, count);
       return [6, reservation(test, count)];
     },
     result: (count) => count,
@@ -119,13 +122,7 @@ const rows: Row[] = [
     name: "increase_reservation",
     nr: 12,
     args: (test, count) => {
-      longs(
-        test,
-        LIST,
-        range(count, (i) => 0x800 + i),
-      );
-      expect(test.call(12, [1, reservation(test, count)])).toBe(count);
-      test.continuations.length = 0;
+      giveBack(test, count);
       return [0, reservation(test, count)];
     },
     result: (count) => count,
