@@ -1,14 +1,15 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { KernelName } from "../boot/support/guests.js";
 import type { Kernel } from "./support/guest.js";
 import { Bench, checkGuest, checkKvm, runs } from "./support/machine.js";
 import { withQmp } from "./support/monitor.js";
-import { kernel, type Qemu, qemu10, type Series, xenShim } from "./support/packages.js";
+import { kernel, type Qemu, qemu10, xenShim } from "./support/packages.js";
 import { rowsOf } from "./support/rows.js";
 
 let bench: Bench;
 let qemu: Qemu;
-const linux: Partial<Record<Series, Kernel>> = {};
+const linux: Partial<Record<KernelName, Kernel>> = {};
 
 beforeAll(async () => {
   bench = await Bench.open();
@@ -19,7 +20,7 @@ afterAll(() => bench.close());
 
 const XEN = "kvm,xen-version=0x40011,kernel-irqchip=split";
 const MODULES = ["xen-blkfront", "xen-netfront"];
-const guestOf = (series: Series): Kernel => {
+const guestOf = (series: KernelName): Kernel => {
   const found = linux[series];
   if (found === undefined) throw new Error(`no kernel ${series}`);
   return found;
@@ -53,7 +54,7 @@ const xenGuest = () => ({
 
 describe("a Xen guest in stock QEMU 10 under exec", () => {
   it.each(
-    rowsOf<{ machine: string; cpus: string; series: Series }>([
+    rowsOf<{ machine: string; cpus: string; series: KernelName }>([
       { machine: "pc", cpus: "2", series: "6.1" },
       { machine: "q35", cpus: "1", series: "6.12" },
       { machine: "pc", cpus: "1", series: "6.12", full: true },
@@ -191,7 +192,7 @@ describe("interrupts of a Xen guest in QEMU 10", () => {
 
 describe("Xen itself in QEMU 10", () => {
   it.each(
-    rowsOf<{ series: Series }>([{ series: "6.1" }, { series: "6.12", full: true }]),
+    rowsOf<{ series: KernelName }>([{ series: "6.1" }, { series: "6.12", full: true }]),
   )("xen-shim with a PV Linux $series", async (row) => {
     const shim = await xenShim(row.series);
     const words = await bench.guest(guestOf(row.series), { script: WHOLE, modules: MODULES });

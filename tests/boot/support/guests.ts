@@ -17,7 +17,7 @@ const here = new URL("..", import.meta.url).pathname;
 const silent = { step: () => undefined, fraction: () => undefined, end: () => undefined };
 
 /** The Debian release that has a kernel of the series. */
-const SUITES: Record<KernelName, string> = { "6.1": "bookworm", "6.12": "trixie" };
+export const SUITES: Record<KernelName, string> = { "6.1": "bookworm", "6.12": "trixie" };
 
 /** Path of Debian's cloud kernel of a series: that of `npm start` when it is one, else another release's. */
 export async function kernelPath(name: KernelName): Promise<string> {

@@ -62,9 +62,6 @@ export class Bench {
   }
 }
 
-/** A pty's or a serial port's line. */
-export const facts = (ended: Ended) => said(ended.console);
-
 /**
  * Runs QEMU under exec to its end. QEMU that cannot use KVM may emulate quietly instead: that it ran KVM is
  * checked here, whatever else is.

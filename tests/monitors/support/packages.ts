@@ -3,12 +3,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { cachedFolder, cacheRoot, fillFolder } from "../../../src/hosts/node/cache.js";
 import { unpackKernel, unpackPackages } from "../../../tools/debian/packages.mjs";
+import { type KernelName, SUITES } from "../../boot/support/guests.js";
 import { type Kernel, kernelIn } from "./guest.js";
-
-/** Releases of Debian, by the series of their kernels. */
-export const releases = { "6.1": "bookworm", "6.12": "trixie" } as const;
-/** A kernel's series. */
-export type Series = keyof typeof releases;
 
 /** A folder of the user's cache with packages unpacked in it, fetched the first time. */
 async function unpacked(name: string, fetch: (folder: string) => void): Promise<string> {
@@ -17,9 +13,9 @@ async function unpacked(name: string, fetch: (folder: string) => void): Promise<
 }
 
 /** Debian's cloud kernel of a release, with its modules. */
-export async function kernel(series: Series): Promise<Kernel> {
+export async function kernel(series: KernelName): Promise<Kernel> {
   const tree = await unpacked(`monitors-kernel-${series}`, (folder) =>
-    unpackKernel(releases[series], "linux-image-cloud-amd64", folder),
+    unpackKernel(SUITES[series], "linux-image-cloud-amd64", folder),
   );
   return kernelIn(tree);
 }
@@ -55,10 +51,10 @@ export async function qemu10(): Promise<Qemu> {
 }
 
 /** Debian's xen-shim of a release: Xen as a PVH guest that runs one PV guest. */
-export async function xenShim(series: Series): Promise<string> {
+export async function xenShim(series: KernelName): Promise<string> {
   const version = series === "6.1" ? "4.17" : "4.20";
   const tree = await unpacked(`monitors-xen-${version}`, (folder) =>
-    unpackPackages(releases[series], [`xen-utils-${version}`], folder),
+    unpackPackages(SUITES[series], [`xen-utils-${version}`], folder),
   );
   return join(tree, `usr/lib/xen-${version}/boot/xen-shim`);
 }
