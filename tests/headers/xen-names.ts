@@ -20,7 +20,9 @@ export const xenHeaders: HeaderSet = {
     "xen/hvm/hvm_op.h",
     "xen/hvm/hvm_vcpu.h",
     "xen/hvm/params.h",
+    "xen/io/blkif.h",
     "xen/io/console.h",
+    "xen/io/xenbus.h",
     "xen/io/xs_wire.h",
     "xen/memory.h",
     "xen/sched.h",
@@ -66,6 +68,12 @@ const schedPoll = (width: 32 | 64): Rules[string] => ({
 });
 const xencons = (field: string): string => `offsetof(struct xencons_interface, ${field})`;
 const xenstore = (field: string): string => `offsetof(struct xenstore_domain_interface, ${field})`;
+const sring = (field: string): string => `offsetof(struct blkif_sring, ${field})`;
+const forWidths = (expression: string): Rules[string] => ({
+  prefix: "",
+  names: { 32: expression, 64: expression },
+  widths: { 32: 32, 64: 64 },
+});
 const pvclock = (field: string): string => `offsetof(struct vcpu_time_info, ${field})`;
 
 /** Names that came after Xen 4.17, whose headers Debian 12 has. */
@@ -77,6 +85,21 @@ export const xenNewer: readonly RegExp[] = [
 
 /** By module of src/abi/xen. */
 export const xenRules: Readonly<Record<string, Rules>> = {
+  blkif: {
+    BlkifOp: { prefix: "BLKIF_OP_" },
+    BlkifRsp: { prefix: "BLKIF_RSP_" },
+    Vdisk: { prefix: "VDISK_" },
+    SECTOR_SIZE: { ours: "the header says it in words only" },
+    blkif_request: { ours: "a part of a structure; what follows it and its whole are compared" },
+    BLKIF_REQUEST_SIZE: forWidths("sizeof(struct blkif_request)"),
+    BLKIF_REQUEST_SEGMENTS: forWidths("offsetof(struct blkif_request, seg)"),
+    blkif_request_indirect: {
+      ours: "a part of a structure; what follows it and the fields before are compared",
+    },
+    BLKIF_REQUEST_INDIRECT_GREFS: forWidths(
+      "offsetof(struct blkif_request_indirect, indirect_grefs)",
+    ),
+  },
   console: {
     Xencons: {
       prefix: "",
@@ -187,6 +210,18 @@ export const xenRules: Readonly<Record<string, Rules>> = {
       },
     },
   },
+  ring: {
+    Sring: {
+      prefix: "",
+      names: {
+        req_prod: sring("req_prod"),
+        req_event: sring("req_event"),
+        rsp_prod: sring("rsp_prod"),
+        rsp_event: sring("rsp_event"),
+        HEADER_SIZE: sring("ring"),
+      },
+    },
+  },
   runstate: {
     Runstate: {
       prefix: "RUNSTATE_",
@@ -258,6 +293,7 @@ export const xenRules: Readonly<Record<string, Rules>> = {
     Xenfeat: { prefix: "XENFEAT_" },
     Virq: { prefix: "VIRQ_" },
   },
+  xenbus: { XenbusState: { prefix: "XenbusState" } },
   "xs-wire": {
     Xs: { prefix: "XS_" },
     XSD_SOCKMSG_SIZE: { is: "sizeof(struct xsd_sockmsg)" },

@@ -4,6 +4,7 @@ import type { Decompressors } from "../../ports/decompress.js";
 import type { ByteStream, Clock, Entropy, Log, Timers } from "../../ports/index.js";
 import type { BootModule } from "../loader/boot.js";
 import { mib, refuse } from "../loader/errors.js";
+import type { Backend } from "../xen/backends/backend.js";
 
 /**
  * A machine to run. The command line is passed as it is: a guest that shall use the console needs
@@ -27,6 +28,8 @@ export interface MachineConfig {
   readonly cpus: number;
   /** What the console stream is connected to. ttyS0 exists only if it is chosen here. */
   readonly console: "hvc0" | "ttyS0" | "none";
+  /** Paravirtual devices. They are the machine's from now on, through reboots, and closed when it has ended. */
+  readonly devices?: readonly Backend[];
 }
 
 /** The world outside the machine. */

@@ -1,6 +1,8 @@
 /** Machines: what the command line and programs use. */
 export { type BootModule, MAX_MODULES } from "../loader/boot.js";
 export { LoadErrorCode, type LoadErrorCodeName } from "../loader/errors.js";
+export type { Backend, SavedValue } from "../xen/backends/backend.js";
+export type { BackendHost } from "../xen/interfaces.js";
 export {
   checkConfig,
   MAX_CPUS,

@@ -129,6 +129,7 @@ export class Instance {
       name: "kvm-xen",
       consoleGfn: CONSOLE_GFN,
       xenstoreGfn: XENSTORE_GFN,
+      devices: config.devices ?? [],
       onShutdown: (reason) => this.#shutdown(reason),
       onSuspend: () => this.#suspend(),
     });

@@ -3,6 +3,7 @@ import { Kvm } from "../../kvm/index.js";
 import { type BootPlan, planBoot } from "../loader/boot.js";
 import { refuse } from "../loader/errors.js";
 import { readKernel } from "../loader/kernel.js";
+import type { Backend } from "../xen/backends/backend.js";
 import { checkConfig, type MachineConfig, type MachineEnd, type MachinePorts } from "./config.js";
 import { Instance } from "./instance.js";
 import { ACPI_AREA, memoryMap } from "./layout.js";
@@ -78,6 +79,8 @@ export class Machine {
       return await this.#runInstances();
     } finally {
       this.#ended = true;
+      await this.#quiesce();
+      await Promise.all(this.#devices.map((device) => device.close()));
     }
   }
 
@@ -91,8 +94,20 @@ export class Machine {
       this.#instructionsBefore = this.instructions;
       this.#reboots += 1;
       this.#ports.log.debug("the guest reboots");
+      // What the guest wrote last has to be there before it reads it again.
+      await this.#quiesce();
       this.#instance = this.#boot();
+      for (const device of this.#devices) device.resume();
     }
+  }
+
+  get #devices(): readonly Backend[] {
+    return this.#config.devices ?? [];
+  }
+
+  /** Nothing of the devices is under way on the host afterwards. */
+  async #quiesce(): Promise<void> {
+    await Promise.all(this.#devices.map((device) => device.suspend()));
   }
 
   /**
@@ -113,6 +128,7 @@ export class Machine {
   async suspend(): Promise<void> {
     this.#checkNotEnded();
     await this.#instance.suspend();
+    await this.#quiesce();
   }
 
   /**
@@ -122,6 +138,7 @@ export class Machine {
    */
   resume(as: "cancelled" | "restored" = "cancelled"): void {
     this.#instance.resume(as);
+    for (const device of this.#devices) device.resume();
   }
 
   /**

@@ -1,20 +1,22 @@
 /** The guest as a Xen domain: everything that hypercalls act on. */
 import type { MemmapEntry } from "../../abi/boot/hvm-start-info.js";
 import { KVM_XEN_INVALID } from "../../abi/kvm/index.js";
-import { Gntst } from "../../abi/xen/grant-table.js";
+import { GNTTAB_RESERVED_XENSTORE, Gntst } from "../../abi/xen/grant-table.js";
 import { HvmParam } from "../../abi/xen/hvm.js";
 import { Shutdown } from "../../abi/xen/sched.js";
 import { MAX_VIRT_CPUS } from "../../abi/xen/shared-info.js";
 import { VcpuInfo } from "../../abi/xen/vcpu-info.js";
 import { DOMID_SELF, Virq } from "../../abi/xen/xen.js";
-import { assert, Errno, PAGE_SIZE } from "../../base/index.js";
+import { assert, Errno, type EvtchnPort, type GrantRef, PAGE_SIZE } from "../../base/index.js";
 import type { GuestMemory } from "../../memory/index.js";
 import type { ByteStream, Clock, Log, Timers } from "../../ports/index.js";
+import type { Backend } from "./backends/backend.js";
 import { DebugText } from "./debug-text.js";
 import { EventDelivery } from "./event-delivery.js";
 import { EventPorts } from "./evtchn/ports.js";
-import { GrantTable, type GrantUse, MAX_GRANT_FRAMES } from "./grants/table.js";
-import type { BackendHost, EventChannels, Grants } from "./interfaces.js";
+import { GuestGrant } from "./grants/guest-grant.js";
+import { GrantTable, MAX_GRANT_FRAMES } from "./grants/table.js";
+import type { BackendHost, EventChannels, GrantMapping, Grants } from "./interfaces.js";
 import { attempt, type XenVcpu, type XenVm } from "./kvm-objects.js";
 import type { GuestPhysmap } from "./overlay.js";
 import { Rings } from "./rings.js";
@@ -52,6 +54,8 @@ export interface DomainConfig {
   /** Guest frames of the two ring pages, outside RAM. */
   readonly consoleGfn: number;
   readonly xenstoreGfn: number;
+  /** Its devices; they are connected when it is made. */
+  readonly devices?: readonly Backend[];
   /** The guest ends itself: a SHUTDOWN_* reason. */
   readonly onShutdown: (reason: number) => void;
   /** The guest suspends itself; SCHEDOP_shutdown answers 1, "cancelled", unless that is changed. */
@@ -94,6 +98,9 @@ export class Domain implements BackendHost {
   readonly events: EventChannels;
   readonly grants: Grants;
   readonly #rings: Rings;
+  readonly #backends: Set<Backend>;
+  /** Work of backends that no vCPU was charged for yet. */
+  #work = 0;
 
   constructor(config: DomainConfig) {
     const { vm, log } = config;
@@ -118,6 +125,8 @@ export class Domain implements BackendHost {
     this.events = { connect: (port, onNotify) => this.#connect(port, onNotify) };
     this.grants = { map: (ref, readonly) => this.#mapGrant(ref, readonly) };
     this.#rings = this.#startRings();
+    this.#backends = new Set(config.devices);
+    for (const backend of this.#backends) backend.connect(this);
   }
 
   get memory(): GuestMemory {
@@ -151,6 +160,17 @@ export class Domain implements BackendHost {
     this.store.write(PRIVILEGED, 0, path, toBytes(`${Math.floor(bytes / 1024)}`));
   }
 
+  charge(units: number): void {
+    this.#work += units;
+  }
+
+  /** The work of backends since this was called last: whoever makes a hypercall next is charged for it. */
+  takeWork(): number {
+    const units = this.#work;
+    this.#work = 0;
+    return units;
+  }
+
   /** Stops all timers. */
   close(): void {
     for (const vcpu of this.vcpus.values()) vcpu.timers.close();
@@ -159,11 +179,13 @@ export class Domain implements BackendHost {
 
   /** SHUTDOWN_soft_reset: forgets what the running kernel has set up, for another in its place. */
   softReset(): void {
+    this.#resetBackends();
     softReset(this, this.#rings, "reset");
   }
 
   /** For a guest that was suspended: a new domain, but for its memory and its nodes in the store. */
   restore(): void {
+    this.#resetBackends();
     softReset(this, this.#rings, "kept");
   }
 
@@ -232,6 +254,11 @@ export class Domain implements BackendHost {
     attempt(() => this.config.vm.signalMsi(msi));
   }
 
+  /** First of all: they let go of ports and grants while these still are what they were. */
+  #resetBackends(): void {
+    for (const backend of this.#backends) backend.reset();
+  }
+
   #page(): LinearPage {
     const { linear } = this.config.vm;
     const at = linear.allocate(PAGE_SIZE);
@@ -262,7 +289,10 @@ export class Domain implements BackendHost {
     return rings;
   }
 
-  #connect(guestPort: number, onNotify: () => void): { notify(): void; close(): void } | undefined {
+  #connect(
+    guestPort: EvtchnPort,
+    onNotify: () => void,
+  ): { notify(): void; close(): void } | undefined {
     const port = this.ports.connectBackend(guestPort, onNotify);
     if (port === undefined) return undefined;
     return {
@@ -271,16 +301,14 @@ export class Domain implements BackendHost {
     };
   }
 
-  #mapGrant(ref: number, readonly: boolean): { page: LinearPage; unmap(): void } | number {
-    const use: GrantUse | number = this.grantTable.begin(ref, 0, readonly);
+  #mapGrant(ref: GrantRef, readonly: boolean): GrantMapping | number {
+    if (ref <= GNTTAB_RESERVED_XENSTORE) return Gntst.bad_gntref;
+    const use = this.grantTable.begin(ref, 0, readonly);
     if (typeof use === "number") return use;
-    const at = this.memory.locate(use.gfn * PAGE_SIZE, PAGE_SIZE);
-    if (at === undefined) {
-      this.grantTable.end(use);
-      return Gntst.bad_page;
-    }
-    const page = new LinearPage(this.config.vm.linear, at);
-    return { page, unmap: () => this.grantTable.end(use) };
+    const grant = new GuestGrant(this.grantTable, use, this.physmap, this.config.vm.linear);
+    if (grant.page !== undefined) return grant;
+    grant.unmap();
+    return Gntst.bad_page;
   }
 }
 

@@ -1,4 +1,6 @@
 /** What device backends see of a domain: events, grants and the store, not how they are made. */
+import type { EvtchnPort, GrantRef } from "../../base/index.js";
+import type { Log } from "../../ports/index.js";
 import type { SharedPage } from "./shared-page.js";
 import type { Store } from "./xenstore/store.js";
 
@@ -17,20 +19,27 @@ export interface EventChannels {
    * the guest sends, from inside its hypercall.
    * @returns undefined when the port is not such a port.
    */
-  connect(guestPort: number, onNotify: () => void): BackendChannel | undefined;
+  connect(guestPort: EvtchnPort, onNotify: () => void): BackendChannel | undefined;
 }
 
 /** A guest page in use by a backend. */
 export interface GrantMapping {
-  readonly page: SharedPage;
-  /** The page is not to be used afterwards. */
+  /**
+   * What is in the granted frame now: to be asked for at each use. The guest may exchange it (a balloon);
+   * undefined when it has taken the frame out of its memory.
+   */
+  readonly page: SharedPage | undefined;
+  /** Ends the use; doing so again does nothing. */
   unmap(): void;
 }
 
 /** Grants for backends, which are domain 0. */
 export interface Grants {
-  /** Uses a grant of the guest. @returns a negative GNTST_* number when it may not be used. */
-  map(ref: number, readonly: boolean): GrantMapping | number;
+  /**
+   * Uses a grant of the guest; those of the console and of xenstore are not for backends.
+   * @returns a negative GNTST_* number when it may not be used.
+   */
+  map(ref: GrantRef, readonly: boolean): GrantMapping | number;
 }
 
 /** Everything that a backend gets. */
@@ -39,4 +48,10 @@ export interface BackendHost {
   readonly events: EventChannels;
   readonly grants: Grants;
   readonly store: Store;
+  readonly log: Log;
+  /**
+   * Counts work that was done for the guest, as SLICE in kvm/run/scheduler.ts counts it: a guest that makes work has
+   * its turn the less.
+   */
+  charge(units: number): void;
 }

@@ -11,6 +11,7 @@ import {
 import { LinearMemory } from "../../memory/index.js";
 import type { TimerHandle } from "../../ports/index.js";
 import { memoryMap } from "../machine/layout.js";
+import type { Backend } from "./backends/backend.js";
 import { Domain } from "./domain.js";
 import { Hypercalls } from "./hypercalls/dispatch.js";
 import type { XenVcpu, XenVm } from "./kvm-objects.js";
@@ -69,7 +70,7 @@ class Attributes<A extends { readonly type: string }> {
 }
 
 /** A domain with two vCPUs (APIC ids 0 and 4), 16 MiB, identity-mapped guest-virtual memory. */
-export function makeDomain() {
+export function makeDomain(devices: readonly Backend[] = []) {
   const time = new FakeTime();
   const linear = new LinearMemory(new WebAssembly.Memory({ initial: 1 }), 4096);
   const notes: string[] = [];
@@ -116,6 +117,7 @@ export function makeDomain() {
     name: "test",
     consoleGfn: 0xfeff8,
     xenstoreGfn: 0xfeff9,
+    devices,
     onShutdown: (reason) => shutdowns.push(reason),
     onSuspend: () => notes.push("suspend"),
   });

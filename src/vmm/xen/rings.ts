@@ -3,7 +3,7 @@
  * an event channel port, two HVM parameters and two nodes in the store that say where it is.
  */
 import { HvmParam } from "../../abi/xen/hvm.js";
-import { assert } from "../../base/index.js";
+import { assert, evtchnPort } from "../../base/index.js";
 import type { ByteStream, Log } from "../../ports/index.js";
 import { ConsoleRing } from "./console/ring.js";
 import type { BackendChannel, BackendHost } from "./interfaces.js";
@@ -88,7 +88,7 @@ export class Rings {
   }
 
   #channel(port: number, onNotify: () => void): BackendChannel {
-    const channel = this.#config.host.events.connect(port, onNotify);
+    const channel = this.#config.host.events.connect(evtchnPort(port), onNotify);
     assert(channel !== undefined, "a fresh port cannot be connected");
     return channel;
   }

@@ -78,7 +78,8 @@ export class Hypercalls {
     const nr = u32(exit.input);
     const call: Call = { domain, vcpu, guest, args: exit.params, effort };
     const result = nr === Hypercall.multicall ? this.#multicall(call) : this.#call(nr, call);
-    if (effort.units > 0) vcpu.kvm.charge(effort.units);
+    const work = effort.units + domain.takeWork();
+    if (work > 0) vcpu.kvm.charge(work);
     return result instanceof Continuation ? result : BigInt(result);
   }
 

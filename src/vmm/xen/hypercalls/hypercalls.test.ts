@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Errno } from "../../../base/index.js";
+import { Errno, grantRef } from "../../../base/index.js";
 import { makeDomain } from "../kvm.fixture.js";
 import { AT, addToPhysmap, type Field, put, SELF } from "./arguments.fixture.js";
 
@@ -451,12 +451,12 @@ describe("the rest", () => {
     expect(lines).toContain("console_io: hello");
     addToPhysmap(test, 1, 0, 0x100000);
     domain.memory.write(0x100000 * 4096 + 64, Uint8Array.of(1, 0, 0, 0, 0x20, 0, 0, 0));
-    const mapping = domain.grants.map(8, false);
+    const mapping = domain.grants.map(grantRef(8), false);
     if (typeof mapping === "number") throw new Error("not mapped");
-    mapping.page.writeU32(0, 99);
+    mapping.page?.writeU32(0, 99);
     expect(domain.memory.readU32(0x20000)).toBe(99);
     mapping.unmap();
     expect(domain.memory.readU16(0x100000 * 4096 + 64)).toBe(1);
-    expect(domain.grants.map(9, true)).toBe(-1);
+    expect(domain.grants.map(grantRef(9), true)).toBe(-1);
   });
 });
