@@ -31,4 +31,9 @@ export interface Timers {
   nextDeadlineNs(): number | undefined;
   /** Runs the callbacks of all deadlines that have passed; returns how many. */
   runDue(): number;
+  /**
+   * Virtual time only: a deadline has passed, and what its callback needs of the host is not there yet. To be asked
+   * before {@link runDue}, until there is nothing to wait for: time must not go on, and a run repeats.
+   */
+  blocked?(): Promise<void> | undefined;
 }

@@ -7,6 +7,8 @@ interface Armed {
   readonly callback: () => void;
   /** Place in the heap, -1 when it is not in it. */
   at: number;
+  /** What it waits for besides its deadline. */
+  held?: Promise<void> | undefined;
 }
 
 /**
@@ -17,21 +19,42 @@ export class HeapTimers implements Timers {
   readonly #clock: Pick<Clock, "monotonicNs">;
   readonly #heap: Armed[] = [];
   #serial = 0;
+  /** Those that wait for the host. */
+  readonly #held = new Set<Armed>();
 
   constructor(clock: Pick<Clock, "monotonicNs">) {
     this.#clock = clock;
   }
 
   arm(deadlineNs: number, callback: () => void): TimerHandle {
-    const timer: Armed = {
-      deadline: deadlineNs,
-      serial: this.#serial++,
-      callback,
-      at: this.#heap.length,
-    };
+    const timer = this.#insert(deadlineNs, callback);
+    return { cancel: () => this.#remove(timer) };
+  }
+
+  /**
+   * Arms a timer for something of the host whose time is declared: the callback runs at the deadline, and time stands
+   * still there until `ready` has resolved.
+   */
+  armHeld(deadlineNs: number, ready: Promise<void>, callback: () => void): void {
+    const timer = this.#insert(deadlineNs, callback);
+    this.#held.add(timer);
+    timer.held = ready.then(() => {
+      this.#held.delete(timer);
+    });
+  }
+
+  blocked(): Promise<void> | undefined {
+    if (this.#held.size === 0) return undefined;
+    const now = this.#clock.monotonicNs();
+    for (const timer of this.#held) if (timer.deadline <= now) return timer.held;
+    return undefined;
+  }
+
+  #insert(deadline: number, callback: () => void): Armed {
+    const timer: Armed = { deadline, serial: this.#serial++, callback, at: this.#heap.length };
     this.#heap.push(timer);
     this.#up(timer);
-    return { cancel: () => this.#remove(timer) };
+    return timer;
   }
 
   nextDeadlineNs(): number | undefined {

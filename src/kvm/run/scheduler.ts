@@ -186,6 +186,11 @@ export class Scheduler {
       // Lets the other vCPUs of the same moment call run() too.
       await this.#loop.yieldNow();
       while (this.#active.length > 0 && !this.#closed) {
+        const blocked = this.#clock.timers.blocked?.();
+        if (blocked !== undefined) {
+          await blocked;
+          continue;
+        }
         this.#clock.timers.runDue();
         const runner = this.#next();
         if (runner === undefined) await this.#idle();

@@ -1,0 +1,36 @@
+/** Told when an operation is over: with what went wrong, if it failed. */
+export type DiskDone = (failure?: DiskFailure) => void;
+
+/** What can go wrong with a disk: `code` is Node's name of the error, such as `EIO` or `ENOSPC`. */
+export interface DiskFailure {
+  readonly code: string;
+  /** One line for people. */
+  readonly message: string;
+}
+
+/**
+ * A disk image: bytes that can be read and written anywhere. Operations are under way side by side and end in any
+ * order. `done` is called once for each, and never before the call that started it has returned.
+ */
+export interface Disk {
+  /** Bytes, rounded down to 512. */
+  readonly size: number;
+  /** Nothing may be written. */
+  readonly readonly: boolean;
+  /** Bytes that are stored together: a guest does well to write multiples of it. A power of two, 512 or more. */
+  readonly blockSize: number;
+  /** Whether {@link discard} does anything. */
+  readonly canDiscard: boolean;
+  /** Fills `into`; what the file behind it lacks of its size is zero. */
+  read(offset: number, into: Uint8Array, done: DiskDone): void;
+  /** Writes all of `bytes`, which nobody changes until it is done. */
+  write(offset: number, bytes: Uint8Array, done: DiskDone): void;
+  /** Makes durable what has been written: every write that is done when this begins. */
+  flush(done: DiskDone): void;
+  /** What is there is not needed any more; it reads as zero or as it was. */
+  discard(offset: number, length: number, done: DiskDone): void;
+  /** Resolves when nothing is under way on the host. */
+  idle(): Promise<void>;
+  /** Gives the image back. Nothing may be under way. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,348 @@
+/** A connection to a block frontend: one ring, one event channel, and the requests that are under way. */
+import { BLKIF_REQUEST_SIZE, BlkifRsp, SECTOR_SIZE } from "../../../../abi/xen/blkif.js";
+import type { GuestWidth } from "../../../../abi/xen/layout.js";
+import { type EvtchnPort, evtchnPort, type GrantRef, grantRef } from "../../../../base/index.js";
+import type { Disk, DiskFailure } from "../../../../ports/index.js";
+import type { BackendChannel, BackendHost, GrantMapping } from "../../interfaces.js";
+import type { SavedValue } from "../backend.js";
+import { RequestRing, type RingPosition } from "../request-ring.js";
+import { type BlockRequest, readRequest, type Segment, writeResponse } from "./request.js";
+
+/** Where a frontend's ring is. */
+export interface RingPlace {
+  readonly width: GuestWidth;
+  readonly ref: GrantRef;
+  readonly port: EvtchnPort;
+}
+
+/** The disk as a connection sees it. */
+export interface ServedDisk {
+  readonly disk: Disk;
+  /** All that is asked of it fails: see {@link BlockBackend}. */
+  readonly isBroken: boolean;
+  /** An operation failed on the host. */
+  noteFailure(what: "read" | "write" | "flush" | "discard", failure: DiskFailure): void;
+  /** The frontend broke the rules, and is to be let go of. */
+  onBroken(reason: string): void;
+}
+
+/**
+ * Bytes that are read and written for one disk at a time: as much as lies in buffers. One request more may begin
+ * below this.
+ * @limit guest | bytes under way to or from a disk | bytes | further requests wait in the ring
+ */
+const MAX_BYTES_UNDER_WAY = 4 << 20;
+/** Work of a request, and of each of its pages, in the units of kvm/run/scheduler.ts. */
+const WORK = 100;
+
+/** A request without an answer. */
+interface Pending {
+  /** As it was in its slot. */
+  readonly slot: Uint8Array;
+  readonly request: BlockRequest;
+  readonly grants: readonly GrantMapping[];
+  readonly buffer: Uint8Array | undefined;
+}
+
+export class BlockConnection {
+  readonly #host: BackendHost;
+  readonly #served: ServedDisk;
+  readonly #place: RingPlace;
+  readonly #page: GrantMapping;
+  readonly #channel: BackendChannel;
+  readonly #ring: RequestRing;
+  readonly #pending = new Set<Pending>();
+  /** What ended while it was suspended. */
+  readonly #held: (() => void)[] = [];
+  #bytes = 0;
+  #suspended = false;
+  #closed = false;
+  /** Operations of the host that have not ended. */
+  #underWay = 0;
+  #onDrained: () => void = () => undefined;
+
+  private constructor(
+    host: BackendHost,
+    served: ServedDisk,
+    place: RingPlace,
+    parts: { page: GrantMapping; ring: RequestRing; channel: BackendChannel },
+  ) {
+    this.#host = host;
+    this.#served = served;
+    this.#place = place;
+    this.#page = parts.page;
+    this.#ring = parts.ring;
+    this.#channel = parts.channel;
+  }
+
+  /** Connects. @returns why not, if so. */
+  static open(
+    host: BackendHost,
+    served: ServedDisk,
+    place: RingPlace,
+    position?: RingPosition,
+  ): BlockConnection | string {
+    const page = host.grants.map(place.ref, false);
+    if (typeof page === "number") return `ring-ref ${place.ref} cannot be used (${page})`;
+    const size = BLKIF_REQUEST_SIZE[place.width];
+    const ring = position
+      ? RequestRing.resume(page, size, position)
+      : RequestRing.attach(page, size);
+    if (ring === undefined) {
+      page.unmap();
+      return "the indices of the ring make no sense";
+    }
+    let connection: BlockConnection | undefined;
+    const channel = host.events.connect(place.port, () => connection?.process());
+    if (channel === undefined) {
+      page.unmap();
+      return `event-channel ${place.port} is not for this domain`;
+    }
+    connection = new BlockConnection(host, served, place, { page, ring, channel });
+    return connection;
+  }
+
+  /** Takes what the guest asks for; to be called when it raised the event channel. */
+  process(): void {
+    if (this.#closed || this.#suspended) return;
+    for (;;) {
+      while (this.#bytes < MAX_BYTES_UNDER_WAY) {
+        const slot = this.#ring.take();
+        if (slot === undefined) break;
+        this.#begin(slot);
+      }
+      const { waiting } = this.#ring;
+      if (waiting === undefined) {
+        this.#served.onBroken("the ring cannot be used any more");
+        return;
+      }
+      // A full house goes on when something ends; an empty ring, when the guest tells.
+      if (waiting > 0) break;
+      this.#ring.askForEvent();
+      if (this.#ring.waiting === 0) break;
+    }
+    this.#publish();
+  }
+
+  /** Takes nothing and answers nothing from now on. */
+  suspend(): void {
+    this.#suspended = true;
+  }
+
+  /** Goes on. */
+  resume(): void {
+    if (!this.#suspended) return;
+    this.#suspended = false;
+    for (const finish of this.#held.splice(0)) finish();
+    this.process();
+  }
+
+  /** Ends all; tells when the host has nothing of it under way, at once or later. */
+  close(onDrained: () => void): void {
+    this.#closed = true;
+    this.#channel.close();
+    for (const { grants } of this.#pending) release(grants);
+    this.#pending.clear();
+    this.#page.unmap();
+    this.#onDrained = onDrained;
+    if (this.#underWay === 0) onDrained();
+  }
+
+  save(): SavedValue {
+    const { width, ref, port } = this.#place;
+    const requests = [...this.#pending].map(({ slot }) => [...slot]);
+    return { width, ref, port, ...this.#ring.position, requests };
+  }
+
+  /** Opens the connection that was saved. @returns undefined when the data is damaged. */
+  static restore(
+    host: BackendHost,
+    served: ServedDisk,
+    saved: SavedValue,
+  ): BlockConnection | undefined {
+    const data = readSaved(saved);
+    if (data === undefined) return undefined;
+    const connection = BlockConnection.open(host, served, data.place, data.position);
+    if (typeof connection === "string") return undefined;
+    for (const slot of data.requests) connection.#begin(slot);
+    connection.#publish();
+    return connection;
+  }
+
+  /** Carries a request out, or answers it at once. */
+  #begin(slot: Uint8Array): void {
+    const request = readRequest(slot, this.#place.width, this.#host.grants);
+    const segments = "segments" in request ? request.segments : [];
+    this.#host.charge(WORK * (1 + segments.length));
+    const status = this.#statusOf(request);
+    const grants = status === undefined ? this.#map(segments, request.kind === "read") : [];
+    if (status !== undefined || grants === undefined) {
+      this.#respond(request, status ?? BlkifRsp.ERROR);
+      return;
+    }
+    const bytes = segments.reduce((sum, { length }) => sum + length, 0);
+    const buffer = bytes === 0 ? undefined : new Uint8Array(bytes);
+    const pending: Pending = { slot, request, grants, buffer };
+    if (buffer !== undefined && request.kind !== "read" && !gather(segments, grants, buffer)) {
+      release(grants);
+      this.#respond(request, BlkifRsp.ERROR);
+      return;
+    }
+    this.#pending.add(pending);
+    this.#bytes += bytes;
+    this.#start(pending);
+  }
+
+  /** The status of a request that is not to be carried out. */
+  #statusOf(request: BlockRequest): number | undefined {
+    const { disk, isBroken } = this.#served;
+    if (request.kind === "refused") return request.status;
+    if (isBroken) return BlkifRsp.ERROR;
+    if (request.kind === "discard" && !disk.canDiscard) return BlkifRsp.EOPNOTSUPP;
+    const changes = request.kind !== "read" && !(request.kind === "flush" && request.sectors === 0);
+    if (changes && disk.readonly) return BlkifRsp.ERROR;
+    // An empty flush has no place: its sector means nothing.
+    if (request.kind === "flush" && request.sectors === 0) return undefined;
+    const end = request.sector + BigInt(request.sectors);
+    if (end > BigInt(disk.size / SECTOR_SIZE)) return BlkifRsp.ERROR;
+    return end === request.sector ? BlkifRsp.OKAY : undefined;
+  }
+
+  /** All or none. */
+  #map(segments: readonly Segment[], writable: boolean): GrantMapping[] | undefined {
+    const grants: GrantMapping[] = [];
+    for (const { ref } of segments) {
+      const grant = this.#host.grants.map(ref, !writable);
+      if (typeof grant === "number") {
+        release(grants);
+        return undefined;
+      }
+      grants.push(grant);
+    }
+    return grants;
+  }
+
+  #start(pending: Pending): void {
+    const { request, buffer } = pending;
+    const { disk } = this.#served;
+    if (request.kind === "refused") return;
+    const offset = Number(request.sector) * SECTOR_SIZE;
+    const { kind } = request;
+    this.#underWay += 1;
+    if (kind === "discard") {
+      const length = Number(request.sectors) * SECTOR_SIZE;
+      disk.discard(offset, length, (failure) => this.#ended(pending, kind, failure));
+    } else if (kind === "read") {
+      disk.read(offset, buffer as Uint8Array, (failure) => this.#ended(pending, kind, failure));
+    } else if (kind === "write") {
+      disk.write(offset, buffer as Uint8Array, (failure) => this.#ended(pending, kind, failure));
+    } else {
+      disk.flush((failure) => {
+        if (failure !== undefined || buffer === undefined || this.#closed) {
+          this.#ended(pending, kind, failure);
+          return;
+        }
+        disk.write(offset, buffer, (trouble) => this.#ended(pending, "write", trouble));
+      });
+    }
+  }
+
+  #ended(
+    pending: Pending,
+    what: "read" | "write" | "flush" | "discard",
+    failure: DiskFailure | undefined,
+  ): void {
+    this.#underWay -= 1;
+    if (failure !== undefined) this.#served.noteFailure(what, failure);
+    if (this.#closed) {
+      if (this.#underWay === 0) this.#onDrained();
+      return;
+    }
+    const finish = (): void => {
+      if (!this.#closed) this.#finish(pending, failure);
+    };
+    if (this.#suspended) {
+      this.#held.push(finish);
+      return;
+    }
+    finish();
+    // There may be room for more, which looks at the ring and publishes.
+    this.process();
+  }
+
+  #finish(pending: Pending, failure: DiskFailure | undefined): void {
+    const { request, grants, buffer } = pending;
+    this.#pending.delete(pending);
+    this.#bytes -= buffer?.length ?? 0;
+    let isDone = failure === undefined && !this.#served.isBroken;
+    if (isDone && request.kind === "read" && buffer !== undefined) {
+      isDone = scatter(request.segments, grants, buffer);
+      this.#host.charge(WORK * grants.length);
+    }
+    // Before the guest sees the response: it takes a grant in use then for a broken backend.
+    release(grants);
+    this.#respond(request, isDone ? BlkifRsp.OKAY : BlkifRsp.ERROR);
+  }
+
+  #respond(request: BlockRequest, status: number): void {
+    this.#ring.respond(writeResponse(request, status, this.#place.width));
+  }
+
+  #publish(): void {
+    if (!this.#closed && this.#ring.publish()) this.#channel.notify();
+  }
+}
+
+function release(grants: readonly GrantMapping[]): void {
+  for (const grant of grants) grant.unmap();
+}
+
+/** From pages into a buffer. False when a page is gone. */
+function gather(
+  segments: readonly Segment[],
+  grants: readonly GrantMapping[],
+  buffer: Uint8Array,
+): boolean {
+  let at = 0;
+  return segments.every(({ offset, length }, i) => {
+    const bytes = grants[i]?.page?.read(offset, length);
+    if (bytes === undefined) return false;
+    buffer.set(bytes, at);
+    at += length;
+    return true;
+  });
+}
+
+/** From a buffer into pages. False when a page is gone. */
+function scatter(
+  segments: readonly Segment[],
+  grants: readonly GrantMapping[],
+  buffer: Uint8Array,
+): boolean {
+  let at = 0;
+  return segments.every(({ offset, length }, i) => {
+    const page = grants[i]?.page;
+    page?.write(offset, buffer.subarray(at, at + length));
+    at += length;
+    return page !== undefined;
+  });
+}
+
+/** What {@link BlockConnection.save} gave. */
+function readSaved(
+  saved: SavedValue,
+): { place: RingPlace; position: RingPosition; requests: Uint8Array[] } | undefined {
+  if (typeof saved !== "object" || saved === null || Array.isArray(saved)) return undefined;
+  const data = saved as { readonly [key: string]: SavedValue | undefined };
+  const { width, ref, port, consumed, produced, requests } = data;
+  if (width !== 32 && width !== 64) return undefined;
+  const isU32 = (value: SavedValue | undefined): value is number =>
+    typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 2 ** 32;
+  if (!isU32(ref) || !isU32(port) || !isU32(consumed) || !isU32(produced)) return undefined;
+  if (!Array.isArray(requests)) return undefined;
+  if (requests.length !== (consumed - produced) >>> 0) return undefined;
+  const slots = requests.map((slot) => Uint8Array.from(slot as readonly number[]));
+  if (slots.some((slot) => slot.length !== BLKIF_REQUEST_SIZE[width])) return undefined;
+  const place = { width, ref: grantRef(ref), port: evtchnPort(port) } as const;
+  return { place, position: { consumed, produced }, requests: slots };
+}

@@ -1,0 +1,76 @@
+/** A disk in memory whose operations end when a test says so. */
+import type { Disk, DiskDone, DiskFailure } from "../../../../ports/index.js";
+
+/** An operation that was asked for. */
+export interface Asked {
+  readonly what: "read" | "write" | "flush" | "discard";
+  readonly offset: number;
+  readonly length: number;
+  /** Ends it, well or not. */
+  end(failure?: DiskFailure): void;
+}
+
+export class ManualDisk implements Disk {
+  readonly bytes: Uint8Array;
+  readonly readonly: boolean;
+  readonly blockSize = 4096;
+  readonly canDiscard: boolean;
+  /** What has not ended. */
+  readonly asked: Asked[] = [];
+  closed = false;
+  size: number;
+
+  constructor(sectors: number, options: { readonly?: boolean; canDiscard?: boolean } = {}) {
+    this.size = sectors * 512;
+    this.bytes = Uint8Array.from({ length: this.size }, (_, i) => (i >> 9) + 1);
+    this.readonly = options.readonly ?? false;
+    this.canDiscard = options.canDiscard ?? true;
+  }
+
+  read(offset: number, into: Uint8Array, done: DiskDone): void {
+    this.#ask("read", offset, into.length, done, () => {
+      into.set(this.bytes.subarray(offset, offset + into.length));
+    });
+  }
+
+  write(offset: number, bytes: Uint8Array, done: DiskDone): void {
+    this.#ask("write", offset, bytes.length, done, () => this.bytes.set(bytes, offset));
+  }
+
+  flush(done: DiskDone): void {
+    this.#ask("flush", 0, 0, done, () => undefined);
+  }
+
+  discard(offset: number, length: number, done: DiskDone): void {
+    this.#ask("discard", offset, length, done, () => {
+      this.bytes.fill(0, offset, offset + length);
+    });
+  }
+
+  /** Ends all that was asked for, and what is asked for meanwhile. */
+  settle(): void {
+    for (let next = this.asked[0]; next !== undefined; next = this.asked[0]) next.end();
+  }
+
+  idle(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    this.closed = true;
+    return Promise.resolve();
+  }
+
+  #ask(what: Asked["what"], offset: number, length: number, done: DiskDone, act: () => void): void {
+    if (offset < 0 || offset + length > this.size) throw new Error(`${what} outside the disk`);
+    const asked: Asked = {
+      ...{ what, offset, length },
+      end: (failure) => {
+        this.asked.splice(this.asked.indexOf(asked), 1);
+        if (failure === undefined) act();
+        done(failure);
+      },
+    };
+    this.asked.push(asked);
+  }
+}
