@@ -1,6 +1,6 @@
 /**
  * The backend's side of a device on xenbus: its nodes in the store, and the handshake of states, which is the same for
- * every class of devices. The frontend's directory belongs to the guest: any state may follow any other, and the
+ * every class of devices. The frontend's directory belongs to the guest: each state may follow each other one, and the
  * directory may go away.
  */
 import { XenbusState } from "../../../abi/xen/xenbus.js";
