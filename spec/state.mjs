@@ -154,11 +154,56 @@ export const CPU_BLOCK = [
   ["MSR_EXITS", "u32", 1, "not 0: RDMSR and WRMSR leave run() for every MSR"],
 ];
 
+/**
+ * What the engine counts for a VM, all its vCPUs together: u64 each, in the region COUNTERS. A row: [name, meaning].
+ * They are exact, and the same in every run under the virtual clock.
+ */
+/** @type {[name: string, doc: string][]} */
+export const COUNTERS = [
+  [
+    "GENERIC",
+    "instructions of cached blocks done by their complete handler: there is no fast operation",
+  ],
+  [
+    "COMPLETE",
+    "instructions done by their complete handler: a case that the fast operation does not know",
+  ],
+  ["MISS", "accesses of fast operations that missed the TLB"],
+  [
+    "UNFILLED",
+    "of these, such that filling the TLB did not help: across a page's end, devices, faults",
+  ],
+  ["GO", "ends of blocks whose link led nowhere yet, or to another page"],
+  ["RETRY", "ends of blocks done again by their complete handler"],
+  ["VERIFY", "blocks compared with the code they were made from"],
+  ["VERIFIED_BYTES", "bytes that were compared"],
+  ["STEP", "instructions executed one at a time, outside blocks"],
+  ["LOOKUP", "blocks looked up by address"],
+  ["BUILD", "blocks decoded"],
+  ["DECODED", "instructions decoded for them"],
+  ["UNBUILT", "blocks that could not be made: the first instruction lies across a page's end"],
+  ["DROPPED", "pages whose blocks were dropped because their code was written"],
+  ["ARENA", "times that all blocks were dropped"],
+  ["FILL_READ", "TLB entries made for a read"],
+  ["FILL_WRITE", "TLB entries made for a write"],
+  ["FILL_FETCH", "TLB entries made for a fetch"],
+  ["CONFLICT", "of these, in place of another page"],
+  ["WALK", "page walks from the top, past the cache of upper levels"],
+  ["FLUSH", "TLB flushes, of everything or of what is not global"],
+  ["FLUSHED", "TLB entries that these looked at"],
+  [
+    "SWEPT",
+    "TLB entries looked at for one page: INVLPG of large pages, code that is new in a page",
+  ],
+  ["EXCEPTION", "exceptions delivered"],
+];
+
 /** Where things lie in linear memory below the first guest byte. Each starts where the last ends. */
 /** @type {[name: string, size: number, doc: string][]} */
 export const LAYOUT = [
   ["NULL_PAGE", 0x1000, "never used, so that a null pointer is seen"],
   ["CPU", 0x1000, "state block of the running vCPU"],
+  ["COUNTERS", 0x1000, "what the engine counts: see COUNTERS in spec/state.mjs"],
   ["SCRATCH", 0x2000, "fetch buffer, temporary records and operands; see layout.ts"],
   ["STATIC", 0x78000, "static data of the wasm module"],
   ["EMPTY_TLB", 0x80000, "a TLB that never hits: accesses that must be looked at one by one"],

@@ -109,7 +109,7 @@ describe("runGuest", () => {
         runs += 1;
         return never;
       };
-      return { instructions: 0, stop: () => undefined, run: count };
+      return { instructions: 0, engineCounters: {}, stop: () => undefined, run: count };
     };
     expect(await run(() => undefined)).toBe(143);
     expect(runs).toBe(0);
@@ -154,6 +154,7 @@ describe("runGuest", () => {
     const failing = new FakeHost();
     failing.createMachine = async () => ({
       instructions: 0,
+      engineCounters: {},
       stop: () => undefined,
       run: () => Promise.reject(new Error("defect")),
     });
@@ -186,6 +187,7 @@ describe("runGuest", () => {
   it("prints statistics when asked", async () => {
     await run((machine) => machine.end({ kind: "poweroff" }), { stats: true });
     expect(host.complaints).toMatch(/kvm-xen: 3000000 instructions in [\d.]+ s, \d+ MIPS\n/);
+    expect(host.complaints).toMatch(/kvm-xen: generic +6000 +2\.000\n.*: fill read +1 +0\.000\n/);
   });
 
   describe("whose output nobody reads", () => {

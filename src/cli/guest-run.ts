@@ -33,6 +33,8 @@ export interface RunnableMachine {
   setConsoleSize?(rows: number, columns: number): void;
   /** Instructions that all CPUs have executed. */
   readonly instructions: number;
+  /** What the engine did beside plain execution, by name. */
+  readonly engineCounters: Readonly<Record<string, number>>;
 }
 
 /** This process and its surroundings; tests give their own. */
@@ -141,7 +143,9 @@ export async function runGuest(
     console.open();
     const end = await machine.run();
     console.close();
-    if (request.stats) log.warn(statistics(machine.instructions, performance.now() - started));
+    if (request.stats) {
+      for (const line of statistics(machine, performance.now() - started)) log.warn(line);
+    }
     const status = report(end, ending.reason, log);
     // A slow reader gets all of it; one that does not read at all keeps nobody who was told to stop.
     const flushed = console.flushed().then(() => true);
@@ -178,8 +182,19 @@ function report(end: MachineEnd, stopped: Stop | undefined, log: Log): number {
   }
 }
 
-function statistics(instructions: number, milliseconds: number): string {
+/** What --stats prints: the speed, and a line for each counter of the engine. */
+function statistics(machine: RunnableMachine, milliseconds: number): string[] {
+  const { instructions, engineCounters } = machine;
   const seconds = (milliseconds / 1000).toFixed(2);
   const speed = (instructions / milliseconds / 1000).toFixed(0);
-  return `${instructions} instructions in ${seconds} s, ${speed} MIPS`;
+  const rows = Object.entries(engineCounters).map(([name, count]) => {
+    const rate = instructions === 0 ? 0 : (count * 1000) / instructions;
+    const words = name.toLowerCase().replaceAll("_", " ");
+    return `${words.padEnd(16)}${String(count).padStart(14)}${rate.toFixed(3).padStart(12)}`;
+  });
+  return [
+    `${instructions} instructions in ${seconds} s, ${speed} MIPS`,
+    "engine counters, and per 1000 instructions (docs/reference/counters.md):",
+    ...rows,
+  ];
 }

@@ -10,6 +10,7 @@ import type { ProgramHost } from "./program.js";
 /** A guest that a test plays: it ends when the test says so, or when it is stopped. */
 export class FakeMachine implements RunnableMachine {
   instructions = 3_000_000;
+  engineCounters = { GENERIC: 6000, FILL_READ: 1 };
   readonly typed: string[] = [];
   readonly sizes: [number, number][] = [];
   readonly console: ByteStream;

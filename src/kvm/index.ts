@@ -19,7 +19,7 @@ export class Kvm extends System {
 export * from "../abi/kvm/index.js";
 export type { CpuidEntry2 } from "../abi/x86/index.js";
 export { apicId, gpa, gva, hva } from "../base/index.js";
-export type { EngineFactory } from "../engine/bridge/port.js";
+export type { CounterName, EngineCounters, EngineFactory } from "../engine/bridge/port.js";
 export { type KvmMsrFilter, KvmMsrFilterFlag, type KvmMsrFilterRange } from "./cpu/msr-filter.js";
 export { KvmError } from "./error.js";
 export { EventFd } from "./event-fd.js";

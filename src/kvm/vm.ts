@@ -10,6 +10,7 @@ import {
   type KvmUserspaceMemoryRegion,
 } from "../abi/kvm/index.js";
 import type { ApicId, Hva } from "../base/index.js";
+import type { EngineCounters } from "../engine/bridge/port.js";
 import type { LinearMemory } from "../memory/index.js";
 import { TSC_KHZ } from "./cpu/clock.js";
 import { type KvmMsrFilter, MsrFilter } from "./cpu/msr-filter.js";
@@ -325,6 +326,11 @@ export class Vm {
       { name: "remote_tlb_flush", kind: "cumulative", value: BigInt(generation) },
       { name: "pages_4k", kind: "instant", value: BigInt(pages) },
     ];
+  }
+
+  /** What the engine has done for this VM beside plain execution: how the speed of a guest is explained. */
+  get engineCounters(): EngineCounters {
+    return this.#state.engine.counters();
   }
 
   /** Ends the VM: runs that are under way never resolve, memory is given up. */

@@ -20,9 +20,13 @@ export const rd = (n, at) => `load<${T[n]}>(${at})`;
 export const wr = (n, at, v) =>
   n === 4 ? `store<u64>(${at}, <u64>${v});` : `store<${T[n]}>(${at}, ${v});`;
 
-const last = (n) => (n === 1 ? "ea" : `(ea + ${n - 1})`);
-const entry = "const e: u32 = tlb + ((<u32>ea >> 7) & TLB_MASK);";
-const page = (n) => `(${last(n)} & PAGE_MASK)`;
+/** The TLB entry of the address in `at`: as tlbAt() in core/layout.ts. */
+export const entryOf = (at) =>
+  `const e: u32 = tlb + (<u32>((${at} >> 7) ^ (${at} >> 18)) & TLB_MASK);`;
+const entry = entryOf("ea");
+/** Whether n bytes do not lie in the page that a tag permits: as inPage() in core/layout.ts. */
+const outside = (n, aligned, tag) =>
+  aligned ? `${tag} != ${ALIGNED}` : `(${tag} ^ ea) >= ${4097 - n}`;
 /** Page of an access of 16 bytes that must be aligned: no tag has the low bits that are left otherwise, one that is absent neither (absentTag()). */
 const ALIGNED = "(ea & (PAGE_MASK | 15))";
 const missRead = (n, aligned) =>
@@ -32,13 +36,13 @@ const missWrite = (n, aligned) =>
 
 /** Declares `v`: n bytes loaded from \`ea\`. */
 export const ldm = (v, n, aligned = false) =>
-  `let ${v}: ${T[n]}; { ${entry} if (load<u64>(e) != ${aligned ? ALIGNED : page(n)}) ${missRead(n, aligned)} ${v} = load<${T[n]}>(<u32>ea + load<u32>(e, 16)); }`;
+  `let ${v}: ${T[n]}; { ${entry} if (${outside(n, aligned, "load<u64>(e)")}) ${missRead(n, aligned)} ${v} = load<${T[n]}>(<u32>ea + load<u32>(e, 16)); }`;
 /** Stores n bytes at \`ea\`. */
 export const stm = (v, n, aligned = false) =>
-  `{ ${entry} if (load<u64>(e, 8) != ${aligned ? ALIGNED : page(n)}) ${missWrite(n, aligned)} store<${T[n]}>(<u32>ea + load<u32>(e, 16), ${v}); }`;
+  `{ ${entry} if (${outside(n, aligned, "load<u64>(e, 8)")}) ${missWrite(n, aligned)} store<${T[n]}>(<u32>ea + load<u32>(e, 16), ${v}); }`;
 /** Read as `a`, change, write: one look-up for both. */
 export const rmw = (n, compute, v) =>
-  `${entry} if (load<u64>(e, 8) != ${page(n)}) ${missWrite(n)} const h: u32 = <u32>ea + load<u32>(e, 16); const a = load<${T[n]}>(h); ${compute} store<${T[n]}>(h, ${v});`;
+  `${entry} if (${outside(n, false, "load<u64>(e, 8)")}) ${missWrite(n)} const h: u32 = <u32>ea + load<u32>(e, 16); const a = load<${T[n]}>(h); ${compute} store<${T[n]}>(h, ${v});`;
 /** Sets the flags lazily. */
 export const cc = (kind, n, dst, src) =>
   `store<u32>(CC_OP, ${kind} | ${LG[n]}); store<u64>(CC_DST, <u64>${dst}); store<u64>(CC_SRC, <u64>${src});`;

@@ -1,5 +1,5 @@
 /** Writes the state block and memory layout for both sides of the wasm border from spec/state.mjs. */
-import { CPU_BLOCK, LAYOUT } from "../../spec/state.mjs";
+import { COUNTERS, CPU_BLOCK, LAYOUT } from "../../spec/state.mjs";
 
 /** @type {Record<string, number>} */
 const SIZES = { u8: 1, u16: 2, u32: 4, u64: 8, x80: 16, v128: 16 };
@@ -30,6 +30,9 @@ export function regions() {
 
 const hex = (value) => `0x${value.toString(16)}`;
 
+/** @param {string} text */
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 /** The AssemblyScript file: absolute addresses. */
 export function stateForCore() {
   const { fields, size } = layOut();
@@ -47,6 +50,13 @@ export function stateForCore() {
   for (const f of fields) {
     lines.push(`/** ${f.doc}. ${f.type}${f.count > 1 ? `[${f.count}]` : ""} */`);
     lines.push(`export const ${f.name}: u32 = ${hex(cpu + f.offset)};`);
+  }
+  const counters = list.find((region) => region.name === "COUNTERS")?.start ?? 0;
+  for (const [i, [name, doc]] of COUNTERS.entries()) {
+    lines.push(
+      `/** Counter: ${doc}. */`,
+      `export const N_${name}: u32 = ${hex(counters + i * 8)};`,
+    );
   }
   return `${lines.join("\n")}\n`;
 }
@@ -69,6 +79,13 @@ export function stateForBridge() {
       `  /** ${f.doc}. ${f.type}${f.count > 1 ? `[${f.count}]` : ""} */`,
       `  ${f.name}: ${hex(f.offset)},`,
     );
+  lines.push("} as const;", "");
+  lines.push(
+    "/** Offsets of the engine's counters, u64 each, in the region COUNTERS: what a VM's vCPUs did, all together. */",
+  );
+  lines.push("export const Counter = {");
+  for (const [i, [name, doc]] of COUNTERS.entries())
+    lines.push(`  /** ${capital(doc)}. */`, `  ${name}: ${hex(i * 8)},`);
   lines.push("} as const;");
   return `${lines.join("\n")}\n`;
 }

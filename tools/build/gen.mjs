@@ -12,6 +12,7 @@ import { limitsPage } from "./gen-limits.mjs";
 import {
   attributesPage,
   capabilitiesPage,
+  countersPage,
   differencesPage,
   hypercallsPage,
   ioctlsPage,
@@ -39,6 +40,7 @@ const outputs = [
   ["docs/reference/differences.md", differencesPage],
   ["docs/QUIRKS.md", quirksPage],
   ["docs/reference/releases.md", releasesPage],
+  ["docs/reference/counters.md", countersPage],
   ["docs/LIMITS.md", limitsPage],
 ];
 

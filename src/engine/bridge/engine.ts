@@ -2,13 +2,14 @@ import { assert, type Hva, hva } from "../../base/index.js";
 import { LinearMemory } from "../../memory/index.js";
 import type { CoreExports } from "./core-exports.js";
 import {
+  type EngineCounters,
   type EngineFactory,
   EngineLimit,
   type EngineSlot,
   type EngineTsc,
   type EngineVm,
 } from "./port.js";
-import { CPU_BYTES, Cpu, Layout } from "./state.gen.js";
+import { Counter, CPU_BYTES, Cpu, Layout } from "./state.gen.js";
 import { WasmVcpu } from "./vcpu.js";
 
 const WASM_PAGE = 65536;
@@ -183,6 +184,13 @@ export class WasmVm implements EngineVm {
   setTsc(source: EngineTsc): void {
     this.#virtual = source === "instructions";
     if (source !== "instructions") this.#now = source;
+  }
+
+  counters(): EngineCounters {
+    const read = (offset: number) =>
+      Number(this.linear.view.getBigUint64(Layout.COUNTERS + offset, true));
+    const entries = Object.entries(Counter).map(([name, offset]) => [name, read(offset)]);
+    return Object.fromEntries(entries) as EngineCounters;
   }
 
   close(): void {

@@ -1,5 +1,6 @@
 import type { Gpa, Gva, Hva } from "../../base/index.js";
 import type { LinearMemory } from "../../memory/index.js";
+import type { Counter } from "./state.gen.js";
 
 /**
  * What the kernel half needs of a processor engine. `engine/bridge` implements it over the
@@ -124,6 +125,15 @@ export type EngineTsc = "instructions" | (() => number);
 /** What the core's tables hold: as much as KVM of Linux allows (KVM_USER_MEM_SLOTS, KVM_MAX_VCPUS). */
 export const EngineLimit = { SLOTS: 32764, VCPUS: 4096 } as const;
 
+/** Name of a counter of the engine. */
+export type CounterName = keyof typeof Counter;
+
+/**
+ * How often the engine did what costs more than an instruction, by the names of {@link Counter}, since the VM
+ * was made, for all its vCPUs together. Under the virtual clock, the same in every run.
+ */
+export type EngineCounters = Readonly<Record<CounterName, number>>;
+
 /** The shared part of an engine: memory and its slots. */
 export interface EngineVm {
   readonly linear: LinearMemory;
@@ -151,6 +161,8 @@ export interface EngineVm {
   distrustCode(): void;
   /** See {@link EngineTsc}. Called once, before the first run. */
   setTsc(source: EngineTsc): void;
+  /** What the engine has done so far for this VM. Exact outside of runs. */
+  counters(): EngineCounters;
   /** Gives up the memory. No call may follow. */
   close(): void;
 }

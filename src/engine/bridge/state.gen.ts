@@ -6,27 +6,29 @@ export const Layout = {
   NULL_PAGE: 0x0,
   /** state block of the running vCPU. */
   CPU: 0x1000,
+  /** what the engine counts: see COUNTERS in spec/state.mjs. */
+  COUNTERS: 0x2000,
   /** fetch buffer, temporary records and operands; see layout.ts. */
-  SCRATCH: 0x2000,
+  SCRATCH: 0x3000,
   /** static data of the wasm module. */
-  STATIC: 0x4000,
+  STATIC: 0x5000,
   /** a TLB that never hits: accesses that must be looked at one by one. */
-  EMPTY_TLB: 0x7c000,
+  EMPTY_TLB: 0x7d000,
   /** a byte per linear page: 1 = holds decoded code. */
-  PAGE_FLAGS: 0xfc000,
+  PAGE_FLAGS: 0xfd000,
   /** a byte per linear page, what its client may do there: 0 all, 1 read, 2 nothing. */
-  PAGE_ACCESS: 0x1fc000,
+  PAGE_ACCESS: 0x1fd000,
   /** a u32 per linear page: first decoded block. */
-  PAGE_BLOCKS: 0x2fc000,
+  PAGE_BLOCKS: 0x2fd000,
   /** a u64 per linear page: bit n = decoded code in its bytes 64n..64n+63. */
-  PAGE_CHUNKS: 0x6fc000,
+  PAGE_CHUNKS: 0x6fd000,
   /** decoded blocks by linear address. */
-  BLOCK_HASH: 0xefc000,
+  BLOCK_HASH: 0xefd000,
   /** memory slots: see mmu/slots.ts. */
-  SLOTS: 0x12fc000,
+  SLOTS: 0x12fd000,
   /** decoded blocks. */
-  ARENA: 0x13fc000,
-  END: 0x53fc000,
+  ARENA: 0x13fd000,
+  END: 0x53fd000,
 } as const;
 
 /** Bytes of a vCPU's state block. */
@@ -220,4 +222,56 @@ export const Cpu = {
   SSE_OFF: 0x700,
   /** not 0: RDMSR and WRMSR leave run() for every MSR. u32 */
   MSR_EXITS: 0x704,
+} as const;
+
+/** Offsets of the engine's counters, u64 each, in the region COUNTERS: what a VM's vCPUs did, all together. */
+export const Counter = {
+  /** Instructions of cached blocks done by their complete handler: there is no fast operation. */
+  GENERIC: 0x0,
+  /** Instructions done by their complete handler: a case that the fast operation does not know. */
+  COMPLETE: 0x8,
+  /** Accesses of fast operations that missed the TLB. */
+  MISS: 0x10,
+  /** Of these, such that filling the TLB did not help: across a page's end, devices, faults. */
+  UNFILLED: 0x18,
+  /** Ends of blocks whose link led nowhere yet, or to another page. */
+  GO: 0x20,
+  /** Ends of blocks done again by their complete handler. */
+  RETRY: 0x28,
+  /** Blocks compared with the code they were made from. */
+  VERIFY: 0x30,
+  /** Bytes that were compared. */
+  VERIFIED_BYTES: 0x38,
+  /** Instructions executed one at a time, outside blocks. */
+  STEP: 0x40,
+  /** Blocks looked up by address. */
+  LOOKUP: 0x48,
+  /** Blocks decoded. */
+  BUILD: 0x50,
+  /** Instructions decoded for them. */
+  DECODED: 0x58,
+  /** Blocks that could not be made: the first instruction lies across a page's end. */
+  UNBUILT: 0x60,
+  /** Pages whose blocks were dropped because their code was written. */
+  DROPPED: 0x68,
+  /** Times that all blocks were dropped. */
+  ARENA: 0x70,
+  /** TLB entries made for a read. */
+  FILL_READ: 0x78,
+  /** TLB entries made for a write. */
+  FILL_WRITE: 0x80,
+  /** TLB entries made for a fetch. */
+  FILL_FETCH: 0x88,
+  /** Of these, in place of another page. */
+  CONFLICT: 0x90,
+  /** Page walks from the top, past the cache of upper levels. */
+  WALK: 0x98,
+  /** TLB flushes, of everything or of what is not global. */
+  FLUSH: 0xa0,
+  /** TLB entries that these looked at. */
+  FLUSHED: 0xa8,
+  /** TLB entries looked at for one page: INVLPG of large pages, code that is new in a page. */
+  SWEPT: 0xb0,
+  /** Exceptions delivered. */
+  EXCEPTION: 0xb8,
 } as const;

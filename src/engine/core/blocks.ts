@@ -11,15 +11,17 @@
  * DEAD_BLOCK stands for none: its count exceeds every budget and its key matches nothing.
  */
 import {
-  ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, CODE_SIZE, FAULT, FLAGS, IRQ_WINDOW, NMI_WINDOW, PAGE_BASE, PAGE_BLOCKS_AT,
+  ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, CODE_SIZE, FAULT, FLAGS, IRQ_WINDOW, NMI_WINDOW, N_ARENA, N_BUILD, N_DECODED, N_LOOKUP,
+  N_UNBUILT, N_VERIFIED_BYTES, PAGE_BASE, PAGE_BLOCKS_AT,
   PAGE_BLOCKS_SIZE, PAGE_CHUNKS_AT, PAGE_CHUNKS_SIZE, PAGE_FLAGS_AT, PAGE_FLAGS_SIZE, RIP, SCRATCH_AT, SEG, SHADOW, TLB,
 } from "./state.gen";
 import { AT_BREAKPOINT, setHas, variantAt } from "./breakpoints";
+import { count, countBy } from "./count";
 import { MAX_LENGTH, ROW_END, decode, rowFlags } from "./decode";
 import { F_HAS_ERR, F_PRESENT, F_RETRY, R_FAULT, R_JUMP, V_GP, faulted, raiseErr } from "./fault";
 import { stepping } from "./cpu/debug";
 import { IF } from "./flags";
-import { PAGE_MASK, TLB_MASK } from "./layout";
+import { PAGE_MASK, tlbAt } from "./layout";
 import { fetchPage } from "./mmu/access";
 import { COUNT_DEAD, KEY_VARIANT_SHIFT, bucketOf, invalidatePage, markCode } from "./smc";
 import { FIRST_FAR, OP_check } from "./fast.gen";
@@ -82,6 +84,7 @@ export function verified(first: u32, budget: i32): bool {
   const start = load<u32>(first, 8);
   const length = <u32>load<u16>(first, 12);
   const copy = load<u32>(first, 16);
+  countBy(N_VERIFIED_BYTES, length);
   for (let i: u32 = 0; i < length; i++) {
     if (load<u8>(start + i) == load<u8>(copy + i)) continue;
     store<u64>(RIP, load<u64>(PAGE_BASE) + <u64>(start & 0xfff));
@@ -113,6 +116,7 @@ export function dropBlocks(): void {
     arena = FIRST;
   }
   generation++;
+  count(N_ARENA);
   store<u64>(DEAD_BLOCK - 32, 0);
   store<i32>(DEAD_BLOCK - 20, COUNT_DEAD);
 }
@@ -143,6 +147,7 @@ export function faultAt(p: u32, budget: i32): u32 {
  */
 export function lookup(): u32 {
   mustStep = false;
+  count(N_LOOKUP);
   const code = load<u32>(CODE_SIZE);
   const rip = load<u64>(RIP);
   let va = rip;
@@ -153,7 +158,7 @@ export function lookup(): u32 {
     }
     va = (rip + load<u64>(SEG + 16, 8)) & 0xffffffff;
   }
-  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
+  const e: u32 = load<u32>(TLB) + tlbAt(va);
   let lin: u32;
   let variant: u32 = 0;
   if (load<u64>(e, 24) == (va & PAGE_MASK)) lin = <u32>va + load<u32>(e, 16);
@@ -193,12 +198,12 @@ function build(key: u64): u32 {
   const first = arena + 32;
   let q = startCheck(first);
   let at = start;
-  let count: u32 = 0;
+  let made: u32 = 0;
   startBlock(code == 2);
-  while (count < MAX_INSTRUCTIONS) {
+  while (made < MAX_INSTRUCTIONS) {
     const off = at & 0xfff;
-    if (count > 0 && off == 0) break; // the next page begins
-    if (count > 0 && variant != 0 && setHas(variant, off)) break;
+    if (made > 0 && off == 0) break; // the next page begins
+    if (made > 0 && variant != 0 && setHas(variant, off)) break;
     let from = at;
     if (off > 0x1000 - MAX_LENGTH) {
       memory.fill(SCRATCH_AT, 0, 32);
@@ -207,21 +212,26 @@ function build(key: u64): u32 {
     }
     const length = decode(q, from, code, off);
     if (off + length > 0x1000 || length > MAX_LENGTH) break; // crosses, or to be found too long by step()
-    store<u8>(q, <u8>count, 3);
+    store<u8>(q, <u8>made, 3);
     at += length;
-    count++;
-    q = note(q, count);
+    made++;
+    q = note(q, made);
     if (closed || (rowFlags & ROW_END) != 0) break;
   }
-  if (count == 0) return 0;
-  q = finish(q, count, ((at - 1) & 0xfff) + 1);
+  countBy(N_DECODED, made);
+  if (made == 0) {
+    count(N_UNBUILT);
+    return 0;
+  }
+  count(N_BUILD);
+  q = finish(q, made, ((at - 1) & 0xfff) + 1);
   arena = finishCheck(first, q, start, at - start);
   markCode(start, at - start);
   const page = PAGE_BLOCKS_AT + ((start >> 12) << 2);
   const bucket = bucketOf(key);
   store<u64>(first - 32, key);
   store<u32>(first - 24, load<u32>(page));
-  store<i32>(first - 20, count);
+  store<i32>(first - 20, made);
   store<u32>(first - 16, load<u32>(bucket));
   store<u32>(page, first);
   store<u32>(bucket, first);

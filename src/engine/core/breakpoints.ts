@@ -16,7 +16,7 @@ import { dropBlocks } from "./blocks";
 import { BREAK_CODE, BREAK_PORT, addressesInForce, dr7InForce } from "./cpu/debug";
 import { updateTlb } from "./cpu/mode";
 import { PAGE_MASK } from "./layout";
-import { TAG_SLOW, forgetPage } from "./mmu/tlb";
+import { forgetPage, slowTag } from "./mmu/tlb";
 
 /** BREAKPOINTS: those on code. */
 export const ON_CODE: u32 = 0x0f;
@@ -144,7 +144,7 @@ function tagFor(page: u64, kind: u32): u64 {
   const on = load<u32>(BREAKPOINTS) & kind;
   if (on == 0) return page;
   for (let i: u32 = 0; i < 4; i++) {
-    if ((on & (0x11 << i)) != 0 && (load<u64>(BREAK_AT + (i << 3)) & PAGE_MASK) == page) return page | TAG_SLOW;
+    if ((on & (0x11 << i)) != 0 && (load<u64>(BREAK_AT + (i << 3)) & PAGE_MASK) == page) return slowTag(page);
   }
   return page;
 }

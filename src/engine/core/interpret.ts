@@ -1,8 +1,11 @@
 /**
  * Runs cached blocks: the hot loop does what is usual, and this does the rest between two turns of it.
  */
-import { ACCESS_CHECKS, FAULT, IRQ_WINDOW, MMU_HALF, NMI_WINDOW, PAGE_BASE, RIP, SHADOW, TLB } from "./state.gen";
+import {
+  ACCESS_CHECKS, FAULT, IRQ_WINDOW, MMU_HALF, NMI_WINDOW, N_COMPLETE, N_GENERIC, N_GO, N_MISS, N_RETRY, N_UNFILLED, N_VERIFY, PAGE_BASE, RIP, SHADOW, TLB,
+} from "./state.gen";
 import { enter, faultAt, follow, getBudget, leaving, setBudget, verified } from "./blocks";
+import { count } from "./count";
 import { stepping } from "./cpu/debug";
 import { CHECK_ALIGNED } from "./cpu/mode";
 import { dispatch } from "./dispatch.gen";
@@ -10,7 +13,7 @@ import { FIRST_END, OP_end } from "./fast.gen";
 import { F_EXIT, F_RETRY, R_FAULT, R_JUMP, R_NEXT, faulted } from "./fault";
 import { hot } from "./hot.gen";
 import { MISS_ALIGNED, MISS_WRITE, W_COMPLETE, W_GENERIC, W_GO, W_MISS, W_VERIFY, outBudget, outDetail, outP, outVa } from "./hot-exit";
-import { PAGE_MASK, TLB_MASK } from "./layout";
+import { PAGE_MASK, tlbAt } from "./layout";
 import { READ, WRITE, isCanonical, translate } from "./mmu/access";
 import { step } from "./run";
 
@@ -35,7 +38,7 @@ function refill(p: u32, budget: i32): bool {
   if ((outDetail & MISS_ALIGNED) != 0 && (<u32>va & 15) != 0) return false;
   const write = (outDetail & MISS_WRITE) != 0;
   if (translate(va, write ? WRITE : READ, load<u32>(MMU_HALF)) == 0) return false;
-  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
+  const e: u32 = load<u32>(TLB) + tlbAt(va);
   return load<u64>(write ? e + 8 : e) == (va & PAGE_MASK);
 }
 
@@ -92,6 +95,7 @@ export function interpret(start: u32, limit: i32): u32 {
     p = outP;
     budget = outBudget;
     if (why == W_GENERIC) {
+      count(N_GENERIC);
       locate(p, budget);
       const r = dispatch(p);
       if (r == R_NEXT) {
@@ -109,6 +113,7 @@ export function interpret(start: u32, limit: i32): u32 {
       continue;
     }
     if (why == W_GO && (outDetail != TAKEN || isCanonical(outVa))) {
+      count(N_GO);
       p = follow(p, outVa, outDetail, budget);
       if (p == 0) return leaving();
       continue;
@@ -116,16 +121,21 @@ export function interpret(start: u32, limit: i32): u32 {
     // A taken branch to no canonical address faults itself. It is counted already.
     if (why == W_GO) budget += load<i32>(p, 40);
     if (why == W_MISS) {
+      count(N_MISS);
       if (refill(p, budget)) continue;
       if (faulted()) return leaveAt(p, budget, faultAt(p, budget));
+      count(N_UNFILLED);
     } else if (why == W_VERIFY) {
+      count(N_VERIFY);
       if (verified(p, budget)) p += 32;
       else {
         p = enter(budget);
         if (p == 0) return leaving();
       }
       continue;
-    } else if (why != W_COMPLETE) {
+    } else if (why == W_COMPLETE) count(N_COMPLETE);
+    else {
+      count(N_RETRY);
       store<u32>(FAULT, F_RETRY);
       return leaveAt(p, budget, faultAt(p, budget));
     }

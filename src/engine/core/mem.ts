@@ -4,22 +4,20 @@
  * cannot match. Everything else is in mmu/access.ts. After each call the caller checks faulted().
  */
 import { TLB } from "./state.gen";
-import { PAGE_MASK, TLB_ENTRIES, TLB_MASK } from "./layout";
+import { inPage, tlbAt } from "./layout";
 import { ldSlow, stSlow, ldSlow128, stSlow128, probeSlow } from "./mmu/access";
-
-export { PAGE_MASK, TLB_ENTRIES, TLB_MASK };
 
 /** Loads a T from a linear address. */
 export function ld<T>(va: u64): T {
-  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
-  if (load<u64>(e) == ((va + (sizeof<T>() - 1)) & PAGE_MASK)) return load<T>(<u32>va + load<u32>(e, 16));
+  const e: u32 = load<u32>(TLB) + tlbAt(va);
+  if (inPage(load<u64>(e), va, sizeof<T>())) return load<T>(<u32>va + load<u32>(e, 16));
   return <T>ldSlow(va, sizeof<T>());
 }
 
 /** Stores a T at a linear address. */
 export function st<T>(va: u64, value: T): void {
-  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
-  if (load<u64>(e, 8) == ((va + (sizeof<T>() - 1)) & PAGE_MASK)) store<T>(<u32>va + load<u32>(e, 16), value);
+  const e: u32 = load<u32>(TLB) + tlbAt(va);
+  if (inPage(load<u64>(e, 8), va, sizeof<T>())) store<T>(<u32>va + load<u32>(e, 16), value);
   else stSlow(va, <u64>value, sizeof<T>());
 }
 
@@ -28,8 +26,8 @@ export function st<T>(va: u64, value: T): void {
  * instructions that read, change and write: the read of such an instruction faults as a write.
  */
 export function probeWrite(va: u64, size: u32): void {
-  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
-  if (load<u64>(e, 8) != ((va + (size - 1)) & PAGE_MASK)) probeSlow(va, size);
+  const e: u32 = load<u32>(TLB) + tlbAt(va);
+  if (!inPage(load<u64>(e, 8), va, size)) probeSlow(va, size);
 }
 
 /**
@@ -37,26 +35,26 @@ export function probeWrite(va: u64, size: u32): void {
  * readable; else 0, and ld() must be used.
  */
 export function readSpan(va: u64, bytes: u32): u32 {
-  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
-  return load<u64>(e) == ((va + (bytes - 1)) & PAGE_MASK) ? <u32>va + load<u32>(e, 16) : 0;
+  const e: u32 = load<u32>(TLB) + tlbAt(va);
+  return inPage(load<u64>(e), va, bytes) ? <u32>va + load<u32>(e, 16) : 0;
 }
 
 /** As readSpan(), for bytes that are written too; else st() must be used. */
 export function writeSpan(va: u64, bytes: u32): u32 {
-  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
-  return load<u64>(e, 8) == ((va + (bytes - 1)) & PAGE_MASK) ? <u32>va + load<u32>(e, 16) : 0;
+  const e: u32 = load<u32>(TLB) + tlbAt(va);
+  return inPage(load<u64>(e, 8), va, bytes) ? <u32>va + load<u32>(e, 16) : 0;
 }
 
 /** Loads 16 bytes; alignment is the caller's business. */
 export function ld128(va: u64): v128 {
-  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
-  if (load<u64>(e) == ((va + 15) & PAGE_MASK)) return v128.load(<u32>va + load<u32>(e, 16));
+  const e: u32 = load<u32>(TLB) + tlbAt(va);
+  if (inPage(load<u64>(e), va, 16)) return v128.load(<u32>va + load<u32>(e, 16));
   return ldSlow128(va);
 }
 
 /** Stores 16 bytes. */
 export function st128(va: u64, value: v128): void {
-  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
-  if (load<u64>(e, 8) == ((va + 15) & PAGE_MASK)) v128.store(<u32>va + load<u32>(e, 16), value);
+  const e: u32 = load<u32>(TLB) + tlbAt(va);
+  if (inPage(load<u64>(e, 8), va, 16)) v128.store(<u32>va + load<u32>(e, 16), value);
   else stSlow128(va, value);
 }

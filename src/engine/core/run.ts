@@ -4,9 +4,10 @@
  */
 import {
   CODE_SIZE, DEBUG_PENDING, EXIT, FAULT, FLAGS, ICOUNT, INJECT, IRQ_WINDOW, NMI_MASKED, NMI_WINDOW, PAGE_BASE, REPLAY_CODE, REPLAY_COUNT, REPLAY_NEXT,
-  RIP, SCRATCH_AT, SEG, SHADOW,
+  N_EXCEPTION, N_STEP, RIP, SCRATCH_AT, SEG, SHADOW,
 } from "./state.gen";
 import { countOf, getBudget, lookup, mustStep, setBudget } from "./blocks";
+import { count } from "./count";
 import { debugAfter, debugBefore, dropTraps, raiseTrap, stepping, trapWaits } from "./cpu/debug";
 import { deliver, deliverInjected } from "./cpu/events";
 import { MAX_LENGTH, decode } from "./decode";
@@ -106,6 +107,7 @@ export function step(): u32 {
 
 /** Executes one instruction, with everything that looks at single instructions around it. */
 function stepWithChecks(): u32 {
+  count(N_STEP);
   const shadow = load<u32>(SHADOW);
   const traps = load<u32>(DEBUG_PENDING);
   if (debugBefore(load<u32>(REPLAY_COUNT) != 0)) return R_FAULT;
@@ -204,6 +206,7 @@ export function run(max: i32): u32 {
         if (!again && (code == X_MMIO || code == X_IO)) keepCode();
         return leave(code);
       } else {
+        count(N_EXCEPTION);
         const code = deliver();
         if (code != 0) return leave(code);
         // Handlers that fault themselves retire nothing: the slice must end all the same.

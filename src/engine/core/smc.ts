@@ -3,7 +3,8 @@
  * a write tag in a TLB, so that every write to it comes here; PAGE_CHUNKS says which of its 64-byte
  * pieces were decoded, so that data beside code does not drop the code.
  */
-import { BLOCK_HASH_AT, PAGE_BLOCKS_AT, PAGE_CHUNKS_AT, PAGE_FLAGS_AT } from "./state.gen";
+import { count } from "./count";
+import { BLOCK_HASH_AT, N_DROPPED, PAGE_BLOCKS_AT, PAGE_CHUNKS_AT, PAGE_FLAGS_AT } from "./state.gen";
 import { dropWriteTags } from "./mmu/tlb";
 
 /** In a block's key, from this bit: 0, or whose breakpoints it leaves out (breakpoints.ts). */
@@ -49,6 +50,7 @@ export function markCode(lin: u32, size: u32): void {
 
 /** Drops all decoded blocks of a page. */
 export function invalidatePage(page: u32): void {
+  count(N_DROPPED);
   let q = load<u32>(PAGE_BLOCKS_AT + (page << 2));
   while (q != 0) {
     unhash(q);

@@ -6,37 +6,40 @@ export const NULL_PAGE_SIZE: u32 = 0x1000;
 /** state block of the running vCPU. */
 export const CPU_AT: u32 = 0x1000;
 export const CPU_SIZE: u32 = 0x1000;
+/** what the engine counts: see COUNTERS in spec/state.mjs. */
+export const COUNTERS_AT: u32 = 0x2000;
+export const COUNTERS_SIZE: u32 = 0x1000;
 /** fetch buffer, temporary records and operands; see layout.ts. */
-export const SCRATCH_AT: u32 = 0x2000;
+export const SCRATCH_AT: u32 = 0x3000;
 export const SCRATCH_SIZE: u32 = 0x2000;
 /** static data of the wasm module. */
-export const STATIC_AT: u32 = 0x4000;
+export const STATIC_AT: u32 = 0x5000;
 export const STATIC_SIZE: u32 = 0x78000;
 /** a TLB that never hits: accesses that must be looked at one by one. */
-export const EMPTY_TLB_AT: u32 = 0x7c000;
+export const EMPTY_TLB_AT: u32 = 0x7d000;
 export const EMPTY_TLB_SIZE: u32 = 0x80000;
 /** a byte per linear page: 1 = holds decoded code. */
-export const PAGE_FLAGS_AT: u32 = 0xfc000;
+export const PAGE_FLAGS_AT: u32 = 0xfd000;
 export const PAGE_FLAGS_SIZE: u32 = 0x100000;
 /** a byte per linear page, what its client may do there: 0 all, 1 read, 2 nothing. */
-export const PAGE_ACCESS_AT: u32 = 0x1fc000;
+export const PAGE_ACCESS_AT: u32 = 0x1fd000;
 export const PAGE_ACCESS_SIZE: u32 = 0x100000;
 /** a u32 per linear page: first decoded block. */
-export const PAGE_BLOCKS_AT: u32 = 0x2fc000;
+export const PAGE_BLOCKS_AT: u32 = 0x2fd000;
 export const PAGE_BLOCKS_SIZE: u32 = 0x400000;
 /** a u64 per linear page: bit n = decoded code in its bytes 64n..64n+63. */
-export const PAGE_CHUNKS_AT: u32 = 0x6fc000;
+export const PAGE_CHUNKS_AT: u32 = 0x6fd000;
 export const PAGE_CHUNKS_SIZE: u32 = 0x800000;
 /** decoded blocks by linear address. */
-export const BLOCK_HASH_AT: u32 = 0xefc000;
+export const BLOCK_HASH_AT: u32 = 0xefd000;
 export const BLOCK_HASH_SIZE: u32 = 0x400000;
 /** memory slots: see mmu/slots.ts. */
-export const SLOTS_AT: u32 = 0x12fc000;
+export const SLOTS_AT: u32 = 0x12fd000;
 export const SLOTS_SIZE: u32 = 0x100000;
 /** decoded blocks. */
-export const ARENA_AT: u32 = 0x13fc000;
+export const ARENA_AT: u32 = 0x13fd000;
 export const ARENA_SIZE: u32 = 0x4000000;
-export const LAYOUT_END: u32 = 0x53fc000;
+export const LAYOUT_END: u32 = 0x53fd000;
 export const CPU_BYTES: u32 = 1856;
 /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15. u64[16] */
 export const GPR: u32 = 0x1000;
@@ -224,3 +227,51 @@ export const FDP: u32 = 0x16f8;
 export const SSE_OFF: u32 = 0x1700;
 /** not 0: RDMSR and WRMSR leave run() for every MSR. u32 */
 export const MSR_EXITS: u32 = 0x1704;
+/** Counter: instructions of cached blocks done by their complete handler: there is no fast operation. */
+export const N_GENERIC: u32 = 0x2000;
+/** Counter: instructions done by their complete handler: a case that the fast operation does not know. */
+export const N_COMPLETE: u32 = 0x2008;
+/** Counter: accesses of fast operations that missed the TLB. */
+export const N_MISS: u32 = 0x2010;
+/** Counter: of these, such that filling the TLB did not help: across a page's end, devices, faults. */
+export const N_UNFILLED: u32 = 0x2018;
+/** Counter: ends of blocks whose link led nowhere yet, or to another page. */
+export const N_GO: u32 = 0x2020;
+/** Counter: ends of blocks done again by their complete handler. */
+export const N_RETRY: u32 = 0x2028;
+/** Counter: blocks compared with the code they were made from. */
+export const N_VERIFY: u32 = 0x2030;
+/** Counter: bytes that were compared. */
+export const N_VERIFIED_BYTES: u32 = 0x2038;
+/** Counter: instructions executed one at a time, outside blocks. */
+export const N_STEP: u32 = 0x2040;
+/** Counter: blocks looked up by address. */
+export const N_LOOKUP: u32 = 0x2048;
+/** Counter: blocks decoded. */
+export const N_BUILD: u32 = 0x2050;
+/** Counter: instructions decoded for them. */
+export const N_DECODED: u32 = 0x2058;
+/** Counter: blocks that could not be made: the first instruction lies across a page's end. */
+export const N_UNBUILT: u32 = 0x2060;
+/** Counter: pages whose blocks were dropped because their code was written. */
+export const N_DROPPED: u32 = 0x2068;
+/** Counter: times that all blocks were dropped. */
+export const N_ARENA: u32 = 0x2070;
+/** Counter: TLB entries made for a read. */
+export const N_FILL_READ: u32 = 0x2078;
+/** Counter: TLB entries made for a write. */
+export const N_FILL_WRITE: u32 = 0x2080;
+/** Counter: TLB entries made for a fetch. */
+export const N_FILL_FETCH: u32 = 0x2088;
+/** Counter: of these, in place of another page. */
+export const N_CONFLICT: u32 = 0x2090;
+/** Counter: page walks from the top, past the cache of upper levels. */
+export const N_WALK: u32 = 0x2098;
+/** Counter: TLB flushes, of everything or of what is not global. */
+export const N_FLUSH: u32 = 0x20a0;
+/** Counter: TLB entries that these looked at. */
+export const N_FLUSHED: u32 = 0x20a8;
+/** Counter: TLB entries looked at for one page: INVLPG of large pages, code that is new in a page. */
+export const N_SWEPT: u32 = 0x20b0;
+/** Counter: exceptions delivered. */
+export const N_EXCEPTION: u32 = 0x20b8;

@@ -445,3 +445,27 @@ describe("segment-free translation from outside", () => {
     expect(t.cpu.cr0 & CR0.WP).toBe(CR0.WP);
   });
 });
+
+describe("two pages side by side that belong into one entry of the TLB", () => {
+  // 8 GiB: bits 12 to 22 and 23 to 33 turn over together.
+  const BORDER = 0x2_0000_0000n;
+  it.each([
+    [2, "66 8b 03 f4", "66 89 03 f4"],
+    [4, "8b 03 f4", "89 03 f4"],
+    [8, LOAD, STORE],
+    [16, "0f 10 03 f4", "0f 11 03 f4"],
+  ])("an access of %i bytes across their border is not taken for one of the second", async (size, load, store) => {
+    for (const decodeEach of [false, true]) {
+      for (const code of [load, store]) {
+        const t = await GuestCpu.create("long64", { decodeEach });
+        t.map(BORDER, BigInt(At.DATA), Pte.P | Pte.W | Pte.A | Pte.D);
+        t.control({ cr4: CR4.PAE | CR4.OSFXSR });
+        // The entry holds the second page, for reads and writes; the first is absent.
+        t.set({ RBX: BORDER });
+        t.code(`48 8b 03 48 89 03 48 bb ${le(BORDER - BigInt(size / 2), 8)} ${code}`);
+        expect(t.runToHandler()).toBe(14);
+        expect(t.cpu.cr2).toBe(BORDER - BigInt(size / 2));
+      }
+    }
+  });
+});

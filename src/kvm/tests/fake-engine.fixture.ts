@@ -1,6 +1,7 @@
 import { type Gpa, type Gva, type Hva, hva } from "../../base/index.js";
 import {
   type DescriptorTable,
+  type EngineCounters,
   EngineExit,
   type EngineExitCode,
   type EngineSlot,
@@ -10,6 +11,7 @@ import {
   Ready,
   type Segment,
 } from "../../engine/bridge/port.js";
+import { Counter } from "../../engine/bridge/state.gen.js";
 import { LinearMemory } from "../../memory/index.js";
 
 /** What a scripted vCPU does in one run: retires instructions and exits. */
@@ -271,6 +273,9 @@ export class FakeEngineVm implements EngineVm {
   noteWrite(_address: Hva, _length: number): void {}
   setTsc(source: EngineTsc): void {
     this.tsc = source;
+  }
+  counters(): EngineCounters {
+    return Object.fromEntries(Object.keys(Counter).map((name) => [name, 0])) as EngineCounters;
   }
   close(): void {}
 }

@@ -5,6 +5,7 @@ import { XEN_CPUID_FIRST_LEAF } from "../../abi/xen/cpuid.js";
 import { Shutdown } from "../../abi/xen/sched.js";
 import { apicId, assert, Errno, gpa, noAddressesForVm } from "../../base/index.js";
 import {
+  type EngineCounters,
   type Kvm,
   KvmError,
   type KvmIrqRoutingEntry,
@@ -89,6 +90,7 @@ export class Instance {
   #onSuspended: PendingSuspend | undefined;
   /** Instructions at the time of {@link close}. */
   #retired: number | undefined;
+  #counted: EngineCounters | undefined;
   #resolve: (end: InstanceEnd) => void = () => undefined;
 
   /**
@@ -142,6 +144,11 @@ export class Instance {
   /** Instructions that all vCPUs have retired. */
   get instructions(): number {
     return this.#retired ?? this.#vcpus.reduce((sum, vcpu) => sum + vcpu.instructions, 0);
+  }
+
+  /** What the engine has done beside plain execution. */
+  get engineCounters(): EngineCounters {
+    return this.#counted ?? this.#vm.engineCounters;
   }
 
   /** What backends get. */
@@ -215,6 +222,7 @@ export class Instance {
   /** Gives everything back. The instance cannot be used afterwards. */
   close(): void {
     this.#retired = this.instructions;
+    this.#counted = this.engineCounters;
     this.#domain.close();
     this.#vm.close();
   }

@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from "../../base/index.js";
-import { Kvm } from "../../kvm/index.js";
+import { type EngineCounters, Kvm } from "../../kvm/index.js";
 import { type BootPlan, planBoot } from "../loader/boot.js";
 import { refuse } from "../loader/errors.js";
 import { readKernel } from "../loader/kernel.js";
@@ -60,6 +60,11 @@ export class Machine {
   /** Instructions retired so far by all vCPUs, since the first start. */
   get instructions(): number {
     return this.#instructionsBefore + this.#instance.instructions;
+  }
+
+  /** What the engine has done beside plain execution, since the last start. */
+  get engineCounters(): EngineCounters {
+    return this.#instance.engineCounters;
   }
 
   /** How often the guest has rebooted. */

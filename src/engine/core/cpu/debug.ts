@@ -12,7 +12,7 @@
  *   single-step of the load itself excepted; a fault or a breakpoint there discards them.
  *
  * Breakpoints cost nothing where they are not: their pages have tags in the TLB that no fast access
- * matches (TAG_SLOW), so that data accesses there are looked at one by one (noteDataAccess), and that
+ * matches (slowTag()), so that data accesses there are looked at one by one (noteDataAccess), and that
  * code there comes from blocks of its own, which end before each breakpoint (breakpoints.ts).
  */
 import { F_RETRY, X_DEBUG, raise, raiseExit, V_BP, V_DB } from "../fault";

@@ -3,16 +3,17 @@
  * pages that hold code, memory-mapped devices, alignment checks and data breakpoints. Each raises
  * what the access raises; the caller looks at faulted().
  */
-import { PAGE_MASK } from "../layout";
+import { count } from "../count";
+import { PAGE_MASK, tlbAt } from "../layout";
 import { codeWritten } from "../smc";
 import { F_RETRY, V_AC, V_GP, X_INTERNAL, X_MEMORY, X_MMIO, faulted, raiseErr, raiseExit, raisePf } from "../fault";
 import { ACCESS_CHECKS, CODE_SIZE, CPL, CR0, CR4, EFER, EXIT, EXIT_ADDR, EXIT_AUX, EXIT_DATA, EXIT_SIZE, EXIT_WRITE, FAULT, FLAGS } from "../state.gen";
-import { MMU_HALF, PAGE_ACCESS_AT, PAGE_FLAGS_AT, REPLAY, REPLAY_COUNT, REPLAY_NEXT } from "../state.gen";
+import { MMU_HALF, N_CONFLICT, N_FILL_READ, PAGE_ACCESS_AT, PAGE_FLAGS_AT, REPLAY, REPLAY_COUNT, REPLAY_NEXT } from "../state.gen";
 import { dataTag, fetchTag } from "../breakpoints";
 import { CHECK_DATA, noteDataAccess } from "../cpu/debug";
 import { CHECK_ALIGNED } from "../cpu/mode";
 import { SLOT_READONLY, findSlot, gpaToLin, logWrite, slotLin } from "./slots";
-import { TE_GLOBAL, TE_SIZE_SHIFT, TE_WRITE, absentTag, tagFits, tlbEntry, useEntry } from "./tlb";
+import { TE_GLOBAL, TE_SIZE_SHIFT, TE_WRITE, absentTag, holdsOther, tagFits, tlbEntry, useEntry } from "./tlb";
 import { PTE_D, PTE_G, PTE_U, PTE_W, WALK_GONE, WALK_OK, touchLeaf, walk, walkGone, walkGpa, walkNx, walkPerm, walkSize } from "./walk";
 
 /** Kinds of access. */
@@ -108,6 +109,8 @@ function fill(va: u64, kind: u32, half: u32, e: u32): u32 {
     return 0;
   }
   touchLeaf(kind == WRITE);
+  count(N_FILL_READ + (kind << 3));
+  if (holdsOther(e, va & PAGE_MASK)) count(N_CONFLICT);
   return enter(va, kind, may, e);
 }
 
@@ -144,7 +147,7 @@ function enter(va: u64, kind: u32, may: u32, e: u32): u32 {
   let flags: u32 = walkSize << TE_SIZE_SHIFT;
   if ((walkPerm & <u32>PTE_G) != 0 && (load<u32>(CR4) & 0x80) != 0) flags |= TE_GLOBAL;
   const tag = dataTag(page);
-  const absent = absentTag(va);
+  const absent = absentTag(tlbAt(va) >> 5);
   let writeTag = absent;
   if ((may & MAY_WRITE) != 0 && (walkPerm & <u32>PTE_D) != 0 && access == 0 && writesAreFree(slot, walkGpa)) {
     flags |= TE_WRITE;

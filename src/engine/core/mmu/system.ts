@@ -5,7 +5,7 @@
  */
 import { EFER } from "../state.gen";
 import { faulted } from "../fault";
-import { PAGE_MASK } from "../layout";
+import { inPage } from "../layout";
 import { ldAs, probeAs, stAs, systemHalf } from "./access";
 import { tlbEntry } from "./tlb";
 
@@ -19,7 +19,7 @@ export function sysLd<T>(va: u64): T {
   const at = wrap(va);
   const half = systemHalf();
   const e = tlbEntry(half, at);
-  if (load<u64>(e) == ((at + (sizeof<T>() - 1)) & PAGE_MASK)) return load<T>(<u32>at + load<u32>(e, 16));
+  if (inPage(load<u64>(e), at, sizeof<T>())) return load<T>(<u32>at + load<u32>(e, 16));
   return <T>ldAs(at, sizeof<T>(), half);
 }
 
@@ -30,7 +30,7 @@ export function sysLd<T>(va: u64): T {
 export function sysSpan(va: u64, bytes: u32): u32 {
   const at = wrap(va);
   const e = tlbEntry(systemHalf(), at);
-  return load<u64>(e) == ((at + (bytes - 1)) & PAGE_MASK) ? <u32>at + load<u32>(e, 16) : 0;
+  return inPage(load<u64>(e), at, bytes) ? <u32>at + load<u32>(e, 16) : 0;
 }
 
 /** Stores a T in a system structure. May raise. */
@@ -50,5 +50,5 @@ export function sysProbe(va: u64, size: u32): bool {
  */
 export function writableSpan(va: u64, bytes: u32, half: u32): u32 {
   const e = tlbEntry(half, va);
-  return load<u64>(e, 8) == ((va + (bytes - 1)) & PAGE_MASK) ? <u32>va + load<u32>(e, 16) : 0;
+  return inPage(load<u64>(e, 8), va, bytes) ? <u32>va + load<u32>(e, 16) : 0;
 }

@@ -1,16 +1,18 @@
 /**
  * The software TLB of a vCPU: three halves, for user mode, for supervisor mode with SMAP in force,
- * and for supervisor mode without it. A half has TLB_ENTRIES entries of 32 bytes, indexed by bits
- * 12 to 22 of the address:
+ * and for supervisor mode without it. A half has TLB_ENTRIES entries of 32 bytes; tlbAt() says which
+ * of them an address belongs to:
  *
  *   0 tag for reads u64 | 8 tag for writes u64 | 16 addend u32 | 20 flags u32 | 24 tag for fetches u64
  *
  * A tag is the page's linear address when that kind of access may go ahead, else absentTag(). Linear
- * memory address = guest address + addend. Behind the halves is a log of the entries in use, so
- * that a flush costs what was filled, and what INVLPG needs for pages that fill many entries.
+ * memory address = guest address + addend. Behind the halves are two logs, of the entries in use and of
+ * those that a load of CR3 empties, so that a flush costs what was filled, and what INVLPG needs for pages
+ * that fill many entries.
  */
-import { TLB_ENTRIES, TLB_MASK, PAGE_MASK } from "../layout";
-import { EMPTY_TLB_AT, EMPTY_TLB_SIZE, TLB_ALL } from "../state.gen";
+import { count, countBy } from "../count";
+import { TLB_ENTRIES, PAGE_MASK, tlbAt } from "../layout";
+import { EMPTY_TLB_AT, EMPTY_TLB_SIZE, N_FLUSH, N_FLUSHED, N_SWEPT, TLB_ALL } from "../state.gen";
 
 export const HALF_BYTES: u32 = TLB_ENTRIES * 32;
 /**
@@ -18,24 +20,32 @@ export const HALF_BYTES: u32 = TLB_ENTRIES * 32;
  * accesses keep bits 0 to 3 below the page number, all others none.
  */
 export const TAG_ABSENT: u64 = 0x400;
-/** The bits of an address that choose the entry, and the highest of them. */
-const INDEX_BITS: u64 = (TLB_ENTRIES - 1) << 12;
-const INDEX_TOP: u64 = TLB_ENTRIES << 11;
 /** The last page that 32 bits can address. The memory never grows to it, so that an access there traps. */
 const NOWHERE: u32 = 0xfffff000;
 
 /**
- * The tag of an entry that permits nothing, where `va` is any address that the entry could hold. It can
+ * The tag of entry `number` of the TLB, counted from any of its halves, when it permits nothing. It can
  * equal no address that is looked up in the entry, canonical or not, in whichever way the two are
- * compared: its page belongs half of the TLB away, neither into the entry nor into the one behind it,
- * which an access across a page's end is compared with. And it is no page at all.
+ * compared: it is no page at all, and its page, one of the lowest, belongs into the entry half of the TLB away.
  */
-export function absentTag(va: u64): u64 {
-  return ((va ^ INDEX_TOP) & INDEX_BITS) | TAG_ABSENT;
+export function absentTag(number: u32): u64 {
+  return (<u64>((number ^ (TLB_ENTRIES / 2)) & (TLB_ENTRIES - 1)) << 12) | TAG_ABSENT;
 }
 
-/** In a tag: there are breakpoints in the page. No fast comparison matches it, only translate() does. */
-export const TAG_SLOW: u64 = 0x800;
+/** In a tag: there are breakpoints in the page. */
+const TAG_SLOW: u64 = 0x800;
+/** The bit of an address that alone takes it half of the TLB away. */
+const FAR_BIT: u64 = TLB_ENTRIES << 11;
+
+/** The tag of a page with breakpoints: no fast comparison matches it, only translate() does. */
+export function slowTag(page: u64): u64 {
+  return page ^ (FAR_BIT | TAG_SLOW);
+}
+
+/** The page of a tag that is not absent. */
+function pageOfTag(tag: u64): u64 {
+  return (tag & TAG_SLOW) != 0 ? slowTag(tag) : tag;
+}
 
 /** flags: the entry is in use and in the log. */
 export const TE_USED: u32 = 1;
@@ -43,22 +53,27 @@ export const TE_USED: u32 = 1;
 export const TE_GLOBAL: u32 = 2;
 /** flags: writes are allowed, and if their tag is missing it is because the page holds code. */
 export const TE_WRITE: u32 = 4;
+/** flags: the entry is in the log of those that a load of CR3 empties. */
+const TE_LOCAL: u32 = 8;
 /** flags: log2 of the size of the guest's page, in bits 8 to 15. */
 export const TE_SIZE_SHIFT: u32 = 8;
 
-// Behind the halves: count u32, epoch u32 of the walk cache, bloom filter of large pages, the walk
-// cache, and the log (u16 each: number of the entry in the area).
+// Behind the halves: lengths of the logs u32, epoch u32 of the walk cache, bloom filters of large pages that
+// are global and that are not, the walk cache, and the logs (u16 each: number of the entry in the area).
 const COUNT: u32 = HALF_BYTES * 3;
 const EPOCH: u32 = COUNT + 4;
+const LOCAL_COUNT: u32 = COUNT + 8;
 const BLOOM: u32 = COUNT + 0x40;
 const BLOOM_BYTES: u32 = 512;
+const LOCAL_BLOOM: u32 = BLOOM + BLOOM_BYTES;
 /** Offset of the walk cache (see walk.ts) in the area: WALK_ENTRIES of 32 bytes. */
-export const WALK_CACHE: u32 = BLOOM + BLOOM_BYTES;
+export const WALK_CACHE: u32 = LOCAL_BLOOM + BLOOM_BYTES;
 export const WALK_ENTRIES: u32 = 64;
 const LOG: u32 = WALK_CACHE + WALK_ENTRIES * 32;
+const LOCAL_LOG: u32 = LOG + TLB_ENTRIES * 3 * 2;
 
 /** Size of a vCPU's TLB area; a multiple of 4096. */
-export const TLB_AREA_BYTES: u32 = (LOG + TLB_ENTRIES * 3 * 2 + 0xfff) & ~0xfff;
+export const TLB_AREA_BYTES: u32 = (LOCAL_LOG + TLB_ENTRIES * 3 * 2 + 0xfff) & ~0xfff;
 
 /** Highest number of vCPUs of a VM. */
 export const MAX_VCPUS: u32 = 4096;
@@ -95,7 +110,7 @@ export function prepareTlbArea(address: u32): void {
 /** Empties entry `number` of an area. Even if a comparison with its tags succeeded, its addend would lead nowhere. */
 function clearEntry(area: u32, number: u32): void {
   const e = area + (number << 5);
-  const absent = absentTag(<u64>number << 12);
+  const absent = absentTag(number);
   store<u64>(e, absent);
   store<u64>(e, absent, 8);
   store<u32>(e, NOWHERE - (<u32>absent & ~0xfff), 16);
@@ -105,28 +120,36 @@ function clearEntry(area: u32, number: u32): void {
 
 /** The entry that would hold `va` in half 0, 1 or 2 of the running vCPU. */
 export function tlbEntry(half: u32, va: u64): u32 {
-  return load<u32>(TLB_ALL) + half * HALF_BYTES + ((<u32>va >> 7) & TLB_MASK);
+  return load<u32>(TLB_ALL) + half * HALF_BYTES + tlbAt(va);
 }
 
 /** Takes an entry into use: logs it, and notes a large page for INVLPG. The tags are the caller's. */
 export function useEntry(e: u32, va: u64, flags: u32): void {
   const area = load<u32>(TLB_ALL);
-  if ((load<u32>(e, 20) & TE_USED) == 0) {
+  const before = load<u32>(e, 20);
+  if ((before & TE_USED) == 0) {
     const n = load<u32>(area, COUNT);
     store<u16>(area + (n << 1), (e - area) >> 5, LOG);
     store<u32>(area, n + 1, COUNT);
   }
-  store<u32>(e, flags | TE_USED, 20);
+  let local = before & TE_LOCAL;
+  if (local == 0 && (flags & TE_GLOBAL) == 0) {
+    local = TE_LOCAL;
+    const n = load<u32>(area, LOCAL_COUNT);
+    store<u16>(area + (n << 1), (e - area) >> 5, LOCAL_LOG);
+    store<u32>(area, n + 1, LOCAL_COUNT);
+  }
+  store<u32>(e, flags | local | TE_USED, 20);
   noteLarge(area, va, flags);
 }
 
-/** Notes in the bloom filter that the page at `va`, if larger than 4 KiB, has an entry. */
+/** Notes in a bloom filter that the page at `va`, if larger than 4 KiB, has an entry. */
 function noteLarge(area: u32, va: u64, flags: u32): void {
   const size = (flags >> TE_SIZE_SHIFT) & 0xff;
   if (size <= 12) return;
   const bit = bloomBit(va >> size);
-  const at = area + (bit >> 3);
-  store<u8>(at, load<u8>(at, BLOOM) | <u8>(<u32>1 << (bit & 7)), BLOOM);
+  const at = area + ((flags & TE_GLOBAL) != 0 ? BLOOM : LOCAL_BLOOM) + (bit >> 3);
+  store<u8>(at, load<u8>(at) | <u8>(<u32>1 << (bit & 7)));
 }
 
 function bloomBit(number: u64): u32 {
@@ -135,7 +158,8 @@ function bloomBit(number: u64): u32 {
 
 function mayHaveLarge(area: u32, number: u64): bool {
   const bit = bloomBit(number);
-  return (load<u8>(area + (bit >> 3), BLOOM) & (1 << (bit & 7))) != 0;
+  const at = area + (bit >> 3);
+  return ((load<u8>(at, BLOOM) | load<u8>(at, LOCAL_BLOOM)) & (1 << (bit & 7))) != 0;
 }
 
 /** The number of the walk cache's current generation, at most 2^21 - 1. */
@@ -156,10 +180,13 @@ function dropWalks(area: u32): void {
 
 function flushArea(area: u32): void {
   const n = load<u32>(area, COUNT);
+  count(N_FLUSH);
+  countBy(N_FLUSHED, n);
   if (n != 0) {
     for (let i: u32 = 0; i < n; i++) clearEntry(area, load<u16>(area + (i << 1), LOG));
     store<u32>(area, 0, COUNT);
-    memory.fill(area + BLOOM, 0, BLOOM_BYTES);
+    store<u32>(area, 0, LOCAL_COUNT);
+    memory.fill(area + BLOOM, 0, BLOOM_BYTES * 2);
   }
   dropWalks(area);
 }
@@ -172,50 +199,55 @@ export function flushAll(): void {
 /** Flushes what a load of CR3 flushes: everything that is not global. */
 export function flushNonGlobal(): void {
   const area = load<u32>(TLB_ALL);
-  const n = load<u32>(area, COUNT);
-  let kept: u32 = 0;
-  memory.fill(area + BLOOM, 0, BLOOM_BYTES);
+  const n = load<u32>(area, LOCAL_COUNT);
+  count(N_FLUSH);
+  countBy(N_FLUSHED, n);
+  memory.fill(area + LOCAL_BLOOM, 0, BLOOM_BYTES);
   for (let i: u32 = 0; i < n; i++) {
-    const number = load<u16>(area + (i << 1), LOG);
-    const e: u32 = area + (<u32>number << 5);
-    const flags = load<u32>(e, 20);
-    if ((flags & TE_GLOBAL) != 0) {
-      store<u16>(area + (kept << 1), number, LOG);
-      noteLarge(area, pageOf(e), flags);
-      kept++;
-    } else clearEntry(area, number);
+    const number = <u32>load<u16>(area + (i << 1), LOCAL_LOG);
+    const at: u32 = area + (number << 5);
+    const flags = load<u32>(at, 20);
+    // The entry may have been taken by a global page since.
+    if ((flags & TE_GLOBAL) == 0) clearEntry(area, number);
+    store<u32>(at, ((flags & TE_GLOBAL) == 0 ? 0 : flags & ~TE_LOCAL) | TE_USED, 20);
   }
-  store<u32>(area, kept, COUNT);
+  store<u32>(area, 0, LOCAL_COUNT);
   dropWalks(area);
 }
 
 /** Whether a tag lets an access to `page` go ahead, if only by a slow path. */
 export function tagFits(tag: u64, page: u64): bool {
-  return (tag & ~TAG_SLOW) == page;
+  return tag == page || tag == slowTag(page);
 }
 
 function holds(e: u32, page: u64): bool {
   return tagFits(load<u64>(e), page) || tagFits(load<u64>(e, 8), page) || tagFits(load<u64>(e, 24), page);
 }
 
+/** Whether an entry translates a page other than `page`. */
+export function holdsOther(e: u32, page: u64): bool {
+  return (load<u64>(e) & load<u64>(e, 8) & load<u64>(e, 24) & TAG_ABSENT) == 0 && !holds(e, page);
+}
+
 /** The page that an entry in use translates. */
 function pageOf(e: u32): u64 {
   let tag = load<u64>(e);
   if ((tag & TAG_ABSENT) != 0) tag = (load<u64>(e, 24) & TAG_ABSENT) == 0 ? load<u64>(e, 24) : load<u64>(e, 8);
-  return tag & ~TAG_SLOW;
+  return pageOfTag(tag);
 }
 
-/** Empties entry `number` of an area but leaves it in the log, where a flush will find it. */
+/** Empties entry `number` of an area but leaves it in the logs, where a flush will find it. */
 function dropEntry(area: u32, number: u32): void {
+  const logged = load<u32>(area + (number << 5), 20) & (TE_USED | TE_LOCAL);
   clearEntry(area, number);
-  store<u32>(area + (number << 5), TE_USED, 20);
+  store<u32>(area + (number << 5), logged, 20);
 }
 
 /** Drops the translations of the page of `va`, which are made anew from what the walk cache knows. */
 export function forgetPage(va: u64): void {
   const page = va & PAGE_MASK;
   const area = load<u32>(TLB_ALL);
-  let number = ((<u32>va >> 7) & TLB_MASK) >> 5;
+  let number = tlbAt(va) >> 5;
   for (let half = 0; half < 3; half++, number += TLB_ENTRIES) {
     if (holds(area + (number << 5), page)) dropEntry(area, number);
   }
@@ -233,6 +265,7 @@ export function flushPage(va: u64): void {
 
 function dropFragments(area: u32, va: u64): void {
   const n = load<u32>(area, COUNT);
+  countBy(N_SWEPT, n);
   for (let i: u32 = 0; i < n; i++) {
     const number = <u32>load<u16>(area + (i << 1), LOG);
     const e: u32 = area + (number << 5);
@@ -256,11 +289,12 @@ export function dropWriteTags(lin: u32): void {
     const area = load<u32>(AREAS + (v << 2));
     if (area == 0) continue;
     const n = load<u32>(area, COUNT);
+    countBy(N_SWEPT, n);
     for (let i: u32 = 0; i < n; i++) {
-      const number = <u64>load<u16>(area + (i << 1), LOG);
-      const e: u32 = area + (<u32>number << 5);
+      const number = <u32>load<u16>(area + (i << 1), LOG);
+      const e: u32 = area + (number << 5);
       const tag = load<u64>(e, 8);
-      if ((tag & TAG_ABSENT) == 0 && <u32>(tag & ~TAG_SLOW) + load<u32>(e, 16) == target) store<u64>(e, absentTag(number << 12), 8);
+      if ((tag & TAG_ABSENT) == 0 && <u32>pageOfTag(tag) + load<u32>(e, 16) == target) store<u64>(e, absentTag(number), 8);
     }
   }
 }
@@ -272,9 +306,9 @@ export function dropAllWriteTags(): void {
     if (area == 0) continue;
     const n = load<u32>(area, COUNT);
     for (let i: u32 = 0; i < n; i++) {
-      const number = <u64>load<u16>(area + (i << 1), LOG);
-      const e: u32 = area + (<u32>number << 5);
-      store<u64>(e, absentTag(number << 12), 8);
+      const number = <u32>load<u16>(area + (i << 1), LOG);
+      const e: u32 = area + (number << 5);
+      store<u64>(e, absentTag(number), 8);
       store<u32>(e, load<u32>(e, 20) & ~TE_WRITE, 20);
     }
   }

@@ -3,7 +3,8 @@
  * and four levels (4 KiB, 2 MiB, 1 GiB). A page table outside of every slot reads as not present,
  * which is what KVM's software walker makes of it.
  */
-import { CR0, CR3, CR4, EFER, PDPTE, TLB_ALL } from "../state.gen";
+import { count } from "../count";
+import { CR0, CR3, CR4, EFER, N_WALK, PDPTE, TLB_ALL } from "../state.gen";
 import { PAGE_ACCESS_AT, PAGE_FLAGS_AT } from "../state.gen";
 import { codeWritten } from "../smc";
 import { findSlot, slotLin, logWrite, SLOT_READONLY } from "./slots";
@@ -124,7 +125,12 @@ function reservedLong(): u64 {
 
 function walkLong(va: u64): u32 {
   const cached = walkSlot(va);
-  if (load<u64>(cached) == walkKey(va)) return lastLevel(va, load<u32>(cached, 8), load<u64>(cached, 16), load<u32>(cached, 12));
+  if (load<u64>(cached) == walkKey(va)) {
+    const bits = load<u32>(cached, 12);
+    if ((bits & CACHED_LEAF) == 0) return lastLevel(va, load<u32>(cached, 8), load<u64>(cached, 16), bits);
+    if (cachedLeaf(va, load<u32>(cached, 8), load<u64>(cached, 16), bits)) return WALK_OK;
+  }
+  count(N_WALK);
   const reserved = reservedLong();
   let perm: u64 = PTE_W | PTE_U;
   let nx: u64 = 0;
@@ -138,6 +144,7 @@ function walkLong(va: u64): u32 {
     if ((entry & reserved) != 0) return WALK_RSVD;
     if ((entry & PTE_PS) != 0) {
       if (shift == 39 || (entry & ((1 << shift) - 0x2000)) != 0) return WALK_RSVD;
+      if (touching) cacheWalk(va, lin, gpa, perm, nx != 0, CACHED_LEAF | (<u32>shift << CACHED_SIZE_SHIFT));
       return leaf(lin, gpa, entry, va, <u32>shift, perm, nx != 0);
     }
     if (touching && (entry & PTE_A) == 0) setBits(lin, gpa, <u32>PTE_A);
@@ -157,21 +164,38 @@ function walkKey(va: u64): u64 {
 }
 
 const CACHED_NX: u32 = 0x80000000;
+/** What is cached is a leaf of 2 MiB or 1 GiB; log2 of its size is in bits 16 to 23. */
+const CACHED_LEAF: u32 = 0x40000000;
+const CACHED_SIZE_SHIFT: u32 = 16;
+
+/**
+ * Remembers where the walk for the 2 MiB around `va` goes on: at the table or leaf at `lin`. Without side effects
+ * no accessed bits were set, so that later walks may not skip these levels: only when `touching`.
+ */
+function cacheWalk(va: u64, lin: u32, gpa: u64, perm: u64, nx: bool, more: u32): void {
+  const at = walkSlot(va);
+  store<u64>(at, walkKey(va));
+  store<u32>(at, lin, 8);
+  store<u32>(at, <u32>(perm & (PTE_W | PTE_U)) | (nx ? CACHED_NX : 0) | more, 12);
+  store<u64>(at, gpa, 16);
+}
+
+/** Ends a walk at a cached leaf, as it is now. False when it is none any more. */
+function cachedLeaf(va: u64, lin: u32, gpa: u64, bits: u32): bool {
+  const entry = load<u64>(lin);
+  const size = (bits >> CACHED_SIZE_SHIFT) & 0xff;
+  const reserved = reservedLong() | ((<u64>1 << size) - 0x2000);
+  if ((entry & (PTE_P | PTE_PS | reserved)) != (PTE_P | PTE_PS)) return false;
+  leaf(lin, gpa, entry, va, size, <u64>bits, (bits & CACHED_NX) != 0);
+  return true;
+}
 
 /** Remembers the page table at `table` as the one for the 2 MiB around `va`, and reads its entry. */
 function cacheAndFinish(va: u64, table: u64, perm: u64, nx: bool): u32 {
   const lin = entryAt(table);
   if (lin == 0) return absent;
-  const bits: u32 = <u32>(perm & (PTE_W | PTE_U)) | (nx ? CACHED_NX : 0);
-  // A walk without side effects has not set accessed bits, so later ones may not skip these levels.
-  if (touching) {
-    const at = walkSlot(va);
-    store<u64>(at, walkKey(va));
-    store<u32>(at, lin, 8);
-    store<u32>(at, bits, 12);
-    store<u64>(at, table, 16);
-  }
-  return lastLevel(va, lin, table, bits);
+  if (touching) cacheWalk(va, lin, table, perm, nx, 0);
+  return lastLevel(va, lin, table, <u32>(perm & (PTE_W | PTE_U)) | (nx ? CACHED_NX : 0));
 }
 
 /** Reads the page table entry of `va` in four-level and PAE tables. */

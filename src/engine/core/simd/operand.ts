@@ -6,7 +6,8 @@
 import { CR0, CR4, TLB } from "../state.gen";
 import { RF_ASIZE, RF_CODE_SHIFT, RF_MEM } from "../record";
 import { faulted, raise, raiseErr, R_FAULT, R_NEXT, V_GP, V_NM, V_UD } from "../fault";
-import { ld, ld128, st, st128, PAGE_MASK, TLB_MASK } from "../mem";
+import { inPage, tlbAt } from "../layout";
+import { ld, ld128, st, st128 } from "../mem";
 import { eaLinear } from "../operands";
 
 const CR0_EM: u32 = 4;
@@ -39,8 +40,8 @@ function host(p: u32, size: u32, write: u32): u32 {
   if ((<u32>load<u16>(p, 22) & PLAIN_MASK) != PLAIN || load<u8>(p, 13) > 3) return 0;
   const va: u64 =
     load<u64>(<u32>load<u16>(p, 8)) + (load<u64>(<u32>load<u16>(p, 10)) << load<u8>(p, 12)) + load<i64>(p, 24);
-  const e: u32 = load<u32>(TLB) + ((<u32>va >> 7) & TLB_MASK);
-  return load<u64>(e + write) == ((va + (size - 1)) & PAGE_MASK) ? <u32>va + load<u32>(e, 16) : 0;
+  const e: u32 = load<u32>(TLB) + tlbAt(va);
+  return inPage(load<u64>(e + write), va, size) ? <u32>va + load<u32>(e, 16) : 0;
 }
 
 /** Linear address of a 16-byte operand that must be aligned: #GP for that comes before #SS. May raise. */
