@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { coverWords } from "./cover.mjs";
 import { root } from "./files.mjs";
 import { nodeFolder } from "./nodes.mjs";
 
@@ -20,6 +21,8 @@ const has = (name, ...args) =>
   spawnSync(name, args.length > 0 ? args : ["--version"], { stdio: "ignore" }).status === 0;
 
 const finders = {
+  QEMU: () => ["qemu-system-x86_64", "qemu-img"].every((name) => has(name)),
+  "a covered /dev/kvm": () => coverWords() !== undefined,
   "a C compiler": () => has("gcc"),
   "an assembler": () => has("as"),
   "the headers of Linux and Xen": () =>
@@ -31,6 +34,8 @@ const finders = {
     ),
   "the newest Node": () => nodeFolder("latest") !== undefined,
   "the program cpio": () => has("cpio"),
+  "the program depmod": () => has("/usr/sbin/depmod"),
+  "the program gdb": () => has("gdb"),
   "the program lz4": () => has("lz4"),
   "the program script": () => has("script"),
   "the program xz": () => has("xz"),

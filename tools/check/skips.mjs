@@ -19,6 +19,13 @@ export const skips = [
   { run: "nodes", needs: ["the newest Node"] },
   { run: "exec", needs: ["a C compiler"] },
   { run: "selftests", needs: ["a C compiler"] },
+  { run: "monitors", needs: ["QEMU", "a C compiler", "the program depmod", "the program gdb"] },
+  {
+    run: "monitors",
+    test: /^tests\/monitors\/qemu-kvm\.test\.ts > the host's \/dev\/kvm is out of reach$/,
+    needs: ["a covered /dev/kvm"],
+    evenInCi: true,
+  },
   {
     run: "unit",
     test: /^src\/exec\/program\.test\.ts > (tells programs with more rights than|copies a preload library that only root)/,

@@ -34,7 +34,7 @@ disk() {
   dd if=/tmp/data of="/dev/$1" bs=65536 conv=fsync 2>/dev/null || say failed "writing $1"
   echo 3 > /proc/sys/vm/drop_caches
   [ "$(dd if="/dev/$1" bs=65536 count=64 2>/dev/null | sha256sum)" = "$(sha256sum < /tmp/data)" ] \
-    && say disk "$1 ok" || say disk "$1 differs"
+    && say "disk-$1" ok || say "disk-$1" differs
 }
 
 # The user network of QEMU: pings the gateway, fetches a file from the host and says its checksum.

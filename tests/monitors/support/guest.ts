@@ -23,7 +23,14 @@ export async function kernelIn(tree: string): Promise<Kernel> {
   const version = name.replace("vmlinuz-", "");
   // depmod looks there only.
   if (!existsSync(join(tree, "lib"))) symlinkSync("usr/lib", join(tree, "lib"));
-  return { image: join(tree, "boot", name), modules: join(tree, "lib/modules", version) };
+  const modules = join(tree, "lib/modules", version);
+  // The package has no modules.dep: depmod writes one when it is installed.
+  if (!existsSync(join(modules, "modules.dep"))) {
+    // Users have no /usr/sbin in their PATH.
+    const result = spawnSync("/usr/sbin/depmod", ["-b", tree, version], { encoding: "utf8" });
+    if (result.status !== 0) throw new Error(`depmod: ${result.error ?? result.stderr}`);
+  }
+  return { image: join(tree, "boot", name), modules };
 }
 
 /** Names of modules as the kernel says them. */
@@ -32,15 +39,9 @@ const plain = (path: string): string =>
 
 /** Modules and what they need, as files of an initramfs, with a modules.dep of their own. */
 function moduleEntries(kernel: Kernel, names: readonly string[]): CpioEntry[] {
-  // The package has no modules.dep: depmod writes one when it is installed.
-  const dep = join(kernel.modules, "modules.dep");
-  if (!existsSync(dep)) {
-    const version = kernel.modules.split("/").at(-1) ?? "";
-    const base = kernel.modules.replace(/\/lib\/modules\/[^/]+$/, "");
-    const result = spawnSync("depmod", ["-b", base, version], { encoding: "utf8" });
-    if (result.status !== 0) throw new Error(`depmod: ${result.stderr}`);
-  }
-  const lines = readFileSync(dep, "utf8").split("\n").filter(Boolean);
+  const lines = readFileSync(join(kernel.modules, "modules.dep"), "utf8")
+    .split("\n")
+    .filter(Boolean);
   const needs = new Map(
     lines.map((line) => {
       const [path = "", rest = ""] = line.split(":");

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { onTestFinished } from "vitest";
 import { Qmp } from "./qmp.js";
 
 const main = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
@@ -27,6 +28,11 @@ export class Monitor {
     const args = [main, "exec", "--stats", ...options, "--", ...words];
     this.child = spawn(process.execPath, args, { stdio: "pipe" });
     const { child } = this;
+    // One that a failed test leaves behind would be in the way of all others.
+    onTestFinished(({ task }) => {
+      if (task.result?.state === "fail") console.log(tail(this.#console));
+      return this.stop();
+    });
     child.stdout?.setEncoding("latin1").on("data", (text: string) => {
       this.#console += text.replaceAll("\r", "");
       this.#look();
