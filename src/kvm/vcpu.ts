@@ -294,6 +294,7 @@ export class Vcpu {
       refuse("EINVAL", "CPUID cannot change after the vCPU ran");
     }
     state.cpuid.set(entries);
+    if (state.cpuid.hasModel) state.lapic?.setFeatures(state.cpuid);
   }
 
   /** KVM_SET_CPUID: as {@link setCpuid2}, for entries without an index. */

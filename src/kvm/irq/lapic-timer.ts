@@ -9,8 +9,8 @@ export interface LapicTime {
   tscToNs(tsc: bigint): number;
 }
 
-/** Modes of the timer, as bits 18:17 of its LVT. */
-export type LapicTimerMode = "one-shot" | "periodic" | "tsc-deadline";
+/** Modes of the timer, as bits 18:17 of its LVT: 0 to 3. In the last it does not count. */
+export type LapicTimerMode = "one-shot" | "periodic" | "tsc-deadline" | "reserved";
 
 /**
  * The timer of a local APIC: its bus runs at 1 GHz, as KVM's. Counts are in bus cycles after the
@@ -77,7 +77,8 @@ export class LapicTimer {
     if (this.#mode === "tsc-deadline") return;
     this.stop();
     this.#initialCount = count;
-    if (count !== 0) this.#armAt(this.#time.nowNs() + count * this.#countNs);
+    if (count !== 0 && this.#mode !== "reserved")
+      this.#armAt(this.#time.nowNs() + count * this.#countNs);
   }
 
   /** Writes IA32_TSC_DEADLINE; ignored in the other modes. 0 disarms. */
@@ -110,7 +111,7 @@ export class LapicTimer {
   restore(initialCount: number, current: number): void {
     this.stop();
     this.#initialCount = initialCount;
-    if (this.#mode === "tsc-deadline" || initialCount === 0) return;
+    if (initialCount === 0 || this.#mode === "tsc-deadline" || this.#mode === "reserved") return;
     const isNew = current === 0 && this.#mode === "periodic";
     const left = isNew ? initialCount : Math.min(current, initialCount);
     this.#armAt(this.#time.nowNs() + left * this.#countNs);

@@ -35,6 +35,7 @@ function setUp(count = 1) {
     return lapic;
   });
   bus.remap();
+  for (const lapic of lapics) lapic.setFeatures({ hasTscDeadline: true, hasX2apic: true });
   const first = lapics[0] as Lapic;
   const pass = (ns: number): void => {
     clock.virtual.advance(ns);

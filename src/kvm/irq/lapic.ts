@@ -1,6 +1,6 @@
 import { ApicBase, ApicBits, ApicReg, DeliveryMode } from "../../abi/x86/index.js";
 import type { ApicBus, ApicMessage, ApicTarget } from "./apic-bus.js";
-import { type LapicTime, LapicTimer } from "./lapic-timer.js";
+import { type LapicTime, LapicTimer, type LapicTimerMode } from "./lapic-timer.js";
 import { clearVector, highestVector, setVector, testVector } from "./vector-set.js";
 
 /** What a local APIC asks of its vCPU and VM. */
@@ -34,7 +34,8 @@ const LVT_COMMON = ApicBits.LVT_MASKED | ApicBits.SEND_PENDING | 0xff;
 const LINT_EXTRA =
   0x700 | ApicBits.LVT_POLARITY | ApicBits.LVT_REMOTE_IRR | ApicBits.LVT_LEVEL_TRIGGER;
 const LVT_MASKS = new Map<number, number>([
-  [ApicReg.LVTT, LVT_COMMON | ApicBits.LVT_TIMER_MODE_MASK],
+  // The timer's modes come beside this: those that there are.
+  [ApicReg.LVTT, LVT_COMMON],
   [ApicReg.LVTTHMR, LVT_COMMON | 0x700],
   [ApicReg.LVTPC, LVT_COMMON | 0x700],
   [ApicReg.LVT0, LVT_COMMON | LINT_EXTRA],
@@ -70,8 +71,12 @@ export class Lapic implements ApicTarget {
   #irrPending = false;
   /** How many lowest-priority messages it took. */
   #arbitration = 0;
-  /** Split irqchip: the LVR says that directed EOI exists. */
+  /** Split irqchip: a guest that knows x2APIC has directed EOI. */
   readonly #directedEoi: boolean;
+  /** LVR. */
+  #version = VERSION;
+  /** Bits of LVTT's timer mode that there are; the others are as if they were 0. */
+  #timerModes = 0;
 
   /** LINT0 of the boot processor passes the PIC's interrupts after reset. */
   readonly #lint0Open: boolean;
@@ -92,6 +97,23 @@ export class Lapic implements ApicTarget {
       options.busCycleNs ?? 1,
     );
     this.reset(false);
+  }
+
+  /**
+   * The guest has a CPUID table, with features of leaf 1. Before, the timer is one-shot; the mode of LVTT and the LVR
+   * change at their next write or load only.
+   */
+  setFeatures({
+    hasTscDeadline,
+    hasX2apic,
+  }: {
+    hasTscDeadline: boolean;
+    hasX2apic: boolean;
+  }): void {
+    this.#timerModes = hasTscDeadline ? ApicBits.LVT_TIMER_MODE_MASK : ApicBits.LVT_TIMER_PERIODIC;
+    const directed = this.#directedEoi && hasX2apic;
+    this.#version = VERSION | (directed ? ApicBits.LVR_DIRECTED_EOI : 0);
+    this.#set(ApicReg.LVR, this.#version);
   }
 
   /** IA32_APIC_BASE. */
@@ -155,7 +177,7 @@ export class Lapic implements ApicTarget {
     const x2apic = this.x2apic;
     const keptId = this.#reg(ApicReg.ID);
     this.#regs.fill(0);
-    this.#set(ApicReg.LVR, VERSION | (this.#directedEoi ? ApicBits.LVR_DIRECTED_EOI : 0));
+    this.#set(ApicReg.LVR, this.#version);
     this.#set(ApicReg.ID, x2apic ? keptId : (this.id << 24) >>> 0);
     for (const lvt of LVT_MASKS.keys()) this.#set(lvt, ApicBits.LVT_MASKED);
     // KVM leaves LINT0 of the first vCPU open for the PIC, as firmware would.
@@ -372,14 +394,14 @@ export class Lapic implements ApicTarget {
   restore(image: Uint8Array): void {
     const view = new DataView(image.buffer, image.byteOffset, 1024);
     for (let i = 0; i < 256; i++) this.#regs[i] = view.getUint32(i * 4, true);
-    this.#set(ApicReg.LVR, VERSION | (this.#directedEoi ? ApicBits.LVR_DIRECTED_EOI : 0));
+    this.#set(ApicReg.LVR, this.#version);
     if (this.x2apic) {
       this.#set(ApicReg.ID, this.id);
       this.#setX2apicLdr();
     }
     this.#irrPending = true;
     this.#host.bus.remap();
-    this.#timer.setMode(timerMode(this.#reg(ApicReg.LVTT)));
+    this.#timer.setMode(timerMode(this.#reg(ApicReg.LVTT) & this.#timerModes));
     this.#timer.setDivideConfiguration(this.#reg(ApicReg.TDCR));
     this.#timer.restore(this.#reg(ApicReg.TMICT), this.#reg(ApicReg.TMCCT));
     this.#host.tprChanged(this.tpr);
@@ -499,14 +521,16 @@ export class Lapic implements ApicTarget {
   #writeLvt(reg: number, value: number): boolean {
     const enabled = (this.#reg(ApicReg.SPIV) & ApicBits.SPIV_APIC_ENABLED) !== 0;
     const masked = enabled ? value : value | ApicBits.LVT_MASKED;
-    this.#set(reg, masked & (LVT_MASKS.get(reg) as number));
-    if (reg === ApicReg.LVTT) this.#timer.setMode(timerMode(value));
+    const modes = reg === ApicReg.LVTT ? this.#timerModes : 0;
+    this.#set(reg, masked & ((LVT_MASKS.get(reg) as number) | modes));
+    if (reg === ApicReg.LVTT) this.#timer.setMode(timerMode(value & modes));
     if (reg === ApicReg.LVT0) this.#host.notify();
     return true;
   }
 
   #writeSpiv(value: number): void {
-    const bits = 0x3ff | (this.#directedEoi ? ApicBits.SPIV_DIRECTED_EOI : 0);
+    const directed = (this.#reg(ApicReg.LVR) & ApicBits.LVR_DIRECTED_EOI) !== 0;
+    const bits = 0x3ff | (directed ? ApicBits.SPIV_DIRECTED_EOI : 0);
     const changes = ((value ^ this.#reg(ApicReg.SPIV)) & ApicBits.SPIV_APIC_ENABLED) !== 0;
     this.#set(ApicReg.SPIV, value & bits);
     // What enabling sends to this APIC is lost when the map does not have it yet.
@@ -531,10 +555,17 @@ export class Lapic implements ApicTarget {
   }
 }
 
-function timerMode(lvtt: number): "one-shot" | "periodic" | "tsc-deadline" {
-  const mode = lvtt & ApicBits.LVT_TIMER_MODE_MASK;
-  if (mode === ApicBits.LVT_TIMER_TSCDEADLINE) return "tsc-deadline";
-  return mode === ApicBits.LVT_TIMER_PERIODIC ? "periodic" : "one-shot";
+function timerMode(lvtt: number): LapicTimerMode {
+  switch (lvtt & ApicBits.LVT_TIMER_MODE_MASK) {
+    case 0:
+      return "one-shot";
+    case ApicBits.LVT_TIMER_PERIODIC:
+      return "periodic";
+    case ApicBits.LVT_TIMER_TSCDEADLINE:
+      return "tsc-deadline";
+    default:
+      return "reserved";
+  }
 }
 
 const READABLE = new Set<number>([
