@@ -11,7 +11,6 @@ export const ABSENT = [
   ["ANDN BEXTR BLS* BZHI MULX PDEP PEXT RORX SARX SHLX SHRX", "BMI1 = BMI2 = 0", "#UD"],
   ["LZCNT, TZCNT", "LZCNT = 0, BMI1 = 0", "execute as BSR and BSF, as on processors without them"],
   ["ADCX, ADOX", "ADX = 0", "#UD"],
-  ["MOVBE", "MOVBE = 0", "#UD"],
   ["3DNow!, EXTRQ INSERTQ MOVNTSD MOVNTSS (SSE4a), XOP, TBM", "0", "#UD"],
   ["XSAVEC, XSAVES, XRSTORS", "leaf 0xd sub-leaf 1 = XSAVEOPT only", "#UD"],
   [
@@ -20,7 +19,7 @@ export const ABSENT = [
     "nothing, or #UD where KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS is off",
   ],
   ["UMONITOR, UMWAIT, TPAUSE", "WAITPKG = 0", "#UD"],
-  ["RDPID, RDPRU, CLWB, CLDEMOTE, MOVDIRI, ENQCMD, SERIALIZE", "0", "#UD"],
+  ["RDPRU, CLWB, CLDEMOTE, MOVDIRI, ENQCMD, SERIALIZE", "0", "#UD"],
   [
     "WRPKRU, RDPKRU, CET instructions other than ENDBR (a NOP)",
     "0",

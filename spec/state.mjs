@@ -151,7 +151,16 @@ export const CPU_BLOCK = [
   ["FIP", "u64", 1, "address of the last x87 instruction"],
   ["FDP", "u64", 1, "address of the last x87 memory operand"],
   ["SSE_OFF", "u32", 1, "not 0 when SSE instructions raise #UD or #NM; follows from CR0 and CR4"],
-  ["MSR_EXITS", "u32", 1, "not 0: RDMSR and WRMSR leave run() for every MSR"],
+  [
+    "MSR_EXITS",
+    "u32",
+    1,
+    "RDMSR and WRMSR leave run(): bit 0 for every MSR, bit 1 for EFER and TSC_AUX, which the guest's CPUID rules",
+  ],
+  // What the guest's CPUID hides of what the processor has.
+  ["HIDDEN", "u32", 1, "instructions that raise #UD: bit 0 RDTSCP, 1 INVPCID, 2 RDPID, 3 MOVBE"],
+  ["CR4_HIDDEN", "u64", 1, "bits of CR4 that the guest may not set"],
+  ["XCR0_HIDDEN", "u64", 1, "bits of XCR0 that the guest may not set"],
 ];
 
 /**

@@ -30,6 +30,8 @@ export default [
   "98 | cbw | ops/move:cbw<v>",
   "99 | cwd | ops/move:cwd<v>",
   "0F C8 +r | bswap Zv | ops/move:bswap_Z<v>",
+  "0F38 F0 /r mem | movbe Gv,Mv | ops/move:movbe_GM<v>",
+  "0F38 F1 /r mem | movbe Mv,Gv | ops/move:movbe_MG<v>",
   "0F B0 /r | cmpxchg Eb,Gb | ops/atomic:cmpxchg<b> | lock",
   "0F B1 /r | cmpxchg Ev,Gv | ops/atomic:cmpxchg<v> | lock",
   "0F C0 /r | xadd Eb,Gb | ops/atomic:xadd<b> | lock",

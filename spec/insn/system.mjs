@@ -50,6 +50,7 @@ export default [
   "0F 31 | rdtsc | cpu/system:rdtsc",
   "0F 32 | rdmsr | cpu/msr:rdmsr",
   "0F 33 | rdpmc | cpu/system:rdpmc | end",
+  "F3 0F C7 /7 reg | rdpid Ry | cpu/system:rdpid",
   "NP 0F C7 /6 reg | rdrand Rv | cpu/system:rdrand<v>",
   "66 0F C7 /6 reg | rdrand Rv | cpu/system:rdrand<v>",
   "NP 0F C7 /7 reg | rdseed Rv | cpu/system:rdrand<v>",

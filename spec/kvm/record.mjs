@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * Asks the real kernel anew: node spec/kvm/record.mjs [answers] [attributes] [quirks] [releases RELEASE]
+ * Asks the real kernel anew: node spec/kvm/record.mjs [answers] [attributes] [quirks] [guest-cpuid] [releases RELEASE]
  *
- * Writes recorded.txt, attributes.out, quirks.out and differences.out from what Linux answers (tests/oracle/ask-linux);
+ * Writes recorded.txt, attributes.out, quirks.out, differences.out and guest-cpuid.out from what Linux answers (tests/oracle/ask-linux);
  * each is asked twice and has to be the same. `answers` needs the headers of Linux 6.12: the tests of
  * tests/headers leave them in build/cache.
  */
@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ATTRIBUTES, rowScenario } from "./attributes.mjs";
+import { GUEST_CPUID, guestCpuidName, guestCpuidScenario } from "./guest-cpuid.mjs";
 import { QUIRKS, quirkScenario } from "./quirks.mjs";
 import { RELEASES } from "./releases.mjs";
 import { SHOWN, shownScenario } from "./shown.mjs";
@@ -75,6 +76,16 @@ const parts = {
       "differences",
       SHOWN.map((shown) => [shown.what, shownScenario(shown)]),
     ),
+  // The processor has UMIP and no MOVBE, so that KVM's rules for both show.
+  "guest-cpuid": () => {
+    process.env["CPU"] = "EPYC,+umip,-movbe";
+    const rows = GUEST_CPUID.flatMap((part) => part.rows).filter((row) => row.read === undefined);
+    recordScenarios(
+      "guest-cpuid",
+      rows.map((row) => [guestCpuidName(row), guestCpuidScenario(row)]),
+    );
+    delete process.env["CPU"];
+  },
   // Of the kernel in ASK_LINUX_CACHE: the release is the word behind it.
   releases: () =>
     recordScenarios(
@@ -84,7 +95,7 @@ const parts = {
 };
 try {
   const wanted = process.argv.slice(2);
-  const all = ["answers", "attributes", "quirks", "differences"];
+  const all = ["answers", "attributes", "quirks", "differences", "guest-cpuid"];
   for (const name of wanted.length > 0 ? wanted : all) parts[name]?.();
 } finally {
   rmSync(folder, { recursive: true });

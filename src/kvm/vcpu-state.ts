@@ -9,7 +9,9 @@ import { readHvMsr, writeHvMsr } from "./cpu/hyperv.js";
 import { MsrFile } from "./cpu/msr.js";
 import { PvAreas } from "./cpu/pv-areas.js";
 import { PvMsrs } from "./cpu/pv-msrs.js";
+import { canEnter } from "./cpu/regs.js";
 import { resetRegisters, startAt } from "./cpu/reset.js";
+import type { QueuedException } from "./cpu/vcpu-events.js";
 import type { VcpuExit } from "./exits.js";
 import type { XenVcpuHooks, XenVcpuHost } from "./hooks.js";
 import { Lapic } from "./irq/lapic.js";
@@ -20,16 +22,6 @@ import type { StringInput } from "./run/string-input.js";
 import { VcpuStats } from "./stats.js";
 import type { VcpuEnv } from "./vcpu-env.js";
 import { DisableExits, Quirk } from "./vm-settings.js";
-
-/** An exception that the next entry injects before any other event. */
-export interface QueuedException {
-  readonly vector: number;
-  readonly errorCode: number | undefined;
-  /** Not delivered so far, so that its payload counts; else delivery was interrupted. */
-  readonly pending?: boolean;
-  /** What DR6 (as changes) or CR2 get with it, unless they have it already. */
-  readonly payload?: bigint | undefined;
-}
 
 /**
  * Above this there is no guest-physical memory.
@@ -152,6 +144,7 @@ export class VcpuState implements Runner, XenVcpuHost {
     this.engine = env.engine.createVcpu();
     this.engine.tscOffset = BigInt.asIntN(64, env.tsc.start());
     this.engine.msrExits = env.settings.msrFilter?.restricts === true;
+    this.engine.hide(this.cpuid.hidden);
     const khz = env.settings.defaultTscKhz;
     this.tscKhz = tscKhzFits(khz) ? khz : TSC_KHZ;
     this.#areas = new PvAreas(env.access, env.clock);
@@ -540,6 +533,8 @@ export class VcpuState implements Runner, XenVcpuHost {
       setEfer: (value) => {
         engine.efer = value;
         engine.syncSregs();
+        const cs = engine.segment(SegmentIndex.CS);
+        state.badState = !canEnter({ efer: value, cr0: engine.cr0, cs });
       },
       get paging() {
         return (engine.cr0 & Cr0.PG) !== 0n;

@@ -294,6 +294,7 @@ export class Vcpu {
       refuse("EINVAL", "CPUID cannot change after the vCPU ran");
     }
     state.cpuid.set(entries);
+    state.engine.hide(state.cpuid.hidden);
     if (state.cpuid.hasModel) state.lapic?.setFeatures(state.cpuid);
   }
 

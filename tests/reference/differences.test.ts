@@ -59,19 +59,6 @@ it("nothing but KVM_SET_CLOCK moves kvmclock", async () => {
   expect(abi.kvm_clock_data.decode(bytes)).toMatchObject({ clock: 12_345n, flags: 14 });
 });
 
-it("no features are emulated", async () => {
-  const { system, call } = await setUp();
-  const head = abi.kvm_cpuid2.size;
-  const bytes = new Uint8Array(head + 16 * abi.kvm_cpuid_entry2.size);
-  new DataView(bytes.buffer).setUint32(0, 16, true);
-  expect(await call(system, abi.KVM_GET_EMULATED_CPUID, bytes)).toBe(0);
-  const entries = bytes.subarray(head);
-  for (let at = 0; at + 40 <= entries.length; at += 40) {
-    const entry = abi.kvm_cpuid_entry2.decode(entries.subarray(at));
-    if (entry.function !== 0) expect([entry.ebx, entry.ecx, entry.edx]).toEqual([0, 0, 0]);
-  }
-});
-
 it("KVM_CAP_HALT_POLL is accepted", async () => {
   const { call, makeVm } = await setUp();
   const poll = abi.kvm_enable_cap.encode({ cap: abi.KvmCap.HALT_POLL, args: [200_000n] });

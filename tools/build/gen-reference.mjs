@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { ATTRIBUTES, SETUP, stepOf } from "../../spec/kvm/attributes.mjs";
 import { CAPABILITIES } from "../../spec/kvm/capabilities.mjs";
 import { DIFFERENCES } from "../../spec/kvm/differences.mjs";
+import { ELSEWHERE as CPUID_ELSEWHERE, GUEST_CPUID } from "../../spec/kvm/guest-cpuid.mjs";
 import { HYPERCALLS } from "../../spec/kvm/hypercalls.mjs";
 import { IOCTLS } from "../../spec/kvm/ioctls.mjs";
 import { ELSEWHERE, SETUP as QUIRK_SETUP, QUIRKS, quirkScenario } from "../../spec/kvm/quirks.mjs";
@@ -235,6 +236,57 @@ export function releasesPage() {
     ...NOT_FOLLOWED.map((cells) => row(cells)),
     "",
   ].join("\n");
+}
+
+/** docs/reference/guest-cpuid.md */
+export function guestCpuidPage() {
+  const bit = (/** @type {string} */ text) => {
+    const [leaf = "", register, number] = text.split(" ");
+    const [fn, index] = leaf.split(":");
+    return `0x${fn}${index === "0" ? "" : `:${index}`} ${register} ${number}`;
+  };
+  const lines = [
+    ...head("The guest's CPUID", "guest-cpuid.mjs"),
+    "What KVM for AMD makes of a vCPU's CPUID table beside answering CPUID. Instructions that it does not intercept work",
+    "although they are hidden (POPCNT and RDRAND stand for them); the first two rows it hides, and MONITOR and MWAIT only",
+    "without KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS. A row runs the same code in three vCPUs: with a table that has the bit,",
+    "with a table that does not, and before KVM_SET_CPUID2.",
+    "",
+    "**asked**: Linux 6.12.117 answered so, on an emulated processor (`spec/kvm/guest-cpuid.out`); **read**: the rule is in",
+    "that file and function of `arch/x86/kvm` of Linux 6.12, and Linux could not be asked. `tests/reference/guest-cpuid.test.ts`",
+    "plays every row.",
+  ];
+  for (const { title, rows } of GUEST_CPUID) {
+    lines.push("", `## ${title}`, "");
+    lines.push(
+      ...table(
+        ["what", "bit", "set", "not set", "no table", "how we know"],
+        rows.map(({ what, feature, set, clear, none, read, note }) =>
+          row(
+            note === undefined ? what : `${what} (${note})`,
+            feature === undefined ? "" : `${feature[0]}: ${bit(feature[1])}`,
+            set,
+            clear,
+            none,
+            read === undefined ? "asked" : `read: ${read}`,
+          ),
+        ),
+      ),
+    );
+  }
+  lines.push("", "## Elsewhere", "", "All asked.", "");
+  lines.push(
+    ...table(
+      ["what", "needs", "scenarios"],
+      CPUID_ELSEWHERE.map((cells) => row(...cells)),
+    ),
+  );
+  lines.push(
+    "",
+    "KVM_SET_SREGS and KVM_SET_XCRS check the same bits of CR4, EFER and XCR0 (EINVAL); KVM_SET_MSRS checks",
+    "only what the processor has, and OSVW.",
+  );
+  return page(lines);
 }
 
 /** The lines that Linux answered to each quirk, by title. */

@@ -14,6 +14,7 @@ import {
   capabilitiesPage,
   countersPage,
   differencesPage,
+  guestCpuidPage,
   hypercallsPage,
   ioctlsPage,
   quirksPage,
@@ -41,6 +42,7 @@ const outputs = [
   ["docs/QUIRKS.md", quirksPage],
   ["docs/reference/releases.md", releasesPage],
   ["docs/reference/counters.md", countersPage],
+  ["docs/reference/guest-cpuid.md", guestCpuidPage],
   ["docs/LIMITS.md", limitsPage],
 ];
 

@@ -43,12 +43,15 @@ export const Cpuid1Edx = {
 /** Leaf 1 ECX. */
 export const Cpuid1Ecx = {
   SSE3: 1 << 0,
+  MONITOR: 1 << 3,
   SSSE3: 1 << 9,
   CX16: 1 << 13,
+  PDCM: 1 << 15,
   PCID: 1 << 17,
   SSE4_1: 1 << 19,
   SSE4_2: 1 << 20,
   X2APIC: 1 << 21,
+  MOVBE: 1 << 22,
   POPCNT: 1 << 23,
   TSC_DEADLINE: 1 << 24,
   XSAVE: 1 << 26,
@@ -70,13 +73,16 @@ export const Cpuid7Ebx = {
 } as const;
 
 /** Leaf 7 subleaf 0 ECX. */
-export const Cpuid7Ecx = { UMIP: 1 << 2 } as const;
+export const Cpuid7Ecx = { UMIP: 1 << 2, RDPID: 1 << 22 } as const;
 
 /** Leaf 7 subleaf 0 EDX. */
-export const Cpuid7Edx = { FSRM: 1 << 4, ARCH_CAPABILITIES: 1 << 29 } as const;
+export const Cpuid7Edx = { FSRM: 1 << 4, SPEC_CTRL: 1 << 26, ARCH_CAPABILITIES: 1 << 29 } as const;
 
 /** Leaf 7 subleaf 1 EAX: REP MOVSB, STOSB and CMPSB/SCASB are fast for short and zero lengths. */
 export const Cpuid71Eax = { FZRM: 1 << 10, FSRS: 1 << 11, FSRC: 1 << 12 } as const;
+
+/** Leaf 0xd subleaf 1 EAX. */
+export const CpuidD1Eax = { XSAVEOPT: 1 << 0, XSAVES: 1 << 3, XFD: 1 << 4 } as const;
 
 /** Leaf 0x80000001 EDX, apart from the copies of leaf 1. */
 export const CpuidExt1Edx = {
@@ -88,11 +94,21 @@ export const CpuidExt1Edx = {
 } as const;
 
 /** Leaf 0x80000001 ECX. */
-export const CpuidExt1Ecx = { LAHF_LM: 1 << 0, CMP_LEGACY: 1 << 1, SVM: 1 << 2 } as const;
+export const CpuidExt1Ecx = {
+  LAHF_LM: 1 << 0,
+  CMP_LEGACY: 1 << 1,
+  SVM: 1 << 2,
+  OSVW: 1 << 9,
+} as const;
 
 /** Leaf 0x80000008 EBX. */
 export const CpuidExt8Ebx = {
   XSAVEERPTR: 1 << 2,
+  IBPB: 1 << 12,
+  IBRS: 1 << 14,
+  STIBP: 1 << 15,
+  SSBD: 1 << 24,
+  VIRT_SSBD: 1 << 25,
   AMD_SSB_NO: 1 << 26,
   BTC_NO: 1 << 29,
 } as const;
@@ -103,6 +119,7 @@ export const CpuidExt21Eax = {
   LFENCE_RDTSC: 1 << 2,
   NULL_SEL_CLR_BASE: 1 << 6,
   AUTOIBRS: 1 << 8,
+  SBPB: 1 << 27,
   SRSO_NO: 1 << 29,
 } as const;
 

@@ -283,6 +283,11 @@ export interface EngineVcpu {
   pauseExit: number;
   /** RDMSR and WRMSR leave run() for every MSR, those that the engine keeps too. */
   msrExits: boolean;
+  /**
+   * Hides from the guest what its CPUID does not have; from then on its accesses to EFER and TSC_AUX leave run().
+   * Nothing is hidden before.
+   */
+  hide(features: HiddenFeatures): void;
   /** 0 none, 1 after STI, 2 after MOV SS / POP SS. */
   interruptShadow: 0 | 1 | 2;
   /** Between an NMI and its IRET. */
@@ -321,6 +326,19 @@ export interface EngineVcpu {
   tscOffset: bigint;
   /** Virtual clock only: the time in nanoseconds at the start of the next run(). */
   setTime(nowNs: number): void;
+}
+
+/** Instructions that can be hidden: bits of {@link HiddenFeatures.instructions}. They raise #UD then. */
+export const HiddenInstruction = { RDTSCP: 1, INVPCID: 2, RDPID: 4, MOVBE: 8 } as const;
+
+/** What the processor has and the guest may not use. */
+export interface HiddenFeatures {
+  /** Bits of {@link HiddenInstruction}. */
+  readonly instructions: number;
+  /** Bits of CR4 for which MOV raises #GP(0), u64; of those beyond the processor's it does anyway. */
+  readonly cr4: bigint;
+  /** Bits of XCR0 for which XSETBV does, u64. */
+  readonly xcr0: bigint;
 }
 
 /** Makes engines; what `Kvm.open` is given, `engine/bridge`'s Engine fits. */

@@ -220,8 +220,14 @@ export const Cpu = {
   FDP: 0x6f8,
   /** not 0 when SSE instructions raise #UD or #NM; follows from CR0 and CR4. u32 */
   SSE_OFF: 0x700,
-  /** not 0: RDMSR and WRMSR leave run() for every MSR. u32 */
+  /** RDMSR and WRMSR leave run(): bit 0 for every MSR, bit 1 for EFER and TSC_AUX, which the guest's CPUID rules. u32 */
   MSR_EXITS: 0x704,
+  /** instructions that raise #UD: bit 0 RDTSCP, 1 INVPCID, 2 RDPID, 3 MOVBE. u32 */
+  HIDDEN: 0x708,
+  /** bits of CR4 that the guest may not set. u64 */
+  CR4_HIDDEN: 0x710,
+  /** bits of XCR0 that the guest may not set. u64 */
+  XCR0_HIDDEN: 0x718,
 } as const;
 
 /** Offsets of the engine's counters, u64 each, in the region COUNTERS: what a VM's vCPUs did, all together. */

@@ -8,6 +8,7 @@ import {
   type EngineExitCode,
   type EngineExitInfo,
   type EngineVcpu,
+  type HiddenFeatures,
   Ready,
   type Segment,
 } from "./port.js";
@@ -23,6 +24,10 @@ const INJECT_HAS_ERROR = 1 << 10;
 /** @nolimit more accesses than one instruction can make */
 const MAX_REPLAY = 64;
 const RCX = 1;
+
+/** MSR_EXITS: all; those that CPUID rules. */
+const MSR_EXITS_ALL = 1;
+const MSR_EXITS_RULED = 2;
 
 /** SHADOW behind MOV SS. */
 const SHADOW_SS = 2;
@@ -435,10 +440,17 @@ export class WasmVcpu implements EngineVcpu {
     this.#put32(Cpu.TIME_BASE + 4, now / TWO_32);
   }
   get msrExits(): boolean {
-    return this.#get32(Cpu.MSR_EXITS) !== 0;
+    return (this.#get32(Cpu.MSR_EXITS) & MSR_EXITS_ALL) !== 0;
   }
   set msrExits(value: boolean) {
-    this.#put32(Cpu.MSR_EXITS, value ? 1 : 0);
+    const others = this.#get32(Cpu.MSR_EXITS) & ~MSR_EXITS_ALL;
+    this.#put32(Cpu.MSR_EXITS, others | (value ? MSR_EXITS_ALL : 0));
+  }
+  hide({ instructions, cr4, xcr0 }: HiddenFeatures): void {
+    this.#put32(Cpu.HIDDEN, instructions);
+    this.#put64(Cpu.CR4_HIDDEN, cr4);
+    this.#put64(Cpu.XCR0_HIDDEN, xcr0);
+    this.#put32(Cpu.MSR_EXITS, this.#get32(Cpu.MSR_EXITS) | MSR_EXITS_RULED);
   }
   /** Leave run() after this many PAUSE instructions; 0 never. */
   set pauseExit(count: number) {

@@ -225,8 +225,14 @@ export const FIP: u32 = 0x16f0;
 export const FDP: u32 = 0x16f8;
 /** not 0 when SSE instructions raise #UD or #NM; follows from CR0 and CR4. u32 */
 export const SSE_OFF: u32 = 0x1700;
-/** not 0: RDMSR and WRMSR leave run() for every MSR. u32 */
+/** RDMSR and WRMSR leave run(): bit 0 for every MSR, bit 1 for EFER and TSC_AUX, which the guest's CPUID rules. u32 */
 export const MSR_EXITS: u32 = 0x1704;
+/** instructions that raise #UD: bit 0 RDTSCP, 1 INVPCID, 2 RDPID, 3 MOVBE. u32 */
+export const HIDDEN: u32 = 0x1708;
+/** bits of CR4 that the guest may not set. u64 */
+export const CR4_HIDDEN: u32 = 0x1710;
+/** bits of XCR0 that the guest may not set. u64 */
+export const XCR0_HIDDEN: u32 = 0x1718;
 /** Counter: instructions of cached blocks done by their complete handler: there is no fast operation. */
 export const N_GENERIC: u32 = 0x2000;
 /** Counter: instructions done by their complete handler: a case that the fast operation does not know. */

@@ -102,7 +102,7 @@ function brand(text: string): CpuidEntry2[] {
 /**
  * KVM_GET_SUPPORTED_CPUID: what the engine does, no more and no less. The APIC id fields are zero
  * (a VMM fills them per vCPU); KVM's own leaves at 0x40000000 are included as KVM includes them: a
- * VMM that shows Xen leaves leaves them out. INVPCID works, but is not named: there is no PCID.
+ * VMM that shows Xen leaves leaves them out. INVPCID works where the guest's CPUID has it, but is not named: there is no PCID.
  * @param onlineCpus processors of the host
  */
 export function supportedCpuid(onlineCpus = 1): CpuidEntry2[] {
@@ -168,7 +168,10 @@ export function supportedCpuid(onlineCpus = 1): CpuidEntry2[] {
   ];
 }
 
-/** Leaf 1 and leaf 7 ECX of KVM_GET_EMULATED_CPUID on Linux: MOVBE, RDPID. The engine has neither. */
+/**
+ * KVM_GET_EMULATED_CPUID: instructions that work when the guest's CPUID has them although
+ * KVM_GET_SUPPORTED_CPUID does not name them.
+ */
 export function emulatedCpuid(): CpuidEntry2[] {
-  return [leaf(0, 7, 0, 0, 0), leaf(1, 0, 0, 0, 0), leaf(7, 0, 0, 0, 0, 0)];
+  return [leaf(0, 7, 0, 0, 0), leaf(1, 0, 0, C1.MOVBE, 0), leaf(7, 0, 0, Cpuid7Ecx.RDPID, 0, 0)];
 }

@@ -4,7 +4,6 @@ import {
   Cpuid1Edx,
   Cpuid7Ebx,
   Cpuid7Ecx,
-  Cpuid7Edx,
   type CpuidEntry2,
   CpuidExt1Ecx,
   CpuidExt1Edx,
@@ -15,6 +14,7 @@ import {
   KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
   KvmFeature,
 } from "../../abi/x86/index.js";
+import { type HiddenFeatures, HiddenInstruction } from "../../engine/bridge/port.js";
 import { refuse } from "../error.js";
 
 /** What of a vCPU's state shows in CPUID. */
@@ -39,14 +39,7 @@ const ZERO: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
 const AMD = cpuidText("Auth");
 const HYGON = cpuidText("Hygo");
 
-/** Leaf 1 ECX: MONITOR and MWAIT. Leaf 7 EBX: TSC_ADJUST; ECX: RDPID; EDX: SPEC_CTRL. */
-const MONITOR = 1 << 3;
-const TSC_ADJUST = 1 << 1;
-const RDPID = 1 << 22;
-const SPEC_CTRL = 1 << 26;
-
-/** Leaf 0x80000008 EBX: IBRS, STIBP, SSBD. */
-const AMD_SPEC_CTRL = (1 << 14) | (1 << 15) | (1 << 24);
+const { MONITOR } = Cpuid1Ecx;
 
 /** XCR0 bits that exist: x87 and SSE. */
 const SUPPORTED_XCR0 = 3n;
@@ -65,10 +58,33 @@ const CR4_ALWAYS =
   Cr4.OSFXSR |
   Cr4.OSXMMEXCPT;
 
-type Register = "eax" | "ebx" | "ecx" | "edx";
+export type Register = "eax" | "ebx" | "ecx" | "edx";
+
+/** Bits of a result of CPUID: function, index, register, mask. */
+export type FeatureBits = readonly [fn: number, index: number, register: Register, mask: number];
+
+/** A result of CPUID that features are in: 0 where the table has none. */
+type Words = (fn: number, index: number, register: Register) => number;
+
+/** What KVM hides from a guest without the feature; KVM for AMD cannot hide other instructions. */
+const HIDEABLE: readonly (readonly [instruction: number, ...feature: FeatureBits])[] = [
+  [HiddenInstruction.RDTSCP, 0x80000001, 0, "edx", CpuidExt1Edx.RDTSCP],
+  [HiddenInstruction.INVPCID, 7, 0, "ebx", Cpuid7Ebx.INVPCID],
+  // KVM emulates these two on processors without them, as this one counts as.
+  [HiddenInstruction.RDPID, 7, 0, "ecx", Cpuid7Ecx.RDPID],
+  [HiddenInstruction.MOVBE, 1, 0, "ecx", Cpuid1Ecx.MOVBE],
+];
+
+function hiddenInstructions(word: Words): number {
+  let hidden = 0;
+  for (const [instruction, fn, index, register, mask] of HIDEABLE) {
+    if ((word(fn, index, register) & mask) === 0) hidden |= instruction;
+  }
+  return hidden;
+}
 
 /** CR4 bits that need a feature, as far as the processor has it. */
-function cr4Of(word: (fn: number, index: number, register: Register) => number): bigint {
+function cr4Of(word: Words): bigint {
   let allowed = CR4_ALWAYS;
   const basic = word(1, 0, "ecx");
   const extended = word(7, 0, "ebx");
@@ -84,7 +100,7 @@ function cr4Of(word: (fn: number, index: number, register: Register) => number):
  * EFER bits that the guest's CPUID allows, as KVM of Linux 6.12 on AMD: SCE and LMSLE need none. None but them
  * before there is a table.
  */
-function eferOf(word: (fn: number, index: number, register: Register) => number): bigint {
+function eferOf(word: Words): bigint {
   let allowed = Efer.SCE | Efer.LMSLE;
   const edx = word(0x80000001, 0, "edx");
   if ((edx & CpuidExt1Edx.LM) !== 0) allowed |= Efer.LME | Efer.LMA;
@@ -111,10 +127,6 @@ export class CpuidTable {
   hasTscDeadline = false;
   hasSse3 = false;
   hasTscAdjust = false;
-  hasArchCapabilities = false;
-  /** RDTSCP or RDPID, which read TSC_AUX. */
-  hasTscAux = false;
-  hasSpecCtrl = false;
   hasMonitor = false;
   /** AMD's or Hygon's; a table without a vendor counts as Intel's. */
   isAmd = false;
@@ -153,18 +165,31 @@ export class CpuidTable {
     this.#derive();
   }
 
+  readonly #word: Words = (fn, index, register) =>
+    findEntry(this.#entries, fn, index)?.[register] ?? 0;
+
+  /** The guest has one of these features. */
+  hasAny(features: readonly FeatureBits[]): boolean {
+    return features.some(([fn, index, register, mask]) => {
+      return (this.#word(fn, index, register) & mask) !== 0;
+    });
+  }
+
+  /** What the engine must not let the guest use. */
+  get hidden(): HiddenFeatures {
+    return {
+      instructions: hiddenInstructions(this.#word),
+      cr4: BigInt.asUintN(64, ~this.cr4Allowed),
+      xcr0: BigInt.asUintN(64, ~(this.xcr0 | 1n)),
+    };
+  }
+
   #derive(): void {
-    const word = (fn: number, index: number, register: "eax" | "ebx" | "ecx" | "edx"): number =>
-      findEntry(this.#entries, fn, index)?.[register] ?? 0;
+    const word = this.#word;
     const vendor = word(0, 0, "ebx");
     this.isAmd = vendor === AMD || vendor === HYGON;
     this.hasModel = this.find(1, 0) !== undefined;
-    this.hasTscAdjust = (word(7, 0, "ebx") & TSC_ADJUST) !== 0;
-    this.hasArchCapabilities = (word(7, 0, "edx") & Cpuid7Edx.ARCH_CAPABILITIES) !== 0;
-    this.hasTscAux =
-      (word(0x80000001, 0, "edx") & CpuidExt1Edx.RDTSCP) !== 0 || (word(7, 0, "ecx") & RDPID) !== 0;
-    this.hasSpecCtrl =
-      (word(7, 0, "edx") & SPEC_CTRL) !== 0 || (word(0x80000008, 0, "ebx") & AMD_SPEC_CTRL) !== 0;
+    this.hasTscAdjust = (word(7, 0, "ebx") & Cpuid7Ebx.TSC_ADJUST) !== 0;
     this.xcr0 = BigInt(word(0xd, 0, "eax")) & SUPPORTED_XCR0;
     this.cr4Allowed = cr4Of(word);
     this.eferAllowed = eferOf(word);

@@ -1,4 +1,15 @@
-import { Msr } from "../../abi/x86/index.js";
+import {
+  Cpuid1Ecx,
+  Cpuid7Ecx,
+  Cpuid7Edx,
+  CpuidD1Eax,
+  CpuidExt1Ecx,
+  CpuidExt1Edx,
+  CpuidExt8Ebx,
+  CpuidExt21Eax,
+  Msr,
+} from "../../abi/x86/index.js";
+import type { FeatureBits } from "./cpuid.js";
 
 /** What becomes of a write to an MSR with a fixed value. */
 export type FixedWrite =
@@ -69,6 +80,46 @@ export const FIXED_MSRS = new Map<number, FixedMsr>([
   [Msr.AMD64_BU_CFG2, ZERO_IGNORED],
   // F15H_EX_CFG
   [0xc001102c, ZERO_IGNORED],
+]);
+
+const XFD: readonly FeatureBits[] = [[0xd, 1, "eax", CpuidD1Eax.XFD]];
+const { IBPB, IBRS, SSBD, STIBP, VIRT_SSBD } = CpuidExt8Ebx;
+
+/**
+ * MSRs that the guest has only with one of these features; see docs/reference/guest-cpuid.md. The client has them
+ * always, but for those of OSVW.
+ */
+export const MSR_FEATURES = new Map<number, readonly FeatureBits[]>([
+  [
+    Msr.TSC_AUX,
+    [
+      [0x80000001, 0, "edx", CpuidExt1Edx.RDTSCP],
+      [7, 0, "ecx", Cpuid7Ecx.RDPID],
+    ],
+  ],
+  [
+    Msr.IA32_SPEC_CTRL,
+    [
+      [7, 0, "edx", Cpuid7Edx.SPEC_CTRL],
+      [0x80000008, 0, "ebx", IBRS | STIBP | SSBD],
+    ],
+  ],
+  [
+    Msr.IA32_PRED_CMD,
+    [
+      [7, 0, "edx", Cpuid7Edx.SPEC_CTRL],
+      [0x80000008, 0, "ebx", IBPB],
+      [0x80000021, 0, "eax", CpuidExt21Eax.SBPB],
+    ],
+  ],
+  [Msr.AMD64_VIRT_SPEC_CTRL, [[0x80000008, 0, "ebx", VIRT_SSBD]]],
+  [Msr.IA32_XSS, [[0xd, 1, "eax", CpuidD1Eax.XSAVES]]],
+  [Msr.IA32_XFD, XFD],
+  [Msr.IA32_XFD_ERR, XFD],
+  [Msr.IA32_ARCH_CAPABILITIES, [[7, 0, "edx", Cpuid7Edx.ARCH_CAPABILITIES]]],
+  [Msr.IA32_PERF_CAPABILITIES, [[1, 0, "ecx", Cpuid1Ecx.PDCM]]],
+  [Msr.AMD64_OSVW_ID_LENGTH, [[0x80000001, 0, "ecx", CpuidExt1Ecx.OSVW]]],
+  [Msr.AMD64_OSVW_STATUS, [[0x80000001, 0, "ecx", CpuidExt1Ecx.OSVW]]],
 ]);
 
 /**

@@ -3,7 +3,7 @@ import { Quirk, type VmSettings } from "../vm-settings.js";
 import type { CpuidTable } from "./cpuid.js";
 import { HvMsr } from "./hyperv.js";
 import { MceBanks } from "./mce.js";
-import { ADVERTISED_MSRS, FIXED_MSRS } from "./msr-tables.js";
+import { ADVERTISED_MSRS, FIXED_MSRS, MSR_FEATURES } from "./msr-tables.js";
 import { Mtrrs } from "./mtrr.js";
 import type { PvMsrs } from "./pv-msrs.js";
 
@@ -92,6 +92,8 @@ const VM_CR_VALID = 0x1fn;
 const VM_CR_DISABLED = 0x10n;
 const VM_CR_LOCKED = 0x18n;
 
+const VIRT_SPEC_CTRL_SSBD = 4n;
+
 /** TSC scaling of 1. */
 const TSC_RATIO = 1n << 32n;
 
@@ -135,6 +137,9 @@ export class MsrFile {
     [Msr.IA32_SPEC_CTRL, 0n],
     [Msr.AMD64_VIRT_SPEC_CTRL, 0n],
     [Msr.VM_HSAVE_PA, 0n],
+    // The erratum that its first bits are about is worked around by KVM.
+    [Msr.AMD64_OSVW_ID_LENGTH, 3n],
+    [Msr.AMD64_OSVW_STATUS, 0n],
   ]);
   #tscAdjust = 0n;
   #archCapabilities: bigint;
@@ -185,8 +190,17 @@ export class MsrFile {
     return undefined;
   }
 
+  /** The guest's CPUID has what an MSR needs; the client's accesses need nothing, with one exception. */
+  #exists(index: number, fromHost: boolean): boolean {
+    const features = MSR_FEATURES.get(index);
+    if (features === undefined) return true;
+    const isForClient = index !== Msr.AMD64_OSVW_ID_LENGTH && index !== Msr.AMD64_OSVW_STATUS;
+    return (fromHost && isForClient) || this.#host.cpuid.hasAny(features);
+  }
+
   #read(index: number, fromHost: boolean): bigint | undefined {
     const host = this.#host;
+    if (!this.#exists(index, fromHost)) return undefined;
     if (host.pv.claims(index)) return host.pv.read(index);
     const fixed = FIXED_MSRS.get(index);
     if (fixed !== undefined) return fixed.value ?? this.#unknown();
@@ -195,7 +209,7 @@ export class MsrFile {
     if (MceBanks.claims(index)) return this.mce.read(index, fromHost);
     if (isHyperv(index)) return host.hyperv.read(index, fromHost);
     const kept = this.#kept.get(index);
-    if (kept !== undefined) return this.#mayRead(index, fromHost) ? kept : undefined;
+    if (kept !== undefined) return kept;
     switch (index) {
       case Msr.IA32_TSC:
         return host.readTsc();
@@ -208,12 +222,12 @@ export class MsrFile {
       case Msr.IA32_BIOS_SIGN_ID:
         return this.#patchLevel;
       case Msr.IA32_ARCH_CAPABILITIES:
-        return fromHost || host.cpuid.hasArchCapabilities ? this.#archCapabilities : undefined;
+        return this.#archCapabilities;
       case Msr.IA32_PERF_CAPABILITIES:
       case Msr.IA32_XSS:
       case Msr.IA32_XFD:
       case Msr.IA32_XFD_ERR:
-        return fromHost ? 0n : undefined;
+        return 0n;
       case Msr.IA32_MISC_ENABLE:
         return this.#miscEnable;
       case Msr.MISC_FEATURES_ENABLES:
@@ -230,17 +244,9 @@ export class MsrFile {
         return this.#deCfg;
       case Msr.AMD64_IC_CFG:
         return host.cpuid.hasModel ? 0n : this.#unknown();
-      case Msr.TSC_AUX:
-        return fromHost || host.cpuid.hasTscAux ? host.engineRead(index) : undefined;
       default:
         return host.engineRead(index) ?? this.#unknown();
     }
-  }
-
-  #mayRead(index: number, fromHost: boolean): boolean {
-    if (fromHost) return true;
-    if (index === Msr.IA32_SPEC_CTRL) return this.#host.cpuid.hasSpecCtrl;
-    return index !== Msr.AMD64_VIRT_SPEC_CTRL;
   }
 
   #write(index: number, value: bigint, fromHost: boolean): boolean {
@@ -248,6 +254,7 @@ export class MsrFile {
     // MSRs of which the processor's own module takes care come before the rest of KVM hears of them.
     const xen = VENDOR_MSRS.has(index) ? undefined : host.xenWrite(index, value, fromHost);
     if (xen !== undefined) return xen;
+    if (!this.#exists(index, fromHost)) return false;
     if (host.pv.claims(index)) return host.pv.write(index, value);
     const fixed = FIXED_MSRS.get(index);
     if (fixed !== undefined) {
@@ -281,11 +288,8 @@ export class MsrFile {
       case Msr.SMI_COUNT:
         if (!fromHost) return false;
         break;
-      case Msr.IA32_SPEC_CTRL:
-        if (!fromHost && !this.#host.cpuid.hasSpecCtrl) return false;
-        break;
       case Msr.AMD64_VIRT_SPEC_CTRL:
-        if (!fromHost || (value & ~4n) !== 0n) return false;
+        if ((value & ~VIRT_SPEC_CTRL_SSBD) !== 0n) return false;
         break;
       case Msr.VM_HSAVE_PA:
         if (!fromHost && (value & 0xfffn) !== 0n) return false;
@@ -325,11 +329,12 @@ export class MsrFile {
         if (fromHost) this.#archCapabilities = value;
         return fromHost;
       case Msr.IA32_PERF_CAPABILITIES:
+        return fromHost && value === 0n;
       case Msr.IA32_XSS:
       case Msr.IA32_XFD:
       case Msr.IA32_XFD_ERR:
       case Msr.IA32_PRED_CMD:
-        return fromHost && value === 0n;
+        return value === 0n;
       case Msr.IA32_MISC_ENABLE:
         return this.#writeMiscEnable(value, fromHost);
       case Msr.MISC_FEATURES_ENABLES:
@@ -409,7 +414,6 @@ export class MsrFile {
       case Msr.KERNEL_GS_BASE:
         return isCanonical(value) && host.engineWrite(index, value);
       case Msr.TSC_AUX:
-        if (!fromHost && !host.cpuid.hasTscAux) return false;
         if (!host.cpuid.isAmd && value >> 32n !== 0n) return false;
         return host.engineWrite(index, value & 0xffffffffn);
       default:

@@ -154,7 +154,7 @@ const EFER_KNOWN =
  * Whether the processor accepts registers that KVM_SET_SREGS took (AMD64 manual volume 2, "Canonicalization
  * and Consistency Checks"): EFER has no unknown bits, and 64-bit code segments no D bit.
  */
-export function canEnter({ efer, cr0, cs }: EngineSregs): boolean {
+export function canEnter({ efer, cr0, cs }: Pick<EngineSregs, "efer" | "cr0" | "cs">): boolean {
   if ((efer & ~EFER_KNOWN) !== 0n) return false;
   const long = (efer & Efer.LME) !== 0n && (cr0 & Cr0.PG) !== 0n;
   return !(long && cs.l && cs.db);

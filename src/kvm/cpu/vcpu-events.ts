@@ -1,7 +1,17 @@
 import { KvmMpState, KvmVcpuEvent, type KvmVcpuEvents } from "../../abi/kvm/index.js";
 import { Exception } from "../../abi/x86/index.js";
 import { refuse } from "../error.js";
-import type { QueuedException, VcpuState } from "../vcpu-state.js";
+import type { VcpuState } from "../vcpu-state.js";
+
+/** An exception that the next entry injects before any other event. */
+export interface QueuedException {
+  readonly vector: number;
+  readonly errorCode: number | undefined;
+  /** Not delivered so far, so that its payload counts; else delivery was interrupted. */
+  readonly pending?: boolean;
+  /** What DR6 (as changes) or CR2 get with it, unless they have it already. */
+  readonly payload?: bigint | undefined;
+}
 
 const KNOWN_FLAGS = Object.values(KvmVcpuEvent).reduce((all, bit) => all | bit, 0);
 

@@ -8,6 +8,7 @@ import {
   type EngineTsc,
   type EngineVcpu,
   type EngineVm,
+  type HiddenFeatures,
   Ready,
   type Segment,
 } from "../../engine/bridge/port.js";
@@ -77,6 +78,7 @@ export class FakeVcpu implements EngineVcpu {
   requestNmiWindow = false;
   pauseExit = 0;
   msrExits = false;
+  hidden: HiddenFeatures | undefined;
   tscOffset = 0n;
   time = 0;
 
@@ -152,6 +154,9 @@ export class FakeVcpu implements EngineVcpu {
       (open && this.interruptFlag ? Ready.INTERRUPT : 0) |
       (open && !this.nmiMasked ? Ready.NMI : 0)
     );
+  }
+  hide(features: HiddenFeatures): void {
+    this.hidden = features;
   }
   watch(_addresses: readonly bigint[], _dr7: number): void {}
   intercept(_debug: boolean, _int3: boolean): void {}

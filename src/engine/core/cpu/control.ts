@@ -2,7 +2,7 @@
  * MOV CR, MOV DR, CLTS, LMSW, SMSW, XGETBV, XSETBV (AMD64 manual volume 2, 3.1, 13.1 and 11.5): the
  * control registers with all checks, and what changes with them.
  */
-import { CODE_SIZE, CPL, CR0, CR2, CR3, CR4, CR8, DR0, DR6, DR7, EFER, EXIT, GPR, XCR0 } from "../state.gen";
+import { CODE_SIZE, CPL, CR0, CR2, CR3, CR4, CR4_HIDDEN, CR8, DR0, DR6, DR7, EFER, EXIT, GPR, XCR0, XCR0_HIDDEN } from "../state.gen";
 import { R_EXIT, R_FAULT, R_NEXT, V_GP, V_UD, X_CR8_WRITE, faulted, raise, raiseErr } from "../fault";
 import { RF_MEM, Rec } from "../record";
 import { rdE, rdReg, wrE, wrReg } from "../operands";
@@ -18,8 +18,11 @@ import {
 import { A_L, CS, segAttr } from "./segments";
 
 const CR0_KNOWN: u32 = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
-/** TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT, and those named; VME, PVI, PCIDE, LA57, PKE are not offered. */
-const CR4_KNOWN: u64 = 0x7fc | CR4_UMIP | CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP;
+/**
+ * VME PVI TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT, and those named; PCIDE, LA57, PKE are not offered. Nor are VME
+ * and PVI, but every guest may set them: without effect.
+ */
+const CR4_KNOWN: u64 = 0x7ff | CR4_UMIP | CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP;
 /** A change of these flushes global entries too. */
 const CR4_FLUSHES: u64 = CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP | CR4_SMAP;
 /** XCR0: x87 and SSE. */
@@ -75,7 +78,7 @@ function setCr3(value: u64): bool {
 function setCr4(value: u64): bool {
   const old = load<u64>(CR4);
   const changed = old ^ value;
-  let bad = (value & ~CR4_KNOWN) != 0;
+  let bad = (value & (~CR4_KNOWN | load<u64>(CR4_HIDDEN))) != 0;
   if (isLong()) bad = bad || (value & CR4_PAE) == 0;
   else if (!bad && (load<u32>(CR0) & CR0_PG) != 0 && (changed & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP)) != 0 && (value & CR4_PAE) != 0) {
     bad = !loadPdptes(load<u64>(CR3));
@@ -215,7 +218,8 @@ export function xgetbv(): u32 {
 export function xsetbv(p: u32): u32 {
   if ((load<u32>(CR4) & CR4_OSXSAVE) == 0) return raise(V_UD);
   const value: u64 = <u64>load<u32>(GPR) | (<u64>load<u32>(GPR + 16) << 32);
-  if (load<u32>(CPL) != 0 || rdReg<u32>(GPR + 8) != 0 || (value & 1) == 0 || (value & ~XCR0_KNOWN) != 0) return raiseErr(V_GP, 0);
+  const reserved = ~XCR0_KNOWN | load<u64>(XCR0_HIDDEN);
+  if (load<u32>(CPL) != 0 || rdReg<u32>(GPR + 8) != 0 || (value & 1) == 0 || (value & reserved) != 0) return raiseErr(V_GP, 0);
   store<u64>(XCR0, value);
   return leaveTo(p);
 }

@@ -1,6 +1,6 @@
 /**
  * RDMSR and WRMSR (AMD64 manual volume 2, appendix A). The core keeps the registers that change
- * how instructions run; all others leave run() with X_RDMSR or X_WRMSR, and with MSR_EXITS all do.
+ * how instructions run; all others leave run() with X_RDMSR or X_WRMSR, as do those that MSR_EXITS says.
  */
 import {
   CPL, CR0, EFER, EXIT_ADDR, EXIT_DATA, EXIT_SIZE, GPR, KERNEL_GS_BASE, LSTAR, CSTAR, MSR_EXITS, PAT, SEG, SFMASK, STAR, SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP,
@@ -47,6 +47,17 @@ function place(index: u32): u32 {
     case 0xc0000103: return TSC_AUX;
     default: return 0;
   }
+}
+
+/** All MSRs leave run(), or those whose values depend on the guest's CPUID. */
+const EXITS_ALL: u32 = 1;
+const EXITS_RULED: u32 = 2;
+
+/** Whether the guest's access is decided outside. */
+function leaves(index: u32): bool {
+  const exits = load<u32>(MSR_EXITS);
+  if (place(index) == 0 || (exits & EXITS_ALL) != 0) return true;
+  return (exits & EXITS_RULED) != 0 && (index == MSR_EFER || index == MSR_TSC_AUX);
 }
 
 /** Whether a value is one of the registers' that must be canonical addresses. */
@@ -106,13 +117,12 @@ export function hostWriteMsr(index: u32, value: u64): bool {
 export function rdmsr(p: u32): u32 {
   if (load<u32>(CPL) != 0) return raiseErr(V_GP, 0);
   const index = load<u32>(RCX);
-  const at = place(index);
-  if (at == 0 || load<u32>(MSR_EXITS) != 0) {
+  if (leaves(index)) {
     store<u64>(EXIT_ADDR, index);
     store<u32>(EXIT_SIZE, Rec.len(p));
     return raiseExit(X_RDMSR);
   }
-  const value = load<u64>(at);
+  const value = load<u64>(place(index));
   store<u64>(RAX, value & 0xffffffff);
   store<u64>(RDX, value >> 32);
   return R_NEXT;
@@ -122,7 +132,7 @@ export function wrmsr(p: u32): u32 {
   if (load<u32>(CPL) != 0) return raiseErr(V_GP, 0);
   const index = load<u32>(RCX);
   const value: u64 = <u64>load<u32>(RAX) | (<u64>load<u32>(RDX) << 32);
-  if (place(index) == 0 || load<u32>(MSR_EXITS) != 0) {
+  if (leaves(index)) {
     store<u64>(EXIT_ADDR, index);
     store<u64>(EXIT_DATA, value);
     store<u32>(EXIT_SIZE, Rec.len(p));

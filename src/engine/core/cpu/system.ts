@@ -1,9 +1,9 @@
 /**
- * LGDT LIDT SGDT SIDT, INVLPG, INVPCID, CPUID, RDTSC, RDTSCP, RDPMC, RDRAND, RDSEED, STAC, CLAC,
+ * LGDT LIDT SGDT SIDT, INVLPG, INVPCID, CPUID, RDTSC, RDTSCP, RDPID, RDPMC, RDRAND, RDSEED, STAC, CLAC,
  * MONITOR, MWAIT, and the register forms of 0F 01 (AMD64 manual volume 3, under these names).
  */
 import {
-  CODE_SIZE, CPL, CR4, EXIT_AUX, EXIT_SIZE, FLAGS, GDT_BASE, GDT_LIMIT, GPR, IDT_BASE, IDT_LIMIT, RNG, SEG, TSC_AUX,
+  CODE_SIZE, CPL, CR4, EXIT_AUX, EXIT_SIZE, FLAGS, GDT_BASE, GDT_LIMIT, GPR, HIDDEN, IDT_BASE, IDT_LIMIT, RNG, SEG, TSC_AUX,
 } from "../state.gen";
 import { R_FAULT, R_NEXT, V_GP, V_UD, X_CPUID, X_HYPERCALL, X_MWAIT, faulted, raise, raiseErr, raiseExit } from "../fault";
 import { AC, CF, setCcExplicit } from "../flags";
@@ -21,6 +21,18 @@ import { swapgs } from "./syscall";
 const RAX: u32 = GPR;
 const RCX: u32 = GPR + 8;
 const RDX: u32 = GPR + 16;
+
+const HIDDEN_RDTSCP: u32 = 1;
+const HIDDEN_INVPCID: u32 = 2;
+const HIDDEN_RDPID: u32 = 4;
+
+/**
+ * Whether the guest's CPUID hides an instruction, which is #UD then. A hypervisor does that by intercept,
+ * which the processor looks at behind the checks of privilege.
+ */
+function isHidden(instruction: u32): bool {
+  return (load<u32>(HIDDEN) & instruction) != 0;
+}
 
 function privileged(): bool {
   if (load<u32>(CPL) == 0) return true;
@@ -94,6 +106,7 @@ export function invlpg(p: u32): u32 {
 /** INVPCID with process-context identifiers off: only number 0 exists. */
 export function invpcid(p: u32): u32 {
   if (!privileged()) return R_FAULT;
+  if (isHidden(HIDDEN_INVPCID)) return raise(V_UD);
   const kind: u64 = load<u32>(CODE_SIZE) == 2 ? rdG<u64>(p) : <u64>rdG<u32>(p);
   const at = eaLinear(p, 16, false);
   if (faulted()) return R_FAULT;
@@ -114,21 +127,34 @@ export function cpuid(p: u32): u32 {
   return raiseExit(X_CPUID);
 }
 
-function putTsc(p: u32): bool {
-  if ((load<u32>(CR4) & CR4_TSD) != 0 && !privileged()) return false;
+function mayReadTsc(): bool {
+  return (load<u32>(CR4) & CR4_TSD) == 0 || privileged();
+}
+
+function putTsc(p: u32): void {
   const now = tscNow(p);
   store<u64>(RAX, now & 0xffffffff);
   store<u64>(RDX, now >> 32);
-  return true;
 }
 
 export function rdtsc(p: u32): u32 {
-  return putTsc(p) ? R_NEXT : R_FAULT;
+  if (!mayReadTsc()) return R_FAULT;
+  putTsc(p);
+  return R_NEXT;
 }
 
 function rdtscp(p: u32): u32 {
-  if (!putTsc(p)) return R_FAULT;
+  if (!mayReadTsc()) return R_FAULT;
+  if (isHidden(HIDDEN_RDTSCP)) return raise(V_UD);
+  putTsc(p);
   store<u64>(RCX, load<u32>(TSC_AUX));
+  return R_NEXT;
+}
+
+/** RDPID: to a whole register, which has 64 bits in 64-bit code whatever REX.W says. */
+export function rdpid(p: u32): u32 {
+  if (isHidden(HIDDEN_RDPID)) return raise(V_UD);
+  store<u64>(Rec.b(p), load<u32>(TSC_AUX));
   return R_NEXT;
 }
 

@@ -1,8 +1,8 @@
 /**
- * MOV MOVNTI MOVZX MOVSX MOVSXD LEA XCHG CMOVcc SETcc XLAT BSWAP, CBW CWDE CDQE CWD CDQ CQO
+ * MOV MOVNTI MOVZX MOVSX MOVSXD LEA XCHG CMOVcc SETcc XLAT BSWAP MOVBE, CBW CWDE CDQE CWD CDQ CQO
  * (SDM vol. 2, under these names). Loads of segment registers are in cpu/segments.ts.
  */
-import { SEG } from "../state.gen";
+import { HIDDEN, SEG } from "../state.gen";
 import { Rec } from "../record";
 import { R_FAULT, R_NEXT, V_UD, faulted, raise } from "../fault";
 import {
@@ -165,6 +165,25 @@ export function xlat(p: u32): u32 {
 export function bswap_Z<T>(p: u32): u32 {
   wrG<T>(p, sizeof<T>() == 2 ? <T>0 : bswap<T>(rdG<T>(p)));
   return R_NEXT;
+}
+
+/** MOVBE can be hidden, see HIDDEN. */
+const HIDDEN_MOVBE: u32 = 8;
+
+/** MOVBE reg,m. */
+export function movbe_GM<T>(p: u32): u32 {
+  if ((load<u32>(HIDDEN) & HIDDEN_MOVBE) != 0) return raise(V_UD);
+  const v = rdE<T>(p);
+  if (faulted()) return R_FAULT;
+  wrG<T>(p, bswap<T>(v));
+  return R_NEXT;
+}
+
+/** MOVBE m,reg. */
+export function movbe_MG<T>(p: u32): u32 {
+  if ((load<u32>(HIDDEN) & HIDDEN_MOVBE) != 0) return raise(V_UD);
+  wrE<T>(p, bswap<T>(rdG<T>(p)));
+  return faulted() ? R_FAULT : R_NEXT;
 }
 
 /** CBW, CWDE, CDQE by operand size. */
