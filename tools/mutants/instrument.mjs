@@ -96,7 +96,7 @@ export const unitTests = (folder) =>
   repositoryFiles().filter(
     (path) =>
       path.endsWith(".test.ts") &&
-      (folders[folder]?.tests ?? []).some((part) => path.startsWith(`src/${part}/`)) &&
+      (folders[folder]?.tests ?? []).some((part) => path.startsWith(`${part}/`)) &&
       !/import \{[^}]*\bvi\b[^}]*\} from "vitest"/.test(read(path)),
   );
 

@@ -35,11 +35,14 @@ export const XSD_SOCKMSG_SIZE = 16;
  */
 export const XENSTORE_PAYLOAD_MAX = 4096;
 /**
- * Longest absolute and relative path, in bytes.
- * @limit guest | absolute path in xenstore | bytes | EINVAL
+ * Longest absolute path of the protocol, in bytes.
+ * @nolimit xenstored's own quota is less: XENSTORE_REL_PATH_MAX
  */
 export const XENSTORE_ABS_PATH_MAX = 3072;
-/** @limit guest | relative path in xenstore | bytes | EINVAL */
+/**
+ * Longest relative path, in bytes.
+ * @limit guest | path in xenstore, /local/domain/N/ not counted | bytes | EINVAL, as xenstored
+ */
 export const XENSTORE_REL_PATH_MAX = 2048;
 
 /** Error names that an XS_ERROR message may carry (`xsd_errors`). */

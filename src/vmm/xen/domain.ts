@@ -27,7 +27,7 @@ import { VcpuTimers, Watchdogs } from "./timers.js";
 import { writeInitialNodes } from "./xenstore/initial-nodes.js";
 import { PRIVILEGED } from "./xenstore/node.js";
 import { domainPath } from "./xenstore/path.js";
-import { Store } from "./xenstore/store.js";
+import { DEFAULT_QUOTA, Store } from "./xenstore/store.js";
 import { toBytes } from "./xenstore/wire.js";
 
 /** The domain id of the guest; backends are domain 0. */
@@ -89,7 +89,10 @@ export class Domain implements BackendHost {
   readonly ports: EventPorts;
   readonly grantTable: GrantTable;
   readonly grantFrames: readonly LinearPage[];
-  readonly store = new Store();
+  readonly store = new Store(
+    DEFAULT_QUOTA,
+    (domid) => domid === PRIVILEGED || domid === GUEST_DOMID,
+  );
   readonly watchdogs: Watchdogs;
   /** HVM parameters that have been set. */
   readonly params = new Map<number, bigint>();

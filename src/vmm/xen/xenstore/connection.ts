@@ -8,26 +8,20 @@ import {
   Xs,
   type XsError,
 } from "../../../abi/xen/xs-wire.js";
-import { formatPermission, type Permission, parsePermission } from "./node.js";
+import { formatPermission, type Permission, PRIVILEGED, parsePermission } from "./node.js";
 import { domainPath, isXsError, parsePath, parseWatchPath } from "./path.js";
 import type { Store } from "./store.js";
 import {
   directoryPart,
   encodeMessage,
   joinStrings,
+  onlyString,
+  readNumber,
   splitStrings,
   toBytes,
   toText,
   type XsMessage,
 } from "./wire.js";
-
-/**
- * Bytes of events that wait for a client. xenstored counts them, with all else that it keeps for a domain,
- * against its quota "memory", whose default this is, and drops what exceeds it.
- * @limit guest | events that a domain does not read from its xenstore ring | bytes | they are dropped, with a
- *   warning, as by xenstored
- */
-const MAX_EVENT_BYTES = 2.5 * 2 ** 20;
 
 type Reply = Uint8Array | XsError;
 const OK = joinStrings(["OK"]);
@@ -40,6 +34,13 @@ export interface ConnectionSink {
   overflow(): void;
 }
 
+/** A message to send. */
+export interface Output {
+  readonly bytes: Uint8Array;
+  /** It answers a request. */
+  readonly isReply: boolean;
+}
+
 /** Requests of the tool stack, not of guests. */
 const PRIVILEGED_TYPES: ReadonlySet<number> = new Set([
   Xs.CONTROL,
@@ -47,18 +48,28 @@ const PRIVILEGED_TYPES: ReadonlySet<number> = new Set([
   Xs.RELEASE,
   Xs.RESUME,
   Xs.SET_TARGET,
+  Xs.IS_DOMAIN_INTRODUCED,
 ]);
+
+/** Requests for which it does not matter which transaction they name. */
+const WITHOUT_TRANSACTION: ReadonlySet<number> = new Set([Xs.WATCH, Xs.UNWATCH]);
+const KNOWN_TYPES: ReadonlySet<number> = new Set(
+  Object.values(Xs).filter((type) => type !== Xs.WATCH_EVENT && type !== Xs.ERROR),
+);
 
 export class Connection {
   readonly #store: Store;
   readonly #domid: number;
   readonly #sink: ConnectionSink;
-  readonly #output: Uint8Array[] = [];
-  /** Events that wait, by path and token: a change that was not heard of yet is told once. */
-  readonly #events = new Map<string, Uint8Array>();
-  #eventBytes = 0;
+  /**
+   * What waits, in order: replies, and events by path and token. A change that was not heard of yet is told
+   * once. Events become bytes when they are sent: a commit may make 100,000 of them.
+   */
+  readonly #output = new Map<string | symbol, Uint8Array | undefined>();
   #overflowed = false;
   #handling = false;
+  /** The first event of a watch, which comes after the reply. */
+  #first: (() => void) | undefined;
 
   constructor(store: Store, domid: number, sink: ConnectionSink) {
     this.#store = store;
@@ -66,27 +77,27 @@ export class Connection {
     this.#sink = sink;
   }
 
-  /** Whether anything waits to be sent. */
-  get hasOutput(): boolean {
-    return this.#output.length > 0 || this.#events.size > 0;
-  }
-
-  /** The next message to send, replies before events. */
-  takeOutput(): Uint8Array | undefined {
-    const reply = this.#output.shift();
-    if (reply !== undefined) return reply;
-    for (const [key, event] of this.#events) {
-      this.#events.delete(key);
-      this.#eventBytes -= event.length;
-      return event;
+  /** The next message to send; undefined when there is none. */
+  takeOutput(): Output | undefined {
+    for (const [key, reply] of this.#output) {
+      this.#output.delete(key);
+      const isReply = reply !== undefined;
+      const payload = toBytes(isReply ? "" : (key as string));
+      const bytes = reply ?? encodeMessage({ type: Xs.WATCH_EVENT, reqId: 0, txId: 0, payload });
+      return { bytes, isReply };
     }
     return undefined;
   }
 
+  /** To be told when a message was sent as a whole: until then it counts as the client's memory. */
+  sent({ bytes }: Output): void {
+    this.#store.useMemory(this.#domid, -bytes.length);
+  }
+
   /** Forgets what waits, all watches and all transactions. */
   reset(): void {
-    this.#output.length = 0;
-    this.#clearEvents();
+    for (let next = this.takeOutput(); next !== undefined; next = this.takeOutput())
+      this.sent(next);
     this.#store.forget(this.#domid);
   }
 
@@ -99,45 +110,58 @@ export class Connection {
       const tooLong = !isXsError(reply) && reply.length > XENSTORE_PAYLOAD_MAX;
       if (error === undefined && !tooLong) this.#send(request, request.type, reply as Uint8Array);
       else this.#send(request, Xs.ERROR, joinStrings([error ?? "E2BIG"]));
+      this.#first?.();
     } finally {
+      this.#first = undefined;
       this.#handling = false;
     }
   }
 
   #send(request: XsMessage, type: number, payload: Uint8Array): void {
-    this.#output.push(encodeMessage({ type, reqId: request.reqId, txId: request.txId, payload }));
+    const bytes = encodeMessage({ type, reqId: request.reqId, txId: request.txId, payload });
+    this.#output.set(Symbol("reply"), bytes);
+    this.#store.useMemory(this.#domid, bytes.length);
   }
 
   #answer(request: XsMessage): Reply {
-    if (PRIVILEGED_TYPES.has(request.type)) return "EACCES";
-    if (request.type === Xs.WRITE) return this.#write(request);
-    const args = splitStrings(request.payload);
-    if (args === undefined) return "EINVAL";
-    switch (request.type) {
+    const { type, txId, payload } = request;
+    if (!KNOWN_TYPES.has(type)) return "ENOSYS";
+    if (PRIVILEGED_TYPES.has(type)) {
+      return this.#domid === PRIVILEGED && type === Xs.IS_DOMAIN_INTRODUCED
+        ? this.#aboutDomain(type, onlyString(payload))
+        : "EACCES";
+    }
+    if (!WITHOUT_TRANSACTION.has(type)) {
+      const error = this.#store.checkTransaction(this.#domid, txId);
+      if (error !== undefined) return error;
+    }
+    switch (type) {
+      case Xs.WRITE:
+        return this.#write(request);
       case Xs.DIRECTORY:
       case Xs.READ:
       case Xs.GET_PERMS:
       case Xs.MKDIR:
-      case Xs.RM:
-        return args.length === 1 ? this.#onNode(request, args[0] as string) : "EINVAL";
+      case Xs.RM: {
+        const text = onlyString(payload);
+        return text === undefined ? "EINVAL" : this.#onNode(request, text);
+      }
       case Xs.DIRECTORY_PART:
-        return this.#directoryPart(request.txId, args);
+        return this.#directoryPart(txId, splitStrings(payload));
       case Xs.SET_PERMS:
-        return this.#setPermissions(request.txId, args);
+        return payload.at(-1) === 0 ? this.#setPermissions(txId, splitStrings(payload)) : "EINVAL";
       case Xs.WATCH:
       case Xs.UNWATCH:
-        return this.#watch(request.type, args);
+        return this.#watch(type, splitStrings(payload));
       case Xs.RESET_WATCHES:
         this.#store.forget(this.#domid);
-        this.#clearEvents();
         return OK;
       case Xs.TRANSACTION_START:
-        return this.#begin(request.txId);
+        return this.#begin(txId);
       case Xs.TRANSACTION_END:
-        return this.#end(request.txId, args);
+        return this.#end(txId, onlyString(payload));
       case Xs.GET_DOMAIN_PATH:
-      case Xs.IS_DOMAIN_INTRODUCED:
-        return this.#aboutDomain(request.type, args);
+        return this.#aboutDomain(type, onlyString(payload));
       default:
         return "ENOSYS";
     }
@@ -176,25 +200,28 @@ export class Connection {
 
   #directoryPart(txId: number, args: readonly string[]): Reply {
     const [text, offset] = args;
-    if (args.length !== 2 || text === undefined || !/^\d{1,9}$/.test(offset ?? "")) return "EINVAL";
+    if (args.length !== 2 || text === undefined || offset === undefined) return "EINVAL";
     const path = parsePath(this.#domid, text);
     if (isXsError(path)) return path;
     const found = this.#store.directory(this.#domid, txId, path.absolute);
     if (isXsError(found)) return found;
-    return directoryPart(found.names, found.generation, Number(offset)) ?? "EINVAL";
+    return directoryPart(found.names, found.generation, readNumber(offset));
   }
 
   #setPermissions(txId: number, args: readonly string[]): Reply {
     const [text, ...entries] = args;
     if (text === undefined) return "EINVAL";
-    const path = parsePath(this.#domid, text);
-    if (isXsError(path)) return path;
+    if (!this.#store.mayHavePermissions(this.#domid, entries.length)) return "ENOSPC";
     const permissions: Permission[] = [];
     for (const entry of entries) {
       const permission = parsePermission(entry);
       if (permission === undefined) return "EINVAL";
       permissions.push(permission);
     }
+    const [owner] = permissions;
+    if (owner !== undefined && !this.#store.exists(owner.domid)) return "ENOENT";
+    const path = parsePath(this.#domid, text);
+    if (isXsError(path)) return path;
     return this.#store.setPermissions(this.#domid, txId, path.absolute, permissions) ?? OK;
   }
 
@@ -202,7 +229,7 @@ export class Connection {
     const [text, token] = args;
     if (args.length !== 2 || text === undefined || token === undefined) return "EINVAL";
     const path = parseWatchPath(this.#domid, text);
-    if (isXsError(path)) return path;
+    if (isXsError(path)) return type === Xs.UNWATCH ? "ENOENT" : path;
     if (type === Xs.UNWATCH) {
       return this.#store.unwatch(this.#domid, path.absolute, token) ?? OK;
     }
@@ -210,8 +237,7 @@ export class Connection {
     const fire = (changed: string): void => this.#queueEvent(changed.slice(prefix), token);
     const error = this.#store.watch({ domid: this.#domid, path: path.absolute, token, fire });
     if (error !== undefined) return error;
-    // Every new watch fires once, after its reply: events are sent after replies.
-    fire(path.absolute);
+    this.#first = () => fire(path.absolute);
     return OK;
   }
 
@@ -219,26 +245,20 @@ export class Connection {
     const length = path.length + token.length + 2;
     // An event that would not fit a message cannot be told; the path is at least 3 KiB then.
     if (length > XENSTORE_PAYLOAD_MAX) return;
-    const isFull = this.#eventBytes + XSD_SOCKMSG_SIZE + length > MAX_EVENT_BYTES;
+    const bytes = XSD_SOCKMSG_SIZE + length;
+    const isFull = !this.#store.hasRoom(this.#domid, bytes);
     // When all is lost from now on, what waits already need not be looked for.
     if (isFull && this.#overflowed) return;
     const key = `${path}\0${token}\0`;
-    if (this.#events.has(key)) return;
+    if (this.#output.has(key)) return;
     if (isFull) {
       this.#sink.overflow();
       this.#overflowed = true;
       return;
     }
-    const payload = toBytes(key);
-    const event = encodeMessage({ type: Xs.WATCH_EVENT, reqId: 0, txId: 0, payload });
-    this.#events.set(key, event);
-    this.#eventBytes += event.length;
+    this.#output.set(key, undefined);
+    this.#store.useMemory(this.#domid, bytes);
     if (!this.#handling) this.#sink.ready();
-  }
-
-  #clearEvents(): void {
-    this.#events.clear();
-    this.#eventBytes = 0;
   }
 
   #begin(txId: number): Reply {
@@ -247,16 +267,14 @@ export class Connection {
     return isXsError(id) ? id : joinStrings([`${id}`]);
   }
 
-  #end(txId: number, args: readonly string[]): Reply {
-    const [verdict] = args;
-    if (args.length !== 1 || (verdict !== "T" && verdict !== "F")) return "EINVAL";
+  #end(txId: number, verdict: string | undefined): Reply {
+    if (verdict !== "T" && verdict !== "F") return "EINVAL";
     return this.#store.end(this.#domid, txId, verdict === "T") ?? OK;
   }
 
-  #aboutDomain(type: number, args: readonly string[]): Reply {
-    const [text] = args;
-    if (args.length !== 1 || text === undefined || !/^\d{1,5}$/.test(text)) return "EINVAL";
-    const domid = Number(text);
+  #aboutDomain(type: number, text: string | undefined): Reply {
+    if (text === undefined) return "EINVAL";
+    const domid = readNumber(text);
     if (type === Xs.GET_DOMAIN_PATH) return joinStrings([domainPath(domid)]);
     return joinStrings([domid === 0 || domid === this.#domid ? "T" : "F"]);
   }

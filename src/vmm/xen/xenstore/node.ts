@@ -47,11 +47,14 @@ export function inheritPermissions(domid: number, parent: StoreNode): StoreNode[
   return [{ domid, access: first.access }, ...rest];
 }
 
-/** Reads an entry such as "r1". */
+/** Reads an entry such as "r1"; the number is what C's strtoul reads in any base, as an int. */
 export function parsePermission(text: string): Permission | undefined {
-  const match = /^([nrwb])(\d{1,5})$/.exec(text);
-  if (match === null || Number(match[2]) > 0x7fff) return undefined;
-  return { access: match[1] as Access, domid: Number(match[2]) };
+  const match = /^([nrwb])[ \t-\r]*([-+]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)$/.exec(text);
+  if (match === null) return undefined;
+  const [, access, sign, digits = ""] = match;
+  const value = BigInt(/^0\d/.test(digits) ? `0o${digits.slice(1)}` : digits);
+  const domid = Number(BigInt.asIntN(32, sign === "-" ? -value : value));
+  return { access: access as Access, domid };
 }
 
 /** Writes an entry such as "r1". */

@@ -3,7 +3,7 @@ import { baseName, childPath, isWithin, parentOf, parsePath, parseWatchPath } fr
 
 /**
  * Paths as Xen's docs/misc/xenstore.txt has them: letters, digits and `-/_@`, no empty part, no slash at the
- * end; at most 3072 bytes, or 2048 when relative to /local/domain/N (public/io/xs_wire.h).
+ * end; at most 2048 bytes, /local/domain/N/ not counted (xenstored's quota "path-max").
  */
 const absolute = (text: string): unknown => {
   const path = parsePath(5, text);
@@ -34,22 +34,24 @@ describe("a path", () => {
         expect([text, absolute(text)]).toEqual([text, "EINVAL"]);
   });
 
-  it("has a limit: 3072 bytes, and 2048 when it is relative", () => {
-    expect(absolute(`/${"a".repeat(3071)}`)).toBe(`/${"a".repeat(3071)}`);
-    expect(absolute(`/${"a".repeat(3072)}`)).toBe("EINVAL");
+  it("has a limit: 2048 bytes, a domain's own folder not counted", () => {
+    expect(absolute(`/${"a".repeat(2047)}`)).toBe(`/${"a".repeat(2047)}`);
+    expect(absolute(`/${"a".repeat(2048)}`)).toBe("EINVAL");
+    const own = `/local/domain/5/${"a".repeat(2048)}`;
+    expect([absolute(own), absolute(`${own}a`)]).toEqual([own, "EINVAL"]);
     expect(absolute("a".repeat(2048))).toBe(`/local/domain/5/${"a".repeat(2048)}`);
     expect(absolute("a".repeat(2049))).toBe("EINVAL");
   });
 });
 
 describe("what may be watched", () => {
-  it("are paths, and two special names", () => {
+  it("are paths, and special names", () => {
     expect(parseWatchPath(5, "a")).toEqual({ absolute: "/local/domain/5/a", relative: true });
-    for (const name of ["@introduceDomain", "@releaseDomain"]) {
+    for (const name of ["@introduceDomain", "@releaseDomain", "@other"]) {
       expect(parseWatchPath(5, name)).toEqual({ absolute: name, relative: false });
       expect(absolute(name)).toBe("EINVAL");
     }
-    for (const name of ["@", "@other", "@releaseDomain/a", "/a/"])
+    for (const name of ["@a.", "@a//b", `@${"a".repeat(2048)}`, "/a/"])
       expect(parseWatchPath(5, name)).toBe("EINVAL");
   });
 });

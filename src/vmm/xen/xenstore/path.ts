@@ -1,8 +1,4 @@
-import {
-  XENSTORE_ABS_PATH_MAX,
-  XENSTORE_REL_PATH_MAX,
-  type XsError,
-} from "../../../abi/xen/xs-wire.js";
+import { XENSTORE_REL_PATH_MAX, type XsError } from "../../../abi/xen/xs-wire.js";
 
 /** Marks an error result: a name of the closed set of the protocol. */
 export const isXsError = (value: unknown): value is XsError => typeof value === "string";
@@ -14,31 +10,31 @@ export interface NodePath {
   readonly relative: boolean;
 }
 
-/** Watchable names that are not nodes. */
-const SPECIAL = new Set(["@introduceDomain", "@releaseDomain"]);
-
 /** A domain's own directory. */
 export const domainPath = (domid: number): string => `/local/domain/${domid}`;
+
+const isName = (text: string): boolean => /^[A-Za-z0-9\-/_@]+$/.test(text);
 
 /**
  * Checks a path as a client of domain `domid` sends it and makes it absolute.
  * @returns EINVAL for characters other than letters, digits and `-/_@`, empty parts, a slash at
- * the end, or too many bytes.
+ * the end, or more bytes than XENSTORE_REL_PATH_MAX, /local/domain/N/ not counted: xenstored's quota
+ * "path-max" is less than what the protocol allows.
  */
 export function parsePath(domid: number, text: string): NodePath | XsError {
   const relative = !text.startsWith("/");
-  const limit = relative ? XENSTORE_REL_PATH_MAX : XENSTORE_ABS_PATH_MAX;
-  if (text.length === 0 || text.length > limit || !/^[A-Za-z0-9\-/_@]+$/.test(text))
-    return "EINVAL";
+  const counted = text.replace(/^\/local\/domain\/\d+\//, "");
+  if (counted.length > XENSTORE_REL_PATH_MAX || !isName(text)) return "EINVAL";
   if (text.startsWith("@")) return "EINVAL";
   if (text !== "/" && (text.endsWith("/") || text.includes("//"))) return "EINVAL";
   return { absolute: relative ? `${domainPath(domid)}/${text}` : text, relative };
 }
 
-/** As {@link parsePath}, but the special names may be watched too. */
+/** As {@link parsePath}, but special names, such as "@releaseDomain", may be watched too. */
 export function parseWatchPath(domid: number, text: string): NodePath | XsError {
-  if (SPECIAL.has(text)) return { absolute: text, relative: false };
-  return parsePath(domid, text);
+  if (!text.startsWith("@")) return parsePath(domid, text);
+  const good = text.length <= XENSTORE_REL_PATH_MAX && isName(text) && !text.includes("//");
+  return good ? { absolute: text, relative: false } : "EINVAL";
 }
 
 /** The parent of a path other than "/". */

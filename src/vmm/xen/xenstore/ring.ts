@@ -11,9 +11,16 @@ import { PAGE_SIZE } from "../../../base/index.js";
 import type { Log } from "../../../ports/index.js";
 import { type ByteRingLayout, putBytes, takeBytes } from "../byte-ring.js";
 import type { SharedPage } from "../shared-page.js";
-import { Connection } from "./connection.js";
+import { Connection, type Output } from "./connection.js";
 import type { Store } from "./store.js";
 import { decodeHeader } from "./wire.js";
+
+/**
+ * Requests whose answers the domain has not read: xenstored's quota "outstanding".
+ * @limit guest | requests in xenstore whose answers a domain does not read | requests | the next ones are left
+ *   in the ring, as by xenstored
+ */
+const MAX_OUTSTANDING = 20;
 
 const REQUESTS: ByteRingLayout = {
   data: XenstoreInterface.req,
@@ -32,12 +39,17 @@ export class XenstoreRing {
   readonly #page: SharedPage;
   readonly #notify: () => void;
   readonly #log: Log;
+  readonly #store: Store;
+  readonly #domid: number;
   readonly #connection: Connection;
   /** The request that is being received: the header, then the payload. */
   #input = new Uint8Array(XSD_SOCKMSG_SIZE + XENSTORE_PAYLOAD_MAX);
   #received = 0;
   /** What is being sent. */
   #sending: Uint8Array = new Uint8Array(0);
+  #message: Output | undefined;
+  /** Requests that were taken, and whose answers are not in the ring as a whole. */
+  #outstanding = 0;
   #running = false;
   #dead = false;
 
@@ -46,6 +58,8 @@ export class XenstoreRing {
     this.#page = page;
     this.#notify = notify;
     this.#log = log;
+    this.#store = store;
+    this.#domid = domid;
     this.#connection = new Connection(store, domid, {
       ready: () => this.process(),
       overflow: () => log.warn("xenstore: the guest does not read its events; some are lost"),
@@ -55,17 +69,14 @@ export class XenstoreRing {
 
   /** For another client on the same page: the connection is new, and nothing is on its way. */
   reset(): void {
-    this.#connection.reset();
+    this.#forget();
     this.#received = 0;
-    this.#sending = new Uint8Array(0);
+    this.#outstanding = 0;
     this.#dead = false;
     this.#clearPage();
   }
 
-  /**
-   * Moves all that can be moved; to be called when the guest raised the event channel. A request
-   * is taken only when everything was sent: a guest that does not read cannot make us store more.
-   */
+  /** Moves all that can be moved; to be called when the guest raised the event channel. */
   process(): void {
     if (this.#running || this.#dead) return;
     this.#running = true;
@@ -83,6 +94,13 @@ export class XenstoreRing {
     return this.#dead;
   }
 
+  #forget(): void {
+    this.#connection.reset();
+    if (this.#message !== undefined) this.#connection.sent(this.#message);
+    this.#message = undefined;
+    this.#sending = new Uint8Array(0);
+  }
+
   #clearPage(): void {
     this.#page.write(0, new Uint8Array(PAGE_SIZE));
     this.#page.writeU32(XenstoreInterface.server_features, XENSTORE_SERVER_FEATURE_ERROR);
@@ -93,16 +111,26 @@ export class XenstoreRing {
     if (this.#sending.length === 0) {
       const next = this.#connection.takeOutput();
       if (next === undefined) return false;
-      this.#sending = next;
+      this.#sending = next.bytes;
+      this.#message = next;
     }
     const count = putBytes(this.#page, RESPONSES, this.#sending);
     if (count === undefined) return this.#fail(XenstoreError.RINGIDX, "response indices");
     this.#sending = this.#sending.subarray(count);
+    if (this.#sending.length === 0) this.#sent();
     return count > 0;
   }
 
+  #sent(): void {
+    if (this.#message === undefined) return;
+    this.#connection.sent(this.#message);
+    if (this.#message.isReply) this.#outstanding -= 1;
+    this.#message = undefined;
+  }
+
   #receive(): boolean {
-    if (this.#dead || this.#sending.length > 0 || this.#connection.hasOutput) return false;
+    if (this.#dead || this.#outstanding >= MAX_OUTSTANDING) return false;
+    if (!this.#store.hasRoom(this.#domid, 1)) return false;
     const wanted = this.#wanted();
     if (wanted === undefined) return this.#fail(XenstoreError.PROTO, "payload too long");
     const bytes = takeBytes(this.#page, REQUESTS, wanted - this.#received);
@@ -124,12 +152,13 @@ export class XenstoreRing {
     const { type, reqId, txId } = decodeHeader(this.#input);
     const payload = this.#input.slice(XSD_SOCKMSG_SIZE, this.#received);
     this.#received = 0;
+    this.#outstanding += 1;
     this.#connection.handle({ type, reqId, txId, payload });
   }
 
   #fail(error: number, what: string): false {
     this.#dead = true;
-    this.#connection.reset();
+    this.#forget();
     this.#page.writeU32(XenstoreInterface.error, error);
     this.#log.warn(`xenstore: the guest broke the ring protocol (${what}); connection closed`);
     return false;

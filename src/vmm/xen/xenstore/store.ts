@@ -7,8 +7,10 @@
  * transaction looked at was changed by someone else since.
  */
 import type { XsError } from "../../../abi/xen/xs-wire.js";
+import { Accounts, nodeBytes } from "./accounts.js";
 import {
   inheritPermissions,
+  ownerOf,
   ownsNode,
   type Permission,
   PRIVILEGED,
@@ -22,53 +24,96 @@ import { type Change, type Watch, Watches } from "./watches.js";
 /** Limits for domains other than 0. */
 export interface StoreQuota {
   readonly nodes: number;
-  /** Bytes of a value. */
+  /** Bytes of a node are fewer: its header, permissions, value and names of children ({@link nodeBytes}). */
   readonly nodeSize: number;
   readonly watches: number;
   readonly transactions: number;
   /** Nodes that one transaction may look at. */
   readonly transactionNodes: number;
   readonly permissions: number;
+  /** Bytes of nodes, copies of nodes in transactions, watches and waiting messages. */
+  readonly memory: number;
 }
 
 /**
- * The limits of xenstored.
+ * The limits of xenstored 4.17. It looks at the number of watches and of transactions before it counts the
+ * new one, so that there may be one more than its quota says.
  * @nolimit its members are listed
  */
 export const DEFAULT_QUOTA: StoreQuota = {
   /** @limit guest | nodes that a domain owns in xenstore | nodes | ENOSPC, as xenstored */
   nodes: 1000,
-  /** @limit guest | value of a xenstore node | bytes | E2BIG, as xenstored */
+  /**
+   * @limit guest | a xenstore node: 24 bytes, 8 a permission, its value and its children's names (less) | bytes
+   *   | ENOSPC, as xenstored
+   */
   nodeSize: 2048,
   /** @limit guest | watches of a domain | watches | E2BIG, as xenstored */
-  watches: 128,
+  watches: 129,
   /** @limit guest | open transactions of a domain | transactions | ENOSPC, as xenstored */
-  transactions: 10,
-  /** @limit guest | nodes that a transaction looks at | nodes | ENOSPC, as xenstored */
+  transactions: 11,
+  /** @limit guest | nodes that a transaction looks at | nodes | ENOSPC, as xenstored, and it cannot commit */
   transactionNodes: 1024,
   /** @limit guest | permission entries of a xenstore node | entries | ENOSPC, as xenstored */
   permissions: 5,
+  /**
+   * @limit guest | memory of a domain in xenstore: nodes, transactions, watches, what it does not read | bytes
+   *   | ENOMEM, events are dropped with a warning, as xenstored
+   */
+  memory: 2.5 * 2 ** 20,
 };
+
+/** Changes in their order, by what they change. */
+type Changes = Map<string, Change>;
 
 interface Transaction {
   readonly domid: number;
   readonly view: TransactionView;
-  readonly changes: Change[];
+  readonly changes: Changes;
+  /** It met a limit, so that it cannot commit. */
+  failed: boolean;
 }
 
 const EMPTY = new Uint8Array(0);
 
+const watchBytes = ({ path, token }: Watch): number => path.length + token.length;
+
 export class Store {
   readonly #quota: StoreQuota;
+  /** Which domains there are: nobody else can own a node. */
+  readonly exists: (domid: number) => boolean;
+  readonly #accounts = new Accounts();
   readonly #tree: Tree;
   readonly #watches = new Watches();
   readonly #transactions = new Map<number, Transaction>();
   #nextTransaction = 1;
   #generation = 0;
 
-  constructor(quota: StoreQuota = DEFAULT_QUOTA) {
+  constructor(quota: StoreQuota = DEFAULT_QUOTA, exists: (domid: number) => boolean = () => true) {
     this.#quota = quota;
-    this.#tree = new Tree(this.#node(EMPTY, [{ domid: PRIVILEGED, access: "n" }], []));
+    this.exists = exists;
+    const root = this.#node(EMPTY, [{ domid: PRIVILEGED, access: "n" }], []);
+    this.#tree = new Tree(root, this.#accounts);
+  }
+
+  /** Bytes that count against a domain's quota of memory. */
+  memory(domid: number): number {
+    return this.#accounts.memory(domid);
+  }
+
+  /** Whether so many bytes more are within a domain's quota of memory. */
+  hasRoom(domid: number, bytes: number): boolean {
+    return domid === PRIVILEGED || this.memory(domid) + bytes <= this.#quota.memory;
+  }
+
+  /** Notes that messages of so many bytes more, or fewer, wait for a domain. */
+  useMemory(domid: number, bytes: number): void {
+    this.#accounts.use(domid, bytes);
+  }
+
+  /** ENOENT for a transaction that the domain does not have; 0 is none. */
+  checkTransaction(domid: number, tx: number): XsError | undefined {
+    return tx === 0 || this.#transactions.get(tx)?.domid === domid ? undefined : "ENOENT";
   }
 
   /** The value of a node. */
@@ -95,14 +140,17 @@ export class Store {
 
   /** Sets a value; makes the node and missing parents. */
   write(domid: number, tx: number, path: string, value: Uint8Array): XsError | undefined {
-    if (domid !== PRIVILEGED && value.length > this.#quota.nodeSize) return "E2BIG";
     return this.#change(domid, tx, (view, changes) => {
       const node = this.#lookUp(view, domid, path, "w");
       if (node === "ENOENT") {
         const made = this.#create(view, domid, path, value.slice());
         if (made !== undefined) return made;
       } else if (isXsError(node)) return node;
-      else view.put(path, this.#node(value.slice(), node.permissions, node.children));
+      else {
+        const changed = this.#node(value.slice(), node.permissions, node.children);
+        const error = this.#putAll(view, domid, [[path, changed]]);
+        if (error !== undefined) return error;
+      }
       note(changes, { path, exact: false });
       return undefined;
     });
@@ -121,9 +169,9 @@ export class Store {
 
   /** Removes a node with all below. An absent node is fine if its parent is there. */
   rm(domid: number, tx: number, path: string): XsError | undefined {
-    if (path === "/") return "EINVAL";
     return this.#change(domid, tx, (view, changes) => {
       const node = this.#lookUp(view, domid, path, "w");
+      if (path === "/") return isXsError(node) ? node : "EINVAL";
       const parent = view.get(parentOf(path));
       if (node === "ENOENT") return parent === undefined ? "ENOENT" : undefined;
       if (isXsError(node)) return node;
@@ -131,9 +179,14 @@ export class Store {
         const kept = parent.children.filter((name) => name !== baseName(path));
         view.put(parentOf(path), this.#node(parent.value, parent.permissions, kept));
       }
-      removeBelow(view, path, node, changes);
+      removeBelow(view, path, node, changes, parent);
       return undefined;
     });
+  }
+
+  /** Whether a domain may give a node so many permission entries. */
+  mayHavePermissions(domid: number, count: number): boolean {
+    return domid === PRIVILEGED || count <= this.#quota.permissions;
   }
 
   /** Replaces the permissions. Only the owner may, and only domain 0 may change the owner. */
@@ -145,13 +198,15 @@ export class Store {
   ): XsError | undefined {
     const [owner, ...others] = permissions;
     if (owner === undefined) return "EINVAL";
-    if (domid !== PRIVILEGED && permissions.length > this.#quota.permissions) return "ENOSPC";
+    if (!this.mayHavePermissions(domid, permissions.length)) return "ENOSPC";
     return this.#change(domid, tx, (view, changes) => {
       const node = this.#lookUp(view, domid, path, "w");
       if (isXsError(node)) return node;
       if (!ownsNode(domid, node)) return "EACCES";
       if (domid !== PRIVILEGED && owner.domid !== domid) return "EPERM";
-      view.put(path, this.#node(node.value, [owner, ...others], node.children));
+      const changed = this.#node(node.value, [owner, ...others], node.children);
+      const error = this.#putAll(view, domid, [[path, changed]]);
+      if (error !== undefined) return error;
       note(changes, { path, exact: false, before: node.permissions });
       return undefined;
     });
@@ -166,7 +221,14 @@ export class Store {
     }
     const id = this.#nextTransaction;
     this.#nextTransaction = (id + 1) >>> 0;
-    this.#transactions.set(id, { domid, view: new TransactionView(this.#tree), changes: [] });
+    const view = new TransactionView(
+      this.#tree,
+      this.#accounts,
+      this.#generation,
+      domid === PRIVILEGED ? Number.POSITIVE_INFINITY : this.#quota.transactionNodes,
+      (owner, bytes) => domid === PRIVILEGED || this.hasRoom(owner, bytes),
+    );
+    this.#transactions.set(id, { domid, view, changes: new Map(), failed: false });
     return id;
   }
 
@@ -175,31 +237,50 @@ export class Store {
     const transaction = this.#transactions.get(tx);
     if (transaction === undefined || transaction.domid !== domid) return "ENOENT";
     this.#transactions.delete(tx);
+    const { view, failed } = transaction;
+    view.end();
     if (!commit) return undefined;
-    if (transaction.view.conflicts()) return "EAGAIN";
-    if (domid !== PRIVILEGED && transaction.view.ownedBy(domid) > this.#quota.nodes)
-      return "ENOSPC";
-    transaction.view.apply();
-    this.#announce(transaction.changes);
+    if (failed) return "ENOMEM";
+    if (view.conflicts()) return "EAGAIN";
+    if (domid !== PRIVILEGED && view.ownedBy(domid) > this.#quota.nodes) return "ENOSPC";
+    view.apply();
+    // What was made and removed again is nobody's news.
+    const changes = view
+      .inOrder(transaction.changes.values())
+      .map(({ path, exact }) => ({ path, exact, before: view.first(path)?.permissions }))
+      .filter(({ path, before }) => before !== undefined || this.#tree.get(path) !== undefined);
+    this.#announce(changes);
     return undefined;
   }
 
   /** Registers a watch; the caller sends the first event, which every new watch gets. */
   watch(watch: Watch): XsError | undefined {
-    const limit = watch.domid === PRIVILEGED ? Number.POSITIVE_INFINITY : this.#quota.watches;
-    return this.#watches.add(watch, limit);
+    const { domid } = watch;
+    const limit = domid === PRIVILEGED ? Number.POSITIVE_INFINITY : this.#quota.watches;
+    const error = this.#watches.check(watch, limit);
+    if (error !== undefined) return error;
+    if (!this.hasRoom(domid, watchBytes(watch))) return "ENOMEM";
+    this.#watches.add(watch);
+    this.#accounts.use(domid, watchBytes(watch));
+    return undefined;
   }
 
   /** Takes a watch back. */
   unwatch(domid: number, path: string, token: string): XsError | undefined {
-    return this.#watches.remove(domid, path, token);
+    const watch = this.#watches.remove(domid, path, token);
+    if (watch === undefined) return "ENOENT";
+    this.#accounts.use(domid, -watchBytes(watch));
+    return undefined;
   }
 
   /** Forgets watches and transactions of a domain (RESET_WATCHES, or the domain went away). */
   forget(domid: number): void {
-    this.#watches.removeAll(domid);
+    for (const watch of this.#watches.removeAll(domid))
+      this.#accounts.use(domid, -watchBytes(watch));
     for (const [id, transaction] of this.#transactions) {
-      if (transaction.domid === domid) this.#transactions.delete(id);
+      if (transaction.domid !== domid) continue;
+      transaction.view.end();
+      this.#transactions.delete(id);
     }
   }
 
@@ -216,15 +297,22 @@ export class Store {
     if (tx === 0) return this.#tree;
     const transaction = this.#transactions.get(tx);
     if (transaction === undefined || transaction.domid !== domid) return "ENOENT";
-    if (domid !== PRIVILEGED && transaction.view.size >= this.#quota.transactionNodes) {
-      return "ENOSPC";
-    }
     return transaction.view;
   }
 
   #find(domid: number, tx: number, path: string, wanted: "r" | "w"): StoreNode | XsError {
     const view = this.#view(domid, tx);
-    return isXsError(view) ? view : this.#lookUp(view, domid, path, wanted);
+    if (isXsError(view)) return view;
+    const found = this.#lookUp(view, domid, path, wanted);
+    return this.#trouble(tx) ?? found;
+  }
+
+  /** The limit that an operation's transaction met: it cannot commit any more. */
+  #trouble(tx: number): XsError | undefined {
+    const transaction = this.#transactions.get(tx);
+    const trouble = transaction?.view.takeTrouble();
+    if (transaction !== undefined && trouble !== undefined) transaction.failed = true;
+    return trouble;
   }
 
   /**
@@ -246,14 +334,36 @@ export class Store {
     }
     const permissions = inheritPermissions(domid, ancestor);
     const children = [...ancestor.children, missing[0] as string];
-    view.put(at, this.#node(ancestor.value, ancestor.permissions, children));
+    const made: [string, StoreNode][] = [
+      [at, this.#node(ancestor.value, ancestor.permissions, children)],
+    ];
     let current = at;
     missing.forEach((name, i) => {
       current = childPath(current, name);
       const below = missing[i + 1];
       const isLast = below === undefined;
-      view.put(current, this.#node(isLast ? value : EMPTY, permissions, isLast ? [] : [below]));
+      const node = this.#node(isLast ? value : EMPTY, permissions, isLast ? [] : [below]);
+      made.push([current, node]);
     });
+    const error = this.#putAll(view, domid, made);
+    // That is what xenstored says of nodes that it could not make.
+    return error === "ENOMEM" ? "EIO" : error;
+  }
+
+  /** Puts nodes that a domain changed, all or none: ENOSPC for one that is too large, ENOMEM. */
+  #putAll(view: View, domid: number, nodes: [string, StoreNode][]): XsError | undefined {
+    if (domid !== PRIVILEGED) {
+      const more = new Map<number, number>();
+      for (const [path, node] of nodes) {
+        if (nodeBytes(node) >= this.#quota.nodeSize) return "ENOSPC";
+        const old = view.get(path);
+        const bytes = nodeBytes(node) - (old === undefined ? -path.length : nodeBytes(old));
+        more.set(ownerOf(node), (more.get(ownerOf(node)) ?? 0) + bytes);
+      }
+      for (const [owner, bytes] of more)
+        if (bytes > 0 && !this.hasRoom(owner, bytes)) return "ENOMEM";
+    }
+    for (const [path, node] of nodes) view.put(path, node);
     return undefined;
   }
 
@@ -261,25 +371,30 @@ export class Store {
   #change(
     domid: number,
     tx: number,
-    run: (view: View, changes: Change[]) => XsError | undefined,
+    run: (view: View, changes: Changes) => XsError | undefined,
   ): XsError | undefined {
     const view = this.#view(domid, tx);
     if (isXsError(view)) return view;
-    const changes = this.#transactions.get(tx)?.changes ?? [];
-    const error = run(view, changes);
-    if (error === undefined && tx === 0) this.#announce(changes);
+    const changes: Changes = this.#transactions.get(tx)?.changes ?? new Map();
+    const result = run(view, changes);
+    const error = this.#trouble(tx) ?? result;
+    if (error === undefined && tx === 0) this.#announce(changes.values());
     return error;
   }
 
-  #announce(changes: readonly Change[]): void {
-    for (const change of changes) this.#watches.notify(change, this.#tree.get(change.path));
+  #announce(changes: Iterable<Change>): void {
+    for (const change of changes) {
+      const { path } = change;
+      this.#watches.notify(change, this.#tree.get(path), this.#tree.get(parentOf(path)));
+    }
   }
 }
 
 /** Adds a change that is not noted yet: a transaction announces each node once. */
-function note(changes: Change[], change: Change): void {
-  const known = changes.some((c) => c.path === change.path && c.exact === change.exact);
-  if (!known) changes.push(change);
+function note(changes: Changes, change: Change): void {
+  const known = changes.get(change.path);
+  if (known === undefined) changes.set(change.path, change);
+  else if (known.exact && !change.exact) changes.set(change.path, { ...known, exact: false });
 }
 
 /** The nearest ancestor of an absent node, and the names from there to the node. */
@@ -294,20 +409,20 @@ function nearest(view: View, path: string): { ancestor: StoreNode; at: string; m
   }
 }
 
-/** Removes a node and all below it, and notes the changes: the node first, then what was below. */
-function removeBelow(view: View, path: string, node: StoreNode, changes: Change[]): void {
-  const pending = [{ path, node }];
-  for (let item = pending.shift(); item !== undefined; item = pending.shift()) {
-    view.remove(item.path);
-    note(changes, {
-      path: item.path,
-      exact: item.path !== path,
-      before: item.node.permissions,
-    });
-    for (const name of item.node.children) {
-      const child = childPath(item.path, name);
-      const below = view.get(child);
-      if (below !== undefined) pending.push({ path: child, node: below });
-    }
+/** Removes a node and all below it, and notes the changes: what is below first. */
+function removeBelow(
+  view: View,
+  path: string,
+  node: StoreNode,
+  changes: Changes,
+  parent: StoreNode | undefined,
+  exact = false,
+): void {
+  for (const name of node.children) {
+    const child = childPath(path, name);
+    const below = view.get(child);
+    if (below !== undefined) removeBelow(view, child, below, changes, node, true);
   }
+  view.remove(path);
+  note(changes, { path, exact, before: node.permissions, parent: parent?.permissions });
 }

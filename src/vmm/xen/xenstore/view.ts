@@ -1,4 +1,6 @@
 /** The tree as one client sees it: the shared one, or that of a transaction over it. */
+import type { XsError } from "../../../abi/xen/xs-wire.js";
+import { type Accounts, nodeBytes } from "./accounts.js";
 import { ownerOf, type StoreNode } from "./node.js";
 
 /** Nodes by absolute path. */
@@ -10,31 +12,13 @@ export interface View {
   ownedBy(domid: number): number;
 }
 
-/** Counts nodes by owner. */
-class OwnerCount {
-  readonly #counts = new Map<number, number>();
-
-  get(domid: number): number {
-    return this.#counts.get(domid) ?? 0;
-  }
-
-  /** Notes that a node was replaced; undefined stands for "no node". */
-  change(before: StoreNode | undefined, after: StoreNode | undefined): void {
-    if (before !== undefined) this.#add(ownerOf(before), -1);
-    if (after !== undefined) this.#add(ownerOf(after), 1);
-  }
-
-  #add(domid: number, by: number): void {
-    this.#counts.set(domid, this.get(domid) + by);
-  }
-}
-
 /** The shared tree. */
 export class Tree implements View {
   readonly #nodes = new Map<string, StoreNode>();
-  readonly #owned = new OwnerCount();
+  readonly #accounts: Accounts;
 
-  constructor(root: StoreNode) {
+  constructor(root: StoreNode, accounts: Accounts) {
+    this.#accounts = accounts;
     this.put("/", root);
   }
 
@@ -43,57 +27,89 @@ export class Tree implements View {
   }
 
   put(path: string, node: StoreNode): void {
-    this.#owned.change(this.#nodes.get(path), node);
+    this.#accounts.replace(path, this.#nodes.get(path), node);
     this.#nodes.set(path, node);
   }
 
   remove(path: string): void {
-    this.#owned.change(this.#nodes.get(path), undefined);
+    this.#accounts.replace(path, this.#nodes.get(path), undefined);
     this.#nodes.delete(path);
   }
 
   ownedBy(domid: number): number {
-    return this.#owned.get(domid);
+    return this.#accounts.nodes(domid);
   }
 }
 
 /**
  * The view of a transaction. It remembers every node as it was at the first access, absence
  * included: nodes are replaced, never changed, so a conflict is a different object in the tree.
+ * xenstored keeps a copy of each node that a transaction looked at, which counts for the node's owner.
  */
 export class TransactionView implements View {
   readonly #tree: Tree;
+  readonly #accounts: Accounts;
+  /** Bytes of the name by which xenstored tells a transaction's copies from the nodes. */
+  readonly #prefix: number;
   readonly #seen = new Map<string, StoreNode | undefined>();
   readonly #changed = new Map<string, StoreNode | undefined>();
-  readonly #owned = new OwnerCount();
+  /** Nodes that a domain owns here, less those in the tree. */
+  readonly #owned = new Map<number, number>();
+  readonly #copies = new Map<number, number>();
 
-  constructor(tree: Tree) {
+  readonly #limit: number;
+  #trouble: XsError | undefined;
+
+  readonly #hasRoom: (owner: number, bytes: number) => boolean;
+
+  /** `limit` is how many nodes it may look at; `hasRoom` says whether an owner may have a copy of so many bytes. */
+  constructor(
+    tree: Tree,
+    accounts: Accounts,
+    generation: number,
+    limit: number,
+    hasRoom: (owner: number, bytes: number) => boolean,
+  ) {
+    this.#limit = limit;
+    this.#hasRoom = hasRoom;
     this.#tree = tree;
+    this.#accounts = accounts;
+    this.#prefix = `${generation}/`.length;
   }
 
-  /** How many nodes it has to remember. */
-  get size(): number {
-    return this.#seen.size;
+  /** What was wrong with what was done since the last time: it looked at too many nodes, or too large ones. */
+  takeTrouble(): XsError | undefined {
+    const trouble = this.#trouble;
+    this.#trouble = undefined;
+    return trouble;
   }
 
   get(path: string): StoreNode | undefined {
     if (this.#changed.has(path)) return this.#changed.get(path);
-    if (!this.#seen.has(path)) this.#seen.set(path, this.#tree.get(path));
+    if (!this.#seen.has(path)) {
+      const node = this.#tree.get(path);
+      if (this.#seen.size >= this.#limit) {
+        this.#trouble = "ENOSPC";
+        return node;
+      }
+      this.#seen.set(path, node);
+      if (node !== undefined && !this.#hasRoom(ownerOf(node), this.#bytes(path, node)))
+        this.#trouble = "ENOMEM";
+      this.#copy(path, node, 1);
+    }
     return this.#seen.get(path);
   }
 
   put(path: string, node: StoreNode): void {
-    this.#owned.change(this.get(path), node);
-    this.#changed.set(path, node);
+    this.#replace(path, node);
   }
 
   remove(path: string): void {
-    this.#owned.change(this.get(path), undefined);
-    this.#changed.set(path, undefined);
+    this.#replace(path, undefined);
   }
 
   ownedBy(domid: number): number {
-    return this.#tree.ownedBy(domid) + this.#owned.get(domid);
+    return this.#tree.ownedBy(domid) + (this.#owned.get(domid) ?? 0);
   }
 
   /** Whether a node that was accessed has been replaced, made or removed by others meanwhile. */
@@ -110,5 +126,47 @@ export class TransactionView implements View {
       if (node !== undefined) this.#tree.put(path, node);
       else if (this.#tree.get(path) !== undefined) this.#tree.remove(path);
     }
+  }
+
+  /** Sorts by the order in which nodes were looked at first: in that order xenstored tells of them. */
+  inOrder<T extends { readonly path: string }>(things: Iterable<T>): T[] {
+    const places = new Map([...this.#seen.keys()].map((path, i) => [path, i]));
+    const placeOf = ({ path }: T): number => places.get(path) ?? places.size;
+    return [...things].sort((a, b) => placeOf(a) - placeOf(b));
+  }
+
+  /** A node as the transaction saw it first. */
+  first(path: string): StoreNode | undefined {
+    return this.#seen.get(path);
+  }
+
+  /** Gives the memory of its copies back. */
+  end(): void {
+    for (const [domid, bytes] of this.#copies) this.#accounts.use(domid, -bytes);
+  }
+
+  #replace(path: string, node: StoreNode | undefined): void {
+    const before = this.get(path);
+    this.#copy(path, before, -1);
+    this.#copy(path, node, 1);
+    if (before !== undefined) this.#own(ownerOf(before), -1);
+    if (node !== undefined) this.#own(ownerOf(node), 1);
+    this.#changed.set(path, node);
+  }
+
+  #own(domid: number, by: number): void {
+    this.#owned.set(domid, (this.#owned.get(domid) ?? 0) + by);
+  }
+
+  #copy(path: string, node: StoreNode | undefined, sign: 1 | -1): void {
+    if (node === undefined) return;
+    const domid = ownerOf(node);
+    const bytes = sign * this.#bytes(path, node);
+    this.#copies.set(domid, (this.#copies.get(domid) ?? 0) + bytes);
+    this.#accounts.use(domid, bytes);
+  }
+
+  #bytes(path: string, node: StoreNode): number {
+    return this.#prefix + path.length + nodeBytes(node);
   }
 }

@@ -94,8 +94,11 @@ describe("watches of a node above", () => {
     expect(heardByZero).toEqual([NODE, "/tool/secret"]);
   });
 
-  it("hear once of a subtree that goes away; a watch below hears of its own node, if it may read that", () => {
-    const { store, heard, heardByZero } = watched("r");
+  it.each([
+    ["r", true],
+    ["n", false],
+  ] as const)("hear once of a subtree that goes away; a watch below hears of its own node, if it may list the parent: %s", (access, may) => {
+    const { store, heard, heardByZero } = watched(access);
     const below: string[] = [];
     const child = `${NODE}/child`;
     store.write(0, 0, child, toBytes("x"));
@@ -105,9 +108,9 @@ describe("watches of a node above", () => {
     heard.length = 0;
     heardByZero.length = 0;
     store.rm(0, 0, NODE);
-    expect(heard).toEqual([NODE]);
+    expect(heard).toEqual(may ? [NODE] : []);
     expect(heardByZero).toEqual([NODE]);
-    expect(below).toEqual([`0 ${child}`]);
+    expect(below).toEqual([...(may ? [`g ${child}`] : []), `0 ${child}`]);
   });
 });
 

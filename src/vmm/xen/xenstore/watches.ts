@@ -18,7 +18,9 @@ export interface Change {
   /** Only watches of exactly this path: a node that went away with an ancestor. */
   readonly exact: boolean;
   /** Permissions that the node had before, if it was removed or they changed. */
-  readonly before?: StoreNode["permissions"];
+  readonly before?: StoreNode["permissions"] | undefined;
+  /** Permissions that the parent of a removed node had. */
+  readonly parent?: StoreNode["permissions"] | undefined;
 }
 
 /** All watches, in the order of their registration. */
@@ -27,38 +29,43 @@ export class Watches {
   readonly #queue: (() => void)[] = [];
   #draining = false;
 
-  /** Registers a watch. EEXIST when the domain has one with the same path and token. */
-  add(watch: Watch, limit: number): XsError | undefined {
+  /** EEXIST when the domain has a watch with the same path and token, E2BIG when it has as many as it may. */
+  check(watch: Watch, limit: number): XsError | undefined {
     const own = [...this.#watches].filter((w) => w.domid === watch.domid);
     if (own.some((w) => w.path === watch.path && w.token === watch.token)) return "EEXIST";
-    if (own.length >= limit) return "E2BIG";
-    this.#watches.add(watch);
-    return undefined;
+    return own.length >= limit ? "E2BIG" : undefined;
   }
 
-  /** Takes a watch back; ENOENT when there is none. */
-  remove(domid: number, path: string, token: string): XsError | undefined {
+  /** Registers a watch. */
+  add(watch: Watch): void {
+    this.#watches.add(watch);
+  }
+
+  /** Takes a watch back; undefined when there is none. */
+  remove(domid: number, path: string, token: string): Watch | undefined {
     for (const watch of this.#watches) {
       if (watch.domid !== domid || watch.path !== path || watch.token !== token) continue;
       this.#watches.delete(watch);
-      return undefined;
+      return watch;
     }
-    return "ENOENT";
+    return undefined;
   }
 
   /** Takes all watches of a domain back. */
-  removeAll(domid: number): void {
-    for (const watch of this.#watches) if (watch.domid === domid) this.#watches.delete(watch);
+  removeAll(domid: number): Watch[] {
+    const own = [...this.#watches].filter((watch) => watch.domid === domid);
+    for (const watch of own) this.#watches.delete(watch);
+    return own;
   }
 
   /**
-   * Fires the watches that a change concerns, of domains that may read the node (`after`, or what
-   * it was before). A watch that fires may change the tree: its events come after these.
+   * Fires the watches that a change concerns, of domains that may read the node (`after`, or what it was
+   * before) or list its parent. A watch that fires may change the tree: its events come after these.
    */
-  notify(change: Change, after: StoreNode | undefined): void {
+  notify(change: Change, after: StoreNode | undefined, parent: StoreNode | undefined): void {
     for (const watch of this.#watches) {
       const hit = change.exact ? watch.path === change.path : isWithin(change.path, watch.path);
-      if (!hit || !mayHear(watch.domid, change, after)) continue;
+      if (!hit || !mayHear(watch.domid, change, [after, parent])) continue;
       this.#queue.push(() => {
         if (this.#watches.has(watch)) watch.fire(change.path);
       });
@@ -77,7 +84,9 @@ export class Watches {
   }
 }
 
-function mayHear(domid: number, change: Change, after: StoreNode | undefined): boolean {
-  if (after !== undefined && permits(domid, after.permissions, "r")) return true;
-  return change.before !== undefined && permits(domid, change.before, "r");
+function mayHear(domid: number, change: Change, nodes: (StoreNode | undefined)[]): boolean {
+  const now = nodes.map((node) => node?.permissions);
+  return [...now, change.before, change.parent].some(
+    (permissions) => permissions !== undefined && permits(domid, permissions, "r"),
+  );
 }

@@ -47,38 +47,38 @@ export function toText(bytes: Uint8Array): string {
 export const toBytes = (text: string): Uint8Array =>
   Uint8Array.from(text, (char) => char.charCodeAt(0));
 
-/** The NUL-terminated strings that a payload consists of; undefined when the last has no NUL. */
-export function splitStrings(payload: Uint8Array): string[] | undefined {
-  if (payload.length === 0) return [];
-  if (payload.at(-1) !== 0) return undefined;
-  return toText(payload.subarray(0, -1)).split("\0");
-}
+/** The NUL-terminated strings at the beginning of a payload; what follows the last NUL is no string. */
+export const splitStrings = (payload: Uint8Array): string[] =>
+  toText(payload).split("\0").slice(0, -1);
+
+/** The only string of a payload; undefined when there is anything else. */
+export const onlyString = (payload: Uint8Array): string | undefined =>
+  payload.length > 0 && payload.indexOf(0) === payload.length - 1
+    ? toText(payload.subarray(0, -1))
+    : undefined;
+
+/** A number as C's atoi reads it, as an unsigned int: what is none is 0. */
+export const readNumber = (text: string): number =>
+  Number(BigInt.asUintN(32, BigInt(/^[ \t-\r]*([-+]?\d+)/.exec(text)?.[1] ?? 0)));
 
 /** Strings with a NUL after each. */
 export const joinStrings = (strings: readonly string[]): Uint8Array =>
   toBytes(strings.map((s) => `${s}\0`).join(""));
 
 /**
- * A part of a directory listing, as XS_DIRECTORY_PART answers it: the node's generation, then
- * whole names from byte `offset` on, then an empty name if nothing is left.
+ * A part of a directory listing, as XS_DIRECTORY_PART answers it: the node's generation, then whole names
+ * from byte `offset` of the list on, then an empty name if nothing is left. An offset inside a name is the
+ * client's affair.
  */
 export function directoryPart(
   names: readonly string[],
   generation: number,
   offset: number,
-): Uint8Array | undefined {
+): Uint8Array {
   const head = `${generation}\0`;
-  let room = XENSTORE_PAYLOAD_MAX - head.length - 1;
-  let at = 0;
-  let part = "";
-  for (const name of names) {
-    const size = name.length + 1;
-    if (at >= offset) {
-      if (size > room) return toBytes(head + part);
-      part += `${name}\0`;
-      room -= size;
-    }
-    at += size;
-  }
-  return offset > at ? undefined : toBytes(`${head}${part}\0`);
+  const list = names.map((name) => `${name}\0`).join("");
+  const rest = list.slice(offset);
+  const room = XENSTORE_PAYLOAD_MAX - head.length - 1;
+  if (rest.length <= room) return toBytes(`${head}${rest}\0`);
+  return toBytes(head + rest.slice(0, rest.lastIndexOf("\0", room - 1) + 1));
 }
