@@ -218,7 +218,7 @@ static void *map_kvm(uint32_t handle, void *address, size_t length, int prot, in
 PUBLIC void *mmap(void *address, size_t length, int prot, int flags, int fd, off_t offset) {
   uint32_t handle = flags & MAP_ANONYMOUS ? 0 : handle_of(fd);
   if (handle) return map_kvm(handle, address, length, prot, flags, offset);
-  bool in_memory = (flags & MAP_TYPE) != MAP_PRIVATE;
+  bool confined = is_confined(), in_memory = (flags & MAP_TYPE) != MAP_PRIVATE && !confined;
   int own = -1;
   if (in_memory && (flags & MAP_ANONYMOUS) && !(flags & MAP_HUGETLB)) {
     /* Shared memory without a name could not be handed to the server. */
@@ -231,7 +231,7 @@ PUBLIC void *mmap(void *address, size_t length, int prot, int flags, int fd, off
   }
   void *mapped = real_mmap(address, length, prot, flags, fd, offset);
   int saved = errno;
-  if (mapped == MAP_FAILED && errno == ENODEV && own < 0) {
+  if (mapped == MAP_FAILED && errno == ENODEV && own < 0 && !confined) {
     handle = descriptor_recognise(fd);
     if (handle) return map_kvm(handle, address, length, prot, flags, offset);
   }
@@ -430,6 +430,7 @@ PUBLIC ssize_t read(int fd, void *buffer, size_t size) {
 /* Descriptors that come through a socket */
 
 static void received(struct msghdr *header) {
+  bool confined = is_confined();
   for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
     if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
     size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -437,7 +438,8 @@ static void received(struct msghdr *header) {
       int fd;
       memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
       descriptor_set(fd, 0);
-      descriptor_recognise(fd);
+      /* Else its first ioctl of KVM shows what it is. */
+      if (!confined) descriptor_recognise(fd);
     }
   }
 }

@@ -26,6 +26,11 @@ static _Atomic uint32_t handles[MAX_DESCRIPTORS];
 #define OWN(kind) (UINT32_MAX - (uint32_t)(kind))
 #define IS_OWN(handle) ((handle) >= OWN(OWN_CONNECTION))
 
+/* Whether this process, or one that it was forked from, ever had a descriptor of KVM. */
+static _Atomic bool any_kvm;
+
+bool kvm_was_used(void) { return any_kvm; }
+
 /* Whose table this is, in a page that reads as zero in a child that has memory of its own. */
 static pid_t *owner;
 
@@ -59,6 +64,7 @@ uint32_t handle_of(int fd) {
 
 void descriptor_set(int fd, uint32_t handle) {
   if (fd < 0 || fd >= MAX_DESCRIPTORS || handles[fd] == handle || is_borrowed()) return;
+  if (handle && !IS_OWN(handle)) any_kvm = true;
   handles[fd] = handle;
 }
 
@@ -91,18 +97,22 @@ int own_now(int fd) {
 struct places {
   sigset_t before;
   int cancel;
-  bool held;
+  bool held, masked;
 };
 static pthread_mutex_t places_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static struct places places_hold(void) {
+  /* Where nothing but the lock is allowed, there is nothing that a handler could find half done either. */
+  bool masked = !is_confined();
   /* A child of vfork changes nothing here, and may end at any time. */
-  struct places places = {.held = !is_borrowed()};
+  struct places places = {.held = !masked || !is_borrowed(), .masked = masked};
   sigset_t all;
   if (!places.held) return places;
-  sigfillset(&all);
   pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &places.cancel);
-  pthread_sigmask(SIG_SETMASK, &all, &places.before);
+  if (masked) {
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &places.before);
+  }
   pthread_mutex_lock(&places_lock);
   return places;
 }
@@ -111,7 +121,7 @@ static void places_release(const struct places *places) {
   int saved = errno;
   if (!places->held) return;
   pthread_mutex_unlock(&places_lock);
-  pthread_sigmask(SIG_SETMASK, &places->before, NULL);
+  if (places->masked) pthread_sigmask(SIG_SETMASK, &places->before, NULL);
   pthread_setcancelstate(places->cancel, NULL);
   errno = saved;
 }
@@ -209,7 +219,7 @@ void descriptors_after_fork(void) {
 
 void descriptors_closed(unsigned first, unsigned last) {
   if (last >= MAX_DESCRIPTORS) last = MAX_DESCRIPTORS - 1;
-  if (is_borrowed()) return;
+  if (is_confined() || is_borrowed()) return;
   for (unsigned fd = first; fd <= last; fd++)
     if (!IS_OWN(handles[fd])) handles[fd] = 0;
 }

@@ -29,6 +29,8 @@ int64_t server_call_interruptible(const struct message *request, const sigset_t 
 
 /* The handle of a descriptor, 0 when it is not KVM's. */
 uint32_t handle_of(int fd);
+/* Whether this process, or one that it was forked from, ever had a descriptor of KVM. */
+bool kvm_was_used(void);
 /* A new descriptor for a handle; *other gets the end that belongs to the server. */
 int descriptor_new(uint32_t handle, bool close_on_exec, int *other);
 void descriptor_set(int fd, uint32_t handle);
@@ -61,6 +63,11 @@ void connection_after_fork(void);
 /* KVM_SET_SIGNAL_MASK of a vCPU: NULL when it has none. */
 const sigset_t *signal_mask_of(uint32_t handle, sigset_t *copy);
 void signal_mask_set(uint32_t handle, const sigset_t *mask);
+
+/* confined.c: programs that filter their own system calls. */
+
+/* Whether this process may make no system call but the program's own. */
+bool is_confined(void);
 
 /* identity.c: what a descriptor of KVM is known by everywhere. */
 
