@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# First process of the guest that `npm start` boots: a shell on the Xen console, then power-off.
+# First process of the guest that `npm start` and `kvm-xen guest` boot: a shell on the console, then power-off.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /root
 /bin/busybox --install -s /bin
 export PATH=/sbin:/bin HOME=/root
@@ -9,6 +9,10 @@ mount -t devtmpfs dev /dev 2>/dev/null
 mkdir -p /dev/pts
 mount -t devpts pts /dev/pts
 hostname guest
+# Drivers of PV devices, which the initramfs of "kvm-xen guest" has.
+for module in /lib/modules/*.ko; do
+  [ -e "$module" ] && insmod "$module"
+done
 cd /root
 
 # What the kernel runs when the world outside asks for it. Without an init, only -f ends anything.
@@ -36,9 +40,13 @@ follow_size() {
 [ -n "$KX_ROWS" ] && stty rows "$KX_ROWS" cols "$KX_COLUMNS"
 unset KX_ROWS KX_COLUMNS
 
+host=$(dmesg | sed -n 's/.*Hypervisor detected: //p')
+[ -e /sys/hypervisor/type ] && cd /sys/hypervisor &&
+  host="$(cat type) $(cat version/major).$(cat version/minor)"
+cd /root
 cat <<END
 
-Linux $(uname -r), a guest of $(cat /sys/hypervisor/type) $(cat /sys/hypervisor/version/major).$(cat /sys/hypervisor/version/minor) on $(nproc) CPU(s), $(sed -n 's/MemTotal: *//p' /proc/meminfo) of memory, clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource).
+Linux $(uname -r), a guest of $host on $(nproc) CPU(s), $(sed -n 's/MemTotal: *//p' /proc/meminfo) of memory, clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource).
 "exit" or "poweroff -f" ends it.
 
 END

@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from "commander";
 import { LINUX_RELEASES } from "../play/index.js";
 import { type ExecOptions, execCommand } from "./exec-command.js";
 import { describeFailure } from "./exit-status.js";
+import { type GuestOptions, guestFiles } from "./guest-command.js";
 import { type GuestRequest, type RunLimits, runGuest, type Surroundings } from "./guest-run.js";
 import { type PlayHost, type PlayOptions, playFiles } from "./play-command.js";
 import { type RunOptions, requestFrom } from "./run-command.js";
@@ -34,6 +35,14 @@ Example:
 
 The kernel and busybox come from Debian's packages through apt-get, without root, and are kept in
 $XDG_CACHE_HOME/kvm-xen or ~/.cache/kvm-xen. Without apt-get a small embedded guest is booted.`;
+
+const GUEST_HELP = `
+Example (QEMU 10):
+  $ kvm-xen exec -- qemu-system-x86_64 -accel kvm,xen-version=0x40011,kernel-irqchip=split \\
+      -nographic -nic none $(kvm-xen guest) -append console=ttyS0
+
+It prints "-kernel FILE -initrd FILE", options of QEMU. The files are the guest of 'kvm-xen start', in
+the cache folder, with modules for PV disks and PV network cards. Explained in docs/exec.md.`;
 
 const PLAY_HELP = `
 Example:
@@ -68,6 +77,9 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
   const program = makeProgram(host, run);
   addPlay(program).action(async (files: string[], options: PlayOptions) => {
     status = await playFiles(files, options, host);
+  });
+  addGuest(program).action(async (options: GuestOptions) => {
+    host.output.write(Buffer.from(`${await guestFiles(options, host.error)}\n`));
   });
   addExec(program).action(async (words: string[], options: ExecOptions) => {
     status = await execCommand(words, options, host);
@@ -153,6 +165,14 @@ function addStart(program: Command): Command {
     .option("--update", "fetch the newest kernel even if there is one already")
     .addHelpText("after", START_HELP);
   return addCommon(command);
+}
+
+function addGuest(program: Command): Command {
+  return addCommand(program, "guest")
+    .description("fetch the guest of start for other monitors, and print where its files are")
+    .option("--update", "fetch the newest kernel even if there is one already")
+    .allowExcessArguments(false)
+    .addHelpText("after", GUEST_HELP);
 }
 
 function addPlay(program: Command): Command {

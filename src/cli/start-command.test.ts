@@ -14,6 +14,7 @@ beforeAll(() => {
   guest = {
     kernelPath: join(folder, "vmlinuz"),
     busyboxPath: join(folder, "busybox"),
+    modulePaths: [],
     description: "linux-image-1 1.0",
   };
   writeFileSync(guest.kernelPath, "kernel");

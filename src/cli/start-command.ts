@@ -32,7 +32,8 @@ export interface StartTerminal {
 /** How a Debian guest is obtained: the real way, or a test's. */
 export type ObtainGuest = (progress: Progress, update: boolean) => Promise<DebianGuest>;
 
-const realObtain: ObtainGuest = (progress, update) =>
+/** The real way. */
+export const obtainDebian: ObtainGuest = (progress, update) =>
   obtainDebianGuest({ cacheRoot: cacheRoot(), progress, update });
 
 /**
@@ -41,7 +42,8 @@ const realObtain: ObtainGuest = (progress, update) =>
  */
 const MAX_CACHED_FILE = 256 << 20;
 
-const cachedLimit = { bytes: MAX_CACHED_FILE, what: "256 MiB" };
+/** That limit, as files are read with it. */
+export const cachedLimit = { bytes: MAX_CACHED_FILE, what: "256 MiB" };
 
 /** A file that comes with this package, by its path from the package's root. */
 const ownFile = (path: string) =>
@@ -50,6 +52,9 @@ const ownFile = (path: string) =>
     "a file of this package",
     cachedLimit,
   );
+
+/** The guest's first process. */
+export const guestInit = (): Promise<Uint8Array> => ownFile("guest/debian/init.sh");
 
 /**
  * Gets the guest of `npm start`: Debian's, or the embedded one where there is no Debian to get it
@@ -60,7 +65,7 @@ export async function requestForStart(
   options: StartOptions,
   output: StartTerminal,
   error: StartTerminal,
-  obtain: ObtainGuest = realObtain,
+  obtain: ObtainGuest = obtainDebian,
   hasApt: boolean = Apt.isPresent(),
 ): Promise<GuestRequest> {
   if (options.embedded) return embeddedRequest(options);
@@ -96,7 +101,7 @@ async function debianRequest(
   const [kernel, busybox, init] = await Promise.all([
     readUserFile(guest.kernelPath, "kernel", cachedLimit),
     readUserFile(guest.busyboxPath, "busybox", cachedLimit),
-    ownFile("guest/debian/init.sh"),
+    guestInit(),
   ]);
   // Words that the kernel does not know become the environment of its first process. The self-tests
   // of the kernel's cryptography would be two thirds of the whole boot.

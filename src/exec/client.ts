@@ -20,6 +20,9 @@ export interface FileTable {
   connect(handle: number, lifeline: number): boolean;
 }
 
+/** Bytes that a WebAssembly memory has at most, of 64 KiB pages. */
+const ADDRESSED = 2 ** 32 - 2 ** 16;
+
 /** Bytes copied from or to the client with one call at most. */
 const WINDOW = 1 << 16;
 
@@ -35,17 +38,21 @@ export class Client implements ClientProcess {
   readonly #eventfds: HostEventFds;
   readonly #window = fixedBuffer(WINDOW + 32);
   readonly #vectors: DataView;
+  readonly #say: (line: string) => void;
+  /** VMs whose lack of room was told. */
+  readonly #told = new WeakSet<LinearMemory>();
 
   /** `program`: a number that it keeps until exec(2). */
   constructor(
     pid: number,
     program: number,
-    parts: { reactor: Reactor; pages: RunPages; files: FileTable },
+    parts: { reactor: Reactor; pages: RunPages; files: FileTable; say: (line: string) => void },
   ) {
     this.pid = pid;
     this.program = program;
     this.#pages = parts.pages;
     this.#files = parts.files;
+    this.#say = parts.say;
     this.#eventfds = new HostEventFds(parts.reactor);
     const { u8 } = this.#window;
     this.#vectors = new DataView(u8.buffer, u8.byteOffset + WINDOW, 32);
@@ -75,6 +82,20 @@ export class Client implements ClientProcess {
 
   attach(linear: LinearMemory, address: bigint, size: number): Hva | undefined {
     return this.backing.attach(linear, address, size);
+  }
+
+  noRoom(linear: LinearMemory, bytes: number): void {
+    if (this.#told.has(linear)) return;
+    this.#told.add(linear);
+    const used = linear.memory.buffer.byteLength;
+    const whole = (size: number) => `${Math.ceil(size / 2 ** 20)} MiB`;
+    const why =
+      used + bytes > ADDRESSED
+        ? "a VM has less than 4 GiB here, its ROMs and the engine's tables included, as WebAssembly addresses no more; less memory helps, such as QEMU's -m 3G"
+        : "this system gives no more memory";
+    this.#say(
+      `kvm-xen: no room for ${whole(bytes)} of guest memory beside the ${whole(used)} in use: ${why}`,
+    );
   }
 
   expect(linear: LinearMemory, slot: number, address: bigint, size: number): void {

@@ -62,7 +62,7 @@ export async function execProgram(
   const name = `kvm-xen-exec-${process.pid}-${Math.random().toString(36).slice(2)}`;
   const stop = eventfd(0, C.EFD_CLOEXEC);
   const abandonOrphans = adoptOrphans();
-  const server = startServer({
+  const server = startServer(print, {
     engine: files.engine,
     guard: files.guard,
     name,
@@ -117,7 +117,7 @@ function openTrace({ trace: path, traceFilter: filter }: ExecRequest): TraceRequ
   }
 }
 
-function startServer(request: WorkerRequest) {
+function startServer(print: (text: string) => void, request: WorkerRequest) {
   const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: request });
   let listens = () => {};
   let ends = (_: string | undefined) => {};
@@ -137,6 +137,7 @@ function startServer(request: WorkerRequest) {
   };
   worker.on("message", (report: WorkerReport) => {
     if (report.kind === "listening") listens();
+    if (report.kind === "said") print(`${report.text}\n`);
     if (report.kind === "failed") fail(report.message);
     if (report.kind === "ended") ends(report.summary);
   });

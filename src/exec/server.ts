@@ -30,6 +30,8 @@ export interface ServerOptions {
   /** The name of its socket, in Linux's abstract namespace: nothing is left in a file system. */
   readonly name: string;
   readonly tracer?: Tracer;
+  /** Says a line to people. */
+  readonly say: (line: string) => void;
   /** Offer mailboxes: answers come faster, at the price of a busy thread for a while after each. */
   readonly mailboxes?: boolean;
 }
@@ -167,8 +169,8 @@ export class Server {
       client = undefined;
     }
     if (client === undefined) {
-      const { reactor } = this.#options;
-      client = new Client(pid, program, { reactor, pages: this.#pages, files: this.#files });
+      const { reactor, say } = this.#options;
+      client = new Client(pid, program, { reactor, pages: this.#pages, files: this.#files, say });
       this.#clients.set(pid, client);
       this.#watch(client);
     }

@@ -39,6 +39,7 @@ export interface WorkerRequest {
 /** What it says. */
 export type WorkerReport =
   | { readonly kind: "listening" }
+  | { readonly kind: "said"; readonly text: string }
   | { readonly kind: "failed"; readonly message: string }
   | { readonly kind: "ended"; readonly summary: string | undefined };
 
@@ -63,6 +64,12 @@ function outputOf({ fd, json, filter }: TraceRequest): TraceOutput {
   };
 }
 
+/**
+ * A program may ask again and again for what cannot be had.
+ * @limit client | lines that exec says about memory that it cannot give | lines | it says no more
+ */
+const MOST_LINES = 20;
+
 async function serve(request: WorkerRequest, report: (report: WorkerReport) => void) {
   installGuard(request.guard);
   const reactor = new Reactor();
@@ -80,7 +87,11 @@ async function serve(request: WorkerRequest, report: (report: WorkerReport) => v
   const output = trace === undefined ? undefined : outputOf(trace);
   const tracer = output !== undefined || request.stats ? new Tracer(output) : undefined;
   const { name, mailboxes } = request;
-  const server = new Server({ kvm, reactor, name, mailboxes, ...(tracer && { tracer }) });
+  let lines = 0;
+  const say = (text: string) => {
+    if (lines++ < MOST_LINES) report({ kind: "said", text });
+  };
+  const server = new Server({ kvm, reactor, name, mailboxes, say, ...(tracer && { tracer }) });
   reactor.watch(request.stop, () => {
     reactor.unwatch(request.stop);
     // A program that went to the background goes on.

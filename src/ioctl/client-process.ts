@@ -20,6 +20,8 @@ export interface ClientProcess {
    * Undefined when it cannot (no room, or another VM has it).
    */
   attach(linear: LinearMemory, address: bigint, size: number): Hva | undefined;
+  /** A slot is refused, as there is no room for that many bytes in that VM's linear memory: for people to hear. */
+  noRoom?(linear: LinearMemory, bytes: number): void;
   /**
    * A slot will {@link attach} this memory when it is first accessed; size 0: it does not any more.
    * Absent where memory cannot become another before that.

@@ -59,8 +59,12 @@ function setRegion(context: VmContext, region: Region): void {
     context.slotDeleted(slot);
     return;
   }
-  if (memory_size >= MAX_SIZE) refuse("ENOMEM", "a VM's memory ends at 4 GiB");
   const { linear } = context.vm;
+  const noRoom = (why: string) => {
+    context.process.noRoom?.(linear, memorySize);
+    return refuse("ENOMEM", why);
+  };
+  if (memory_size >= MAX_SIZE) noRoom("a VM's memory ends at 4 GiB");
   const attach = () => context.process.attach(linear, userspace_addr, memorySize);
   if (context.isLate(slot)) {
     context.vm.setUserMemoryRegion(given, {
@@ -74,7 +78,7 @@ function setRegion(context: VmContext, region: Region): void {
     context.slotIsLate(slot, userspace_addr, memorySize);
     return;
   }
-  const at = attach() ?? refuse("ENOMEM", "the client's memory cannot become the VM's");
+  const at = attach() ?? noRoom("the client's memory cannot become the VM's");
   try {
     context.vm.setUserMemoryRegion({ ...given, userspaceAddr: at });
   } catch (error) {

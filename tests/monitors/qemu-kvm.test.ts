@@ -133,6 +133,18 @@ describe("a QEMU that quietly emulates is found out", () => {
   });
 });
 
+it("more memory than fits is explained in one line, beside QEMU's own error", async () => {
+  const words = [...qemu, "-accel", "kvm", "-m", "4G", "-display", "none", "-S"];
+  const { status, stderr } = await new Monitor(words).ended;
+  // QEMU calls abort().
+  expect(status).toBe(128 + 6);
+  expect(stderr).toMatch(/^qemu-system-x86_64: .*size=0x40000000: Cannot allocate memory$/m);
+  const lines = stderr.match(/^kvm-xen: .*$/gm) ?? [];
+  expect(lines).toEqual([
+    expect.stringMatching(/no room for 1024 MiB .* less than 4 GiB .* -m 3G$/),
+  ]);
+});
+
 it.runIf(process.env["KVM_XEN_COVERED"])("the host's /dev/kvm is out of reach", () => {
   const device = statSync("/dev/kvm", { throwIfNoEntry: false });
   if (device !== undefined) expect(device.rdev).toBe(statSync("/dev/null").rdev);

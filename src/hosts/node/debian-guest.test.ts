@@ -24,6 +24,8 @@ class FakeApt {
   failUnpacking: string | undefined;
   /** As Debian 14 has it: the image package is empty, and depends on another with the kernel. */
   isSplit = false;
+  /** The name of a module, as its package has it. */
+  module: string | undefined;
   /** How the next fetches of package lists fail. */
   updates: string[] = [];
   pauses: number[] = [];
@@ -69,9 +71,20 @@ class FakeApt {
     for (const folder of [place, "bin"]) mkdirSync(join(tree, folder), { recursive: true });
     writeFileSync(join(tree, place, this.isSplit ? "vmlinuz" : "vmlinuz-6"), "kernel");
     writeFileSync(join(tree, "bin/busybox"), "busybox");
+    if (this.module !== undefined) {
+      const drivers = join(tree, "lib/modules/6.1.0-1/kernel/drivers/net");
+      mkdirSync(drivers, { recursive: true });
+      const packed = Buffer.from(XZ_MODULE, "base64");
+      const data = this.module.endsWith(".xz") ? packed : "module";
+      writeFileSync(join(drivers, this.module), data);
+    }
     return "";
   }
 }
+
+/** "module", as `xz --check=crc32` packs it. */
+const XZ_MODULE =
+  "/Td6WFoAAAFpIt42AgAhARYAAAB0L+WjAQAFbW9kdWxlAAAAKCYkDAABGgbF6sh5kEKZDQEAAAAAAVla";
 
 let cacheRoot: string;
 let apt: FakeApt;
@@ -95,6 +108,20 @@ describe("obtainDebianGuest", () => {
     expect(files.sort()).toEqual(["busybox", "guest.json", "vmlinuz"]);
     expect(readdirSync(cacheRoot)).toEqual(["debian-amd64"]);
     expect(apt.commands).not.toContain("update");
+  });
+
+  it.each([
+    "xen-netfront.ko",
+    "xen-netfront.ko.xz",
+  ])("keeps the module %s, unpacked", async (name) => {
+    apt.module = name;
+    const { modulePaths } = await obtain();
+    expect(modulePaths).toEqual([join(cacheRoot, "debian-amd64/xen-netfront.ko")]);
+    expect(readFileSync(modulePaths?.[0] ?? "", "utf8")).toBe("module");
+    // The guest as it was fetched before modules were kept.
+    const told = { name: "linux-image-1", version: "1" };
+    writeFileSync(join(cacheRoot, "debian-amd64/guest.json"), JSON.stringify(told));
+    expect((await obtain()).modulePaths).toBeUndefined();
   });
 
   it("asks nothing the second time, unless told to update", async () => {

@@ -1,10 +1,12 @@
 import { existsSync } from "node:fs";
 import { copyFile, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { HostError } from "../../base/index.js";
 import { Apt, type AptPackage, type Pause } from "./apt.js";
 import { cachedFolder, fillFolder, openCache } from "./cache.js";
 import { type RunProgram, runProgram } from "./subprocess.js";
+import { decodeXz } from "./xz.js";
+import { decodePlainXz } from "./xz-plain.js";
 
 /**
  * The guest of `npm start`: Debian's newest cloud kernel and its static busybox, fetched with apt
@@ -15,6 +17,11 @@ import { type RunProgram, runProgram } from "./subprocess.js";
 export interface DebianGuest {
   readonly kernelPath: string;
   readonly busyboxPath: string;
+  /**
+   * Paths of the kernel's modules for PV disks and PV network cards, not compressed; none where its package has none.
+   * Undefined when the guest was fetched before modules were kept.
+   */
+  readonly modulePaths: readonly string[] | undefined;
   /** Name and version of the kernel's package, for people. */
   readonly description: string;
   /** Why a newer one, which was asked for, could not be fetched. */
@@ -44,6 +51,13 @@ export interface ObtainOptions {
 
 const FOLDER = "debian-amd64";
 const META_PACKAGE = "linux-image-cloud-amd64";
+/** Which modules are kept. */
+const MODULES = ["kernel/drivers/block/xen-blkfront.ko", "kernel/drivers/net/xen-netfront.ko"];
+/**
+ * Bytes of a module.
+ * @limit file | a module of a fetched kernel, unpacked | bytes | GUEST_UNAVAILABLE
+ */
+const MAX_MODULE = 16 << 20;
 const POLL_MS = 200;
 
 /**
@@ -100,13 +114,16 @@ async function fetchGuest(options: ObtainOptions, apt: Apt): Promise<string> {
   const run = options.run ?? runProgram;
   const packages = await findPackages(apt, progress);
   return fillFolder(cacheRoot, FOLDER, async (folder) => {
+    let fetched = packages;
     await fetchInto(folder, packages, apt, progress).catch(async (first: unknown) => {
       // Stale lists name versions that the mirror no longer has.
       if (packages.ownLists) throw first;
-      const fresh = await findPackages(apt, progress, true);
-      await fetchInto(folder, fresh, apt, progress);
+      fetched = await findPackages(apt, progress, true);
+      await fetchInto(folder, fetched, apt, progress);
     });
-    await unpack(folder, run, progress);
+    const modules = await unpack(folder, run, progress);
+    const { name, version } = fetched.image;
+    await writeFile(join(folder, "guest.json"), `${JSON.stringify({ name, version, modules })}\n`);
   });
 }
 
@@ -159,8 +176,6 @@ async function fetchInto(folder: string, packages: Packages, apt: Apt, progress:
       clearInterval(timer);
     }
   }
-  const { name, version } = packages.image;
-  await writeFile(join(folder, "guest.json"), `${JSON.stringify({ name, version })}\n`);
 }
 
 async function sizeOfDebs(folder: string, name: string): Promise<number> {
@@ -176,8 +191,11 @@ async function sizeOfDebs(folder: string, name: string): Promise<number> {
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
-/** Leaves `vmlinuz`, `busybox` and `guest.json` in the folder and removes everything else. */
-async function unpack(folder: string, run: RunProgram, progress: Progress): Promise<void> {
+/**
+ * Leaves `vmlinuz`, `busybox` and modules in the folder and removes everything else.
+ * @returns the names of the modules' files.
+ */
+async function unpack(folder: string, run: RunProgram, progress: Progress): Promise<string[]> {
   progress.step("unpacking");
   const tree = join(folder, "tree");
   for (const file of await readdir(folder)) {
@@ -190,7 +208,36 @@ async function unpack(folder: string, run: RunProgram, progress: Progress): Prom
   const found = busybox.find((path) => existsSync(path));
   if (found === undefined) throw new HostError("NO_PACKAGE", "busybox-static has no busybox");
   await copyFile(found, join(folder, "busybox"));
+  const modules = await copyModules(tree, folder);
   await rm(tree, { recursive: true });
+  return modules;
+}
+
+async function copyModules(tree: string, folder: string): Promise<string[]> {
+  const names: string[] = [];
+  for (const root of await kernelFolders(tree)) {
+    for (const path of MODULES) {
+      const name = basename(path);
+      const [plain, packed] = [join(root, path), join(root, `${path}.xz`)];
+      if (existsSync(plain)) await copyFile(plain, join(folder, name));
+      else if (existsSync(packed)) {
+        const data = await readFile(packed);
+        await writeFile(join(folder, name), await decodeXz(data, decodePlainXz, MAX_MODULE));
+      } else continue;
+      names.push(name);
+    }
+  }
+  return names;
+}
+
+/** The folders of modules in an unpacked package; where they are depends on the release. */
+async function kernelFolders(tree: string): Promise<string[]> {
+  const folders = ["lib/modules", "usr/lib/modules"].map((path) => join(tree, path));
+  const found = folders.map(async (path) => {
+    const names = await readdir(path).catch(() => []);
+    return names.map((name) => join(path, name));
+  });
+  return (await Promise.all(found)).flat();
 }
 
 /** The kernel in an unpacked package. */
@@ -199,7 +246,7 @@ async function findKernel(tree: string): Promise<string> {
     const names = await readdir(join(tree, folder)).catch(() => []);
     return names.filter((found) => name.test(found)).map((found) => join(tree, folder, found));
   };
-  const versions = await within("usr/lib/modules", /./);
+  const versions = await kernelFolders(tree);
   const places = [
     ...(await within("boot", /^vmlinuz-/)),
     ...versions.map((v) => join(v, "vmlinuz")),
@@ -216,8 +263,11 @@ async function describe(folder: string): Promise<DebianGuest | undefined> {
     if (!existsSync(kernelPath) || !existsSync(busyboxPath)) return undefined;
     const guest: unknown = JSON.parse(await readFile(join(folder, "guest.json"), "utf8"));
     if (typeof guest !== "object" || guest === null) return undefined;
-    const { name, version } = guest as { name?: unknown; version?: unknown };
-    return { kernelPath, busyboxPath, description: `${name} ${version}` };
+    const { name, version, modules } = guest as Partial<Record<string, unknown>>;
+    const modulePaths = Array.isArray(modules)
+      ? modules.map((module) => join(folder, basename(String(module))))
+      : undefined;
+    return { kernelPath, busyboxPath, modulePaths, description: `${name} ${version}` };
   } catch {
     return undefined;
   }

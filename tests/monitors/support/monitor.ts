@@ -1,10 +1,11 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { Qmp } from "./qmp.js";
 
-const main = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
+/** The command `kvm-xen`. */
+export const main = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
 
 /** How a program under exec ended. */
 export interface Ended {
@@ -16,17 +17,16 @@ export interface Ended {
   readonly runs: number;
 }
 
-/** A virtual machine monitor that runs under `kvm-xen exec`, with the guest's console as its standard output. */
-export class Monitor {
+/** A program whose standard output is a guest's console. */
+export class Program {
   readonly ended: Promise<Ended>;
   readonly child: ChildProcess;
   #console = "";
   #stderr = "";
   readonly #waiting: { text: string | RegExp; from: number; resolve: () => void }[] = [];
 
-  constructor(words: readonly string[], options: readonly string[] = []) {
-    const args = [main, "exec", "--stats", ...options, "--", ...words];
-    this.child = spawn(process.execPath, args, { stdio: "pipe" });
+  constructor(program: string, args: readonly string[], how: SpawnOptions = {}) {
+    this.child = spawn(program, args, { ...how, stdio: "pipe" });
     const { child } = this;
     // One that a failed test leaves behind would be in the way of all others.
     onTestFinished(({ task }) => {
@@ -90,6 +90,13 @@ export class Monitor {
       this.#waiting.splice(this.#waiting.indexOf(one), 1);
       one.resolve();
     }
+  }
+}
+
+/** A virtual machine monitor that runs under `kvm-xen exec`. */
+export class Monitor extends Program {
+  constructor(words: readonly string[], options: readonly string[] = []) {
+    super(process.execPath, [main, "exec", "--stats", ...options, "--", ...words]);
   }
 }
 
