@@ -13,7 +13,8 @@ export const CF =
 const ZF = "(k == 0 ? (s & 0x40) != 0 : d == 0)";
 const SF = "(k == 0 ? (s & 0x80) != 0 : ((d >> sh) & 1) != 0)";
 const PF = "(k == 0 ? (s & 4) != 0 : (popcnt<u32>(<u32>d & 0xff) & 1) == 0)";
-const OF =
+/** The overflow flag. */
+export const OF =
   "(k == 1 ? (((((d - s) ^ s ^ -1) & ((d - s) ^ d)) >> sh) & 1) != 0 : k == 2 ? (((((d + s) ^ s) & ((d + s) ^ d)) >> sh) & 1) != 0 : k != 3 && (s & 0x800) != 0)";
 
 const EVEN = [

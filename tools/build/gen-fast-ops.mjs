@@ -2,7 +2,9 @@
  * The fast operations on general registers, and branches. A fast operation does what the complete
  * handler of ops/ does, for one size and form of operands.
  */
+import { bitOps } from "./gen-fast-bits.mjs";
 import { CF, condition, FLAG_WORDS, RECORD_CONDITION } from "./gen-fast-flags.mjs";
+import { restOps } from "./gen-fast-rest.mjs";
 import {
   A,
   B,
@@ -38,6 +40,8 @@ const KIND = {
 /** What ends a block and when its link may lead to another page: see gen-fast.mjs. */
 const NEAR = "near";
 const FAR = "far";
+
+/** Takes an operation: its name, its body, and for one that ends a block where its link may lead. @typedef {(name: string, body: string, end?: string) => unknown} Op */
 
 /** Operations on general registers, and branches: [{ name, body, end }]. */
 export function integerOps() {
@@ -141,10 +145,8 @@ export function integerOps() {
         );
     for (const nm of ["rol", "ror"]) {
       const turn = `const c = ${cnt}; const r = ${nm === "rol" ? "rotl" : "rotr"}<${T[n]}>(${rd(n, A)}, c); ${wr(n, A, "r")}`;
-      // With flags, the complete handler: CF and OF only are replaced.
       op(`${nm}${n}_ri_N`, `${turn} @NEXT`);
     }
-    // IMUL's flags need the high half when someone reads them: only the quiet form is fast.
     op(`imul${n}_rr_N`, `const r = <${T[n]}>(${rd(n, A)} * ${rd(n, B)}); ${wr(n, A, "r")} @NEXT`);
     op(
       `imul${n}_ri_N`,
@@ -230,6 +232,8 @@ export function integerOps() {
   op("cbw8_rr_F", "store<u64>(GPR, <u64>load<i32>(GPR)); @NEXT");
   op("cwd8_rr_F", "store<u64>(RDX, <u64>(load<i64>(GPR) >> 63)); @NEXT");
   op("cwd4_rr_F", "store<u64>(RDX, <u64><u32>(load<i32>(GPR) >> 31)); @NEXT");
+  bitOps(op);
+  restOps(op);
   // Ends of blocks. +32 link taken, +36 link fall, +40 instructions, +48 target and +56 fall-through,
   // both relative to PAGE_BASE.
   const count = "budget -= load<i32>(p, 40);";

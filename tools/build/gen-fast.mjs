@@ -12,7 +12,7 @@ import { sseKinds } from "./gen-fast-kinds.mjs";
 import { integerOps } from "./gen-fast-ops.mjs";
 import { PAIRS, pairOps } from "./gen-fast-pairs.mjs";
 import { SSE_MEMORY, SSE_SHIFT, SSE_VW, sseOps } from "./gen-fast-sse.mjs";
-import { SIZES } from "./gen-fast-text.mjs";
+import { entryOf, SIZES } from "./gen-fast-text.mjs";
 
 export const FORMS = ["rr", "ri", "rmb", "rmx", "mrb", "mrx", "mib", "mix"];
 
@@ -44,11 +44,16 @@ export const PATTERN = {
   PUSHI: 23,
   PUSHE: 24,
   FIXED: 25,
+  SHC: 26,
+  DSHIFT: 27,
+  SREG: 28,
+  MULDIV: 29,
+  SWAPGS: 30,
   // SSE. V and W are operands, or W and V; in memory W is loaded first, or the whole is a load or a store.
-  SSE: 26,
-  SSELOAD: 27,
-  SSESTORE: 28,
-  SSESHIFT: 29,
+  SSE: 40,
+  SSELOAD: 41,
+  SSESTORE: 42,
+  SSESHIFT: 43,
 };
 
 /** Families: a row of operations by size and form. The order gives each its number. */
@@ -88,6 +93,27 @@ export const FAMILIES = [
   "leave",
   "cbw",
   "cwd",
+  "shlc",
+  "shrc",
+  "sarc",
+  "shld",
+  "shrd",
+  "bt",
+  "bts",
+  "btr",
+  "btc",
+  "bsf",
+  "bsr",
+  "mul",
+  "div",
+  "idiv",
+  "xchg",
+  "xadd",
+  "cmpxchg",
+  "cli",
+  "cld",
+  "swapgs",
+  "pushf",
   ...SSE_VW,
   ...SSE_SHIFT,
   ...SSE_MEMORY,
@@ -124,6 +150,22 @@ function kinds() {
     put(`${op} ev,ib`, "SHI", op);
     put(`${op} ev,1`, "SH1", op);
   }
+  for (const op of ["shl", "shr", "sar"]) {
+    put(`${op} eb,ib`, "SHI", op);
+    put(`${op} eb,1`, "SH1", op);
+    put(`${op} ev,cl`, "SHC", `${op}c`);
+  }
+  for (const op of ["shld", "shrd"]) put(`${op} ev,gv,ib`, "DSHIFT", op);
+  for (const op of ["bt", "bts", "btr", "btc"]) {
+    put(`${op} ev,gv`, "EG", op);
+    put(`${op} ev,ib`, "EI", op);
+  }
+  for (const op of ["bsf", "bsr"]) put(`${op} gv,ev`, "GE", op);
+  for (const op of ["mul", "div", "idiv"]) put(`${op} ev`, "MULDIV", op);
+  for (const op of ["xchg", "xadd", "cmpxchg"]) put(`${op} ev,gv`, "EG", op);
+  put("mov ev,sw", "SREG", "movzx2");
+  put("swapgs", "SWAPGS", "swapgs");
+  for (const op of ["cli", "cld", "pushf"]) put(op, "FIXED", op);
   put("imul gv,ev", "GE", "imul");
   put("imul gv,ev,iz", "GEI", "imul");
   put("imul gv,ev,ib", "GEI", "imul");
@@ -143,7 +185,7 @@ function kinds() {
   put("nop ev", "NOP", "jump");
   put("prefetch ev", "NOP", "jump");
   put("prefetchw mb", "NOP", "jump");
-  put("xchg zv,rax", "XCHGA", "jump");
+  put("xchg zv,rax", "XCHGA", "xchg");
   put("bswap zv", "BSWAP", "bswap");
   put("push ib", "PUSHI", "push");
   put("push iz", "PUSHI", "push");
@@ -178,6 +220,13 @@ const CHECK = {
   name: "check",
   body: "if (load<u32>(p, 4) != codeEpoch) return verify(p, budget); @NEXT",
 };
+/** First record of a block of an instruction that goes on in the next page: is that still the page at +8? */
+const CROSS = {
+  name: "cross",
+  body: `const t: u64 = load<u64>(PAGE_BASE) + 0x1000; ${entryOf("t")} if (load<u64>(e, 24) != t || <u32>t + load<u32>(e, 16) != load<u32>(p, 8)) return complete(p, budget); @NEXT`,
+  // By its complete handler the whole block is done.
+  end: "near",
+};
 
 /**
  * All fast operations: [{ name, body, end }], in the order of their numbers. Those of SSE come first,
@@ -185,7 +234,7 @@ const CHECK = {
  */
 export function fastOps() {
   const single = integerOps();
-  const rest = [CHECK, ...pairOps(single), ...single];
+  const rest = [CHECK, CROSS, ...pairOps(single), ...single];
   const rank = { undefined: 0, near: 1, far: 2 };
   return [...sseOps(), ...[0, 1, 2].flatMap((r) => rest.filter((op) => rank[op.end] === r))];
 }
@@ -240,6 +289,7 @@ export function fastTablesFile(generic) {
   for (const name of [
     "movabs",
     "check",
+    "cross",
     "end",
     "jmp_near",
     "jmp_far",

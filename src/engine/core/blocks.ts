@@ -5,6 +5,7 @@
  *
  *   -32 key u64 (linear address | code size << 32 | 1 << 40 | variant << 48; 0 when dropped)
  *   -24 next block of the page u32 | -20 instructions i32 | -16 next in the hash bucket u32
+ *   -12 the block that a write to this page drops, too, or 0
  *
  * Its last record is 64 bytes long: +32 link when taken, +36 link when not, +40 instructions, +48
  * target, +56 fall-through (both relative to PAGE_BASE). A link leads to the first record of a block;
@@ -24,8 +25,8 @@ import { IF } from "./flags";
 import { PAGE_MASK, tlbAt } from "./layout";
 import { fetchPage } from "./mmu/access";
 import { COUNT_DEAD, KEY_VARIANT_SHIFT, bucketOf, invalidatePage, markCode } from "./smc";
-import { FIRST_FAR, OP_check } from "./fast.gen";
-import { closed, finish, note, startBlock } from "./specialise";
+import { FIRST_FAR, OP_check, OP_cross } from "./fast.gen";
+import { closed, finish, finishAcross, note, startBlock } from "./specialise";
 
 /** A block that is never entered. */
 export const DEAD_BLOCK: u32 = ARENA_AT + 32;
@@ -60,15 +61,16 @@ export function distrustCode(): void {
   if (codeEpoch == 0) codeEpoch = 1;
 }
 
-/** Puts the check in front of a block that is about to be built at `q`. */
-function startCheck(q: u32): u32 {
+/** Puts a check in front of a block that is about to be built at `q`, for code at `off` in the page. */
+function startCheck(q: u32, off: u32): u32 {
   if (codeEpoch == 0) return q;
   memory.fill(q, 0, 32);
   store<u16>(q, <u16>OP_check);
+  store<u16>(q, <u16>off, 14);
   return q + 32;
 }
 
-/** Completes the check of the block that ends at `q`. Gives the end of the block in the arena. */
+/** Completes the check at `first` of the block that ends at `q`. Gives the end of the block in the arena. */
 function finishCheck(first: u32, q: u32, start: u32, length: u32): u32 {
   if (codeEpoch == 0) return q;
   store<u32>(first, codeEpoch, 4);
@@ -87,7 +89,7 @@ export function verified(first: u32, budget: i32): bool {
   countBy(N_VERIFIED_BYTES, length);
   for (let i: u32 = 0; i < length; i++) {
     if (load<u8>(start + i) == load<u8>(copy + i)) continue;
-    store<u64>(RIP, load<u64>(PAGE_BASE) + <u64>(start & 0xfff));
+    store<u64>(RIP, load<u64>(PAGE_BASE) + <u64>load<u16>(first, 14));
     budgetNow = budget;
     invalidatePage(start >> 12);
     return false;
@@ -179,7 +181,7 @@ export function lookup(): u32 {
     q = load<u32>(q - 16);
   }
   if (q == 0) {
-    q = build(key);
+    q = build(key, va);
     if (q == 0) {
       mustStep = true;
       return 0;
@@ -189,14 +191,14 @@ export function lookup(): u32 {
   return q;
 }
 
-/** Decodes the block with this key; 0 when its first instruction crosses the page. */
-function build(key: u64): u32 {
+/** Decodes the block with this key, which is at `va` now; 0 when its first instruction has to be stepped. */
+function build(key: u64, va: u64): u32 {
   if (arena > LAST) dropBlocks();
   const start = <u32>key;
   const code = <u32>(key >> 32) & 3;
   const variant = variantOf(key);
   const first = arena + 32;
-  let q = startCheck(first);
+  let q = startCheck(first, start & 0xfff);
   let at = start;
   let made: u32 = 0;
   startBlock(code == 2);
@@ -220,21 +222,77 @@ function build(key: u64): u32 {
   }
   countBy(N_DECODED, made);
   if (made == 0) {
-    count(N_UNBUILT);
-    return 0;
+    q = code == 2 && variant == 0 ? buildAcross(key, va) : 0;
+    if (q == 0) count(N_UNBUILT);
+    return q;
   }
   count(N_BUILD);
   q = finish(q, made, ((at - 1) & 0xfff) + 1);
   arena = finishCheck(first, q, start, at - start);
   markCode(start, at - start);
-  const page = PAGE_BLOCKS_AT + ((start >> 12) << 2);
+  enlist(first, key, made);
+  return first;
+}
+
+/** Writes the header of a block and puts it into its page's list and the hash table. */
+function enlist(first: u32, key: u64, made: i32): void {
   const bucket = bucketOf(key);
   store<u64>(first - 32, key);
-  store<u32>(first - 24, load<u32>(page));
+  listIn(<u32>key >> 12, first, 0);
   store<i32>(first - 20, made);
   store<u32>(first - 16, load<u32>(bucket));
-  store<u32>(page, first);
   store<u32>(bucket, first);
+}
+
+/** Puts a block into the list of a page; a write to the page's code drops the block `owner`, too. */
+function listIn(page: u32, first: u32, owner: u32): void {
+  const at = PAGE_BLOCKS_AT + (page << 2);
+  store<u32>(first - 24, load<u32>(at));
+  store<u32>(first - 12, owner);
+  store<u32>(at, first);
+}
+
+/**
+ * Makes a block of the one instruction at `va`, which goes on in the next page; 0 when it has to be stepped: the
+ * next page has no fetch translation, or the instruction is too long. The block looks each time it is entered whether the next page is
+ * still the same one (OP_cross), and is in the lists of both pages.
+ */
+function buildAcross(key: u64, va: u64): u32 {
+  const start = <u32>key;
+  const off = start & 0xfff;
+  const here: u32 = 0x1000 - off;
+  const next = (va | 0xfff) + 1;
+  const e: u32 = load<u32>(TLB) + tlbAt(next);
+  if (load<u64>(e, 24) != next) return 0;
+  const second: u32 = <u32>next + load<u32>(e, 16);
+  memory.fill(SCRATCH_AT, 0, 32);
+  memory.copy(SCRATCH_AT, start, here);
+  memory.copy(SCRATCH_AT + here, second, 16);
+  const first = arena + 32;
+  const cross = startCheck(startCheck(first, off), off);
+  const record = cross + 32;
+  memory.fill(cross, 0, 32);
+  store<u16>(cross, <u16>OP_cross);
+  store<u32>(cross, second, 8);
+  store<u16>(cross, <u16>off, 14);
+  startBlock(true);
+  const length = decode(record, SCRATCH_AT, 2, off);
+  if (length > MAX_LENGTH || off + length <= 0x1000) return 0;
+  // The fast ends of blocks know one page only.
+  if ((rowFlags & ROW_END) != 0) startBlock(false);
+  store<u8>(record, 0, 3);
+  let q = finishAcross(note(record, 1), <i64>(off + length));
+  q = finishCheck(first, q, start, here);
+  q = finishCheck(first + 32, q, second, length - here);
+  markCode(start, here);
+  markCode(second, length - here);
+  enlist(first, key, 1);
+  const twin = q + 32;
+  store<u64>(twin - 32, 0);
+  store<i32>(twin - 20, COUNT_DEAD);
+  listIn(second >> 12, twin, first);
+  arena = twin;
+  count(N_BUILD);
   return first;
 }
 

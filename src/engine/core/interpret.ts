@@ -9,7 +9,7 @@ import { count } from "./count";
 import { stepping } from "./cpu/debug";
 import { CHECK_ALIGNED } from "./cpu/mode";
 import { dispatch } from "./dispatch.gen";
-import { FIRST_END, OP_end } from "./fast.gen";
+import { FIRST_END } from "./fast.gen";
 import { F_EXIT, F_RETRY, R_FAULT, R_JUMP, R_NEXT, faulted } from "./fault";
 import { hot } from "./hot.gen";
 import { MISS_ALIGNED, MISS_WRITE, W_COMPLETE, W_GENERIC, W_GO, W_MISS, W_VERIFY, outBudget, outDetail, outP, outVa } from "./hot-exit";
@@ -58,7 +58,7 @@ let shadowBudget: i32 = 0;
  */
 function mayIgnoreShadow(p: u32, budget: i32): bool {
   if (load<u32>(SHADOW) != 1 || (load<u32>(IRQ_WINDOW) | load<u32>(NMI_WINDOW)) != 0 || stepping()) return false;
-  if (load<u16>(p + 32) == OP_end) return false;
+  if (load<u8>(p + 32, 2) == 0) return false; // only the end of the block: the next instruction is in another one
   store<u32>(SHADOW, 0);
   // A NOP has no record: what is recorded next is out of the shadow then.
   shadowP = load<u8>(p + 32, 3) == load<u8>(p, 3) + 1 ? p + 32 : 0;

@@ -53,14 +53,21 @@ export function invalidatePage(page: u32): void {
   count(N_DROPPED);
   let q = load<u32>(PAGE_BLOCKS_AT + (page << 2));
   while (q != 0) {
-    unhash(q);
-    store<u64>(q - 32, 0);
-    store<i32>(q - 20, COUNT_DEAD);
+    const owner = load<u32>(q - 12);
+    if (owner != 0) kill(owner);
+    kill(q);
     q = load<u32>(q - 24);
   }
   store<u32>(PAGE_BLOCKS_AT + (page << 2), 0);
   store<u64>(PAGE_CHUNKS_AT + (page << 3), 0);
   store<u8>(PAGE_FLAGS_AT + page, 0);
+}
+
+/** Makes that a block is neither found nor entered any more. */
+function kill(q: u32): void {
+  unhash(q);
+  store<u64>(q - 32, 0);
+  store<i32>(q - 20, COUNT_DEAD);
 }
 
 function unhash(q: u32): void {

@@ -11,10 +11,11 @@ import {
   OP_end, OP_jmp_far, OP_jmp_mb, OP_jmp_mx, OP_jmp_near, OP_jmp_r, OP_movabs, OP_ret, PAT_AI, PAT_BSWAP,
   PAT_CALL, PAT_CALLE, PAT_CMOV, PAT_E, PAT_EG, PAT_EI, PAT_GE, PAT_GEI, PAT_GM, PAT_JCC, PAT_JMP, PAT_JMPE, PAT_NOP, PAT_RET,
   PAT_SET, PAT_SH1, PAT_SHI, PAT_XCHGA, PAT_Z, PAT_ZI, TESTJ, FAM_shl, FAM_shr, FAM_sar, FAM_add, FAM_or, FAM_and, FAM_sub, FAM_xor, FAM_neg,
+  FAM_bsf, FAM_bsr, FAM_bt, FAM_btc, FAM_mul, FAM_sarc, FAM_shlc, FAM_shld, FAM_shrc, FAM_shrd, PAT_DSHIFT, PAT_MULDIV, PAT_SHC, PAT_SREG, PAT_SWAPGS,
   FAM_adc, FAM_sbb, FAM_cmov, FAM_set, JCC, FAST_END, FAST_FROM, PAIR, PAIR_FIRST, PAIR_SECOND, PAIR_SECONDS, PAT_FIXED, PAT_PUSHE, PAT_PUSHI, PAT_SSE,
 } from "./fast.gen";
 import { specialiseSse } from "./specialise-sse";
-import { RF_ASIZE, RF_LOCK, RF_MEM } from "./record";
+import { RF_ASIZE, RF_MEM } from "./record";
 import { DEAD_BLOCK } from "./blocks";
 
 /** What is known of each record: effect on flags u8, fusable u8 (1 CMP, 2 TEST), quiet operation u16, log2 size u8, form u8. */
@@ -90,17 +91,16 @@ function choose(q: u32, family: u32, form: u32): bool {
   const quiet = fastOp(family, form, 1);
   const memory = form >= RM;
   if (op == 0) {
-    // Only the quiet form is fast: the complete handler stays until flags are known to be dead.
+    // It has no flags.
     if (quiet == 0) return false;
-    const plain = family != FAM_imul && family != FAM_rol && family != FAM_ror;
-    if (plain) store<u16>(q, <u16>quiet);
-    side(plain ? (memory ? FX_SEES : FX_NONE) : memory ? FX_SEES : FX_KEEPS, plain ? 0 : quiet, 0, form);
+    store<u16>(q, <u16>quiet);
+    side(memory ? FX_SEES : FX_NONE, 0, 0, form);
     return true;
   }
   store<u16>(q, <u16>op);
   let effect = FX_NONE;
   let fuse: u32 = 0;
-  if (family == FAM_inc || family == FAM_dec || family == FAM_rol || family == FAM_ror) effect = FX_KEEPS;
+  if (keepsFlags(family)) effect = FX_KEEPS;
   else if (setsFlags(family)) effect = FX_SETS;
   else if (readsFlags(family)) effect = FX_SEES;
   if (family == FAM_cmp) fuse = 1;
@@ -112,7 +112,16 @@ function choose(q: u32, family: u32, form: u32): bool {
 function setsFlags(family: u32): bool {
   return (
     family == FAM_add || family == FAM_or || family == FAM_and || family == FAM_sub || family == FAM_xor || family == FAM_cmp ||
-    family == FAM_test || family == FAM_shl || family == FAM_shr || family == FAM_sar || family == FAM_neg
+    family == FAM_test || family == FAM_shl || family == FAM_shr || family == FAM_sar || family == FAM_neg || family == FAM_imul ||
+    family == FAM_shld || family == FAM_shrd || family == FAM_bsf || family == FAM_bsr
+  );
+}
+
+/** Leaves some flags as they are, or all of them for a count of zero. */
+function keepsFlags(family: u32): bool {
+  return (
+    family == FAM_inc || family == FAM_dec || family == FAM_rol || family == FAM_ror || family == FAM_shlc || family == FAM_shrc ||
+    family == FAM_sarc || (family >= FAM_bt && family <= FAM_btc)
   );
 }
 
@@ -178,7 +187,8 @@ export function note(q: u32, count: u32): u32 {
 
 function specialise(q: u32, count: u32): u32 {
   const flags = <u32>load<u16>(q, 22);
-  if (!long || rowFast == 0 || (flags & RF_LOCK) != 0) {
+  // LOCK asks for nothing where it is allowed, and elsewhere decode() says #UD.
+  if (!long || rowFast == 0) {
     generic();
     return q + 32;
   }
@@ -210,7 +220,11 @@ function specialise(q: u32, count: u32): u32 {
   }
   switch (pattern) {
     case PAT_NOP: return q;
-    case PAT_XCHGA: if (a == GPR) return q; break; // 90: XCHG of RAX with itself
+    case PAT_XCHGA:
+      if (a == GPR) return q; // 90: XCHG of RAX with itself
+      store<u16>(q, <u16>GPR, 6);
+      if (choose(q, family, RR)) return q + 32;
+      break;
     case PAT_EG:
       store<u16>(q, a, 6);
       if (!memory) store<u16>(q, b, 4);
@@ -245,7 +259,7 @@ function specialise(q: u32, count: u32): u32 {
       if (chooseDest(q, b, family, RR)) return q + 32;
       break;
     case PAT_BSWAP: if (choose(q, family, RR)) return q + 32; break;
-    case PAT_SET: if (!memory && chooseDest(q, b, family, RR)) return q + 32; break;
+    case PAT_SET: if (memory ? choose(q, family, MR + form) : chooseDest(q, b, family, RR)) return q + 32; break;
     case PAT_CMOV: if (choose(q, family, memory ? RM + form : RR)) return q + 32; break;
     case PAT_Z:
       if (opSizeLg == 3 && choose(q, family, RR)) {
@@ -259,7 +273,7 @@ function specialise(q: u32, count: u32): u32 {
     case PAT_SH1:
     case PAT_SHI: {
       const c: i32 = pattern == PAT_SH1 ? 1 : load<i32>(q, 16) & (opSizeLg == 3 ? 63 : 31);
-      if (!memory && c != 0 && opSizeLg >= 2) {
+      if (!memory && c != 0) {
         const imm = load<i32>(q, 16);
         store<i32>(q, c, 16);
         if (chooseDest(q, b, family, RI)) return q + 32;
@@ -267,6 +281,36 @@ function specialise(q: u32, count: u32): u32 {
       }
       break;
     }
+    case PAT_SHC: if (!memory && chooseDest(q, b, family, RR)) return q + 32; break;
+    case PAT_DSHIFT: {
+      const c: i32 = load<i32>(q, 16) & (opSizeLg == 3 ? 63 : 31);
+      if (!memory && c != 0 && opSizeLg >= 2) {
+        store<i32>(q, c, 16);
+        store<u16>(q, a, 6);
+        store<u16>(q, b, 4);
+        if (choose(q, family, RR)) return q + 32;
+      }
+      break;
+    }
+    case PAT_SREG:
+      if (!memory && a < 6 && opSizeLg >= 2) {
+        store<u16>(q, b, 4);
+        store<u16>(q, <u16>(SEG + (<u32>a << 4)), 6);
+        if (choose(q, family, RR)) return q + 32;
+      }
+      break;
+    case PAT_MULDIV:
+      if (memory ? choose(q, family, RM + form) : chooseDest(q, b, family, RR)) {
+        side(family == FAM_mul && !memory ? FX_SETS : FX_SEES, 0, 0, RR); // a division may fault
+        return q + 32;
+      }
+      break;
+    case PAT_SWAPGS:
+      if (load<u8>(q, 20) == 0xf8 && choose(q, family, RR)) {
+        side(FX_SEES, 0, 0, RR);
+        return q + 32;
+      }
+      break;
     case PAT_JCC: return closeJcc(q, count, target, end);
     case PAT_JMP: return close(q, near ? OP_jmp_near : OP_jmp_far, count, target, end);
     case PAT_CALL: return close(q, near ? OP_call_near : OP_call_far, count, target, end);
@@ -319,6 +363,16 @@ export function finish(q: u32, count: u32, end: u32): u32 {
   }
   joinPairs(q);
   return q;
+}
+
+/**
+ * Closes a block of one instruction that goes on in the next page; `end` is the place behind it, counted from the
+ * beginning of its page. Returns the end of the block in the arena.
+ */
+export function finishAcross(q: u32, end: i64): u32 {
+  memory.fill(q, 0, 32);
+  store<u8>(q, 1, 3);
+  return close(q, OP_jmp_far, 1, end, end);
 }
 
 /** Gives the first of two records that often come together an operation that does both. */

@@ -28,7 +28,7 @@ const LOAD_CR3 = "0f 20 d8 0f 22 d8";
 
 describe("the engine's counters", () => {
   it.each<[string, string, keyof EngineCounters, number]>([
-    ["a handler of its own for CLD", "fc", "GENERIC", 1],
+    ["a handler of its own for CMC", "f5", "GENERIC", 1],
     ["a miss and an entry for a page", READ_ONE, "FILL_READ", 1],
     ["no second miss", `${READ_ONE} 48 8b 03`, "MISS", 1],
     ["two pages in one entry", `${READ_ONE} ${READ_OTHER}`, "CONFLICT", 1],
