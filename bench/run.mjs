@@ -8,10 +8,11 @@ import { Boots } from "./boots.mjs";
 import { events } from "./events.mjs";
 import { execRoundTrips } from "./exec.mjs";
 import { ioctls } from "./ioctls.mjs";
+import { monitors } from "./monitors.mjs";
 import { vms } from "./vms.mjs";
 
 const USAGE = `npm run bench -- [SECTION]... [--runs N] [--kernel FILE]... [--full] [--only NAME]...
-Measures and prints medians. It judges nothing. Sections, all but programs by default:
+Measures and prints medians. It judges nothing. Sections, all but monitors and programs by default:
   events          event channel sends through the API and round trips in the guest, per second,
                   next to the three atomic operations they need at least (needs gcc)
   exec            calls of a client under \`kvm-xen exec\`, there and back (needs gcc)
@@ -19,6 +20,8 @@ Measures and prints medians. It judges nothing. Sections, all but programs by de
   vms             resident memory that 1, 10 and 50 tiny VMs cost, here and under \`kvm-xen exec\` (needs gcc)
   boots           kernels to a marker in their initramfs, here and in QEMU (software emulation)
                   when that is installed: seconds, instructions and MIPS
+  monitors        the same guest in QEMU, under \`kvm-xen exec\` with KVM and with Xen, and by QEMU's own processor:
+                  the installed QEMU, and QEMU 10 if \`npm run test:monitors\` has fetched it
   programs        guest-bench.c inside the guest and natively (needs gcc)
 Options:
   --runs N        how often (3)
@@ -26,7 +29,7 @@ Options:
   --kernel FILE   a bzImage; default: Debian's newest cloud kernel, as \`npm start\` fetches it
   --full          with the kernel's cryptography self-tests, two thirds of such a boot`;
 
-const SECTIONS = ["events", "exec", "ioctls", "vms", "boots", "programs"];
+const SECTIONS = ["events", "exec", "ioctls", "vms", "boots", "monitors", "programs"];
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -54,10 +57,14 @@ if (sections.includes("events")) await events({ runs, only }, progress);
 if (sections.includes("exec")) execRoundTrips(runs, progress);
 if (sections.includes("ioctls")) await ioctls();
 if (sections.includes("vms")) vms(runs, progress);
-if (sections.includes("boots") || sections.includes("programs")) {
+const needsFolder = ["boots", "monitors", "programs"].some((name) => sections.includes(name));
+if (needsFolder) {
   const folder = mkdtempSync(join(tmpdir(), "kvm-xen-bench-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
-  const boots = await Boots.create(folder, { kernels, runs, full, only }, progress);
-  if (sections.includes("boots")) for (const path of boots.kernels) await boots.boot(path);
-  if (sections.includes("programs")) await boots.programs(boots.kernels[0] ?? "");
+  if (sections.includes("boots") || sections.includes("programs")) {
+    const boots = await Boots.create(folder, { kernels, runs, full, only }, progress);
+    if (sections.includes("boots")) for (const path of boots.kernels) await boots.boot(path);
+    if (sections.includes("programs")) await boots.programs(boots.kernels[0] ?? "");
+  }
+  if (sections.includes("monitors")) await monitors({ folder, runs, full }, progress);
 }

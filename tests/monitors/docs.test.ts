@@ -58,7 +58,7 @@ it("another gives it a PV disk and a PV card", async () => {
   const ended = await session(commands[1] ?? "", [...typed, poweroff]);
   expect(ended.console).toMatch(/, a guest of xen 4\.17 on 2 CPU\(s\)/);
   // What the page says is printed, is.
-  const shown = /^```text\n(.*?)^```/ms.exec(section)?.[1] ?? "";
+  const shown = /^```text\n(\/root # .*?)^```/ms.exec(section)?.[1] ?? "";
   for (const line of shown.split("\n").filter((one) => !/^\/root #|^\.\.\.|^$/.test(one)))
     expect(ended.console).toContain(`${line}\n`);
   expect(WITH_CARD).toContain(ended.status);

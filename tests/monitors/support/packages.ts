@@ -1,8 +1,8 @@
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { cachedFolder, cacheRoot, fillFolder } from "../../../src/hosts/node/cache.js";
 import { unpackKernel, unpackPackages } from "../../../tools/debian/packages.mjs";
+import { QEMU_10, unpackedQemu } from "../../../tools/debian/unpacked-qemu.mjs";
 import { type KernelName, SUITES } from "../../boot/support/guests.js";
 import { type Kernel, kernelIn } from "./guest.js";
 
@@ -37,17 +37,8 @@ export function installedQemu(): Qemu {
 /** QEMU 10 of the release after Debian 12, started without being installed, by its own dynamic linker. */
 export async function qemu10(): Promise<Qemu> {
   const names = ["--with-depends", "qemu-system-x86", "qemu-utils", "ovmf"];
-  const root = await unpacked("monitors-qemu-10", (folder) =>
-    unpackPackages("trixie", names, folder),
-  );
-  const libraries = join(root, "usr/lib/x86_64-linux-gnu");
-  const data = ["seabios", "qemu"].flatMap((name) => ["-L", join(root, "usr/share", name)]);
-  const loader = join(root, "usr/lib64/ld-linux-x86-64.so.2");
-  const program = join(root, "usr/bin/qemu-system-x86_64");
-  const modules = `QEMU_MODULE_DIR=${join(libraries, "qemu")}`;
-  if (!existsSync(program)) throw new Error(`no QEMU in ${root}`);
-  const words = [loader, "--library-path", libraries, program, "-no-user-config", ...data];
-  return { words: ["env", modules, ...words], root };
+  const root = await unpacked(QEMU_10, (folder) => unpackPackages("trixie", names, folder));
+  return { words: unpackedQemu(root), root };
 }
 
 /** Debian's xen-shim of a release: Xen as a PVH guest that runs one PV guest. */
