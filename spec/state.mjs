@@ -129,13 +129,14 @@ export const CPU_BLOCK = [
   ["REPLAY", "u64", 64, "data of completed reads (0 for writes)"],
   ["REPLAY_CODE", "u64", 2, "bytes of that instruction, as they were when it left run()"],
   ["ICOUNT", "u64", 1, "retired instructions, exact outside run()"],
+  ["WORK", "u32", 1, "work of the last run(): what it used of its budget"],
   ["TSC_OFFSET", "u64", 1, "added to the clock to give the time stamp counter"],
   ["TIME_BASE", "u64", 1, "virtual time: nanoseconds at the start of run()"],
   [
     "VIRTUAL_TIME",
     "u32",
     1,
-    "1: the clock is TIME_BASE + retired instructions; 0: the host is asked",
+    "1: the clock is TIME_BASE + the work of this run(); 0: the host is asked",
   ],
   ["CPU_INDEX", "u32", 1, "which vCPU this is"],
   // x87, MMX (in the x87 registers), SSE.

@@ -47,6 +47,8 @@ export interface XenVcpuHost {
   haltOnce(onWake: () => void): void;
   /** The vCPU gives up the rest of its slice. */
   yield(): void;
+  /** Counts work of the exit that is being handled, in the units of SLICE in run/scheduler.ts. */
+  charge(work: number): void;
   /** Nanoseconds it waited for the VM's thread although it could run (the kernel's run_delay). */
   runDelayNs(): bigint;
 }

@@ -208,6 +208,10 @@ export class VcpuState implements Runner, XenVcpuHost {
   yield(): void {
     this.yieldRequested = true;
   }
+  charge(work: number): void {
+    this.work += work;
+    this.env.clock.clock.virtual?.advance(work);
+  }
   runDelayNs(): bigint {
     const own = BigInt(Math.floor(this.#runDelayNs));
     return this.hostRunDelay === undefined ? own : own + this.hostRunDelay();

@@ -69,7 +69,7 @@ export class VmState implements VcpuEnv, XenVmHost {
       checkXen: (event) => this.xen.checkRoute(event),
     });
     engine.setTsc(
-      ports.clock.virtual === undefined ? () => this.clock.clock.monotonicNs() : "instructions",
+      ports.clock.virtual === undefined ? () => this.clock.clock.monotonicNs() : "work",
     );
   }
 

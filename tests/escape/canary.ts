@@ -97,7 +97,7 @@ export class Canary {
       .forEach((slot, place) => {
         vm.insertSlot(place, slot);
       });
-    vm.setTsc("instructions");
+    vm.setTsc("work");
     this.#canaries.push({ at: hva(Layout.NULL_PAGE), bytes: 0 });
   }
 

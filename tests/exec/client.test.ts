@@ -23,6 +23,7 @@ describe.each([
   { name: "passed", count: 7 },
   { name: "arguments", count: 7 },
   { name: "turns", count: 4 },
+  { name: "endless", count: 8 },
   { name: "others", count: 2 },
   { name: "rights", count: 5, forRoot: ["user", "root"] },
 ])("$name sees through exec what it sees on Linux", ({ name, count, forRoot }) => {

@@ -215,14 +215,25 @@ describe("under the virtual clock a run repeats, whatever else the host does", (
     ...mov(EDI, 0x400000),
     ...[0xfc, 0xf3, 0xa4],
   ];
-  const FINITE: readonly (readonly [name: string, code: readonly number[]])[] = [
-    ["long REP", twice(copy(1_000_000))],
-    ["a list of 5000 elements", twice(call(20, 1, LIST + 0x1000, 5000))],
-    ["a multicall of 2000 calls", twice(call(13, LIST + 0x1000, 2000))],
+  /** mov ecx,n; ud2; dec ecx; jnz: the handler goes on behind UD2. */
+  const faults = [...mov(ECX, 300_000), ...UD2, 0x49, 0x75, 0xfb];
+  const BEHIND = [0x83, 0x04, 0x24, 2, 0xcf];
+  const AL = 0xb0;
+  const RET = 0xc3;
+  /** mov ebx,50; fill memory with RET; call it; dec ebx; jnz: a string goes over code that was decoded. */
+  const fill = [...mov(ECX, 100_000), ...mov(EDI, 0x400000), AL, RET, 0xfc, 0xf3, 0xaa];
+  const filled = [...fill, ...mov(EAX, 0x401000), 0xff, 0xd0, 0x4b];
+  const overwrite = [...mov(EBX, 50), ...filled, 0x75, 256 - filled.length - 2];
+  const FINITE: readonly (readonly [name: string, code: number[], handler: number[]])[] = [
+    ["exceptions", twice(faults), BEHIND],
+    ["long REP", twice(copy(1_000_000)), UD2],
+    ["REP over decoded code", twice(overwrite), UD2],
+    ["a list of 5000 elements", twice(call(20, 1, LIST + 0x1000, 5000)), UD2],
+    ["a multicall of 2000 calls", twice(call(13, LIST + 0x1000, 2000)), UD2],
   ];
 
-  it.each(FINITE)("%s", async (_, code) => {
-    const image = kernel(code);
+  it.each(FINITE)("%s", async (_, code, handler) => {
+    const image = kernel(code, handler);
     const run = async (decodeEach: boolean) => {
       const { clock, machine } = await virtualMachine(image, await loadEngine(decodeEach));
       const end = await machine.run();

@@ -182,8 +182,8 @@ export class WasmVm implements EngineVm {
   }
 
   setTsc(source: EngineTsc): void {
-    this.#virtual = source === "instructions";
-    if (source !== "instructions") this.#now = source;
+    this.#virtual = source === "work";
+    if (source !== "work") this.#now = source;
   }
 
   counters(): EngineCounters {

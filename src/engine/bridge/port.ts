@@ -116,11 +116,11 @@ export interface DescriptorTable {
 export const SegmentIndex = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 7 } as const;
 
 /**
- * Where RDTSC takes its time from. `instructions`: the time last given by setTime plus the
- * instructions retired since (virtual clock, 1 instruction = 1 ns). A function: nanoseconds of the
+ * Where RDTSC takes its time from. `work`: the time last given by setTime plus the work of run()
+ * since (virtual clock, 1 unit = 1 ns). A function: nanoseconds of the
  * host's monotonic clock at that moment. To either, the vCPU's tscOffset is added.
  */
-export type EngineTsc = "instructions" | (() => number);
+export type EngineTsc = "work" | (() => number);
 
 /** What the core's tables hold: as much as KVM of Linux allows (KVM_USER_MEM_SLOTS, KVM_MAX_VCPUS). */
 export const EngineLimit = { SLOTS: 32764, VCPUS: 4096 } as const;
@@ -236,15 +236,19 @@ export interface EngineVcpu {
   translateRead(low: number, high: number): number;
 
   /**
-   * Executes until something needs the caller, at most about `maxInstructions` (1 to 1,000,000;
-   * never more than that many retire).
+   * Executes until something needs the caller, or `maxWork` units of work are done (1 to 1,000,000;
+   * never more than that many instructions retire). See {@link work}.
    */
-  run(maxInstructions: number): EngineExitCode;
+  run(maxWork: number): EngineExitCode;
   readonly exit: EngineExitInfo;
   /** Instructions retired since creation, exact. */
   readonly instructions: number;
-  /** Instructions that the last run() retired. */
-  readonly retired: number;
+  /**
+   * Work of the last run(): 1 for each instruction that retired, 1 for each exception that was
+   * delivered, and for every 64 or 32 elements of a repeated string instruction. It is the same on every path of
+   * execution, and so bounded in time that 200,000 units are far below a second.
+   */
+  readonly work: number;
 
   /** Gives the value of the read that IO or MMIO reported; the next run() replays the instruction. */
   completeRead(value: bigint): void;

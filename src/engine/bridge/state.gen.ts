@@ -188,14 +188,16 @@ export const Cpu = {
   REPLAY_CODE: 0x518,
   /** retired instructions, exact outside run(). u64 */
   ICOUNT: 0x528,
+  /** work of the last run(): what it used of its budget. u32 */
+  WORK: 0x530,
   /** added to the clock to give the time stamp counter. u64 */
-  TSC_OFFSET: 0x530,
+  TSC_OFFSET: 0x538,
   /** virtual time: nanoseconds at the start of run(). u64 */
-  TIME_BASE: 0x538,
-  /** 1: the clock is TIME_BASE + retired instructions; 0: the host is asked. u32 */
-  VIRTUAL_TIME: 0x540,
+  TIME_BASE: 0x540,
+  /** 1: the clock is TIME_BASE + the work of this run(); 0: the host is asked. u32 */
+  VIRTUAL_TIME: 0x548,
   /** which vCPU this is. u32 */
-  CPU_INDEX: 0x544,
+  CPU_INDEX: 0x54c,
   /** physical x87 registers R0..R7: significand u64, sign and exponent u16. x80[8] */
   FPR: 0x550,
   /** SSE registers. v128[16] */

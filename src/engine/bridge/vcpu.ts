@@ -89,7 +89,7 @@ export class WasmVcpu implements EngineVcpu {
   /** The same in words: a public field, whose accesses are short enough. */
   words: Uint32Array;
   readonly exit = new ExitInfo(this);
-  retired = 0;
+  work = 0;
   readonly #vm: WasmVm;
   readonly #linear: LinearMemory;
   readonly #tlb: Hva;
@@ -282,16 +282,15 @@ export class WasmVcpu implements EngineVcpu {
     return vm.core.hostTranslateParts(low, high, ACCESS.read, this.cpl);
   }
 
-  run(maxInstructions: number): EngineExitCode {
+  run(maxWork: number): EngineExitCode {
     const vm = this.#vm;
     vm.load(this);
     if (!this.#tlbReady) {
       this.#tlbReady = true;
       vm.core.prepareTlbArea(this.#tlb);
     }
-    const before = this.#get32(Cpu.ICOUNT);
-    const code = vm.core.run(maxInstructions) as EngineExitCode;
-    this.retired = (this.#get32(Cpu.ICOUNT) - before) >>> 0;
+    const code = vm.core.run(maxWork) as EngineExitCode;
+    this.work = this.#get32(Cpu.WORK);
     this.exit.code = code;
     return code;
   }

@@ -1,10 +1,14 @@
 /**
- * The outer loop: runs a vCPU for a number of instructions. It chooses between cached blocks and
- * single instructions, delivers exceptions and injected events, and leaves by exit code.
+ * The outer loop: runs a vCPU for an amount of work. It chooses between cached blocks and single
+ * instructions, delivers exceptions and injected events, and leaves by exit code.
+ *
+ * Work is counted, the same on every path of execution: 1 for each instruction that retires, 1 for
+ * each exception that is delivered, and what chargeWork() adds for instructions that take long. Whatever
+ * can be repeated without end counts, so that run() is left after a bounded time.
  */
 import {
   CODE_SIZE, DEBUG_PENDING, EXIT, FAULT, FLAGS, ICOUNT, INJECT, IRQ_WINDOW, NMI_MASKED, NMI_WINDOW, PAGE_BASE, REPLAY_CODE, REPLAY_COUNT, REPLAY_NEXT,
-  N_EXCEPTION, N_STEP, RIP, SCRATCH_AT, SEG, SHADOW,
+  N_EXCEPTION, N_STEP, RIP, SCRATCH_AT, SEG, SHADOW, WORK,
 } from "./state.gen";
 import { countOf, getBudget, lookup, mustStep, setBudget } from "./blocks";
 import { count } from "./count";
@@ -25,19 +29,21 @@ const STEP_RECORD: u32 = SCRATCH_AT + 0x100;
 const STEP_BYTES: u32 = SCRATCH_AT + 0x40;
 
 let decodeEach: bool = false;
+/** What the budget would have been at the start if all work were retired instructions. */
 let startBudget: i32 = 0;
+let givenBudget: i32 = 0;
 
 /** Chooses the path without cached blocks: every instruction is decoded each time. */
 export function setDecodeEach(yes: bool): void {
   decodeEach = yes;
 }
 
-/** Instructions retired since run() began, exact, as the current instruction sees it. */
-export function instructionsOfRun(): u64 {
-  return <u64>(startBudget - getBudget());
+/** Work since run() began, exact, as the current instruction sees it. */
+export function workOfRun(): u64 {
+  return <u64>(givenBudget - getBudget());
 }
 
-/** Ends the slice sooner by `work` instructions that are not counted: for instructions that take long. */
+/** Counts work that is no retired instruction. */
 export function chargeWork(work: i32): void {
   setBudget(getBudget() - work);
   startBudget -= work;
@@ -146,15 +152,17 @@ function windows(): u32 {
 function leave(code: u32): u32 {
   store<u64>(ICOUNT, load<u64>(ICOUNT) + <u64>(startBudget - getBudget()));
   startBudget = getBudget();
+  store<u32>(WORK, givenBudget - getBudget());
   return code;
 }
 
 /**
- * Runs the vCPU in the state block for at most `max` instructions. Returns the exit code; details
+ * Runs the vCPU in the state block until `max` units of work are done. Returns the exit code; details
  * are in EXIT_*. RIP is where it goes on.
  */
 export function run(max: i32): u32 {
   startBudget = max;
+  givenBudget = max;
   setBudget(max);
   store<u32>(FAULT, 0);
   let stepNext = false;
@@ -207,10 +215,10 @@ export function run(max: i32): u32 {
         return leave(code);
       } else {
         count(N_EXCEPTION);
+        // Handlers that fault themselves retire nothing: run() must end all the same.
+        chargeWork(1);
         const code = deliver();
         if (code != 0) return leave(code);
-        // Handlers that fault themselves retire nothing: the slice must end all the same.
-        chargeWork(1);
       }
     }
   }

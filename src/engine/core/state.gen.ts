@@ -193,14 +193,16 @@ export const REPLAY: u32 = 0x1318;
 export const REPLAY_CODE: u32 = 0x1518;
 /** retired instructions, exact outside run(). u64 */
 export const ICOUNT: u32 = 0x1528;
+/** work of the last run(): what it used of its budget. u32 */
+export const WORK: u32 = 0x1530;
 /** added to the clock to give the time stamp counter. u64 */
-export const TSC_OFFSET: u32 = 0x1530;
+export const TSC_OFFSET: u32 = 0x1538;
 /** virtual time: nanoseconds at the start of run(). u64 */
-export const TIME_BASE: u32 = 0x1538;
-/** 1: the clock is TIME_BASE + retired instructions; 0: the host is asked. u32 */
-export const VIRTUAL_TIME: u32 = 0x1540;
+export const TIME_BASE: u32 = 0x1540;
+/** 1: the clock is TIME_BASE + the work of this run(); 0: the host is asked. u32 */
+export const VIRTUAL_TIME: u32 = 0x1548;
 /** which vCPU this is. u32 */
-export const CPU_INDEX: u32 = 0x1544;
+export const CPU_INDEX: u32 = 0x154c;
 /** physical x87 registers R0..R7: significand u64, sign and exponent u16. x80[8] */
 export const FPR: u32 = 0x1550;
 /** SSE registers. v128[16] */

@@ -170,7 +170,7 @@ export class GuestCpu {
       .forEach((slot, place) => {
         vm.insertSlot(place, slot);
       });
-    vm.setTsc("instructions");
+    vm.setTsc("work");
     this.cpu = vm.createVcpu();
     this.#setUp(options.cpl ?? 0);
   }

@@ -203,6 +203,6 @@ describe("page faults in string instructions", () => {
     expect(t.reg(Reg.RCX)).toBe(0x2000n - 0x401n);
     expect(t.stack(2)).toEqual([2n, BigInt(At.CODE + 1)]);
     t.map(BigInt(hole), BigInt(hole), Pte.P | Pte.W);
-    expect(t.code(`fc f3 a5 ${HLT} ${le(0)}`).run()).toBe(EXIT.HLT);
+    expect(t.code(`fc f3 a5 ${HLT} ${le(0)}`).run(1000)).toBe(EXIT.HLT);
   });
 });

@@ -16,9 +16,6 @@ const VMEXIT_INVALID = 0xffffffff;
 /** PAUSE instructions after which another vCPU gets its turn. */
 const PAUSES = 4;
 
-/** A turn this long in which nothing retired was spent on faults. */
-const STALL_BUDGET = 1000;
-
 /** What an exit takes at most of a real timer's distance, in units of work. */
 const EXIT_WAIT = 300;
 
@@ -34,7 +31,6 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
   // Under a real clock: how far away that timer is, less what was done since it was looked at.
   let deadline: number | undefined;
   let distance = 0;
-  let progress = false;
   // Interrupt messages, which an exit may send, go past all local APICs.
   const exitCost = EXIT_COST + (env.bus.lapics.length >> 3);
   engine.pauseExit = env.scheduler.activeCount > 1 ? PAUSES : 0;
@@ -68,12 +64,11 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     const isBehind = answered || vcpu.tpr.reportWaits;
     const given = isBehind ? 1 : Math.min(left, distance);
     const code = engine.run(given);
-    const { retired } = engine;
+    const { work } = engine;
     vcpu.tpr.afterExit(vcpu.lapic);
-    if (virtual !== undefined) virtual.advance(retired);
-    progress ||= retired > 0;
-    distance -= Math.max(retired, EXIT_WAIT);
-    vcpu.work += code === EngineExit.BUDGET ? given : Math.max(retired, exitCost);
+    if (virtual !== undefined) virtual.advance(work);
+    distance -= Math.max(work, EXIT_WAIT);
+    vcpu.work += Math.max(work, code === EngineExit.BUDGET ? given : exitCost);
     const after = handleExit(vcpu, code);
     if (after === "continue" || after === "yield") {
       // KVM looks at deferred events after every exit that it handles itself.
@@ -83,8 +78,6 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     }
     return finish(vcpu, after);
   }
-  // A guest that only faults retires nothing: its time must go on all the same, or no timer fires.
-  if (!progress && budget >= STALL_BUDGET) virtual?.advance(budget);
   return "budget";
 }
 

@@ -25,9 +25,9 @@ function runOne(vcpu: VcpuState): EngineExitCode {
   engine.setWindows(NO_WINDOW, false);
   if (virtual !== undefined) engine.setTime(clock.nowNs());
   const code = engine.run(1);
-  const { retired } = engine;
-  if (virtual !== undefined) virtual.advance(retired);
-  vcpu.env.scheduler.charge(vcpu, Math.max(retired, EXIT_COST));
+  const { work } = engine;
+  if (virtual !== undefined) virtual.advance(work);
+  vcpu.env.scheduler.charge(vcpu, Math.max(work, EXIT_COST));
   return code;
 }
 

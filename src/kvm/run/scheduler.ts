@@ -33,7 +33,7 @@ export interface Runner {
  * Units of work before the next vCPU has its turn, and before the host has its: input, signals,
  * time-outs, other VMs. Everything that a guest or client can do often or make long counts as work:
  *
- * - each instruction 1, each exception delivered 1, each pause of a repeated string instruction 2048
+ * - each instruction 1, each exception delivered 1, repeated string instructions by their elements
  *   (the engine counts: engine/core/run.ts);
  * - each entry into the guest at least {@link EXIT_COST}, each turn at least {@link TURN_COST};
  * - what KVM or its client does in an exit beside that, by {@link Scheduler.charge}.

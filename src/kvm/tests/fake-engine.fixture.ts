@@ -70,7 +70,7 @@ export class FakeVcpu implements EngineVcpu {
   longMode64 = true;
   exit = { write: false, address: 0, size: 0, data: 0n, aux: 0, dataLow: 0, dataHigh: 0 };
   instructions = 0;
-  retired = 0;
+  work = 0;
   replaying = false;
   interruptShadow: 0 | 1 | 2 = 0;
   nmiMasked = false;
@@ -170,7 +170,7 @@ export class FakeVcpu implements EngineVcpu {
   run(maxInstructions: number): EngineExitCode {
     const before = this.instructions;
     const code = this.#step(maxInstructions);
-    this.retired = this.instructions - before;
+    this.work = this.instructions - before;
     return code;
   }
 

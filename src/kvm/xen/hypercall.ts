@@ -30,6 +30,9 @@ type Params = readonly [bigint, bigint, bigint, bigint, bigint, bigint];
 const EFAULT = BigInt(-Errno.EFAULT);
 const EINVAL = BigInt(-Errno.EINVAL);
 
+/** Work of looking at a polled port. */
+const PORT_COST = 4;
+
 /** One tick of the host's timer wheel, which rounds poll timeouts: HZ is 250. */
 const JIFFY_NS = 4_000_000;
 
@@ -154,6 +157,7 @@ function poll(domain: Domain, vcpu: VcpuDomain, call: Call): bigint {
   const count = request.getUint32(layout.nrPorts, true);
   const timeout = request.getBigUint64(layout.timeout, true);
   if (count > SCHED_POLL_MAX_PORTS) return EINVAL;
+  vcpu.host.charge(count * PORT_COST);
   const list = readGuest(domain, vcpu, address, count * 4);
   if (list === undefined) return EFAULT;
   const ports: number[] = [];

@@ -34,6 +34,9 @@ const CONFIG_FLAGS =
 const FIRST_MSR = 0x40000000;
 const LAST_MSR = 0x4fffffff;
 
+/** Work of filling a hypercall page. */
+const PAGE_COST = 100;
+
 /** Xen support of a VM. */
 export class VmXenSupport implements XenVmHooks, VmXen {
   readonly #domain: Domain;
@@ -142,7 +145,9 @@ export class VmXenSupport implements XenVmHooks, VmXen {
     if (domain.msr === 0 || index !== domain.msr) return undefined;
     if (fromHost && !domain.host.linux.clientWritesHypercallPage) return undefined;
     const vcpu = domain.vcpus[host.index];
-    return vcpu === undefined ? undefined : writeHypercallPage(domain, vcpu, value);
+    if (vcpu === undefined) return undefined;
+    if (!fromHost) host.charge(PAGE_COST);
+    return writeHypercallPage(domain, vcpu, value);
   }
 
   checkRoute(event: KvmXenEvtchn): void {

@@ -4,13 +4,18 @@
  * REP/REPE/REPNE.)
  *
  * A repeated instruction commits its registers after each element, so that a fault, or an
- * interrupt after QUANTUM units of work, finds it restartable at the same RIP.
+ * interrupt at a pause, finds it restartable at the same RIP.
+ *
+ * Where it pauses and how much work it counts follow from the number of elements that are left, and
+ * not from where it began: they do not depend on how it was executed (elements moved at once or one by
+ * one, begun anew behind a fault or behind a write to decoded code).
  */
 import { EMPTY_TLB_AT, FAULT, FLAGS, MMU_HALF, PAGE_FLAGS_AT, REPLAY_COUNT, REPLAY_NEXT, TLB } from "../state.gen";
 import { dataTag } from "../breakpoints";
-import { trapNoted, unfinishedRepetition } from "../cpu/debug";
+import { unfinishedRepetition } from "../cpu/debug";
 import { Rec, RF_REP, RF_REPNE } from "../record";
-import { R_JUMP, R_NEXT, faulted } from "../fault";
+import { R_FAULT, R_JUMP, R_NEXT, faulted } from "../fault";
+import { leaveTo } from "../cpu/ip";
 import { PAGE_MASK } from "../layout";
 import { READ, WRITE, translate } from "../mmu/access";
 import { linear } from "../operands";
@@ -18,28 +23,52 @@ import { chargeWork } from "../run";
 import { DF, TF } from "../flags";
 import { RCX, addressMask, setByAddressSize } from "./regs";
 
-/** Work units before interrupts are let in: one for each element, or for 16 bytes moved at once. */
-const QUANTUM: i32 = 4096;
+/** Interrupts are let in whenever the number of elements that are left is a multiple of this. */
+const PAUSE: u64 = 16384;
+
+/** Logarithm of the elements that count as one unit of work: of those moved at once, and of others. */
+const AT_ONCE: u32 = 6;
+const ONE_BY_ONE: u32 = 5;
 
 /** Whether the instruction has a repeat prefix. */
 export function repeats(p: u32): bool {
   return (Rec.flags(p) & (RF_REP | RF_REPNE)) != 0;
 }
 
-/** Work units for one execution: a single element when a trap follows each. */
-export function quantum(): i32 {
-  return (load<u64>(FLAGS) & TF) != 0 ? 1 : QUANTUM;
+/** How many of `left` elements are left at the next pause: all but one when a trap follows each. */
+export function pauseAt(left: u64): u64 {
+  return (load<u64>(FLAGS) & TF) != 0 ? left - 1 : (left - 1) & ~(PAUSE - 1);
+}
+
+/** Counts the work since `before` elements were left. Gives how much it was. */
+function count(p: u32, before: u64, bulk: bool): i32 {
+  const shift: u32 = bulk && (load<u64>(FLAGS) & DF) == 0 ? AT_ONCE : ONE_BY_ONE;
+  const work = <i32>((before >> shift) - (remaining(p) >> shift));
+  if (work != 0) chargeWork(work);
+  return work;
 }
 
 /**
- * After a quantum: goes on later with what remains. The pause is charged to the time slice, so that a
- * long repetition does not keep timers and other vCPUs waiting.
+ * Ends the instruction, whose last execution began with `before` elements left. `bulk` says that
+ * upwards it does many elements at once.
  */
-export function rest(p: u32): u32 {
-  if (remaining(p) == 0) return R_NEXT;
+export function finished(p: u32, before: u64, bulk: bool): u32 {
+  // When the budget has changed, a block of decoded code must not go on with its own.
+  return count(p, before, bulk) == 0 ? R_NEXT : leaveTo(p);
+}
+
+/** As {@link finished}, when it goes on later unless no element is left. */
+export function rest(p: u32, before: u64, bulk: bool): u32 {
+  if (remaining(p) == 0) return finished(p, before, bulk);
   unfinishedRepetition();
-  if (quantum() == QUANTUM && !trapNoted()) chargeWork(QUANTUM / 2);
+  count(p, before, bulk);
   return R_JUMP;
+}
+
+/** As {@link finished}, for a fault in an element. */
+export function broken(p: u32, before: u64, bulk: bool): u32 {
+  count(p, before, bulk);
+  return R_FAULT;
 }
 
 /** Elements that remain to be done. */

@@ -12,7 +12,7 @@ import { linear } from "../operands";
 import { ld } from "../mem";
 import { K_SUB, setCc } from "../flags";
 import {
-  advance, countDone, elementDone, offsetIn, quantum, remaining, repeats, rest, span, spanHost, stepOf,
+  advance, broken, countDone, elementDone, finished, offsetIn, pauseAt, remaining, repeats, rest, span, spanHost, stepOf,
 } from "./repeat";
 import { source } from "./string";
 import { RAX, RDI, RSI } from "./regs";
@@ -28,10 +28,16 @@ function compared<T>(a: T, b: T): u32 {
   return R_NEXT;
 }
 
-/** Stops before the end with result `r`: the flags are those of `a` and `b` if `some` were compared. */
+/** Ends with result `r`, and the flags of comparing `a` with `b` if `some` were compared. */
 function stopped<T>(r: u32, some: bool, a: T, b: T): u32 {
   if (some) compared<T>(a, b);
   return r;
+}
+
+/** A fault in an element: the flags are those of `a` and `b` if `some` were compared. */
+function interrupted<T>(p: u32, before: u64, bulk: bool, some: bool, a: T, b: T): u32 {
+  if (repeats(p)) broken(p, before, bulk);
+  return stopped<T>(R_FAULT, some, a, b);
 }
 
 /** The element at ES:rDI. May raise. */
@@ -45,14 +51,16 @@ function target<T>(p: u32): T {
 export function cmps<T>(p: u32): u32 {
   const repeated = repeats(p);
   const goOn = (Rec.flags(p) & RF_REP) != 0;
-  if (repeated && remaining(p) == 0) return R_NEXT;
+  const before = remaining(p);
+  if (repeated && before == 0) return R_NEXT;
   const shows = !isReplayed();
-  let work = quantum(), some = false, a: T = 0, b: T = 0;
+  const stop = pauseAt(before);
+  let some = false, a: T = 0, b: T = 0;
   while (true) {
     const one = source<T>(p);
-    if (faulted()) return stopped<T>(R_FAULT, some && shows, a, b);
+    if (faulted()) return interrupted<T>(p, before, goOn, some && shows, a, b);
     const other = target<T>(p);
-    if (faulted()) return stopped<T>(R_FAULT, some && shows, a, b);
+    if (faulted()) return interrupted<T>(p, before, goOn, some && shows, a, b);
     a = one;
     b = other;
     some = true;
@@ -62,18 +70,19 @@ export function cmps<T>(p: u32): u32 {
     if (!repeated) return compared<T>(a, b);
     countDone(p, 1);
     elementDone();
-    if ((a == b) != goOn || remaining(p) == 0) return compared<T>(a, b);
-    if (work <= 1 || trapNoted()) return stopped<T>(rest(p), some, a, b);
+    const left = remaining(p);
+    if ((a == b) != goOn || left == 0) return stopped<T>(finished(p, before, goOn), some, a, b);
+    if (left == stop || trapNoted()) return stopped<T>(rest(p, before, goOn), some, a, b);
     // Those it passes compare like this one.
-    work -= goOn ? 1 + passEqual<T>(p) : 1;
+    if (goOn) passEqual<T>(p, left - 1 - stop);
   }
 }
 
-/** Passes elements that are equal, inside one page of each side, but leaves one to be compared. */
-function passEqual<T>(p: u32): i32 {
-  if (stepOf<T>() < 0) return 0;
-  let n = span(p, Rec.seg(p), offsetIn(p, RSI), remaining(p) - 1, sizeof<T>(), false);
-  if (n == 0) return 0;
+/** Passes up to `count` elements that are equal, inside one page of each side. */
+function passEqual<T>(p: u32, count: u64): void {
+  if (stepOf<T>() < 0) return;
+  let n = span(p, Rec.seg(p), offsetIn(p, RSI), count, sizeof<T>(), false);
+  if (n == 0) return;
   const one = spanHost;
   n = span(p, 0, offsetIn(p, RDI), n, sizeof<T>(), false);
   const other = spanHost;
@@ -82,7 +91,6 @@ function passEqual<T>(p: u32): i32 {
   advance(p, RSI, i * <u32>sizeof<T>());
   advance(p, RDI, i * <u32>sizeof<T>());
   countDone(p, i);
-  return i >> 2;
 }
 
 /** SCAS rAX,[rDI]. */
@@ -90,30 +98,32 @@ export function scas<T>(p: u32): u32 {
   const a = load<T>(RAX);
   const repeated = repeats(p);
   const goOn = (Rec.flags(p) & RF_REP) != 0;
-  if (repeated && remaining(p) == 0) return R_NEXT;
+  const before = remaining(p);
+  if (repeated && before == 0) return R_NEXT;
   const shows = !isReplayed();
-  let work = quantum(), some = false, b: T = 0;
+  const stop = pauseAt(before);
+  let some = false, b: T = 0;
   while (true) {
     const other = target<T>(p);
-    if (faulted()) return stopped<T>(R_FAULT, some && shows, a, b);
+    if (faulted()) return interrupted<T>(p, before, true, some && shows, a, b);
     b = other;
     some = true;
     advance(p, RDI, stepOf<T>());
     if (!repeated) return compared<T>(a, b);
     countDone(p, 1);
     elementDone();
-    if ((a == b) != goOn || remaining(p) == 0) return compared<T>(a, b);
-    if (work <= 1 || trapNoted()) return stopped<T>(rest(p), some, a, b);
-    const passed = passWhile<T>(p, a, goOn);
+    const left = remaining(p);
+    if ((a == b) != goOn || left == 0) return stopped<T>(finished(p, before, true), some, a, b);
+    if (left == stop || trapNoted()) return stopped<T>(rest(p, before, true), some, a, b);
+    const passed = passWhile<T>(p, a, goOn, left - 1 - stop);
     if (passed > 0) b = load<T>(spanHost + (passed - 1) * <u32>sizeof<T>());
-    work -= 1 + <i32>(passed >> 2);
   }
 }
 
-/** Passes elements whose equality with `a` is `equal`, inside one page from `spanHost`, but leaves one. Returns how many. */
-function passWhile<T>(p: u32, a: T, equal: bool): u32 {
+/** Passes up to `count` elements whose equality with `a` is `equal`, inside one page from `spanHost`. Returns how many. */
+function passWhile<T>(p: u32, a: T, equal: bool, count: u64): u32 {
   if (stepOf<T>() < 0) return 0;
-  const n = span(p, 0, offsetIn(p, RDI), remaining(p) - 1, sizeof<T>(), false);
+  const n = span(p, 0, offsetIn(p, RDI), count, sizeof<T>(), false);
   let i: u32 = 0;
   while (i < n && (load<T>(spanHost + i * <u32>sizeof<T>()) == a) == equal) i++;
   advance(p, RDI, i * <u32>sizeof<T>());

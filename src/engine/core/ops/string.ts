@@ -8,7 +8,7 @@ import { R_FAULT, R_NEXT, faulted } from "../fault";
 import { linear, wrReg } from "../operands";
 import { ld, st } from "../mem";
 import {
-  advance, countDone, elementDone, offsetIn, quantum, remaining, repeats, rest, span, spanHost, stepOf,
+  advance, broken, countDone, elementDone, offsetIn, pauseAt, remaining, repeats, rest, span, spanHost, stepOf,
 } from "./repeat";
 import { RAX, RDI, RSI, bits } from "./regs";
 
@@ -28,16 +28,17 @@ function destination<T>(p: u32, value: T): void {
 /** MOVS [rDI],[rSI]. */
 export function movs<T>(p: u32): u32 {
   if (!repeats(p)) return moveOne<T>(p) ? R_NEXT : R_FAULT;
-  for (let work = quantum(); work > 0; work--) {
-    const count = remaining(p);
-    if (count == 0) return R_NEXT;
-    if (!moveOne<T>(p)) return R_FAULT;
+  const before = remaining(p);
+  if (before == 0) return R_NEXT;
+  const stop = pauseAt(before);
+  for (let left = before; left > stop; left = remaining(p)) {
+    if (!moveOne<T>(p)) return broken(p, before, true);
     countDone(p, 1);
     elementDone();
     if (trapNoted()) break;
-    if (work > 1) work -= moveSpan<T>(p, count - 1);
+    moveSpan<T>(p, left - 1 - stop);
   }
-  return rest(p);
+  return rest(p, before, true);
 }
 
 function moveOne<T>(p: u32): bool {
@@ -51,20 +52,19 @@ function moveOne<T>(p: u32): bool {
   return true;
 }
 
-/** Moves up to `count` elements inside one page of either side; returns the work done. */
-function moveSpan<T>(p: u32, count: u64): i32 {
-  if (count == 0 || stepOf<T>() < 0) return 0;
+/** Moves up to `count` elements inside one page of either side. */
+function moveSpan<T>(p: u32, count: u64): void {
+  if (count == 0 || stepOf<T>() < 0) return;
   let n = span(p, Rec.seg(p), offsetIn(p, RSI), count, sizeof<T>(), false);
-  if (n == 0) return 0;
+  if (n == 0) return;
   const from = spanHost;
   n = span(p, 0, offsetIn(p, RDI), n, sizeof<T>(), true);
-  if (n == 0) return 0;
+  if (n == 0) return;
   const bytes = n * <u32>sizeof<T>();
   copyUpwards<T>(spanHost, from, bytes);
   advance(p, RSI, bytes);
   advance(p, RDI, bytes);
   countDone(p, n);
-  return bytes >> 4;
 }
 
 /** Copies element by element from low to high addresses, as seen when the ranges overlap. */
@@ -85,16 +85,17 @@ function copyUpwards<T>(to: u32, from: u32, bytes: u32): void {
 export function stos<T>(p: u32): u32 {
   const v = load<T>(RAX);
   if (!repeats(p)) return storeOne<T>(p, v) ? R_NEXT : R_FAULT;
-  for (let work = quantum(); work > 0; work--) {
-    const count = remaining(p);
-    if (count == 0) return R_NEXT;
-    if (!storeOne<T>(p, v)) return R_FAULT;
+  const before = remaining(p);
+  if (before == 0) return R_NEXT;
+  const stop = pauseAt(before);
+  for (let left = before; left > stop; left = remaining(p)) {
+    if (!storeOne<T>(p, v)) return broken(p, before, true);
     countDone(p, 1);
     elementDone();
     if (trapNoted()) break;
-    if (work > 1) work -= storeSpan<T>(p, count - 1, v);
+    storeSpan<T>(p, left - 1 - stop, v);
   }
-  return rest(p);
+  return rest(p, before, true);
 }
 
 function storeOne<T>(p: u32, value: T): bool {
@@ -104,16 +105,15 @@ function storeOne<T>(p: u32, value: T): bool {
   return true;
 }
 
-/** Stores up to `count` elements inside one page; returns the work done. */
-function storeSpan<T>(p: u32, count: u64, value: T): i32 {
-  if (count == 0 || stepOf<T>() < 0) return 0;
+/** Stores up to `count` elements inside one page. */
+function storeSpan<T>(p: u32, count: u64, value: T): void {
+  if (count == 0 || stepOf<T>() < 0) return;
   const n = span(p, 0, offsetIn(p, RDI), count, sizeof<T>(), true);
-  if (n == 0) return 0;
+  if (n == 0) return;
   const bytes = n * <u32>sizeof<T>();
   fill<T>(spanHost, value, bytes);
   advance(p, RDI, bytes);
   countDone(p, n);
-  return bytes >> 4;
 }
 
 /** Fills with copies of `value`, at once when all its bytes are the same. */
@@ -127,14 +127,16 @@ function fill<T>(at: u32, value: T, bytes: u32): void {
 /** LODS rAX,[rSI]. */
 export function lods<T>(p: u32): u32 {
   if (!repeats(p)) return loadOne<T>(p) ? R_NEXT : R_FAULT;
-  for (let work = quantum(); work > 0; work--) {
-    if (remaining(p) == 0) return R_NEXT;
-    if (!loadOne<T>(p)) return R_FAULT;
+  const before = remaining(p);
+  if (before == 0) return R_NEXT;
+  const stop = pauseAt(before);
+  for (let left = before; left > stop; left = remaining(p)) {
+    if (!loadOne<T>(p)) return broken(p, before, false);
     countDone(p, 1);
     elementDone();
     if (trapNoted()) break;
   }
-  return rest(p);
+  return rest(p, before, false);
 }
 
 function loadOne<T>(p: u32): bool {
