@@ -9,10 +9,19 @@ mount -t devtmpfs dev /dev 2>/dev/null
 mkdir -p /dev/pts
 mount -t devpts pts /dev/pts
 hostname guest
-# Drivers of PV devices, which the initramfs of "kvm-xen guest" has.
+# Drivers of PV devices, which the initramfs has for disks and for "kvm-xen guest". A disk is there a moment after it.
 for module in /lib/modules/*.ko; do
   [ -e "$module" ] && insmod "$module"
 done
+if [ -e /lib/modules/xen-blkfront.ko ]; then
+  for device in /sys/bus/xen/devices/vbd-*; do
+    for turn in 1 2 3 4 5 6 7 8 9 10; do
+      [ ! -d "$device" ] || grep -q Connected "$device/state" && break
+      sleep 0.1
+    done
+  done
+fi
+mkdir -p /mnt
 cd /root
 
 # What the kernel runs when the world outside asks for it. Without an init, only -f ends anything.

@@ -23,6 +23,7 @@ const otherCodes = new Set([
   "MEMORY_NOT_ALIGNED",
   "COMMAND_LINE_TOO_LONG",
   "CPU_COUNT",
+  "DISK_NAME",
   "TOO_MANY_MODULES",
   "DISK_FULL",
   "FILE_SIZE_LIMIT",
@@ -44,6 +45,7 @@ const optionFor: Record<string, string> = {
   COMMAND_LINE_TOO_LONG: "--append",
   CPU_COUNT: "--cpus",
   TOO_MANY_MODULES: "--initrd",
+  DISK_NAME: "--disk",
 };
 
 /** The exit status for something that was refused. */

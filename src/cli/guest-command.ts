@@ -1,16 +1,11 @@
 import { rename, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { HostError } from "../base/index.js";
 import { Apt } from "../hosts/node/apt.js";
 import { cacheRoot } from "../hosts/node/cache.js";
-import type { CpioEntry } from "../hosts/node/cpio.js";
-import type { DebianGuest } from "../hosts/node/debian-guest.js";
-import { readUserFile } from "../hosts/node/files.js";
-import { busyboxInitramfs } from "../hosts/node/initramfs.js";
 import { ProgressLine } from "../hosts/node/progress-line.js";
 import {
-  cachedLimit,
-  guestInit,
+  guestInitramfs,
   type ObtainGuest,
   obtainDebian,
   type StartTerminal,
@@ -53,24 +48,11 @@ export async function guestFiles(
   // A guest that boots from it at this moment has the old file or the new one.
   const unfinished = `${initrd}.${process.pid}`;
   try {
-    await writeFile(unfinished, await initramfs(guest));
+    await writeFile(unfinished, await guestInitramfs(guest, /./));
     await rename(unfinished, initrd);
   } catch (cause) {
     const message = `cannot write ${initrd}: set XDG_CACHE_HOME to a folder that you own: ${cacheRoot()}`;
     throw new HostError("CACHE_UNUSABLE", message, { cause });
   }
   return `-kernel ${guest.kernelPath} -initrd ${initrd}`;
-}
-
-async function initramfs(guest: DebianGuest): Promise<Uint8Array> {
-  const read = (path: string) => readUserFile(path, "file in the cache", cachedLimit);
-  const modules = (guest.modulePaths ?? []).map(async (path): Promise<CpioEntry> => {
-    const data = await read(path);
-    return { kind: "file", path: `lib/modules/${basename(path)}`, mode: 0o644, data };
-  });
-  return busyboxInitramfs(await read(guest.busyboxPath), await guestInit(), [
-    { kind: "folder", path: "lib" },
-    { kind: "folder", path: "lib/modules" },
-    ...(await Promise.all(modules)),
-  ]);
 }

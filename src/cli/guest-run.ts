@@ -4,6 +4,7 @@ import { type LogOutput, StandardErrorLog } from "../hosts/node/log.js";
 import type { SignalHandlers } from "../hosts/node/signals.js";
 import type { ByteStream, Log } from "../ports/index.js";
 import type { MachineConfig, MachineEnd } from "../vmm/machine/index.js";
+import type { OpenDisk } from "./disk-option.js";
 import { ExitStatus } from "./exit-status.js";
 import { hostTrouble } from "./host-trouble.js";
 
@@ -23,6 +24,8 @@ export interface GuestRequest {
   readonly decode?: DecodeChoice;
   /** Print what it took when the guest has ended. */
   readonly stats: boolean;
+  /** Open disks; the machine closes them. */
+  readonly disks?: readonly OpenDisk[];
 }
 
 /** As much of a machine as running it needs. */

@@ -9,9 +9,9 @@ import { listenForSignals } from "../hosts/node/signals.js";
 import { clearOutputProcessing } from "../hosts/node/terminal.js";
 import { NodeTimers } from "../hosts/node/timers.js";
 import { SeededEntropy } from "../hosts/sim/entropy.js";
-import { HeapTimers, VirtualClock } from "../hosts/sim/index.js";
-import { Machine, type MachinePorts } from "../vmm/machine/index.js";
-import type { ClockChoice } from "./guest-run.js";
+import { HeapTimers, PacedDisk, VirtualClock } from "../hosts/sim/index.js";
+import { BlockBackend, Machine, type MachinePorts } from "../vmm/machine/index.js";
+import type { ClockChoice, GuestRequest } from "./guest-run.js";
 import type { ProgramHost } from "./program.js";
 
 /** A file of this package, by its path from the package's root. */
@@ -39,7 +39,8 @@ export async function processHost(): Promise<ProgramHost> {
       });
       const decompressors = nodeDecompressors;
       const ports = { engine, decompressors, ...outside, ...streams };
-      return Machine.create(request.config, ports);
+      const devices = blockBackends(request, outside);
+      return Machine.create({ ...request.config, devices }, ports);
     },
   };
 }
@@ -58,7 +59,17 @@ async function loadEngine(options: EngineOptions): Promise<Engine> {
   return Engine.compile(bytes, options);
 }
 
-function timePorts(choice: ClockChoice): Pick<MachinePorts, "clock" | "timers" | "entropy"> {
+/** Under the virtual clock, disks have virtual times. */
+function blockBackends({ disks = [] }: GuestRequest, { clock, timers }: TimePorts) {
+  return disks.map(({ name, disk }) => {
+    const isVirtual = timers instanceof HeapTimers;
+    return new BlockBackend(name, isVirtual ? new PacedDisk(disk, clock, timers) : disk);
+  });
+}
+
+type TimePorts = Pick<MachinePorts, "clock" | "timers" | "entropy">;
+
+function timePorts(choice: ClockChoice): TimePorts {
   if (choice === "virtual") {
     const clock = new VirtualClock();
     return { clock, timers: new HeapTimers(clock), entropy: new SeededEntropy() };

@@ -25,13 +25,17 @@ module for its initial RAM disk; Xen takes it for the kernel of its own guest, a
 initial RAM disk of that:
   $ kvm-xen run --kernel xen-shim --initrd "vmlinuz console=hvc0" --initrd initrd.img \\
       --append "pv-shim console=xen"
+A disk is a file of raw bytes; the guest sees xvda, xvdb and so on:
+  $ truncate -s 1G data.img && mke2fs -q -t ext4 data.img
+  $ kvm-xen run --kernel vmlinuz --initrd initrd.img --disk data.img --disk old.img,ro
+With snapshot the file stays as it is; explained in docs/disks.md.
 The guest's console is standard input and output; on a terminal, Ctrl-] then q leaves.
 Exit status: 0 after power-off, 1 if the guest crashed or the options make no sense, 2 if a file
 cannot be used, 124 after the timeout.`;
 
 const START_HELP = `
 Example:
-  $ kvm-xen start --cpus 2
+  $ kvm-xen start --cpus 2 --disk data.img
 
 The kernel and busybox come from Debian's packages through apt-get, without root, and are kept in
 $XDG_CACHE_HOME/kvm-xen or ~/.cache/kvm-xen. Without apt-get a small embedded guest is booted.`;
@@ -142,6 +146,7 @@ function addRun(program: Command): Command {
         .argParser((text: string, before: readonly string[]) => [...before, text])
         .default([], "none"),
     )
+    .addOption(diskOption())
     .option("--append <text>", "the kernel's command line; console= is added if it has none", "")
     .addOption(
       new Option("--console <device>", "the guest's console")
@@ -161,6 +166,7 @@ function addRun(program: Command): Command {
 function addStart(program: Command): Command {
   const command = addCommand(program, "start")
     .description("boot Debian's newest cloud kernel to a shell, fetching it first")
+    .addOption(diskOption())
     .option("--embedded", "boot the small guest that comes with this program")
     .option("--update", "fetch the newest kernel even if there is one already")
     .addHelpText("after", START_HELP);
@@ -201,6 +207,15 @@ function addExec(program: Command): Command {
     .addOption(linuxOption())
     .passThroughOptions()
     .addHelpText("after", EXEC_HELP);
+}
+
+function diskOption(): Option {
+  return new Option(
+    "--disk <file>",
+    "a disk, FILE[,ro][,snapshot][,dev=xvdb]: raw bytes, or a block device; again for more",
+  )
+    .argParser((text: string, before: readonly string[]) => [...before, text])
+    .default([], "none");
 }
 
 function decodeOption(): Option {

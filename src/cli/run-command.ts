@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { readUserFile } from "../hosts/node/files.js";
 import { type BootModule, checkConfig, type MachineConfig } from "../vmm/machine/index.js";
+import { openDisks } from "./disk-option.js";
 import type { ClockChoice, DecodeChoice, GuestRequest } from "./guest-run.js";
 
 /**
@@ -20,6 +21,8 @@ export interface RunOptions {
   readonly append: string;
   readonly memory: number;
   readonly cpus: number;
+  /** Each FILE[,ro][,snapshot][,dev=xvdb]. */
+  readonly disk?: readonly string[];
   readonly console: MachineConfig["console"];
   readonly clock: ClockChoice;
   readonly decode: DecodeChoice;
@@ -53,6 +56,7 @@ export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
     clock: options.clock,
     decode: options.decode,
     stats: options.stats ?? false,
+    disks: await openDisks(options.disk ?? []),
   };
 }
 

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { HostError } from "../base/index.js";
 import type { DebianGuest } from "../hosts/node/debian-guest.js";
-import { requestForStart } from "./start-command.js";
+import { closeDisks, openDisks } from "./disk-option.js";
+import { type ObtainGuest, requestForStart } from "./start-command.js";
 
 const options = { memory: 256 << 20, cpus: 2 };
 let folder: string;
@@ -37,6 +38,34 @@ describe("requestForStart", () => {
     expect(config.commandLine).toMatch(/^console=hvc0 .*KX_ROWS=24 KX_COLUMNS=80$/);
     expect(config).toMatchObject({ memoryBytes: 256 << 20, cpus: 2 });
     expect(error.written).toEqual([]);
+  });
+
+  it("gives it disks, and their drivers, unpacked", async () => {
+    const image = join(folder, "data.img");
+    writeFileSync(image, new Uint8Array(4096));
+    const module = join(folder, "xen-blkfront.ko");
+    writeFileSync(module, "a module");
+    const asked: boolean[] = [];
+    // A guest that was fetched before its modules were kept is fetched anew.
+    const obtain: ObtainGuest = async (_progress, update) => {
+      asked.push(update);
+      const netfront = join(folder, "xen-netfront.ko");
+      return { ...guest, modulePaths: update ? [module, netfront] : undefined };
+    };
+    const more = { ...options, disk: [image] };
+    const request = await requestForStart(more, terminal(true), terminal(false), obtain, true);
+    expect(asked).toEqual([false, true]);
+    expect(request.disks?.map(({ name, disk }) => [name, disk.size])).toEqual([["xvda", 4096]]);
+    const initrd = Buffer.from(request.config.initrd ?? []).toString("latin1");
+    expect(initrd).toContain("lib/modules/xen-blkfront.ko");
+    expect(initrd).toContain("a module");
+    await closeDisks(request.disks ?? []);
+    const failing: ObtainGuest = () => Promise.reject(new HostError("GUEST_UNAVAILABLE", "no"));
+    await expect(
+      requestForStart(more, terminal(true), terminal(false), failing, true),
+    ).rejects.toThrow("no;");
+    // It has let go of the disk.
+    await closeDisks(await openDisks([image]));
   });
 
   it("shows progress on a terminal", async () => {

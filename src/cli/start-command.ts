@@ -1,17 +1,22 @@
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { HostError } from "../base/index.js";
 import { Apt } from "../hosts/node/apt.js";
 import { cacheRoot } from "../hosts/node/cache.js";
+import type { CpioEntry } from "../hosts/node/cpio.js";
 import { type DebianGuest, obtainDebianGuest, type Progress } from "../hosts/node/debian-guest.js";
 import { readUserFile } from "../hosts/node/files.js";
 import { busyboxInitramfs } from "../hosts/node/initramfs.js";
 import { ProgressLine } from "../hosts/node/progress-line.js";
+import { closeDisks, openDisks } from "./disk-option.js";
 import type { GuestRequest } from "./guest-run.js";
 
 /** The options of `kvm-xen start`. */
 export interface StartOptions {
   readonly memory: number;
   readonly cpus: number;
+  /** Each FILE[,ro][,snapshot][,dev=xvdb]. */
+  readonly disk?: readonly string[];
   readonly timeout?: number;
   readonly stats?: boolean;
   readonly verbose?: boolean;
@@ -43,7 +48,7 @@ export const obtainDebian: ObtainGuest = (progress, update) =>
 const MAX_CACHED_FILE = 256 << 20;
 
 /** That limit, as files are read with it. */
-export const cachedLimit = { bytes: MAX_CACHED_FILE, what: "256 MiB" };
+const cachedLimit = { bytes: MAX_CACHED_FILE, what: "256 MiB" };
 
 /** A file that comes with this package, by its path from the package's root. */
 const ownFile = (path: string) =>
@@ -54,12 +59,12 @@ const ownFile = (path: string) =>
   );
 
 /** The guest's first process. */
-export const guestInit = (): Promise<Uint8Array> => ownFile("guest/debian/init.sh");
+const guestInit = (): Promise<Uint8Array> => ownFile("guest/debian/init.sh");
 
 /**
  * Gets the guest of `npm start`: Debian's, or the embedded one where there is no Debian to get it
  * from. Says on `error` what is booted.
- * @throws HostError when there should be a Debian guest but it cannot be fetched.
+ * @throws HostError when there should be a Debian guest but it cannot be fetched, or a disk cannot be used.
  */
 export async function requestForStart(
   options: StartOptions,
@@ -68,10 +73,30 @@ export async function requestForStart(
   obtain: ObtainGuest = obtainDebian,
   hasApt: boolean = Apt.isPresent(),
 ): Promise<GuestRequest> {
+  const disks = await openDisks(options.disk ?? []);
+  try {
+    return { ...(await guestFor(options, output, error, obtain, hasApt)), disks };
+  } catch (refusal) {
+    await closeDisks(disks);
+    throw refusal;
+  }
+}
+
+async function guestFor(
+  options: StartOptions,
+  output: StartTerminal,
+  error: StartTerminal,
+  obtain: ObtainGuest,
+  hasApt: boolean,
+): Promise<GuestRequest> {
   if (options.embedded) return embeddedRequest(options);
   if (!hasApt) return instead(options, error, "this system has no apt-get and dpkg-deb");
   try {
-    const guest = await obtain(new ProgressLine(error), options.update ?? false);
+    const progress = new ProgressLine(error);
+    let guest = await obtain(progress, options.update ?? false);
+    // It was fetched before modules were kept.
+    const lacksDriver = (options.disk ?? []).length > 0 && guest.modulePaths === undefined;
+    if (lacksDriver) guest = await obtain(progress, true);
     if (guest.notUpdated !== undefined) {
       error.write(`kvm-xen: ${guest.notUpdated}: booting ${guest.description}, fetched before\n`);
     } else if (error.isTTY) error.write(`kvm-xen: booting ${guest.description}\n`);
@@ -98,10 +123,10 @@ async function debianRequest(
   output: StartTerminal,
   guest: DebianGuest,
 ): Promise<GuestRequest> {
-  const [kernel, busybox, init] = await Promise.all([
+  const driver = (options.disk ?? []).length > 0 ? /^xen-blkfront\./ : /^$/;
+  const [kernel, initramfs] = await Promise.all([
     readUserFile(guest.kernelPath, "kernel", cachedLimit),
-    readUserFile(guest.busyboxPath, "busybox", cachedLimit),
-    guestInit(),
+    guestInitramfs(guest, driver),
   ]);
   // Words that the kernel does not know become the environment of its first process. The self-tests
   // of the kernel's cryptography would be two thirds of the whole boot.
@@ -109,7 +134,22 @@ async function debianRequest(
   if (output.rows && output.columns) {
     words.push(`KX_ROWS=${output.rows}`, `KX_COLUMNS=${output.columns}`);
   }
-  return request(options, kernel, busyboxInitramfs(busybox, init), words.join(" "));
+  return request(options, kernel, initramfs, words.join(" "));
+}
+
+/** The guest's initial RAM disk, with those of its kernel's modules whose names match. */
+export async function guestInitramfs(guest: DebianGuest, wanted: RegExp): Promise<Uint8Array> {
+  const read = (path: string) => readUserFile(path, "file in the cache", cachedLimit);
+  const paths = (guest.modulePaths ?? []).filter((path) => wanted.test(basename(path)));
+  const modules = paths.map(async (path): Promise<CpioEntry> => {
+    const data = await read(path);
+    return { kind: "file", path: `lib/modules/${basename(path)}`, mode: 0o644, data };
+  });
+  return busyboxInitramfs(await read(guest.busyboxPath), await guestInit(), [
+    { kind: "folder", path: "lib" },
+    { kind: "folder", path: "lib/modules" },
+    ...(await Promise.all(modules)),
+  ]);
 }
 
 function request(

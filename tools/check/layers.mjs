@@ -44,7 +44,7 @@ export const layers = {
   play: { may: ["base", "abi", "memory", "ports", "kvm/index.ts", "ioctl/index.ts"] },
   "hosts/node": {
     may: ["base", "ports"],
-    packages: ["node:*", "xz-decompress", "zstddec/stream"],
+    packages: ["node:*", "koffi", "xz-decompress", "zstddec/stream"],
   },
   "hosts/sim": { may: ["base", "ports"] },
   cli: {

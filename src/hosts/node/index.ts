@@ -4,4 +4,5 @@ export { StandardConsole } from "./console.js";
 export { nodeDecompressors } from "./decompress.js";
 export { nodeEntropy } from "./entropy.js";
 export { StandardErrorLog } from "./log.js";
+export { type DiskOptions, openDisk } from "./open-disk.js";
 export { NodeTimers } from "./timers.js";

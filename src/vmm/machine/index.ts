@@ -2,6 +2,8 @@
 export { type BootModule, MAX_MODULES } from "../loader/boot.js";
 export { LoadErrorCode, type LoadErrorCodeName } from "../loader/errors.js";
 export type { Backend, SavedValue } from "../xen/backends/backend.js";
+export { BlockBackend } from "../xen/backends/block/block-backend.js";
+export { diskIndex, diskName, MAX_DISKS } from "../xen/backends/block/vdev.js";
 export type { BackendHost } from "../xen/interfaces.js";
 export {
   checkConfig,

@@ -1,0 +1,116 @@
+import { fsync, read, write } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import type { Disk, DiskDone, DiskFailure } from "../../ports/index.js";
+import { punchHole } from "./libc.js";
+
+/** What is known of an open image. */
+export interface OpenImage {
+  readonly file: FileHandle;
+  /** For messages. */
+  readonly path: string;
+  readonly size: number;
+  readonly readonly: boolean;
+  readonly canDiscard: boolean;
+}
+
+/** What Node says of a system call that failed. */
+interface SystemError {
+  readonly code?: string | undefined;
+  readonly message: string;
+}
+
+const BLOCK_SIZE = 4096;
+
+const reasons: Record<string, string> = {
+  ENOSPC: "the host's disk is full",
+  EDQUOT: "your disk quota on the host is used up",
+  EFBIG: "it would be larger than the host allows",
+  EIO: "the host's disk has an error",
+};
+
+/** An image of raw bytes: a file, or a block device of the host. */
+export class FileDisk implements Disk {
+  readonly blockSize = BLOCK_SIZE;
+  readonly size: number;
+  readonly readonly: boolean;
+  readonly canDiscard: boolean;
+  readonly #image: OpenImage;
+  #underWay = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(image: OpenImage) {
+    this.#image = image;
+    this.size = image.size;
+    this.readonly = image.readonly;
+    this.canDiscard = image.canDiscard;
+  }
+
+  read(offset: number, into: Uint8Array, done: DiskDone): void {
+    const end = this.#begin("read", done);
+    const go = (at: number): void => {
+      read(this.#fd, into, at, into.length - at, offset + at, (error, count) => {
+        if (error) return end(error);
+        // The file has become shorter: what is missing is zero, not what was in the buffer.
+        if (count === 0) into.fill(0, at);
+        if (count === 0 || at + count === into.length) return end();
+        go(at + count);
+      });
+    };
+    go(0);
+  }
+
+  write(offset: number, bytes: Uint8Array, done: DiskDone): void {
+    const end = this.#begin("written", done);
+    const go = (at: number): void => {
+      write(this.#fd, bytes, at, bytes.length - at, offset + at, (error, count) => {
+        if (error) return end(error);
+        if (at + count === bytes.length) return end();
+        go(at + count);
+      });
+    };
+    go(0);
+  }
+
+  flush(done: DiskDone): void {
+    const end = this.#begin("made durable", done);
+    fsync(this.#fd, (error) => end(error ?? undefined));
+  }
+
+  discard(offset: number, length: number, done: DiskDone): void {
+    const end = this.#begin("discarded", done);
+    punchHole(this.#fd, offset, length, (worked) =>
+      end(worked ? undefined : { code: "EIO", message: "the host refuses" }),
+    );
+  }
+
+  idle(): Promise<void> {
+    if (this.#underWay === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+    });
+  }
+
+  /** Also ends the locks. */
+  async close(): Promise<void> {
+    await this.idle();
+    await this.#image.file.close();
+  }
+
+  get #fd(): number {
+    return this.#image.file.fd;
+  }
+
+  #begin(what: string, done: DiskDone): (error?: SystemError) => void {
+    this.#underWay += 1;
+    return (error) => {
+      done(error && this.#failure(what, error));
+      this.#underWay -= 1;
+      if (this.#underWay === 0) for (const resolve of this.#waiting.splice(0)) resolve();
+    };
+  }
+
+  #failure(what: string, { code, message }: SystemError): DiskFailure {
+    const reason = reasons[code ?? ""] ?? message;
+    return { code: code ?? "EIO", message: `${this.#image.path} cannot be ${what}: ${reason}` };
+  }
+}

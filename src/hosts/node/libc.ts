@@ -1,0 +1,72 @@
+import koffi from "koffi";
+
+/**
+ * The system calls that disks need and Node has no function for, through libc. Linux only: elsewhere there are neither
+ * these locks nor holes.
+ */
+const libc = koffi.load(null);
+
+const SEEK_END = 2;
+const FALLOC_FL_KEEP_SIZE = 1;
+const FALLOC_FL_PUNCH_HOLE = 2;
+
+/** Locks of an open file description, which forks and other descriptors of the process do not lose. */
+const F_OFD_GETLK = 36;
+const F_OFD_SETLK = 37;
+/** `l_type` of `struct flock`. */
+const LockType = { READ: 0, WRITE: 1, NONE: 2 } as const;
+const SIZEOF_FLOCK = 32;
+
+const lseek = libc.func("int64_t lseek(int, int64_t, int)") as unknown as (
+  fd: number,
+  offset: number,
+  whence: number,
+) => number | bigint;
+const fcntl = libc.func("int fcntl(int, int, ...)") as unknown as (
+  fd: number,
+  command: number,
+  type: "void *",
+  lock: Uint8Array,
+) => number;
+const fallocate = libc.func("int fallocate(int, int, int64_t, int64_t)");
+
+/** Bytes of a file or block device, by going to its end; -1 when it has none. */
+export const sizeOf = (fd: number): number => Number(lseek(fd, 0, SEEK_END));
+
+/** Whether holes can be made in a file: tried where nothing is. */
+export function canPunchHoles(fd: number, size: number): boolean {
+  return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, size, 4096) === 0;
+}
+
+/** Makes a hole in another thread; tells whether that worked. */
+export function punchHole(
+  fd: number,
+  offset: number,
+  length: number,
+  done: (worked: boolean) => void,
+): void {
+  const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  fallocate.async(fd, mode, offset, length, (error: unknown, result: number) =>
+    done(error === null && result === 0),
+  );
+}
+
+function flock(type: number, start: number): Uint8Array {
+  const lock = new Uint8Array(SIZEOF_FLOCK);
+  const view = new DataView(lock.buffer);
+  view.setInt16(0, type, true);
+  view.setBigInt64(8, BigInt(start), true);
+  view.setBigInt64(16, 1n, true);
+  return lock;
+}
+
+/** Shares the lock of one byte with others who do; false when somebody has it alone. */
+export const lockByte = (fd: number, at: number): boolean =>
+  fcntl(fd, F_OFD_SETLK, "void *", flock(LockType.READ, at)) === 0;
+
+/** Whether another open file has a lock of one byte, shared or not. */
+export function isByteLocked(fd: number, at: number): boolean {
+  const lock = flock(LockType.WRITE, at);
+  if (fcntl(fd, F_OFD_GETLK, "void *", lock) !== 0) return false;
+  return new DataView(lock.buffer).getInt16(0, true) !== LockType.NONE;
+}
