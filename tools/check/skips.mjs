@@ -58,6 +58,7 @@ export const skips = [
     test: /^tests\/save-restore\/.* > the guest is what its source says$/,
     needs: ["an assembler"],
   },
+  { run: "boot", test: /^tests\/boot\/programs\.test\.ts > /, needs: ["a C compiler"] },
   { run: "boot", test: /^tests\/boot\/terminal\.test\.ts > /, needs: ["the program script"] },
   {
     run: "boot",
