@@ -227,7 +227,7 @@ export const HYPERCALLS = [
     subs: [
       [0, "set_param", "EFAULT, EINVAL, ESRCH, EPERM, EEXIST"],
       [1, "get_param", "EFAULT, EINVAL, ESRCH, EPERM"],
-      [5, "flush_tlbs", null],
+      [5, "flush_tlbs", "EINVAL"],
       [9, "pagetable_dying", null, "no longer needed"],
       [10, "get_time", "EFAULT"],
       [11, "xentrace", null],

@@ -33,8 +33,8 @@ export class VmState implements VcpuEnv, XenVmHost {
   readonly xen: XenVmHooks;
   readonly vcpus: VcpuState[] = [];
   readonly settings = new VmSettings();
-  readonly coalesced = new CoalescedRing();
-  readonly ioeventfds = new Ioeventfds();
+  readonly coalesced = new CoalescedRing((pio) => this.#devicesOn(pio));
+  readonly ioeventfds = new Ioeventfds((bus) => bus < 2 && this.coalesced.isFull(bus));
   irqchip: IrqchipMode = "none";
   masterclock = false;
   ioapic: Ioapic | undefined;
@@ -133,6 +133,13 @@ export class VmState implements VcpuEnv, XenVmHost {
       },
       flags,
     );
+  }
+
+  /** Devices on Linux's I/O buses: the I/O APIC; both PICs and ELCR, the PIT and its dummy speaker. */
+  #devicesOn(pio: number): number {
+    if (pio === 0) return this.ioapic === undefined ? 0 : 1;
+    const pit = this.pit === undefined ? 0 : this.pit.hasSpeaker ? 2 : 1;
+    return (this.pic === undefined ? 0 : 3) + pit;
   }
 
   /** Stops everything; the state is not used afterwards. */

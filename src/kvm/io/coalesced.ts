@@ -11,18 +11,31 @@ const LAST = 4;
 const ENTRIES = Math.floor((PAGE_SIZE - HEADER) / ENTRY);
 
 /**
- * `NR_IOBUS_DEVS`.
- * @limit client | coalesced MMIO zones | zones | ENOSPC, as Linux
+ * `NR_IOBUS_DEVS`: devices on one of the buses, memory or ports, besides ioeventfds.
+ * @limit client | coalesced zones of memory, and of ports; devices in the kernel count, too | zones | ENOSPC, as
+ *   Linux, for ioeventfds as well
  */
-const MAX_ZONES = 1000;
+const MAX_DEVICES = 1000;
 
 /**
  * KVM_REGISTER_COALESCED_MMIO: writes to these zones wait in a ring that the client empties, and
  * exit only when it is full. The ring is a page in the client's memory: all of it is hostile.
  */
 export class CoalescedRing {
+  readonly #devices: (pio: number) => number;
   #page: Uint8Array = new Uint8Array(PAGE_SIZE);
   readonly #zones: KvmCoalescedZone[] = [];
+
+  /** `devices` says how many devices in the kernel are on a bus: memory 0, ports 1. */
+  constructor(devices: (pio: number) => number = () => 0) {
+    this.#devices = devices;
+  }
+
+  /** Whether a bus has as many devices as it may: no zone and no ioeventfd can come to it. */
+  isFull(pio: number): boolean {
+    const zones = this.#zones.filter((zone) => zone.pio === pio).length;
+    return zones + this.#devices(pio) >= MAX_DEVICES;
+  }
 
   /** The page of the ring: that of the mapping of kvm_run, or one of its own. */
   get page(): Uint8Array {
@@ -37,10 +50,10 @@ export class CoalescedRing {
     return this.#zones.length > 0;
   }
 
-  /** @throws KvmError EINVAL when `pio` is neither 0 nor 1; ENOSPC after 1000 zones. */
+  /** @throws KvmError EINVAL when `pio` is neither 0 nor 1; ENOSPC on a full bus. */
   register(zone: KvmCoalescedZone): void {
     checkPio(zone);
-    if (this.#zones.length >= MAX_ZONES) refuse("ENOSPC", "coalesced zones");
+    if (this.isFull(zone.pio)) refuse("ENOSPC", "coalesced zones");
     this.#zones.push({ ...zone });
   }
 

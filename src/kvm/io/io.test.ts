@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Errno } from "../../base/index.js";
 import { EventFd } from "../event-fd.js";
-import { errnoOf } from "../tests/machine.fixture.js";
+import { errnoOf, machine } from "../tests/machine.fixture.js";
 import { CoalescedRing } from "./coalesced.js";
 import { Ioeventfds } from "./ioeventfd.js";
 
@@ -45,5 +45,39 @@ describe("ioeventfds", () => {
     expect(errnoOf(() => fds.set({ ...again, flags: 7 }))).toBe(Errno.ENOENT);
     fds.set({ ...again, eventfd: five, flags: 7 });
     expect(fds.write(1, 0x20, 2, 5n)).toBe(false);
+  });
+});
+
+describe("Linux's I/O buses, one for memory and one for ports", () => {
+  /** How many zones a bus takes, asked of Linux 6.12 (tests with KVM_CREATE_IRQCHIP before, or not). */
+  it.each([
+    ["none", 1000, 1000],
+    ["kernel", 999, 997],
+  ] as const)("hold 1,000 devices besides ioeventfds; irqchip %s", async (irqchip, memory, ports) => {
+    const { vm } = await machine({ irqchip });
+    const event = { datamatch: 0n, len: 4, eventfd: new EventFd() };
+    // Ioeventfds do not count.
+    for (let i = 0; i < 1100; i++) vm.ioeventfd({ ...event, addr: BigInt(8 * i), flags: 0 });
+    for (const [pio, count] of [
+      [0, memory],
+      [1, ports],
+    ] as const) {
+      const zone = (i: number) =>
+        vm.registerCoalescedMmio({ addr: 0x100000 + 16 * i, size: 4, pio });
+      for (let i = 0; i < count; i++) zone(i);
+      expect(errnoOf(() => zone(count))).toBe(Errno.ENOSPC);
+      const more = { ...event, addr: 0x200000n, flags: pio === 1 ? 2 : 0 };
+      expect(errnoOf(() => vm.ioeventfd(more))).toBe(Errno.ENOSPC);
+      vm.unregisterCoalescedMmio({ addr: 0x100000, size: 4, pio });
+      vm.ioeventfd(more);
+    }
+  });
+
+  it("keep 65,536 ioeventfds", () => {
+    const fds = new Ioeventfds();
+    const event = { datamatch: 0n, len: 4, eventfd: new EventFd(), flags: 0 };
+    // One entry for every value is looked for among all: the addresses differ, so that it is quick.
+    for (let i = 0; i < 65536; i++) fds.set({ ...event, addr: BigInt(8 * i) });
+    expect(errnoOf(() => fds.set({ ...event, addr: 8n * 65536n }))).toBe(Errno.ENOMEM);
   });
 });

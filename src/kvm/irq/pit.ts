@@ -68,6 +68,11 @@ export class Pit {
     for (const index of [0, 1, 2] as const) this.#load(index, 0);
   }
 
+  /** Whether it has port 0x61. */
+  get hasSpeaker(): boolean {
+    return this.#speaker;
+  }
+
   /** Whether an access of `size` bytes belongs to the timer. */
   claims(port: number, size: number): boolean {
     return (port >= 0x40 && port + size <= 0x44) || (this.#speaker && port === SPEAKER_PORT);

@@ -219,8 +219,12 @@ export class FakeVcpu implements XenVcpu {
     return this.sregs;
   }
 
+  /** What special registers were set to. */
+  readonly sregsSet: KvmSregs[] = [];
+
   setSregs(sregs: KvmSregs): void {
     this.sregs = sregs;
+    this.sregsSet.push(sregs);
   }
 
   nmi(): void {

@@ -96,4 +96,50 @@ describe("ConsoleRing", () => {
     ring.process();
     expect([written.join(""), notified()]).toEqual(["hello", 2]);
   });
+
+  it("keeps up to 1 MiB of input, and says what it loses", () => {
+    const { page, ring, warnings, notified } = setUp();
+    ring.input(new Uint8Array(1 << 20).fill(1));
+    expect([warnings.length, notified()]).toEqual([0, 1]);
+    // The ring has 1 KiB of it.
+    ring.input(new Uint8Array(1025).fill(2));
+    expect(warnings).toEqual([expect.stringContaining("lost")]);
+    ring.input(new Uint8Array(1024).fill(3));
+    expect([warnings.length, notified()]).toEqual([1, 1]);
+    const sum = [0, 0, 0, 0];
+    for (
+      let bytes = takeBytes(page, input, 1024);
+      bytes?.length;
+      bytes = takeBytes(page, input, 1024)
+    ) {
+      for (const byte of bytes) sum[byte] = (sum[byte] ?? 0) + 1;
+      ring.process();
+    }
+    expect(sum).toEqual([0, 1 << 20, 0, 1024]);
+  });
+
+  it("tells the guest of input only when some of it came into the ring", () => {
+    const { page, ring, notified } = setUp();
+    ring.input(new Uint8Array(1024));
+    ring.input(new Uint8Array(1));
+    expect(notified()).toBe(1);
+    ring.process();
+    expect(notified()).toBe(1);
+    takeBytes(page, input, 1);
+    ring.process();
+    expect(notified()).toBe(2);
+    ring.process();
+    expect(notified()).toBe(2);
+  });
+
+  it("starts anew when the guest breaks the indices of its input: what was in the ring is lost, no more", () => {
+    const { page, ring, warnings, notified } = setUp();
+    page.writeU32(Xencons.in_prod, 5000);
+    ring.input(toBytes("ab"));
+    expect([warnings.length, notified()]).toEqual([1, 0]);
+    expect(page.readU32(Xencons.in_cons)).toBe(5000);
+    ring.process();
+    expect(notified()).toBe(1);
+    expect(toText(takeBytes(page, input, 10) ?? new Uint8Array(0))).toBe("ab");
+  });
 });

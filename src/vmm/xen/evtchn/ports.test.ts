@@ -130,4 +130,87 @@ describe("EventPorts", () => {
     expect(ports.status(0)).toBeUndefined();
     expect(ports.status(4096)).toBeUndefined();
   });
+
+  it("has no port left for anyone, and then nothing else has changed", () => {
+    const { ports, take } = setUp(3);
+    expect([ports.allocUnbound(1), ports.allocUnbound(0)]).toEqual([1, 2]);
+    const offered = ports.offerBackend(() => undefined);
+    const full = [
+      ports.bindInterdomain(0, offered),
+      ports.bindInterdomain(1, 1),
+      ports.bindVirq(0, 0),
+      ports.bindIpi(0),
+    ];
+    expect(full).toEqual(Array(4).fill(-ENOSPC));
+    expect(take()).toEqual([]);
+    expect(ports.status(1)).toEqual({ status: 1, vcpu: 0, u: [1, 0] });
+    ports.notifyGuest(offered);
+    ports.raiseVirq(0, 0);
+    expect(take()).toEqual([]);
+    ports.close(2);
+    take();
+    expect(ports.bindInterdomain(0, offered)).toBe(2);
+    expect(take()).toEqual(["raise 2 0"]);
+  });
+
+  it("a closed port that may exist is closed: status 0, no vCPU", () => {
+    const { ports } = setUp();
+    expect(ports.status(4095)).toEqual({ status: 0, vcpu: 0, u: [0, 0] });
+  });
+
+  it("binds the first of a domain's ports to vCPU 0; global virqs are one for all vCPUs", () => {
+    const { ports, take } = setUp();
+    expect(ports.bindVirq(3, 0)).toBe(1);
+    expect(ports.bindVirq(4, 0)).toBe(2);
+    expect(ports.bindVirq(3, 0)).toBe(-EEXIST);
+    // Only VIRQ_TIMER has a timer.
+    expect(take()).toEqual([]);
+    expect(ports.bindVcpu(1, 1)).toBe(0);
+    expect(take()).toEqual(["repend 1 1"]);
+    ports.raiseVirq(3, 0);
+    ports.raiseVirq(4, 0);
+    ports.raiseVirq(5, 0);
+    expect(take()).toEqual(["raise 1 1", "raise 2 0"]);
+    expect(ports.close(1)).toBe(0);
+    expect(take()).toEqual(["clear 1"]);
+    ports.raiseVirq(4, 0);
+    expect(take()).toEqual(["raise 2 0"]);
+  });
+
+  it("wants a port that was left for this domain: loopback to an IPI, a bound or another's port is none", () => {
+    const { ports, take } = setUp();
+    ports.allocUnbound(0);
+    ports.bindIpi(0);
+    take();
+    expect([ports.bindInterdomain(1, 1), ports.bindInterdomain(1, 2)]).toEqual([-EINVAL, -EINVAL]);
+    expect(take()).toEqual([]);
+    expect(ports.send(1)).toBe(0);
+  });
+
+  it("backends have ports of their own, and are heard only while they are there", () => {
+    const { ports, take } = setUp();
+    const heard: string[] = [];
+    const [a, b] = ["a", "b"].map((name) => ports.offerBackend(() => heard.push(name)));
+    expect(a).not.toBe(b);
+    const [atA, atB] = [ports.bindInterdomain(0, a ?? 0), ports.bindInterdomain(0, b ?? 0)];
+    expect([atA, atB]).toEqual([1, 2]);
+    ports.send(2);
+    ports.send(1);
+    expect(heard).toEqual(["b", "a"]);
+    take();
+    expect(ports.bindVcpu(1, 1)).toBe(0);
+    expect(take()).toEqual(["repend 1 1"]);
+    ports.notifyGuest(a ?? 0);
+    expect(take()).toEqual(["raise 1 1"]);
+    ports.closeBackend(a ?? 0);
+    ports.closeBackend(a ?? 0);
+    ports.notifyGuest(a ?? 0);
+    expect(take()).toEqual([]);
+    expect(ports.send(1)).toBe(0);
+    expect(heard).toEqual(["b", "a"]);
+    expect(ports.close(1)).toBe(0);
+    expect(ports.close(2)).toBe(0);
+    ports.notifyGuest(b ?? 0);
+    expect(take()).toEqual(["clear 1", "clear 2"]);
+  });
 });

@@ -122,9 +122,20 @@ const getMemType: Handler = (call) => {
   return guest.writeStruct(arg(call, 1), xen_hvm_get_mem_type, answer) ? 0 : -Errno.EFAULT;
 };
 
+/**
+ * Makes every vCPU forget its translations; the argument has to be null. KVM has no call for that, but
+ * writing a vCPU's special registers, unchanged, drops them.
+ */
+const flushTlbs: Handler = (call) => {
+  if (arg(call, 1) !== 0n) return -Errno.EINVAL;
+  for (const { kvm } of call.domain.vcpus.values()) kvm.setSregs(kvm.getSregs());
+  return 0;
+};
+
 const subOps: SubOps = new Map<number, Handler>([
   [Hvmop.set_param, setParam],
   [Hvmop.get_param, getParam],
+  [Hvmop.flush_tlbs, flushTlbs],
   [Hvmop.get_time, getTime],
   [Hvmop.get_mem_type, getMemType],
   [Hvmop.set_evtchn_upcall_vector, setUpcallVector],

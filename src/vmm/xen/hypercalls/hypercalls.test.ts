@@ -163,6 +163,13 @@ describe("hvm_op", () => {
     expect(typeOf(0x20, 0)).toBe(-ESRCH);
   });
 
+  it("flushes the TLBs of all vCPUs; the argument is null (public/hvm/hvm_op.h)", () => {
+    const { call, vcpus } = makeDomain();
+    const flushed = (): boolean[] => vcpus.map(({ sregs, sregsSet }) => sregsSet.includes(sregs));
+    expect([call(34, [5, AT]), flushed()]).toEqual([-EINVAL, [false, false]]);
+    expect([call(34, [5, 0], { vcpu: 1 }), flushed()]).toEqual([0, [true, true]]);
+  });
+
   it("gets and sets parameters by Xen's rules", () => {
     const { call, domain } = makeDomain();
     const get = (index: number): number => call(34, [1, put(domain, param(index))]);
