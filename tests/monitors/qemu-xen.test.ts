@@ -1,9 +1,11 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { CpioEntry } from "../../src/hosts/node/cpio.js";
 import type { KernelName } from "../boot/support/guests.js";
+import { kexecEntries } from "../boot/support/kexec.js";
 import type { Kernel } from "./support/guest.js";
 import { Bench, checkGuest, checkKvm, runs } from "./support/machine.js";
-import { withQmp } from "./support/monitor.js";
+import { said, withQmp } from "./support/monitor.js";
 import { kernel, type Qemu, qemu10, xenShim } from "./support/packages.js";
 import { rowsOf } from "./support/rows.js";
 import { noCard, pvCard, pvDisk, WITH_CARD, XEN } from "./support/xen.js";
@@ -134,6 +136,40 @@ reboot -f
     const ended = await runs([...qemu.words, "-accel", XEN, "-M", "pc", ...disk, ...options]);
     checkGuest(ended, {});
     expect(ended.console.match(/^E boot Xen HVM$/gm)).toHaveLength(2);
+  });
+
+  it("starts another kernel by kexec, which finds its PV disk and card", async () => {
+    const script = `load xen-blkfront xen-netfront
+left=$(option kexecs)
+say "kernel-$left" "$(uname -r) $(dmesg | sed -n 's/.*Hypervisor detected: //p')"
+facts
+disk xvda
+network $(option port)
+interrupts
+[ "$left" = 0 ] && say done && poweroff -f
+# Files of this initramfs would be gone in the next one, which is to have them too.
+(cd / && { echo lib; find bin lib/modules init script dev/console; } | cpio -o -H newc) > /tmp/initrd
+next=$(sed "s/kexecs=$left/kexecs=$((left - 1))/" /proc/cmdline)
+# Check sums of what is loaded would take longer than all the rest: kexec_load does not need them.
+kexec -c --no-checks -l /boot/vmlinuz --initrd=/tmp/initrd --command-line="$next" || say failed kexec
+kexec -e
+`;
+    const vmlinuz = readFileSync(guestOf("6.12").image);
+    const more: CpioEntry[] = [
+      ...(await kexecEntries()).filter(({ path }) => path !== "lib"),
+      { kind: "folder", path: "boot" },
+      { kind: "file", path: "boot/vmlinuz", mode: 0o644, data: vmlinuz },
+    ];
+    const content = { script, modules: MODULES, more };
+    const guest = await bench.guest(guestOf("6.12"), content, "kexecs=1");
+    // Some more memory: two kernels, and two initial RAM disks.
+    const devices = [...pvDisk(bench.disk()), ...pvCard, "-smp", "2", ...guest, "-m", "512"];
+    const ended = await runs([...qemu.words, "-accel", XEN, "-M", "q35", ...devices]);
+    checkGuest(ended, { ...xenGuest(), cpus: "2" }, WITH_CARD);
+    for (const left of ["1", "0"])
+      expect(said(ended.console)[`kernel-${left}`]).toMatch(/^6\.12.* Xen HVM$/);
+    for (const line of [/^E disk-xvda ok$/gm, /^E ping ok$/gm, /^I \d+:.*-virq +timer1$/gm])
+      expect(ended.console.match(line)).toHaveLength(2);
   });
 
   it("keeps QEMU's own devices with xen_emul_unplug=never", async () => {
