@@ -9,6 +9,7 @@ import { emulated, emulatedWrite, takeTraps } from "./debug-exit.js";
 import { handleExit, isFinishedWrite } from "./exits.js";
 import { finishWrite } from "./finish.js";
 import { EXIT_COST, type Turn } from "./scheduler.js";
+import { isBehindInstruction } from "./soft-exception.js";
 
 /** AMD's exit code for a state that cannot be entered. */
 const VMEXIT_INVALID = 0xffffffff;
@@ -203,6 +204,7 @@ function injectQueued(vcpu: VcpuState, ready: number): boolean {
   if (queued !== undefined) {
     if (queued.pending === true) deliverPayload(vcpu);
     vcpu.queuedException = undefined;
+    if (!isBehindInstruction(vcpu, queued.vector)) return true;
     const protectedMode = (engine.cr0 & Cr0.PE) !== 0n;
     engine.injectException(queued.vector, protectedMode ? queued.errorCode : undefined);
   } else if (vcpu.nmiInjected) {

@@ -1,0 +1,60 @@
+import { Exception } from "../../abi/x86/index.js";
+import { gva, PAGE_SIZE } from "../../base/index.js";
+import type { VcpuState } from "../vcpu-state.js";
+
+const INT3 = 0xcc;
+const INT_N = 0xcd;
+const INTO = 0xce;
+/** @nolimit the architecture's */
+const MAX_LENGTH = 15;
+
+/** Prefixes: segments, operand and address size, LOCK, REPNE, REP; REX in 64-bit code. */
+const LEGACY_PREFIXES = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3];
+
+/** The instruction at RIP, as far as it is in memory. */
+function codeAtRip(vcpu: VcpuState): Uint8Array {
+  const code = new Uint8Array(MAX_LENGTH);
+  const rip = vcpu.linearRip();
+  for (let have = 0; have < MAX_LENGTH; ) {
+    const physical = vcpu.engine.translate(gva(rip + BigInt(have)), "fetch");
+    if (physical === undefined) return code.subarray(0, have);
+    const length = Math.min(PAGE_SIZE - (physical % PAGE_SIZE), MAX_LENGTH - have);
+    const bytes = vcpu.env.access.read(physical, length);
+    if (bytes === undefined) return code.subarray(0, have);
+    code.set(bytes, have);
+    have += length;
+  }
+  return code;
+}
+
+/**
+ * #BP and #OF are those of an instruction, whoever injects them: their handler returns behind it. KVM for AMD decodes the
+ * instruction at RIP to find where that is (svm_update_soft_interrupt_rip); where it is not the one that raises this
+ * exception, it forgets the event. A debugger that gives the guest's own INT3 back depends on it.
+ * @returns whether the exception is to be delivered; RIP is behind the instruction then.
+ */
+export function isBehindInstruction(vcpu: VcpuState, vector: number): boolean {
+  if (vector !== Exception.BP && vector !== Exception.OF) return true;
+  const { engine } = vcpu;
+  const code = codeAtRip(vcpu);
+  const is64 = engine.longMode64;
+  const isPrefix = (byte: number) =>
+    LEGACY_PREFIXES.includes(byte) || (is64 && byte >= 0x40 && byte <= 0x4f);
+  let at = 0;
+  while (at < code.length && isPrefix(code[at] ?? 0)) at++;
+  const raises = () => {
+    switch (code[at++]) {
+      case INT3:
+        return vector === Exception.BP;
+      case INT_N:
+        return vector === code[at++];
+      case INTO:
+        return vector === Exception.OF && !is64;
+      default:
+        return false;
+    }
+  };
+  if (!raises()) return false;
+  engine.rip = BigInt.asUintN(is64 ? 64 : 32, engine.rip + BigInt(at));
+  return true;
+}
