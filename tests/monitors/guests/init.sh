@@ -27,13 +27,13 @@ wait_for() {
   return 1
 }
 
-# Writes 4 MiB to a disk, drops the caches, reads them back.
+# Writes 1 MiB to a disk, drops the caches, reads them back.
 disk() {
   wait_for "/dev/$1" || return 1
-  dd if=/dev/urandom of=/tmp/data bs=65536 count=64 2>/dev/null
+  dd if=/dev/urandom of=/tmp/data bs=65536 count=16 2>/dev/null
   dd if=/tmp/data of="/dev/$1" bs=65536 conv=fsync 2>/dev/null || say failed "writing $1"
   echo 3 > /proc/sys/vm/drop_caches
-  [ "$(dd if="/dev/$1" bs=65536 count=64 2>/dev/null | sha256sum)" = "$(sha256sum < /tmp/data)" ] \
+  [ "$(dd if="/dev/$1" bs=65536 count=16 2>/dev/null | sha256sum)" = "$(sha256sum < /tmp/data)" ] \
     && say "disk-$1" ok || say "disk-$1" differs
 }
 
