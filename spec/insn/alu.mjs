@@ -1,12 +1,19 @@
+// @ts-check
 /** ADD OR ADC SBB AND SUB XOR CMP in all forms; INC DEC NEG NOT TEST. */
-const hex = (n) => n.toString(16).toUpperCase().padStart(2, "0");
+const hex = (/** @type {number} */ n) => n.toString(16).toUpperCase().padStart(2, "0");
 
 const OPERATIONS = ["add", "or", "adc", "sbb", "and", "sub", "xor", "cmp"];
+/** @type {Record<string, string>} */
 const FILES = { or: "logic", and: "logic", xor: "logic" };
 
-/** The eight operations share one scheme: opcodes 8n to 8n+5, and /n of 80 to 83. */
+/**
+ * The eight operations share one scheme: opcodes 8n to 8n+5, and /n of 80 to 83.
+ * @param {string} op
+ * @param {number} n
+ */
 function regular(op, n) {
-  const handler = (form, type) => `ops/${FILES[op] ?? "alu"}:${op}_${form}<${type}>`;
+  const handler = (/** @type {string} */ form, /** @type {string} */ type) =>
+    `ops/${FILES[op] ?? "alu"}:${op}_${form}<${type}>`;
   const lock = op === "cmp" ? "" : "lock";
   const at = n * 8;
   return [

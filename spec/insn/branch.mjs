@@ -1,6 +1,7 @@
+// @ts-check
 /** Near branches. */
 const CONDITIONS = Array.from({ length: 16 }, (_, cc) => cc);
-const hex = (n) => n.toString(16).toUpperCase().padStart(2, "0");
+const hex = (/** @type {number} */ n) => n.toString(16).toUpperCase().padStart(2, "0");
 
 export default [
   ...CONDITIONS.map((cc) => `${hex(0x70 + cc)} rel8 | jcc Jb | ops/branch:jcc<v> | f64`),

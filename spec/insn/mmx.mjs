@@ -1,3 +1,4 @@
+// @ts-check
 /** Integer SIMD on MMX registers: MMX, and what SSE, SSE2 and SSSE3 added to it. Row format: README.md. */
 
 /** P = P op Q by a handler of the same name. */
@@ -86,7 +87,7 @@ const IMMEDIATE = {
   "73 /6": "psllq",
 };
 /** PUNPCKL reads only 32 bits of memory. */
-const source = (name) => (name.startsWith("punpckl") ? "Qd" : "Qq");
+const source = (/** @type {string} */ name) => (name.startsWith("punpckl") ? "Qd" : "Qq");
 
 export default [
   ...Object.entries(REGULAR).map(

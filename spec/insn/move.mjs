@@ -1,6 +1,7 @@
+// @ts-check
 /** Moves and conversions between registers and memory. */
 const CONDITIONS = Array.from({ length: 16 }, (_, cc) => cc);
-const hex = (n) => n.toString(16).toUpperCase().padStart(2, "0");
+const hex = (/** @type {number} */ n) => n.toString(16).toUpperCase().padStart(2, "0");
 
 export default [
   "88 /r | mov Eb,Gb | ops/move:mov_EG<b>",

@@ -1,7 +1,12 @@
+// @ts-check
 /** Shifts and rotations. */
 const GROUP = ["rol", "ror", "rcl", "rcr", "shl", "shr", "shl", "sar"];
 
-/** One member of the shift group: by the immediate, by one, by CL. */
+/**
+ * One member of the shift group: by the immediate, by one, by CL.
+ * @param {string} op
+ * @param {number} n
+ */
 function group(op, n) {
   const file = n < 4 ? "ops/rotate" : "ops/shift";
   return [

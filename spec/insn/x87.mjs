@@ -1,10 +1,16 @@
+// @ts-check
 /** x87. Row format: README.md. Rows with several mnemonics are opcodes whose ModRM.rm chooses one. */
 const OPERATIONS = ["fadd", "fmul", "fcom", "fcomp", "fsub", "fsubr", "fdiv", "fdivr"];
 /** In the forms that write ST(i), SUB and SUBR, DIV and DIVR have changed places. */
 const REVERSED = ["fadd", "fmul", "fcom", "fcomp", "fsubr", "fsub", "fdivr", "fdiv"];
-const isCompare = (n) => n === 2 || n === 3;
+const isCompare = (/** @type {number} */ n) => n === 2 || n === 3;
 
-/** Arithmetic and comparison with a memory operand: D8 m32, DA m32int, DC m64, DE m16int. */
+/**
+ * Arithmetic and comparison with a memory operand: D8 m32, DA m32int, DC m64, DE m16int.
+ * @param {string} opcode
+ * @param {string} operand
+ * @param {boolean} integer
+ */
 function withMemory(opcode, operand, integer) {
   return OPERATIONS.map((name, n) => {
     const handler = isCompare(n) ? "com_mem" : "arith_mem";

@@ -1,3 +1,4 @@
+// @ts-check
 /** What the attacks need of the library, from a build of it. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +10,7 @@ import { pathToFileURL } from "node:url";
  * @returns {Promise<import("./types.js").Library>}
  */
 export async function loadLibrary(directory) {
-  const load = (file) => import(pathToFileURL(join(directory, file)).href);
+  const load = (/** @type {string} */ file) => import(pathToFileURL(join(directory, file)).href);
   const modules = await Promise.all(
     [
       "kvm/index.js",

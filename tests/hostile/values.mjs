@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Random values that are more often wrong in an interesting way than random bits are: borders of
  * widths and pages, small numbers, and what was of use before.
@@ -88,7 +89,10 @@ export class Values extends Prng {
     }
   }
 
-  /** One that is often below `n`. */
+  /**
+   * One that is often below `n`.
+   * @param {number} n
+   */
   small(n) {
     return this.chance(90) ? this.below(n) : this.narrow();
   }
@@ -99,7 +103,10 @@ export class Values extends Prng {
     return this.chance(90) ? value : Number(this.wide());
   }
 
-  /** Bytes: zeros, random, or sparse. */
+  /**
+   * Bytes: zeros, random, or sparse.
+   * @param {number} length
+   */
   bytes(length) {
     const out = new Uint8Array(length);
     const kind = this.below(4);

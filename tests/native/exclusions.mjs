@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Instructions that are not compared with the host's processor, each with its reason. Everything else of
  * spec/insn is: privileged instructions too, which raise #GP in a program on both sides.
@@ -22,7 +23,10 @@ const EXCLUDED = [
 
 const ALIAS = "D9 D8: undocumented, and differs from FSTP on an empty register";
 
-/** Why a row is not compared, or undefined. */
+/**
+ * Why a row is not compared, or undefined.
+ * @param {{ x87?: boolean, opcode: number, digit?: number, form: string, mnemonic: string }} row
+ */
 export function exclusion(row) {
   if (row.x87 && row.opcode === 0xd9 && row.digit === 3 && row.form === "reg") return ALIAS;
   return EXCLUDED.find(([mnemonic]) => mnemonic.test(row.mnemonic))?.[1];

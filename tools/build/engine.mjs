@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Compiles the engine's core to dist/engine/core.wasm. The result is kept in build/cache under a
  * hash of everything it is made from, so that an unchanged core is not compiled again.
@@ -28,14 +29,18 @@ import { regions } from "./gen-state.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const core = join(root, "src/engine/core");
-const option = (name) => {
+const option = (/** @type {string} */ name) => {
   const at = process.argv.indexOf(`--${name}`);
   return at < 0 ? undefined : process.argv[at + 1];
 };
 const families = option("family")?.split(",");
 const debug = process.argv.includes("--debug");
 
-/** All source files below a folder, sorted. */
+/**
+ * All source files below a folder, sorted.
+ * @param {string} folder
+ * @returns {string[]}
+ */
 function sources(folder) {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Conditions as AssemblyScript text for the hot loop, which may not call functions (see
  * gen-interpret.mjs). They mean what cond() of flags.ts means; FLAG_WORDS declares what they look at.
@@ -28,7 +29,10 @@ const EVEN = [
   `(${ZF} || ${SF} != ${OF})`,
 ];
 
-/** Condition `cc` of Jcc, SETcc and CMOVcc, after FLAG_WORDS. */
+/**
+ * Condition `cc` of Jcc, SETcc and CMOVcc, after FLAG_WORDS.
+ * @param {number} cc
+ */
 export function condition(cc) {
   return cc & 1 ? `!${EVEN[cc >> 1]}` : EVEN[cc >> 1];
 }

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Writes the hot loop: one switch with all fast operations in it. It calls no function that comes
  * back to it. A call inside the loop would make the compiler of the WebAssembly engine keep the loop's
@@ -13,7 +14,7 @@ import { fastOps, firstSwitch } from "./gen-fast.mjs";
 export function hotFile() {
   const ops = fastOps();
   const first = firstSwitch(ops);
-  const cases = (from, to) =>
+  const cases = (/** @type {number} */ from, /** @type {number | undefined} */ to = undefined) =>
     ops
       .slice(from, to)
       .map((o, i) => `case ${i}: { ${o.body.replaceAll("@NEXT", "p += 32; continue;")} }`)

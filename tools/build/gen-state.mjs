@@ -1,3 +1,4 @@
+// @ts-check
 /** Writes the state block and memory layout for both sides of the wasm border from spec/state.mjs. */
 import { COUNTERS, CPU_BLOCK, LAYOUT } from "../../spec/state.mjs";
 
@@ -28,7 +29,7 @@ export function regions() {
   return { list, end: at };
 }
 
-const hex = (value) => `0x${value.toString(16)}`;
+const hex = (/** @type {number} */ value) => `0x${value.toString(16)}`;
 
 /** @param {string} text */
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

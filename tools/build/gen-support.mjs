@@ -1,9 +1,13 @@
+// @ts-check
 /** Writes docs/reference/instructions.md: every instruction the engine has, and those it has not. */
 import { ABSENT } from "../../spec/insn-absent.mjs";
 
-const inCell = (text) => text.replaceAll("|", "\\|");
+const inCell = (/** @type {string} */ text) => text.replaceAll("|", "\\|");
 
-/** The support page as Markdown. */
+/**
+ * The support page as Markdown.
+ * @param {{ family: string, flags: Set<string>, text: string, asm: string }[]} rows
+ */
 export function supportPage(rows) {
   const lines = [
     "# Instructions",
@@ -26,7 +30,7 @@ export function supportPage(rows) {
       const only = row.flags.has("o64") ? "64-bit" : row.flags.has("i64") ? "16- and 32-bit" : "";
       const lock = row.flags.has("lock") ? "LOCK " : "";
       lines.push(
-        `| \`${row.text.split("|")[0].trim()}\` | ${inCell(row.asm)} | ${(lock + only).trim()} |`,
+        `| \`${row.text.split("|")[0]?.trim()}\` | ${inCell(row.asm)} | ${(lock + only).trim()} |`,
       );
     }
   }

@@ -74,7 +74,8 @@ export class Worker {
   }
 
   /**
-   * Measures cases; `each` gets what is known of every one.
+   * Measures cases; `each` gets what is known of every one. One that does not end, which may be for other
+   * programs' load, fails; those behind it are not measured then.
    * @param {string[]} ids
    * @param {(measured: any) => void} each
    */
@@ -85,7 +86,10 @@ export class Worker {
       if (message.measured !== undefined) each(message);
       return message.baseline === true;
     });
-    if (end === undefined) throw new Error(`mutants: ${this.#last} hangs without any mutant`);
+    if (end !== undefined) return;
+    const [measured, digest] = this.cases.find(([id]) => id === this.#last) ?? [];
+    if (measured === undefined) throw new Error(`mutants: ${this.#last} hangs without any mutant`);
+    each({ measured, digest, cost: 0, hits: {}, failed: "it does not end" });
   }
 
   /**

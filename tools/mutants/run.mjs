@@ -88,8 +88,11 @@ async function measure(state, worker, digest, wanted, deadline) {
   };
   // Unit tests first: they cost least and notice most.
   missing.sort((a, b) => Number(a.startsWith("scenario ")) - Number(b.startsWith("scenario ")));
-  while (missing.length > 0 && Date.now() < deadline)
-    await worker.measure(missing.splice(0, CASES_AT_ONCE), note);
+  while (missing.length > 0 && Date.now() < deadline) {
+    const batch = missing.splice(0, CASES_AT_ONCE);
+    await worker.measure(batch, note);
+    missing.unshift(...batch.filter((id) => cases[id] === undefined));
+  }
   if (missing.length > 0) console.log(`  no time to measure ${missing.length} cases`);
   state.saveBaseline();
   for (const text of refused.slice(0, 10))
