@@ -36,8 +36,11 @@ const finders = {
   "the program cpio": () => has("cpio"),
   "the program depmod": () => has("/usr/sbin/depmod"),
   "the program gdb": () => has("gdb"),
+  // Users have no /usr/sbin in their PATH.
+  "the program libvirtd": () => has("/usr/sbin/libvirtd") && has("virsh"),
   "the program lz4": () => has("lz4"),
   "the program script": () => has("script"),
+  "the program stress-ng": () => has("stress-ng"),
   "the program xz": () => has("xz"),
   "the program zstd": () => has("zstd"),
   "Linux on x86-64": () => process.platform === "linux" && process.arch === "x64",

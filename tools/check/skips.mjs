@@ -27,6 +27,17 @@ export const skips = [
     evenInCi: true,
   },
   {
+    run: "monitors",
+    test: /^tests\/monitors\/libvirt\.test\.ts > .* > virsh capabilities /,
+    needs: ["the program libvirtd", "to be root"],
+    evenInCi: true,
+  },
+  {
+    run: "monitors",
+    test: /^tests\/monitors\/programs\.test\.ts > stress-ng > /,
+    needs: ["the program stress-ng"],
+  },
+  {
     run: "unit",
     test: /^src\/exec\/program\.test\.ts > (tells programs with more rights than|copies a preload library that only root)/,
     needs: ["to be root"],

@@ -7,7 +7,7 @@ import { type KernelName, SUITES } from "../../boot/support/guests.js";
 import { type Kernel, kernelIn } from "./guest.js";
 
 /** A folder of the user's cache with packages unpacked in it, fetched the first time. */
-async function unpacked(name: string, fetch: (folder: string) => void): Promise<string> {
+export async function unpacked(name: string, fetch: (folder: string) => void): Promise<string> {
   const root = cacheRoot();
   return cachedFolder(root, name) ?? fillFolder(root, name, async (folder) => fetch(folder));
 }
