@@ -54,7 +54,7 @@ export function lookups(op: FastOp): { data: number; code: number } {
  * fetches across the page's end (src/engine/tests/across.test.ts).
  */
 export function memoryOps(): FastOp[] {
-  return OPS.filter((op) => op.body.includes("TLB_MASK") && op.name !== "cross");
+  return OPS.filter((op) => /(TLB|FETCH)_MASK/.test(op.body) && op.name !== "cross");
 }
 
 /** Which operation the first record of `code` is; undefined when it has a complete handler. */

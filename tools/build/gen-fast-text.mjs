@@ -23,6 +23,9 @@ export const wr = (n, at, v) =>
 /** The TLB entry of the address in `at`: as tlbAt() in core/layout.ts. */
 export const entryOf = (at) =>
   `const e: u32 = tlb + (<u32>((${at} >> 7) ^ (${at} >> 18)) & TLB_MASK);`;
+/** The TLB entry for fetches from the address in `at`: as fetchAt() in core/layout.ts. */
+export const fetchEntryOf = (at) =>
+  `const e: u32 = tlb + (FETCH_AT + (<u32>((${at} >> 7) ^ (${at} >> 18)) & FETCH_MASK));`;
 const entry = entryOf("ea");
 /** Whether n bytes do not lie in the page that a tag permits: as inPage() in core/layout.ts. */
 const outside = (n, aligned, tag) =>

@@ -12,7 +12,7 @@ import { sseKinds } from "./gen-fast-kinds.mjs";
 import { integerOps } from "./gen-fast-ops.mjs";
 import { PAIRS, pairOps } from "./gen-fast-pairs.mjs";
 import { SSE_MEMORY, SSE_SHIFT, SSE_VW, sseOps } from "./gen-fast-sse.mjs";
-import { entryOf, SIZES } from "./gen-fast-text.mjs";
+import { fetchEntryOf, SIZES } from "./gen-fast-text.mjs";
 
 export const FORMS = ["rr", "ri", "rmb", "rmx", "mrb", "mrx", "mib", "mix"];
 
@@ -223,7 +223,7 @@ const CHECK = {
 /** First record of a block of an instruction that goes on in the next page: is that still the page at +8? */
 const CROSS = {
   name: "cross",
-  body: `const t: u64 = load<u64>(PAGE_BASE) + 0x1000; ${entryOf("t")} if (load<u64>(e, 24) != t || <u32>t + load<u32>(e, 16) != load<u32>(p, 8)) return complete(p, budget); @NEXT`,
+  body: `const t: u64 = load<u64>(PAGE_BASE) + 0x1000; ${fetchEntryOf("t")} if (load<u64>(e, 24) != t || <u32>t + load<u32>(e, 16) != load<u32>(p, 8)) return complete(p, budget); @NEXT`,
   // By its complete handler the whole block is done.
   end: "near",
 };

@@ -24,7 +24,7 @@ import { BLOCK_HASH_AT, CC_DST, CC_OP, CC_SRC, CPL, FLAGS, GPR, KERNEL_GS_BASE, 
 import { DEAD_BLOCK, KEY64, codeEpoch } from "./blocks";
 import { DF, IF, K_ADD, K_EXPLICIT, K_LOGIC, K_RESULT, K_SUB, RF, VM } from "./flags";
 import { MISS_ALIGNED, complete, generic, goTo, missRead, missWrite, retry, verify } from "./hot-exit";
-import { PAGE_MASK, SSE_TMP, TLB_MASK } from "./layout";
+import { FETCH_AT, FETCH_MASK, PAGE_MASK, SSE_TMP, TLB_MASK } from "./layout";
 import { GENERIC_OPS } from "./dispatch.gen";
 import { HASH_MASK } from "./smc";
 

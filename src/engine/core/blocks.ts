@@ -22,7 +22,7 @@ import { MAX_LENGTH, ROW_END, decode, rowFlags } from "./decode";
 import { F_HAS_ERR, F_PRESENT, F_RETRY, R_FAULT, R_JUMP, V_GP, faulted, raiseErr } from "./fault";
 import { stepping } from "./cpu/debug";
 import { IF } from "./flags";
-import { PAGE_MASK, tlbAt } from "./layout";
+import { PAGE_MASK, fetchAt } from "./layout";
 import { fetchPage } from "./mmu/access";
 import { COUNT_DEAD, KEY_VARIANT_SHIFT, bucketOf, invalidatePage, markCode } from "./smc";
 import { FIRST_FAR, OP_check, OP_cross } from "./fast.gen";
@@ -160,7 +160,7 @@ export function lookup(): u32 {
     }
     va = (rip + load<u64>(SEG + 16, 8)) & 0xffffffff;
   }
-  const e: u32 = load<u32>(TLB) + tlbAt(va);
+  const e: u32 = load<u32>(TLB) + fetchAt(va);
   let lin: u32;
   let variant: u32 = 0;
   if (load<u64>(e, 24) == (va & PAGE_MASK)) lin = <u32>va + load<u32>(e, 16);
@@ -262,7 +262,7 @@ function buildAcross(key: u64, va: u64): u32 {
   const off = start & 0xfff;
   const here: u32 = 0x1000 - off;
   const next = (va | 0xfff) + 1;
-  const e: u32 = load<u32>(TLB) + tlbAt(next);
+  const e: u32 = load<u32>(TLB) + fetchAt(next);
   if (load<u64>(e, 24) != next) return 0;
   const second: u32 = <u32>next + load<u32>(e, 16);
   memory.fill(SCRATCH_AT, 0, 32);

@@ -1,9 +1,17 @@
 /** Constants that several parts share; imports addresses only, so that no import circle reaches it. */
 import { SCRATCH_AT } from "./state.gen";
 
-/** Entries of a TLB half; 32 bytes each: tag for reads, for writes, addend u32 + flags u32, tag for fetches. */
+/**
+ * Entries of a TLB half for reads and writes, and behind them those for fetches; 32 bytes each: tag for reads, for writes,
+ * addend u32 + flags u32, tag for fetches. Code and data have entries of their own: a page of code that is executed again
+ * and again and a page of data that it uses must not take turns.
+ */
 export const TLB_ENTRIES: u32 = 2048;
 export const TLB_MASK: u32 = (TLB_ENTRIES - 1) << 5;
+export const FETCH_ENTRIES: u32 = 512;
+export const FETCH_MASK: u32 = (FETCH_ENTRIES - 1) << 5;
+/** Where a half's entries for fetches begin. */
+export const FETCH_AT: u32 = TLB_ENTRIES << 5;
 export const PAGE_MASK: u64 = ~0xfff;
 
 /**
@@ -13,6 +21,11 @@ export const PAGE_MASK: u64 = ~0xfff;
  */
 export function tlbAt(va: u64): u32 {
   return <u32>((va >> 7) ^ (va >> 18)) & TLB_MASK;
+}
+
+/** Offset in a TLB half of the entry for fetches from `va`. */
+export function fetchAt(va: u64): u32 {
+  return FETCH_AT + (<u32>((va >> 7) ^ (va >> 18)) & FETCH_MASK);
 }
 
 /**

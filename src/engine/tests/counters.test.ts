@@ -8,7 +8,7 @@ const OTHER = ONE + (1n << 34n);
 
 async function countersAfter(code: string, prepare: (t: GuestCpu) => void = () => undefined) {
   const t = await GuestCpu.create("long64");
-  for (const va of [ONE, OTHER]) t.map(va, BigInt(At.DATA), Pte.P | Pte.W | Pte.A | Pte.D);
+  for (const va of [ONE, OTHER, AT_CODE]) t.map(va, BigInt(At.DATA), Pte.P | Pte.W | Pte.A | Pte.D);
   prepare(t);
   t.code(`${code} f4`);
   t.runToHandler();
@@ -24,6 +24,9 @@ async function added(code: string, name: keyof EngineCounters): Promise<number> 
 
 const READ_ONE = `48 bb ${le(ONE, 8)} 48 8b 03`;
 const READ_OTHER = `48 bb ${le(OTHER, 8)} 48 8b 03`;
+/** A page of data that has the index of the code's page. */
+const AT_CODE = ONE + BigInt(At.CODE);
+const READ_AT_CODE = `48 bb ${le(AT_CODE, 8)} 48 8b 03`;
 const LOAD_CR3 = "0f 20 d8 0f 22 d8";
 
 describe("the engine's counters", () => {
@@ -33,6 +36,7 @@ describe("the engine's counters", () => {
     ["no second miss", `${READ_ONE} 48 8b 03`, "MISS", 1],
     ["two pages in one entry", `${READ_ONE} ${READ_OTHER}`, "CONFLICT", 1],
     ["one after the other again", `${READ_ONE} ${READ_OTHER} ${READ_ONE}`, "CONFLICT", 2],
+    ["none between code and the data it uses", `${READ_AT_CODE} 90 ${READ_AT_CODE}`, "CONFLICT", 0],
     ["a flush by CR3", LOAD_CR3, "FLUSH", 1],
   ])("count %s", async (_, code, name, times) => {
     expect(await added(code, name)).toBe(times);

@@ -4,7 +4,7 @@
  * what the access raises; the caller looks at faulted().
  */
 import { count } from "../count";
-import { PAGE_MASK, tlbAt } from "../layout";
+import { PAGE_MASK } from "../layout";
 import { codeWritten } from "../smc";
 import { F_RETRY, V_AC, V_GP, X_INTERNAL, X_MEMORY, X_MMIO, faulted, raiseErr, raiseExit, raisePf } from "../fault";
 import { ACCESS_CHECKS, CODE_SIZE, CPL, CR0, CR4, EFER, EXIT, EXIT_ADDR, EXIT_AUX, EXIT_DATA, EXIT_SIZE, EXIT_WRITE, FAULT, FLAGS } from "../state.gen";
@@ -13,7 +13,7 @@ import { dataTag, fetchTag } from "../breakpoints";
 import { CHECK_DATA, noteDataAccess } from "../cpu/debug";
 import { CHECK_ALIGNED } from "../cpu/mode";
 import { SLOT_READONLY, findSlot, gpaToLin, logWrite, slotLin } from "./slots";
-import { TE_GLOBAL, TE_SIZE_SHIFT, TE_WRITE, absentTag, holdsOther, tagFits, tlbEntry, useEntry } from "./tlb";
+import { TE_GLOBAL, TE_SIZE_SHIFT, TE_WRITE, absentIn, fetchEntry, holdsOther, tagFits, tlbEntry, useEntry } from "./tlb";
 import { PTE_D, PTE_G, PTE_U, PTE_W, WALK_GONE, WALK_OK, touchLeaf, walk, walkGone, walkGpa, walkNx, walkPerm, walkSize } from "./walk";
 
 /** Kinds of access. */
@@ -50,7 +50,7 @@ export function systemHalf(): u32 {
  * when it faults (raised), or when no slot serves it (deviceGpa is set).
  */
 export function translate(va: u64, kind: u32, half: u32): u32 {
-  const e = tlbEntry(half, va);
+  const e = kind == FETCH ? fetchEntry(half, va) : tlbEntry(half, va);
   const page = va & PAGE_MASK;
   if (kind == READ) {
     if (tagFits(load<u64>(e), page)) return <u32>va + load<u32>(e, 16);
@@ -147,16 +147,17 @@ function enter(va: u64, kind: u32, may: u32, e: u32): u32 {
   let flags: u32 = walkSize << TE_SIZE_SHIFT;
   if ((walkPerm & <u32>PTE_G) != 0 && (load<u32>(CR4) & 0x80) != 0) flags |= TE_GLOBAL;
   const tag = dataTag(page);
-  const absent = absentTag(tlbAt(va) >> 5);
+  const absent = absentIn(e);
   let writeTag = absent;
   if ((may & MAY_WRITE) != 0 && (walkPerm & <u32>PTE_D) != 0 && access == 0 && writesAreFree(slot, walkGpa)) {
     flags |= TE_WRITE;
     if (load<u8>(PAGE_FLAGS_AT + (lin >> 12)) == 0) writeTag = tag;
   }
-  store<u64>(e, (may & MAY_READ) != 0 ? tag : absent);
-  store<u64>(e, writeTag, 8);
+  const code = kind == FETCH;
+  store<u64>(e, !code && (may & MAY_READ) != 0 ? tag : absent);
+  store<u64>(e, code ? absent : writeTag, 8);
   store<u32>(e, lin - <u32>page, 16);
-  store<u64>(e, (may & MAY_FETCH) != 0 ? fetchTag(page) : absent, 24);
+  store<u64>(e, code ? fetchTag(page) : absent, 24);
   useEntry(e, va, flags);
   if (kind == WRITE && readOnly) {
     deviceGpa = walkGpa | (va & 0xfff);

@@ -1,7 +1,7 @@
 /**
  * The software TLB of a vCPU: three halves, for user mode, for supervisor mode with SMAP in force,
- * and for supervisor mode without it. A half has TLB_ENTRIES entries of 32 bytes; tlbAt() says which
- * of them an address belongs to:
+ * and for supervisor mode without it. A half has TLB_ENTRIES entries for data and FETCH_ENTRIES for code, of
+ * 32 bytes; tlbAt() and fetchAt() say which of them an address belongs to:
  *
  *   0 tag for reads u64 | 8 tag for writes u64 | 16 addend u32 | 20 flags u32 | 24 tag for fetches u64
  *
@@ -11,10 +11,13 @@
  * that fill many entries.
  */
 import { count, countBy } from "../count";
-import { TLB_ENTRIES, PAGE_MASK, tlbAt } from "../layout";
+import { FETCH_ENTRIES, TLB_ENTRIES, PAGE_MASK, fetchAt, tlbAt } from "../layout";
 import { EMPTY_TLB_AT, EMPTY_TLB_SIZE, N_FLUSH, N_FLUSHED, N_SWEPT, TLB_ALL } from "../state.gen";
 
-export const HALF_BYTES: u32 = TLB_ENTRIES * 32;
+const HALF_ENTRIES: u32 = TLB_ENTRIES + FETCH_ENTRIES;
+export const HALF_BYTES: u32 = HALF_ENTRIES * 32;
+/** Bits of a page number that take it far away from its entry, for data and for code. */
+const FAR: u32 = TLB_ENTRIES / 2 + FETCH_ENTRIES / 2;
 /**
  * In a tag: no page is meant. No comparison leaves this bit of an address standing: those of aligned
  * accesses keep bits 0 to 3 below the page number, all others none.
@@ -24,22 +27,20 @@ export const TAG_ABSENT: u64 = 0x400;
 const NOWHERE: u32 = 0xfffff000;
 
 /**
- * The tag of entry `number` of the TLB, counted from any of its halves, when it permits nothing. It can
- * equal no address that is looked up in the entry, canonical or not, in whichever way the two are
- * compared: it is no page at all, and its page, one of the lowest, belongs into the entry half of the TLB away.
+ * The tag of entry `number` of an area when it permits nothing. It can equal no address that is looked up in the
+ * entry, canonical or not, in whichever way the two are compared: it is no page at all, and its page, one of
+ * the lowest, belongs into another entry.
  */
 export function absentTag(number: u32): u64 {
-  return (<u64>((number ^ (TLB_ENTRIES / 2)) & (TLB_ENTRIES - 1)) << 12) | TAG_ABSENT;
+  return (<u64>(((number % HALF_ENTRIES) ^ FAR) & (TLB_ENTRIES - 1)) << 12) | TAG_ABSENT;
 }
 
 /** In a tag: there are breakpoints in the page. */
 const TAG_SLOW: u64 = 0x800;
-/** The bit of an address that alone takes it half of the TLB away. */
-const FAR_BIT: u64 = TLB_ENTRIES << 11;
 
 /** The tag of a page with breakpoints: no fast comparison matches it, only translate() does. */
 export function slowTag(page: u64): u64 {
-  return page ^ (FAR_BIT | TAG_SLOW);
+  return page ^ ((<u64>FAR << 12) | TAG_SLOW);
 }
 
 /** The page of a tag that is not absent. */
@@ -70,10 +71,10 @@ const LOCAL_BLOOM: u32 = BLOOM + BLOOM_BYTES;
 export const WALK_CACHE: u32 = LOCAL_BLOOM + BLOOM_BYTES;
 export const WALK_ENTRIES: u32 = 64;
 const LOG: u32 = WALK_CACHE + WALK_ENTRIES * 32;
-const LOCAL_LOG: u32 = LOG + TLB_ENTRIES * 3 * 2;
+const LOCAL_LOG: u32 = LOG + HALF_ENTRIES * 3 * 2;
 
 /** Size of a vCPU's TLB area; a multiple of 4096. */
-export const TLB_AREA_BYTES: u32 = (LOCAL_LOG + TLB_ENTRIES * 3 * 2 + 0xfff) & ~0xfff;
+export const TLB_AREA_BYTES: u32 = (LOCAL_LOG + HALF_ENTRIES * 3 * 2 + 0xfff) & ~0xfff;
 
 /** Highest number of vCPUs of a VM. */
 export const MAX_VCPUS: u32 = 4096;
@@ -104,7 +105,7 @@ export function setTlbArea(index: u32, address: u32): void {
 
 /** Empties the entries of a new TLB: zeros would be translations of page 0. */
 export function prepareTlbArea(address: u32): void {
-  for (let i: u32 = 0; i < TLB_ENTRIES * 3; i++) clearEntry(address, i);
+  for (let i: u32 = 0; i < HALF_ENTRIES * 3; i++) clearEntry(address, i);
 }
 
 /** Empties entry `number` of an area. Even if a comparison with its tags succeeded, its addend would lead nowhere. */
@@ -118,9 +119,19 @@ function clearEntry(area: u32, number: u32): void {
   store<u64>(e, absent, 24);
 }
 
-/** The entry that would hold `va` in half 0, 1 or 2 of the running vCPU. */
+/** The entry that would hold `va` for reads and writes, in half 0, 1 or 2 of the running vCPU. */
 export function tlbEntry(half: u32, va: u64): u32 {
   return load<u32>(TLB_ALL) + half * HALF_BYTES + tlbAt(va);
+}
+
+/** The entry that would hold `va` for fetches. */
+export function fetchEntry(half: u32, va: u64): u32 {
+  return load<u32>(TLB_ALL) + half * HALF_BYTES + fetchAt(va);
+}
+
+/** The tag of the running vCPU's entry `e` when it permits nothing. */
+export function absentIn(e: u32): u64 {
+  return absentTag((e - load<u32>(TLB_ALL)) >> 5);
 }
 
 /** Takes an entry into use: logs it, and notes a large page for INVLPG. The tags are the caller's. */
@@ -245,12 +256,15 @@ function dropEntry(area: u32, number: u32): void {
 
 /** Drops the translations of the page of `va`, which are made anew from what the walk cache knows. */
 export function forgetPage(va: u64): void {
-  const page = va & PAGE_MASK;
   const area = load<u32>(TLB_ALL);
-  let number = tlbAt(va) >> 5;
-  for (let half = 0; half < 3; half++, number += TLB_ENTRIES) {
-    if (holds(area + (number << 5), page)) dropEntry(area, number);
+  for (let half: u32 = 0; half < 3; half++) {
+    forgetIn(area, tlbEntry(half, va), va & PAGE_MASK);
+    forgetIn(area, fetchEntry(half, va), va & PAGE_MASK);
   }
+}
+
+function forgetIn(area: u32, e: u32, page: u64): void {
+  if (holds(e, page)) dropEntry(area, (e - area) >> 5);
 }
 
 /** INVLPG: flushes the page of `va`, whatever its size, global or not, in all halves. */
