@@ -3,7 +3,8 @@
  * What KVM_CHECK_EXTENSION answers for every capability that this library or Linux 6.12 has on x86:
  * [number, name without KVM_CAP_, value here, why it differs from Linux]. What is not listed is 0.
  * tests/reference/capabilities.test.ts compares with the code and with recorded.txt.
- * @type {[number: number, name: string, value: number, why?: string][]}
+ * @typedef {[number: number, name: string, value: number, why?: string]} CapabilityRow
+ * @type {CapabilityRow[]}
  */
 export const CAPABILITIES = [
   [0, "IRQCHIP", 1],
@@ -128,3 +129,32 @@ export const CAPABILITIES = [
   [237, "X86_APIC_BUS_CYCLES_NS", 1],
   [238, "X86_GUEST_MODE", 1],
 ];
+
+/**
+ * What other releases answer otherwise, on the system: rows that take the place of those above.
+ * @type {Record<string, CapabilityRow[]>}
+ */
+export const CAPABILITIES_SINCE = {
+  7.2: [
+    [70, "ONE_REG", 1],
+    [129, "X2APIC_API", 15],
+    [213, "DISABLE_QUIRKS2", 4095],
+    [244, "GUEST_MEMFD_FLAGS", 0, "no private memory"],
+  ],
+};
+
+/**
+ * What a VM answers otherwise than the system, by release: [number, value].
+ * @type {Record<string, [number: number, value: number][]>}
+ */
+export const CAPABILITIES_OF_VM = { 7.2: [[129, 11]] };
+
+/**
+ * The rows of a release.
+ * @param {string} release
+ */
+export function capabilitiesOf(release) {
+  const rows = new Map(CAPABILITIES.map((row) => [row[0], row]));
+  for (const row of CAPABILITIES_SINCE[release] ?? []) rows.set(row[0], row);
+  return [...rows.values()].sort((a, b) => a[0] - b[0]);
+}

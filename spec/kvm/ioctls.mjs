@@ -349,9 +349,9 @@ export const IOCTLS = [
         "no nested virtualization",
       ],
       ["KVM_DIRTY_TLB", "vcpu", "Other architectures", "", "absent", "as in Linux on x86"],
-      ["KVM_GET_ONE_REG", "vcpu", "Other architectures", "", "absent", "as in Linux 6.12 on x86"],
-      ["KVM_SET_ONE_REG", "vcpu", "Other architectures", "", "absent", "as in Linux 6.12 on x86"],
-      ["KVM_GET_REG_LIST", "vcpu", "Other architectures", "", "absent", "as in Linux 6.12 on x86"],
+      ["KVM_GET_ONE_REG", "vcpu", "Reads an MSR; only with Linux 7.2", "EINVAL", "done"],
+      ["KVM_SET_ONE_REG", "vcpu", "Writes an MSR; only with Linux 7.2", "EINVAL", "done"],
+      ["KVM_GET_REG_LIST", "vcpu", "None; only with Linux 7.2", "", "done"],
     ],
   },
 ];

@@ -90,7 +90,9 @@ const parts = {
   releases: () =>
     recordScenarios(
       `releases-${process.argv.at(-1)}`,
-      RELEASES.map((row) => [row.title, quirkScenario(row)]),
+      RELEASES.flatMap(({ title, steps }) =>
+        steps === undefined ? [] : [[title, quirkScenario({ title, steps })]],
+      ),
     ),
 };
 try {

@@ -1,5 +1,5 @@
 // @ts-check
-/** Reads recorded.txt: what Linux 6.12 answered to record.c. */
+/** Reads recorded.txt: what Linux answered to record.c. */
 import { readFileSync } from "node:fs";
 
 /**
@@ -11,13 +11,18 @@ import { readFileSync } from "node:fs";
 /** @param {string[]} words @returns {Answers} */
 const three = (words) => [Number(words[0]), Number(words[1]), Number(words[2])];
 
-/** Capabilities by number ([of /dev/kvm, of a VM]) and ioctls by name. */
-export function recorded() {
+/**
+ * Capabilities by number ([of /dev/kvm, of a VM]) and ioctls by name.
+ * @param {import("./releases.mjs").Release} [release] another one than the default: recorded-RELEASE.txt has the lines
+ *   that differ
+ */
+export function recorded(release = 6.12) {
   /** @type {Map<number, [number, number]>} */
   const caps = new Map();
   /** @type {Map<string, IoctlAnswers>} */
   const ioctls = new Map();
-  const text = readFileSync(new URL("recorded.txt", import.meta.url), "utf8");
+  const read = (/** @type {string} */ name) => readFileSync(new URL(name, import.meta.url), "utf8");
+  const text = read("recorded.txt") + (release === 6.12 ? "" : read(`recorded-${release}.txt`));
   for (const line of text.trimEnd().split("\n")) {
     const [kind, name = "", ...rest] = line.split(" ");
     if (kind === "cap") caps.set(Number(name), [Number(rest[0]), Number(rest[1])]);

@@ -7,6 +7,7 @@
  * @property {string[]} steps
  * @property {Record<string, string>} here answers that are other than Linux's, by step: the last one of
  *   that text
+ * @property {true} [as7] Linux 7.2 answers otherwise than 6.12, and --linux 7.2 as that
  */
 
 /** Long mode is there, as newer kernels demand before they enter it. */
@@ -94,6 +95,7 @@ export const SHOWN = [
       "v0 run",
     ],
     here: { "v0 run": "0 MMIO read gpa=0x30000c len=4" },
+    as7: true,
   },
   {
     what: "pvclock areas after a vCPU's first KVM_RUN",
@@ -113,6 +115,7 @@ export const SHOWN = [
       "pvclock 0x9000",
     ],
     here: { "pvclock 0x9000": "even empty" },
+    as7: true,
   },
   {
     what: "A page of a slot that logs writes, read by the guest",

@@ -15,6 +15,7 @@ import {
   kvm_run,
   kvm_sregs,
   kvm_userspace_memory_region,
+  type LinuxRelease,
 } from "../kvm/index.js";
 import { LocalProcess } from "./local-process.js";
 
@@ -36,10 +37,11 @@ export class Door {
   system = -1;
 
   /** Opens the library's /dev/kvm on the real engine. */
-  static async open(): Promise<Door> {
+  static async open(linux?: LinuxRelease): Promise<Door> {
     const door = new Door();
     const { clock, timers } = door;
-    const kvm = await Kvm.open({ engine: await loadEngine(), clock, timers });
+    const release = linux === undefined ? {} : { linux };
+    const kvm = await Kvm.open({ engine: await loadEngine(), clock, timers, ...release });
     door.system = door.process.open(kvm);
     return door;
   }

@@ -1,4 +1,5 @@
 import { assert, errnoName } from "../base/index.js";
+import type { LinuxRelease } from "../kvm/index.js";
 import * as kvm from "../kvm/index.js";
 import { Door, field } from "./door.fixture.js";
 
@@ -37,8 +38,8 @@ export class IoctlPlayer {
     this.#area = door.process.mapAnonymous(AREA);
   }
 
-  static async open(): Promise<IoctlPlayer> {
-    return new IoctlPlayer(await Door.open());
+  static async open(linux?: LinuxRelease): Promise<IoctlPlayer> {
+    return new IoctlPlayer(await Door.open(linux));
   }
 
   /** Plays all lines; the output has one line for each that is not empty or a comment. */

@@ -157,6 +157,11 @@ export class RunPage {
     this.#view.setUint32(Run.tprIsWrite, isWrite ? 1 : 0, true);
   }
 
+  /** A hypercall of KVM's own has left its result, whoever completes it. */
+  noteHypercallResult(result: bigint): void {
+    this.#view.setBigUint64(Run.hypercallRet, BigInt.asUintN(64, result), true);
+  }
+
   /** What every KVM_RUN leaves in the page, whatever it answered. */
   save(vcpu: Vcpu): void {
     const view = this.#view;

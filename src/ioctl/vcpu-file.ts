@@ -9,6 +9,7 @@ import {
 import type { LinearMemory } from "../memory/index.js";
 import { Argument } from "./argument.js";
 import type { KvmFile } from "./file.js";
+import { oneRegRows } from "./one-reg-rows.js";
 import { RunPage } from "./run-page.js";
 import { loadSyncRegs, SYNC_REGS, storeSyncRegs } from "./sync-regs.js";
 import { answer, dispatch, type Table } from "./table.js";
@@ -18,7 +19,12 @@ import { vcpuRows } from "./vcpu-rows.js";
 import type { VmContext } from "./vm-context.js";
 import { vcpuXenRows } from "./xen-rows.js";
 
-const rows: Table<VcpuContext> = new Map([...vcpuRows, ...vcpuControlRows, ...vcpuXenRows]);
+const rows: Table<VcpuContext> = new Map([
+  ...vcpuRows,
+  ...vcpuControlRows,
+  ...vcpuXenRows,
+  ...oneRegRows,
+]);
 
 /** Where the VM's coalesced MMIO ring is in a vCPU's pages. */
 const RING = KVM_COALESCED_MMIO_PAGE_OFFSET * 4096;
@@ -140,6 +146,8 @@ class VcpuFile implements KvmFile {
   #leave(exit: VcpuExit, immediate: boolean): number {
     const access = this.#context.vcpu.takeTprAccess();
     if (access !== undefined) this.#page.noteTprAccess(access.rip, access.isWrite);
+    const result = this.#context.vcpu.takeHypercallResult();
+    if (result !== undefined) this.#page.noteHypercallResult(result);
     this.#page.describe(exit, immediate);
     this.#save();
     return resultOf(exit);

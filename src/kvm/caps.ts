@@ -1,4 +1,5 @@
 import { KvmCap, KvmLimit } from "../abi/kvm/index.js";
+import { type LinuxRules, X2apicApi } from "./linux.js";
 
 /** `KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE`, and with `KVM_DIRTY_LOG_INITIALLY_SET`. */
 export const MANUAL_PROTECT_ENABLE = 1;
@@ -9,9 +10,6 @@ export const DISABLE_EXITS = 0xf;
 
 /** `KVM_MSR_EXIT_REASON_*`: INVAL, UNKNOWN, FILTER. */
 export const MSR_EXIT_REASONS = 7;
-
-/** Quirks that KVM_CAP_DISABLE_QUIRKS2 can switch off (`KVM_X86_VALID_QUIRKS`). */
-export const VALID_QUIRKS = 0x7ff;
 
 /** Hypercalls that can go to the client: `1 << KVM_HC_MAP_GPA_RANGE`. */
 export const EXIT_HYPERCALLS = 1 << 12;
@@ -26,7 +24,7 @@ const MCE_BANKS = 32;
 export const GUEST_DEBUG_FLAGS = 0x1f0003;
 
 /**
- * What KVM_CHECK_EXTENSION answers, for the system and for a VM alike. Compared with Linux 6.12 on
+ * What KVM_CHECK_EXTENSION answers, whatever the release, for the system and for a VM alike. Compared with Linux on
  * AMD for every number from 0 to 299: a number is missing here when what it promises is missing
  * (SMM, nested virtualization, Hyper-V, SEV, PMU, dirty rings, guest_memfd).
  */
@@ -96,7 +94,6 @@ const CAPS = new Map<number, number>([
   [KvmCap.IOEVENTFD_ANY_LENGTH, 1],
   [KvmCap.VCPU_ATTRIBUTES, 1],
   [KvmCap.MAX_VCPU_ID, KvmLimit.MAX_VCPU_IDS],
-  [KvmCap.X2APIC_API, 3],
   [KvmCap.IMMEDIATE_EXIT, 1],
   [KvmCap.X86_DISABLE_EXITS, DISABLE_EXITS],
   // What is here of it: see cpu/hyperv.ts
@@ -120,18 +117,38 @@ const CAPS = new Map<number, number>([
   [KvmCap.BINARY_STATS_FD, 1],
   [KvmCap.XSAVE2, 4096],
   [KvmCap.SYS_ATTRIBUTES, 1],
-  [KvmCap.DISABLE_QUIRKS2, VALID_QUIRKS],
   [KvmCap.X86_TRIPLE_FAULT_EVENT, 1],
   [KvmCap.VM_DISABLE_NX_HUGE_PAGES, 1],
   [KvmCap.USER_MEMORY2, 1],
   // KVM_X86_DEFAULT_VM only
   [KvmCap.VM_TYPES, 1],
   [KvmCap.PRE_FAULT_MEMORY, 1],
-  [KvmCap.X86_APIC_BUS_CYCLES_NS, 1],
   [KvmCap.X86_GUEST_MODE, 1],
 ]);
 
-/** KVM_CHECK_EXTENSION: 0 when not there, else its value. */
-export function checkExtension(cap: number): number {
-  return CAPS.get(cap) ?? 0;
+/** What of a VM KVM_CHECK_EXTENSION looks at. */
+export interface CheckedVm {
+  readonly splits: boolean;
+  readonly apicBusCycleNs: number;
+}
+
+/**
+ * KVM_CHECK_EXTENSION: 0 when not there, else its value.
+ * @param vm none when the system is asked
+ */
+export function checkExtension(cap: number, linux: LinuxRules, vm?: CheckedVm): number {
+  switch (cap) {
+    case KvmCap.ONE_REG:
+      return linux.hasOneReg ? 1 : 0;
+    case KvmCap.X2APIC_API:
+      return (vm?.splits ?? true)
+        ? linux.x2apicApi
+        : linux.x2apicApi & ~X2apicApi.ENABLE_SUPPRESS_EOI;
+    case KvmCap.X86_APIC_BUS_CYCLES_NS:
+      return linux.showsBusCycle ? (vm?.apicBusCycleNs ?? 1) : 1;
+    case KvmCap.DISABLE_QUIRKS2:
+      return linux.quirks;
+    default:
+      return CAPS.get(cap) ?? 0;
+  }
 }

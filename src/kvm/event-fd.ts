@@ -10,6 +10,8 @@ const MAX_COUNT = 0xffffffffffffffffn;
  */
 export class EventFd {
   #count = 0n;
+  /** It raises interrupts of a VM: an irqfd has it. */
+  raises = false;
   readonly #listeners = new Set<() => void>();
 
   /** The count since the last {@link read}. */

@@ -36,7 +36,7 @@ export {
 } from "./exits.js";
 export type { KvmIoeventfd } from "./io/ioeventfd.js";
 export type { IoapicState } from "./irq/ioapic.js";
-export { LINUX_RELEASES, type LinuxRelease } from "./linux.js";
+export { LINUX_RELEASES, type LinuxRelease, type LinuxRules } from "./linux.js";
 export type { KvmClearDirtyLog, LateBacking } from "./memory/slots.js";
 export type { EventLoop } from "./run/event-loop.js";
 export type { Statistic } from "./stats.js";

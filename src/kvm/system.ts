@@ -2,7 +2,7 @@ import { KvmCap, KvmLimit, type KvmMsrEntry } from "../abi/kvm/index.js";
 import type { CpuidEntry2 } from "../abi/x86/index.js";
 import type { EngineFactory, EngineVm } from "../engine/bridge/port.js";
 import type { Clock, Timers } from "../ports/index.js";
-import { checkExtension } from "./caps.js";
+import { type CheckedVm, checkExtension } from "./caps.js";
 import { TSC_KHZ } from "./cpu/clock.js";
 import { emulatedCpuid, supportedCpuid } from "./cpu/cpuid-supported.js";
 import { supportedHvCpuid } from "./cpu/hyperv.js";
@@ -52,8 +52,12 @@ export class Kvm {
 
   /** KVM_CHECK_EXTENSION: 0 when not there, else its value. */
   checkExtension(cap: number): number {
+    return this.#checkExtension(cap);
+  }
+
+  #checkExtension(cap: number, vm?: CheckedVm): number {
     if (cap === KvmCap.NR_VCPUS) return Math.min(this.#options.onlineCpus ?? 1, KvmLimit.MAX_VCPUS);
-    return checkExtension(cap);
+    return checkExtension(cap, this.#linux, vm);
   }
 
   /** KVM_GET_SUPPORTED_CPUID. */
@@ -122,7 +126,10 @@ export class Kvm {
     if (type !== 0) refuse("EINVAL", "VM type");
     const { engine } = this.#options;
     const state = new VmState(engineVm(engine), this.#ports, this.#xen);
-    return new Vm(state, (cap) => this.checkExtension(cap));
+    return new Vm(state, (cap) => {
+      const { apicBusCycleNs } = state.settings;
+      return this.#checkExtension(cap, { splits: state.irqchip === "split", apicBusCycleNs });
+    });
   }
 }
 

@@ -9,6 +9,7 @@ import type { Ioapic } from "./irq/ioapic.js";
 import type { PicPair } from "./irq/pic.js";
 import type { Pit } from "./irq/pit.js";
 import type { IrqchipMode } from "./irq/routing.js";
+import type { LinuxRules } from "./linux.js";
 import type { GuestAccess } from "./memory/guest-access.js";
 import type { MemorySlots } from "./memory/slots.js";
 import type { Scheduler } from "./run/scheduler.js";
@@ -17,6 +18,7 @@ import type { VmSettings } from "./vm-settings.js";
 
 /** What a vCPU uses of its VM. */
 export interface VcpuEnv {
+  readonly linux: LinuxRules;
   readonly engine: EngineVm;
   readonly clock: VmClock;
   readonly slots: MemorySlots;

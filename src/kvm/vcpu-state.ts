@@ -14,6 +14,7 @@ import { resetRegisters, startAt } from "./cpu/reset.js";
 import type { QueuedException } from "./cpu/vcpu-events.js";
 import type { VcpuExit } from "./exits.js";
 import type { XenVcpuHooks, XenVcpuHost } from "./hooks.js";
+import { eoiSuppression } from "./irq/eoi-suppression.js";
 import { Lapic } from "./irq/lapic.js";
 import { TprSync } from "./irq/tpr-sync.js";
 import { beforeClientWrite, type InFlight } from "./run/in-flight.js";
@@ -41,7 +42,7 @@ export class VcpuState implements Runner, XenVcpuHost {
   readonly index: number;
   readonly id: number;
   readonly engine: EngineVcpu;
-  readonly cpuid = new CpuidTable();
+  readonly cpuid: CpuidTable;
   readonly msrs: MsrFile;
   readonly lapic: Lapic | undefined;
   readonly tpr: TprSync;
@@ -51,7 +52,6 @@ export class VcpuState implements Runner, XenVcpuHost {
   /** IA32_APIC_BASE without a local APIC in the kernel. */
   #apicBase: bigint;
   readonly #execute: (vcpu: VcpuState, budget: number) => Turn;
-
   /** One of {@link KvmMpState}. */
   mpState: number;
   /** NMIs that wait: 0 to 2. */
@@ -85,6 +85,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   readonly debug = new GuestDebug();
   /** The instruction that waits for the client's answer is one that KVM's emulator executes. */
   emulates = false;
+  /** What the last hypercall of KVM's own leaves in `kvm_run.hypercall.ret`, until the client has heard. */
+  shownHypercallResult: bigint | undefined;
   /** KVM_KVMCLOCK_CTRL: the next clock update tells the guest that it was stopped. */
   clockStopped = false;
   /** KVM_REQ_CLOCK_UPDATE. */
@@ -131,13 +133,13 @@ export class VcpuState implements Runner, XenVcpuHost {
   #onWake: (() => void) | undefined;
   #waitingSinceNs: number | undefined;
   #runDelayNs = 0;
-
   constructor(
     env: VcpuEnv,
     ids: { index: number; id: number },
     execute: (vcpu: VcpuState, budget: number) => Turn,
   ) {
     this.env = env;
+    this.cpuid = new CpuidTable(env.linux.checksCr4WithoutCpuid);
     this.index = ids.index;
     this.id = ids.id;
     this.#execute = execute;
@@ -182,7 +184,6 @@ export class VcpuState implements Runner, XenVcpuHost {
   get apicBase(): bigint {
     return this.lapic?.base ?? this.#apicBase;
   }
-
   /** Guest TSC now. */
   readTsc(): bigint {
     return BigInt.asUintN(64, this.env.clock.hostNs() + this.engine.tscOffset);
@@ -216,7 +217,6 @@ export class VcpuState implements Runner, XenVcpuHost {
     const own = BigInt(Math.floor(this.#runDelayNs));
     return this.hostRunDelay === undefined ? own : own + this.hostRunDelay();
   }
-
   /** HALTED becomes RUNNABLE. */
   endHalt(): void {
     this.mpState = KvmMpState.RUNNABLE;
@@ -226,7 +226,6 @@ export class VcpuState implements Runner, XenVcpuHost {
     this.#onWake = undefined;
     onWake?.();
   }
-
   /** Ends a halt of {@link haltOnce}, which any event ends. */
   endPoll(): void {
     if (this.#onWake !== undefined) this.endHalt();
@@ -482,7 +481,7 @@ export class VcpuState implements Runner, XenVcpuHost {
       },
       {
         bsp: this.isBsp,
-        directedEoi: env.irqchip === "split",
+        suppression: eoiSuppression(env, this.cpuid),
         lint0Open: env.settings.hasQuirk(Quirk.LINT0_REENABLED),
         busCycleNs: env.settings.apicBusCycleNs,
       },
@@ -526,6 +525,7 @@ export class VcpuState implements Runner, XenVcpuHost {
     const state = this;
     const { env, engine } = this;
     return new MsrFile({
+      linux: env.linux,
       cpuid: this.cpuid,
       settings: env.settings,
       pv: this.#makePvMsrs(),

@@ -37,6 +37,7 @@ import { imageOf, xsaveOf } from "./cpu/xsave.js";
 import { refuse } from "./error.js";
 import type { VcpuExit } from "./exits.js";
 import type { TprAccess } from "./irq/tpr-sync.js";
+import type { LinuxRules } from "./linux.js";
 import { complete, finishInstruction, takeFollowUp } from "./run/finish.js";
 import { beforeClientWrite } from "./run/in-flight.js";
 import type { Statistic } from "./stats.js";
@@ -71,6 +72,11 @@ export class Vcpu {
     this.index = vcpuIndex(state.index);
     this.id = apicId(state.id);
     this.xen = state.xen.api;
+  }
+
+  /** What the release of Linux that is followed does. */
+  get linux(): LinuxRules {
+    return this.#state.env.linux;
   }
 
   /**
@@ -376,6 +382,16 @@ export class Vcpu {
   /** `kvm_run.tpr_access`: the access that was noted since it was asked for last, reported or not. */
   takeTprAccess(): TprAccess | undefined {
     return this.#state.tpr.takeUnseen();
+  }
+
+  /**
+   * What the last hypercall of KVM's own interface leaves in `kvm_run.hypercall.ret`, once; undefined when there
+   * was none, and in releases that leave nothing.
+   */
+  takeHypercallResult(): bigint | undefined {
+    const result = this.#state.shownHypercallResult;
+    this.#state.shownHypercallResult = undefined;
+    return result;
   }
 
   /** KVM_GET_VCPU_EVENTS. */

@@ -4,11 +4,11 @@ import {
   MANUAL_PROTECT_CAPS,
   MANUAL_PROTECT_ENABLE,
   MSR_EXIT_REASONS,
-  VALID_QUIRKS,
 } from "./caps.js";
 import { HypervState } from "./cpu/hyperv.js";
 import type { MsrFilter } from "./cpu/msr-filter.js";
 import { refuse } from "./error.js";
+import { type LinuxRules, X2apicApi } from "./linux.js";
 
 /** `KVM_X86_QUIRK_*` that change something here. */
 export const Quirk = {
@@ -24,16 +24,14 @@ export const Quirk = {
   FIX_HYPERCALL_INSN: 1 << 5,
   /** MONITOR and MWAIT do nothing even where CPUID says that they are not there. */
   MWAIT_NEVER_UD_FAULTS: 1 << 6,
+  /** MSRs that tell features begin with what KVM has, not with 0. */
+  STUFF_FEATURE_MSRS: 1 << 8,
 } as const;
 
 /** `KVM_X86_DISABLE_EXITS_*`. */
 export const DisableExits = { MWAIT: 1, HLT: 2, PAUSE: 4, CSTATE: 8 } as const;
 
 const VALID_DISABLE_EXITS = 15;
-
-/** Flags of KVM_CAP_X2APIC_API. */
-const X2APIC_USE_32BIT_IDS = 1n;
-const X2APIC_DISABLE_BROADCAST_QUIRK = 2n;
 
 /** What KVM_ENABLE_CAP and some other calls switch for a whole VM. */
 export class VmSettings {
@@ -42,6 +40,8 @@ export class VmSettings {
   /** KVM_CAP_X2APIC_API. */
   x2apicFormat = false;
   x2apicBroadcastQuirk = true;
+  /** Whether guests may suppress the broadcast of EOIs; when nobody has said it, as Linux always did. */
+  suppressEoi: boolean | undefined;
   /** KVM_CAP_X86_DISABLE_EXITS: {@link DisableExits} bits. */
   disabledExits = 0;
   /** KVM_CAP_MSR_PLATFORM_INFO: guests may read MSR_PLATFORM_INFO. */
@@ -81,9 +81,11 @@ export class VmSettings {
 
 /** What of a VM the rules of KVM_ENABLE_CAP look at. */
 export interface CapContext {
+  readonly linux: LinuxRules;
   readonly settings: VmSettings;
   readonly vcpuCount: number;
   readonly hasIrqchip: boolean;
+  readonly hasSplitIrqchip: boolean;
   createSplitIrqchip(pins: number): void;
 }
 
@@ -99,10 +101,10 @@ export function enableVmCap(vm: CapContext, cap: number, arg: bigint): void {
   };
   switch (cap) {
     case KvmCap.DISABLE_QUIRKS2:
-      settings.disabledQuirks |= only(VALID_QUIRKS);
+      settings.disabledQuirks |= only(vm.linux.quirks);
       return;
     case KvmCap.DISABLE_QUIRKS:
-      settings.disabledQuirks |= Number(arg & BigInt(VALID_QUIRKS));
+      settings.disabledQuirks |= Number(arg & BigInt(vm.linux.quirks));
       return;
     case KvmCap.SPLIT_IRQCHIP:
       if (arg > BigInt(KvmLimit.MAX_RESERVED_IOAPIC_PINS)) refuse("EINVAL", "IOAPIC pins");
@@ -112,13 +114,14 @@ export function enableVmCap(vm: CapContext, cap: number, arg: bigint): void {
       vm.createSplitIrqchip(Number(arg));
       return;
     case KvmCap.X2APIC_API:
-      only(3);
-      if ((arg & X2APIC_USE_32BIT_IDS) !== 0n) settings.x2apicFormat = true;
-      if ((arg & X2APIC_DISABLE_BROADCAST_QUIRK) !== 0n) settings.x2apicBroadcastQuirk = false;
+      enableX2apicApi(vm, only(vm.linux.x2apicApi));
       return;
-    case KvmCap.X86_DISABLE_EXITS:
-      settings.disabledExits |= only(VALID_DISABLE_EXITS);
+    case KvmCap.X86_DISABLE_EXITS: {
+      const exits = only(VALID_DISABLE_EXITS);
+      if (vm.linux.disableExitsComesFirst && vm.vcpuCount > 0) refuse("EINVAL", "vCPUs exist");
+      settings.disabledExits |= exits;
       return;
+    }
     case KvmCap.MSR_PLATFORM_INFO:
       settings.platformInfoReadable = arg !== 0n;
       return;
@@ -164,6 +167,17 @@ export function enableVmCap(vm: CapContext, cap: number, arg: bigint): void {
     default:
       refuse("EINVAL", `capability ${cap} cannot be enabled`);
   }
+}
+
+function enableX2apicApi({ settings, hasSplitIrqchip }: CapContext, flags: number): void {
+  const suppresses = (flags & X2apicApi.ENABLE_SUPPRESS_EOI) !== 0;
+  const refuses = (flags & X2apicApi.DISABLE_SUPPRESS_EOI) !== 0;
+  if (suppresses && refuses) refuse("EINVAL", "EOI broadcasts both suppressed and not");
+  if (suppresses && !hasSplitIrqchip)
+    refuse("EINVAL", "the IOAPIC in the kernel has no EOI register");
+  if ((flags & X2apicApi.USE_32BIT_IDS) !== 0) settings.x2apicFormat = true;
+  if ((flags & X2apicApi.DISABLE_BROADCAST_QUIRK) !== 0) settings.x2apicBroadcastQuirk = false;
+  if (suppresses || refuses) settings.suppressEoi = suppresses;
 }
 
 /** May be said once, and again with the same number. */

@@ -50,7 +50,7 @@ export class Vm {
     this.#state = state;
     this.xen = state.xen.api;
     this.#checkExtension = checkExtension;
-    this.#irqfds = new Irqfds(state.routing);
+    this.#irqfds = new Irqfds(state.routing, state.linux.irqfdsAreExclusive);
     state.onPinEoi = (pin) => this.#irqfds.pinEnded(pin);
   }
 
@@ -164,8 +164,10 @@ export class Vm {
     enableVmCap(
       {
         settings,
+        linux: state.linux,
         vcpuCount: state.vcpus.length,
         hasIrqchip: state.irqchip !== "none",
+        hasSplitIrqchip: state.irqchip === "split",
         createSplitIrqchip: () => state.createIrqchip("split"),
       },
       cap,
@@ -213,9 +215,14 @@ export class Vm {
     return this.#state.settings.defaultTscKhz || TSC_KHZ;
   }
 
-  /** KVM_SET_TSC_KHZ of the VM; 0 means the host's. New vCPUs take it if they can. */
+  /**
+   * KVM_SET_TSC_KHZ of the VM; 0 means the host's. New vCPUs take it if they can.
+   * @throws KvmError EINVAL: newer releases refuse it when there are vCPUs.
+   */
   setTscKhz(khz: number): void {
-    this.#state.settings.defaultTscKhz = khz;
+    const { linux, settings, vcpus } = this.#state;
+    if (linux.vmTscKhzComesFirst && vcpus.length > 0) refuse("EINVAL", "vCPUs exist");
+    settings.defaultTscKhz = khz;
   }
 
   /** KVM_X86_SET_MSR_FILTER: which MSRs the guest may access. @throws KvmError EINVAL. */

@@ -12,14 +12,16 @@ import {
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
+import { answersIn, askLinux, run, SOURCES } from "./ask.mjs";
 
 /**
- * `npm run oracle -- SEED COUNT [--record DIR]`: makes COUNT random scenarios, asks a real Linux, plays
+ * `npm run oracle -- SEED COUNT [--record DIR] [--linux RELEASE]`: makes COUNT random scenarios, asks a real Linux, plays
  * them here and prints the lines that differ. Exit status 1 when any does.
  */
-const usage = `usage: npm run oracle -- SEED COUNT [--record DIR]
+const usage = `usage: npm run oracle -- SEED COUNT [--record DIR] [--linux RELEASE]
   SEED    any word; one that begins with wide- gives scenarios with guest code
-  --record DIR  keeps scenarios and answers there, those that Linux answers the same way twice`;
+  --record DIR  keeps scenarios and answers there, those that Linux answers the same way twice
+  --linux RELEASE  the kernel in ASK_LINUX_CACHE is of that release, and is compared with it`;
 
 const here = new URL(".", import.meta.url).pathname;
 const command = join(here, "../../dist/cli/main.js");
@@ -30,52 +32,6 @@ const BATCH = 50;
 function refuse(message) {
   console.error(`oracle: ${message}`);
   process.exit(2);
-}
-
-/**
- * @param {string} program
- * @param {string[]} args
- * @param {Record<string, string>} [environment]
- */
-function run(program, args, environment = {}) {
-  const result = spawnSync(program, args, {
-    encoding: "latin1",
-    maxBuffer: 2 ** 30,
-    env: { ...process.env, ...environment },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  if (result.error) refuse(`${program}: ${result.error.message}`);
-  if (result.status !== 0)
-    refuse(`${basename(program)}: ${result.stderr.trim().split("\n").at(-1)}`);
-  return result.stdout;
-}
-
-/**
- * The answers in what probe or `kvm-xen play` printed, by name of the scenario.
- * @param {string} output
- */
-function answersIn(output) {
-  /** @type {Map<string, string[]>} */
-  const answers = new Map();
-  /** @type {string[]} */
-  let lines = [];
-  for (const line of output.split("\n").slice(0, -1)) {
-    if (line.startsWith("== ")) {
-      lines = [];
-      answers.set(line.slice(3), lines);
-    } else lines.push(line);
-  }
-  return answers;
-}
-
-/**
- * @param {string} probe
- * @param {string[]} files
- */
-function askLinux(probe, files) {
-  // The emulated machine needs a second or two for a scenario in which guests wait, more beside other work.
-  const limit = { LIMIT: String(120 + files.length * 15) };
-  return answersIn(run(join(here, "ask-linux"), [probe, ...files], limit));
 }
 
 /**
@@ -120,9 +76,10 @@ function record(folder, files, first, second) {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { record: { type: "string" }, help: { type: "boolean" } },
+  options: { record: { type: "string" }, linux: { type: "string" }, help: { type: "boolean" } },
 });
 const [seed, count] = positionals;
+const release = values.linux === undefined ? [] : ["--linux", values.linux];
 if (values.help) {
   console.log(usage);
   process.exit(0);
@@ -134,10 +91,11 @@ if (spawnSync("qemu-system-x86_64", ["--version"]).error)
   refuse("QEMU is missing: 'tests/oracle/ask-linux --setup' on Debian, or install qemu-system-x86");
 if (!existsSync(command)) refuse("the command is not built: run 'npm run build'");
 
+process.on("uncaughtException", (error) => refuse(error.message));
 const work = mkdtempSync(join(tmpdir(), "kvm-xen-oracle-"));
 process.on("exit", () => rmSync(work, { recursive: true, force: true }));
 const probe = join(work, "probe");
-run("gcc", ["-O2", "-static", "-o", probe, join(here, "probe.c")]);
+run("gcc", ["-O2", "-static", "-o", probe, SOURCES.scn]);
 run("python3", [
   join(here, "make-scenarios"),
   join(work, "scenarios"),
@@ -152,7 +110,7 @@ let kept = 0;
 for (let at = 0; at < scenarios.length; at += BATCH) {
   const files = scenarios.slice(at, at + BATCH);
   const linux = askLinux(probe, files);
-  const own = answersIn(run(process.execPath, [command, "play", ...files]));
+  const own = answersIn(run(process.execPath, [command, "play", ...release, ...files]));
   for (const file of files) {
     const name = basename(file);
     if (!compare(name, linux.get(name) ?? [], own.get(name) ?? [])) differing++;

@@ -1,5 +1,6 @@
 /** Scenarios of spec/kvm with the answers that Linux recorded, and how this library plays them. */
 import { readFileSync } from "node:fs";
+import { patched, readPatches } from "../../spec/kvm/patches.mjs";
 import { loadEngine } from "../../src/engine/tests/guest-cpu.fixture.js";
 import { HeapTimers, VirtualClock } from "../../src/hosts/sim/index.js";
 import type { LinuxRelease } from "../../src/kvm/index.js";
@@ -15,6 +16,14 @@ export function recordedAnswers(file: string): Map<string, string[]> {
       return [name, lines];
     }),
   );
+}
+
+/** What Linux 7.2 answered: the lines of a file, and those of its `-7.2` that are other. */
+export function recordedBy72(name: string): Map<string, string[]> {
+  const file = new URL(`../../spec/kvm/${name}-7.2.out`, import.meta.url);
+  const patches = readPatches(readFileSync(file, "utf8"));
+  const parts = [...recordedAnswers(`${name}.out`)];
+  return new Map(parts.map(([title, lines]) => [title, patched(lines, patches.get(title))]));
 }
 
 /** The lines that a scenario gives here, as a release of Linux. */

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { ATTRIBUTES, rowScenario, SETUP, stepOf } from "../../spec/kvm/attributes.mjs";
 import { KvmXenHvmAttrType, KvmXenVcpuAttrType } from "../../src/abi/kvm/index.js";
-import { play, recordedAnswers } from "./answers.js";
+import { play, recordedAnswers, recordedBy72 } from "./answers.js";
 
 const recorded = recordedAnswers("attributes.out");
 
@@ -26,5 +26,10 @@ describe.each(ATTRIBUTES)("$of $name", (row) => {
 
   it("the library answers what Linux answered", async () => {
     expect(await play(rowScenario(row))).toEqual(lines);
+  });
+
+  it("the library answers what Linux 7.2 answered", async () => {
+    const newer = recordedBy72("attributes").get(`${row.of} ${row.name}`);
+    expect(await play(rowScenario(row), "7.2")).toEqual(newer);
   });
 });

@@ -1,6 +1,8 @@
 /** Differences that a scenario shows: Linux answered other than this library, there and only there. */
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { DIFFERENCES } from "../../spec/kvm/differences.mjs";
+import { patched, readPatches } from "../../spec/kvm/patches.mjs";
 import { SHOWN, shownScenario } from "../../spec/kvm/shown.mjs";
 import { play, recordedAnswers } from "./answers.js";
 
@@ -13,7 +15,21 @@ it("each has a recording and a row, and the recordings no other", () => {
   expect(titles.filter((what) => !rows.includes(what))).toEqual([]);
 });
 
+const newer = readPatches(
+  readFileSync(new URL("../../spec/kvm/differences-7.2.out", import.meta.url), "utf8"),
+);
+
+it("Linux 7.2 answers those alike that do not say otherwise", () => {
+  const other = SHOWN.filter((shown) => shown.as7).map((shown) => shown.what);
+  expect([...newer.keys()].sort()).toEqual(other.sort());
+});
+
 describe.each(SHOWN)("$what", (shown) => {
+  it.runIf(shown.as7)("is as Linux 7.2 answered", async () => {
+    const linux = patched(recorded.get(shown.what) ?? [], newer.get(shown.what));
+    expect(await play(shownScenario(shown), "7.2")).toEqual(linux);
+  });
+
   it("is other than Linux answered, in these answers only", async () => {
     const linux = recorded.get(shown.what) ?? [];
     const wanted = [...linux];

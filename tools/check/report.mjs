@@ -16,6 +16,7 @@ import { root } from "./files.mjs";
 /** Where reports are kept. */
 export const reports = join(root, "build/report");
 const notes = join(reports, "second-tries.txt");
+const remarks = join(reports, "remarks.txt");
 
 /**
  * For what is tried again because it measures time or fetches something: the closing lines of
@@ -31,6 +32,20 @@ export function noteSecondTry(what) {
 export function notedSecondTries() {
   if (!existsSync(notes)) return [];
   return readFileSync(notes, "utf8").trim().split("\n");
+}
+
+/**
+ * For what fails nothing but everybody has to hear of: the closing lines show it as it is.
+ * @param {readonly string[]} lines
+ */
+export function noteRemarks(lines) {
+  mkdirSync(reports, { recursive: true });
+  for (const line of lines) appendFileSync(remarks, `${line}\n`);
+}
+
+/** What {@link noteRemarks} was told. */
+export function notedRemarks() {
+  return existsSync(remarks) ? readFileSync(remarks, "utf8").trim().split("\n") : [];
 }
 
 /**

@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { inCi } from "./machine.mjs";
-import { closingLine, notedSecondTries, reports } from "./report.mjs";
+import { closingLine, notedRemarks, notedSecondTries, reports } from "./report.mjs";
 import { stepSkipped } from "./skips.mjs";
 import { stages } from "./stages.mjs";
 
@@ -69,6 +69,7 @@ console.log("");
 for (const line of closing) console.log(line);
 for (const what of [...runs.flatMap((one) => one.secondTries), ...notedSecondTries()])
   console.log(`Needed a second try: ${what}`);
+for (const remark of notedRemarks()) console.log(remark);
 /** @type {Map<string, number>} */
 const skippedIn = new Map();
 for (const name of runs.flatMap((one) => one.skipped)) {

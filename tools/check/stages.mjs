@@ -6,8 +6,9 @@ import { coverWords } from "./cover.mjs";
 import { root } from "./files.mjs";
 import { checkHouseRules } from "./house-rules.mjs";
 import { checkLayers } from "./layers.mjs";
+import { movedReleases } from "./moved.mjs";
 import { nodeFolder, onNode } from "./nodes.mjs";
-import { reports } from "./report.mjs";
+import { noteRemarks, reports } from "./report.mjs";
 import { skipProblems } from "./skips.mjs";
 
 /**
@@ -123,7 +124,18 @@ export const stages = {
   },
   vectors: {
     minutes: 4,
-    steps: [{ name: "recorded scenarios", run: () => configured("vectors") }],
+    steps: [
+      { name: "recorded scenarios", run: () => configured("vectors") },
+      {
+        name: "whether Linux has moved on",
+        run: () => {
+          const lines = movedReleases();
+          for (const line of lines) console.log(line);
+          noteRemarks(lines);
+          return true;
+        },
+      },
+    ],
   },
   boot: { minutes: 9, steps: [{ name: "boots", run: () => configured("boot") }] },
   exec: {

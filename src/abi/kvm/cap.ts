@@ -48,6 +48,7 @@ export const KvmCap = {
   TSC_CONTROL: 60,
   GET_TSC_KHZ: 61,
   MAX_VCPUS: 66,
+  ONE_REG: 70,
   TSC_DEADLINE_TIMER: 72,
   SYNC_REGS: 74,
   KVMCLOCK_CTRL: 76,

@@ -269,8 +269,8 @@ export const kvm_nested_state = struct("kvm_nested_state", {
   }),
 });
 
-/** KVM_GET_ONE_REG, KVM_SET_ONE_REG: not on x86, but numbered. */
+/** KVM_GET_ONE_REG, KVM_SET_ONE_REG: `addr` is where the value is. */
 export const kvm_one_reg = struct("kvm_one_reg", { id: u64, addr: u64 });
 
-/** KVM_GET_REG_LIST: not on x86, but numbered; `n` ids follow. */
+/** KVM_GET_REG_LIST: `n` ids follow. */
 export const kvm_reg_list = struct("kvm_reg_list", { n: u64, reg: flexible(u64) });

@@ -177,6 +177,13 @@ export const Ready = {
   NMI: 4,
 } as const;
 
+/** An event that was to be delivered. */
+export interface EngineEvent {
+  readonly type: "interrupt" | "nmi" | "exception";
+  readonly vector: number;
+  readonly errorCode: number | undefined;
+}
+
 /** One processor of an engine. Register properties may be read and written between runs only. */
 export interface EngineVcpu {
   /** General register 0 RAX, 1 RCX, 2 RDX, 3 RBX, 4 RSP, 5 RBP, 6 RSI, 7 RDI, 8..15 R8..R15. */
@@ -283,6 +290,8 @@ export interface EngineVcpu {
   injectNmi(): void;
   /** Forgets an event whose delivery has left run() for an access outside. */
   cancelInjection(): void;
+  /** Takes that event back, to inject it another time; undefined when there is none. */
+  takeInjection(): EngineEvent | undefined;
   /** run() returns PAUSE after this many PAUSE instructions; 0 never. Write only. */
   pauseExit: number;
   /** RDMSR and WRMSR leave run() for every MSR, those that the engine keeps too. */

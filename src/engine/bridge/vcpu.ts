@@ -4,6 +4,7 @@ import type { WasmVm } from "./engine.js";
 import { readFpuImage, writeFpuImage } from "./fpu-image.js";
 import {
   type DescriptorTable,
+  type EngineEvent,
   EngineExit,
   type EngineExitCode,
   type EngineExitInfo,
@@ -372,6 +373,15 @@ export class WasmVcpu implements EngineVcpu {
   }
   injectNmi(): void {
     this.#put32(Cpu.INJECT, INJECT_PRESENT | INJECT_NMI | 2);
+  }
+  takeInjection(): EngineEvent | undefined {
+    const event = this.#get32(Cpu.INJECT);
+    if (event === 0) return undefined;
+    this.#put32(Cpu.INJECT, 0);
+    const type = (["interrupt", "nmi", "exception"] as const)[(event >>> 8) & 3];
+    if (type === undefined) return undefined;
+    const errorCode = (event & INJECT_HAS_ERROR) === 0 ? undefined : this.#get32(Cpu.INJECT_ERR);
+    return { type, vector: event & 0xff, errorCode };
   }
   cancelInjection(): void {
     this.#put32(Cpu.INJECT, 0);

@@ -134,14 +134,19 @@ export class CpuidTable {
   hasModel = false;
   /** XCR0 bits that the guest may set, besides x87. */
   xcr0 = 0n;
-  /** CR4 bits that the guest's features allow: all, before there is a table. */
-  cr4Allowed = cr4Of(() => 0xffffffff);
+  /** CR4 bits that the guest's features allow. */
+  cr4Allowed: bigint;
   /** EFER bits that the guest's features allow: few, before there is a table. */
   eferAllowed = eferOf(() => 0);
   /** KVM's paravirtual features, from KVM's own leaf wherever it is; 0 without. */
   #pvFeatures = 0;
   /** KVM_CAP_ENFORCE_PV_FEATURE_CPUID. */
   enforcePvFeatures = false;
+
+  /** @param checksAtOnce before there is a table, CR4 bits need features that nobody has; else all are allowed */
+  constructor(checksAtOnce = false) {
+    this.cr4Allowed = cr4Of(() => (checksAtOnce ? 0 : 0xffffffff));
+  }
 
   /**
    * Replaces the table. @throws KvmError E2BIG more than 256 entries; EINVAL a linear address width

@@ -1,4 +1,5 @@
 import { ApicBase, Efer, Msr } from "../../abi/x86/index.js";
+import type { LinuxRules } from "../linux.js";
 import { Quirk, type VmSettings } from "../vm-settings.js";
 import type { CpuidTable } from "./cpuid.js";
 import { HvMsr } from "./hyperv.js";
@@ -9,6 +10,7 @@ import type { PvMsrs } from "./pv-msrs.js";
 
 /** What the MSR file of a vCPU reaches outside of itself. */
 export interface MsrHost {
+  readonly linux: LinuxRules;
   readonly cpuid: CpuidTable;
   readonly settings: VmSettings;
   readonly pv: PvMsrs;
@@ -145,7 +147,7 @@ export class MsrFile {
   #archCapabilities: bigint;
   #platformInfo: bigint;
   #deCfg = 0n;
-  #patchLevel = PATCH_LEVEL;
+  #patchLevel: bigint;
   #miscFeatures = 0n;
   #miscEnable = MISC_RESET;
   #hwcr = 0n;
@@ -155,8 +157,10 @@ export class MsrFile {
 
   constructor(host: MsrHost) {
     this.#host = host;
-    this.#archCapabilities = ARCH_CAPABILITIES;
-    this.#platformInfo = PLATFORM_CPUID_FAULT;
+    const stuffs = host.settings.hasQuirk(Quirk.STUFF_FEATURE_MSRS);
+    this.#archCapabilities = stuffs && host.linux.givesArchCapabilities ? ARCH_CAPABILITIES : 0n;
+    this.#platformInfo = stuffs ? PLATFORM_CPUID_FAULT : 0n;
+    this.#patchLevel = stuffs ? PATCH_LEVEL : 0n;
   }
 
   /** CPUID outside of privilege level 0 raises #GP. */
@@ -331,6 +335,8 @@ export class MsrFile {
       case Msr.IA32_PERF_CAPABILITIES:
         return fromHost && value === 0n;
       case Msr.IA32_XSS:
+        // There is no XSAVES.
+        return value === 0n && this.#host.linux.clientClearsXss;
       case Msr.IA32_XFD:
       case Msr.IA32_XFD_ERR:
       case Msr.IA32_PRED_CMD:

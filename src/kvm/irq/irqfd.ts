@@ -17,9 +17,12 @@ interface Irqfd {
 export class Irqfds {
   readonly #routing: GsiRouting;
   readonly #list: Irqfd[] = [];
+  /** Whether an eventfd that another VM has is refused. */
+  readonly #exclusive: boolean;
 
-  constructor(routing: GsiRouting) {
+  constructor(routing: GsiRouting, exclusive: boolean) {
     this.#routing = routing;
+    this.#exclusive = exclusive;
   }
 
   /**
@@ -28,7 +31,9 @@ export class Irqfds {
    * @throws KvmError EBUSY when the eventfd is connected already.
    */
   assign(eventfd: EventFd, gsi: number, resample?: EventFd): void {
-    if (this.#list.some((other) => other.eventfd === eventfd)) refuse("EBUSY", "eventfd is in use");
+    const isMine = this.#list.some((other) => other.eventfd === eventfd);
+    if (isMine || (this.#exclusive && eventfd.raises)) refuse("EBUSY", "eventfd is in use");
+    eventfd.raises = true;
     const raise = (): void => {
       if (resample !== undefined) {
         this.#routing.setLevel(gsi, IrqSource.RESAMPLE, true);
@@ -56,6 +61,7 @@ export class Irqfds {
       const irqfd = this.#list[i] as Irqfd;
       if (irqfd.eventfd !== eventfd || irqfd.gsi !== gsi) continue;
       irqfd.stop();
+      eventfd.raises = false;
       this.#list.splice(i, 1);
     }
   }
@@ -72,7 +78,10 @@ export class Irqfds {
 
   /** Disconnects all. */
   close(): void {
-    for (const irqfd of this.#list) irqfd.stop();
+    for (const irqfd of this.#list) {
+      irqfd.stop();
+      irqfd.eventfd.raises = false;
+    }
     this.#list.length = 0;
   }
 }

@@ -29,13 +29,13 @@ function setUp(count = 1) {
         levelEoi: (vector) => log.push(`${id} eoi ${vector}`),
         softwareEnabled: () => log.push(`${id} enabled`),
       },
-      { bsp: id === 0, directedEoi: false },
+      { bsp: id === 0, suppression: { isOffered: () => false, works: () => true } },
     );
     bus.add(lapic);
     return lapic;
   });
   bus.remap();
-  for (const lapic of lapics) lapic.setFeatures({ hasTscDeadline: true, hasX2apic: true });
+  for (const lapic of lapics) lapic.setFeatures({ hasTscDeadline: true });
   const first = lapics[0] as Lapic;
   const pass = (ns: number): void => {
     clock.virtual.advance(ns);

@@ -1,5 +1,6 @@
 import { ApicBase, ApicBits, ApicReg, DeliveryMode } from "../../abi/x86/index.js";
 import type { ApicBus, ApicMessage, ApicTarget } from "./apic-bus.js";
+import type { EoiSuppression } from "./eoi-suppression.js";
 import { type LapicTime, LapicTimer, type LapicTimerMode } from "./lapic-timer.js";
 import { clearVector, highestVector, setVector, testVector } from "./vector-set.js";
 
@@ -71,10 +72,7 @@ export class Lapic implements ApicTarget {
   #irrPending = false;
   /** How many lowest-priority messages it took. */
   #arbitration = 0;
-  /** Split irqchip: a guest that knows x2APIC has directed EOI. */
-  readonly #directedEoi: boolean;
-  /** LVR. */
-  #version = VERSION;
+  readonly #suppression: EoiSuppression;
   /** Bits of LVTT's timer mode that there are; the others are as if they were 0. */
   #timerModes = 0;
 
@@ -84,12 +82,17 @@ export class Lapic implements ApicTarget {
   constructor(
     id: number,
     host: LapicHost,
-    options: { bsp: boolean; directedEoi: boolean; lint0Open?: boolean; busCycleNs?: number },
+    options: {
+      bsp: boolean;
+      suppression: EoiSuppression;
+      lint0Open?: boolean;
+      busCycleNs?: number;
+    },
   ) {
     this.id = id;
     this.#host = host;
     this.#bsp = options.bsp;
-    this.#directedEoi = options.directedEoi;
+    this.#suppression = options.suppression;
     this.#lint0Open = options.lint0Open ?? true;
     this.#timer = new LapicTimer(
       host.time,
@@ -103,17 +106,9 @@ export class Lapic implements ApicTarget {
    * The guest has a CPUID table, with features of leaf 1. Before, the timer is one-shot; the mode of LVTT and the LVR
    * change at their next write or load only.
    */
-  setFeatures({
-    hasTscDeadline,
-    hasX2apic,
-  }: {
-    hasTscDeadline: boolean;
-    hasX2apic: boolean;
-  }): void {
+  setFeatures({ hasTscDeadline }: { hasTscDeadline: boolean }): void {
     this.#timerModes = hasTscDeadline ? ApicBits.LVT_TIMER_MODE_MASK : ApicBits.LVT_TIMER_PERIODIC;
-    const directed = this.#directedEoi && hasX2apic;
-    this.#version = VERSION | (directed ? ApicBits.LVR_DIRECTED_EOI : 0);
-    this.#set(ApicReg.LVR, this.#version);
+    this.#setVersion();
   }
 
   /** IA32_APIC_BASE. */
@@ -177,7 +172,7 @@ export class Lapic implements ApicTarget {
     const x2apic = this.x2apic;
     const keptId = this.#reg(ApicReg.ID);
     this.#regs.fill(0);
-    this.#set(ApicReg.LVR, this.#version);
+    this.#setVersion();
     this.#set(ApicReg.ID, x2apic ? keptId : (this.id << 24) >>> 0);
     for (const lvt of LVT_MASKS.keys()) this.#set(lvt, ApicBits.LVT_MASKED);
     // KVM leaves LINT0 of the first vCPU open for the PIC, as firmware would.
@@ -381,6 +376,12 @@ export class Lapic implements ApicTarget {
     return high === 0 && this.#writeRegister(reg, low);
   }
 
+  /** The version register, which says whether EOI broadcasts can be suppressed. */
+  #setVersion(): void {
+    const bit = this.#suppression.isOffered() ? ApicBits.LVR_DIRECTED_EOI : 0;
+    this.#set(ApicReg.LVR, VERSION | bit);
+  }
+
   /** The first 1024 bytes of the register page (KVM_GET_LAPIC). */
   save(): Uint8Array {
     this.#set(ApicReg.TMCCT, this.#timer.currentCount());
@@ -394,7 +395,7 @@ export class Lapic implements ApicTarget {
   restore(image: Uint8Array): void {
     const view = new DataView(image.buffer, image.byteOffset, 1024);
     for (let i = 0; i < 256; i++) this.#regs[i] = view.getUint32(i * 4, true);
-    this.#set(ApicReg.LVR, this.#version);
+    this.#setVersion();
     if (this.x2apic) {
       this.#set(ApicReg.ID, this.id);
       this.#setX2apicLdr();
@@ -529,8 +530,8 @@ export class Lapic implements ApicTarget {
   }
 
   #writeSpiv(value: number): void {
-    const directed = (this.#reg(ApicReg.LVR) & ApicBits.LVR_DIRECTED_EOI) !== 0;
-    const bits = 0x3ff | (directed ? ApicBits.SPIV_DIRECTED_EOI : 0);
+    const offered = (this.#reg(ApicReg.LVR) & ApicBits.LVR_DIRECTED_EOI) !== 0;
+    const bits = 0x3ff | (offered ? ApicBits.SPIV_DIRECTED_EOI : 0);
     const changes = ((value ^ this.#reg(ApicReg.SPIV)) & ApicBits.SPIV_APIC_ENABLED) !== 0;
     this.#set(ApicReg.SPIV, value & bits);
     // What enabling sends to this APIC is lost when the map does not have it yet.
@@ -548,8 +549,8 @@ export class Lapic implements ApicTarget {
     if (vector < 0) return;
     clearVector(this.#regs, ApicReg.ISR, vector);
     const level = testVector(this.#regs, ApicReg.TMR, vector);
-    const directed = (this.#reg(ApicReg.SPIV) & ApicBits.SPIV_DIRECTED_EOI) !== 0;
-    if (level && !directed) this.#host.levelEoi(vector);
+    const wanted = (this.#reg(ApicReg.SPIV) & ApicBits.SPIV_DIRECTED_EOI) !== 0;
+    if (level && !(wanted && this.#suppression.works())) this.#host.levelEoi(vector);
     this.#host.requestEvent();
     this.#host.notify();
   }

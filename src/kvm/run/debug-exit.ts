@@ -20,13 +20,15 @@ export function interceptedException(vcpu: VcpuState): VcpuExitDebug {
 
 /**
  * Takes the traps of an instruction that was completed outside of the engine: single steps of the
- * debugger become an exit, the guest's own a pending exception, as in KVM.
+ * debugger become an exit, the guest's own a pending exception, as in KVM; in newer releases the debugger's
+ * breakpoints take those too.
  */
 export function takeTraps(vcpu: VcpuState): VcpuExitDebug | undefined {
   const { debug, engine } = vcpu;
   const bits = BigInt(engine.pendingTraps);
   engine.dropTraps();
-  if (debug.singleStep) return debugExit(vcpu, Exception.DB, DR6_FIXED | bits);
+  const taken = vcpu.env.linux.debuggerTakesEmulatedTraps && debug.hardwareBreakpoints;
+  if (debug.singleStep || taken) return debugExit(vcpu, Exception.DB, DR6_FIXED | bits);
   vcpu.queuedException = {
     vector: Exception.DB,
     errorCode: undefined,

@@ -14,6 +14,7 @@ import { PicPair } from "../irq/pic.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { DisableExits, Quirk } from "../vm-settings.js";
 import { interceptedException } from "./debug-exit.js";
+import { failDelivery, isDelivery } from "./delivery-failure.js";
 import { handleInternal } from "./emulation-failure.js";
 import { isFinishedOut } from "./finished-out.js";
 import { leavesInstruction } from "./in-flight.js";
@@ -194,6 +195,7 @@ function handleIo(vcpu: VcpuState): AfterExit {
 
 function handleMmio(vcpu: VcpuState): AfterExit {
   const { engine, env, lapic } = vcpu;
+  if (env.linux.failsDelivery && isDelivery(vcpu)) return failDelivery(vcpu);
   const { write, address, size } = engine.exit;
   if (
     lapic !== undefined &&
@@ -267,6 +269,9 @@ function handleHypercall(vcpu: VcpuState): AfterExit {
   const outcome = vcpu.xen.hypercall();
   if (outcome === "not-xen") {
     const result = kvmHypercall(vcpu);
+    if (vcpu.env.linux.showsHypercallResult) {
+      vcpu.shownHypercallResult = typeof result === "bigint" ? result : 0n;
+    }
     if (typeof result !== "bigint") return result;
     setHypercallResult(vcpu, result);
   } else if (outcome !== "done") {

@@ -50,10 +50,22 @@ const STRING_OPCODES = new Set([
   0x6c, 0x6d, 0x6e, 0x6f, 0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf,
 ]);
 
+/** INT1, INT3, INT n, INTO. */
+const INTERRUPT_OPCODES = new Set([0xf1, 0xcc, 0xcd, 0xce]);
+
+/** The first byte of an instruction that is no prefix. */
+function opcodeOf(code: Uint8Array, long: boolean): number {
+  return code.find((byte) => !PREFIXES.has(byte) && !(long && byte >>> 4 === 4)) ?? -1;
+}
+
 /** Whether an instruction's bytes are those of a string instruction. */
 export function isString(code: Uint8Array, long: boolean): boolean {
-  const opcode = code.find((byte) => !PREFIXES.has(byte) && !(long && byte >>> 4 === 4));
-  return opcode !== undefined && STRING_OPCODES.has(opcode);
+  return STRING_OPCODES.has(opcodeOf(code, long));
+}
+
+/** Whether an instruction's bytes are those of one that raises an event. */
+export function isInterrupt(code: Uint8Array, long: boolean): boolean {
+  return INTERRUPT_OPCODES.has(opcodeOf(code, long));
 }
 
 /**

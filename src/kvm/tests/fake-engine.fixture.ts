@@ -205,6 +205,7 @@ export class FakeVcpu implements EngineVcpu {
   }
   dropReplay(): void {}
   cancelInjection(): void {}
+  takeInjection(): undefined {}
   replayCode(): Uint8Array {
     return new Uint8Array(16);
   }
