@@ -240,6 +240,9 @@ export function tablesFile(rows) {
 /** How many operations the rows need. */
 export const countOps = (rows) => assignOps(rows).length;
 
+/** Above 1024 cases the optimiser makes a chain of comparisons of a switch: the rest goes into one of its own. */
+const SWITCH_CASES = 768;
+
 /** The dispatch switch as AssemblyScript. */
 export function dispatchFile(rows) {
   const ops = assignOps(rows);
@@ -267,13 +270,19 @@ export function dispatchFile(rows) {
   lines.push(
     "/** Executes one decoded instruction by its complete handler. */",
     "export function dispatch(p: u32): u32 {",
-    "  switch (load<u16>(p)) {",
+    "  const op: u32 = load<u16>(p);",
   );
+  const parts = Math.ceil(ops.length / SWITCH_CASES);
   ops.forEach((op, i) => {
     const call =
       op.call ?? `${alias.get(`${op.path}:${op.fn}`)}${op.element ? `<${op.element}>` : ""}(p)`;
-    lines.push(`    case ${i}: return ${call};`);
+    const place = i % SWITCH_CASES;
+    if (place === 0) {
+      if (i > 0) lines.push("    default:");
+      lines.push(`  switch (op - ${i}) {`);
+    }
+    lines.push(`    case ${place}: return ${call};`);
   });
-  lines.push("    default: return raise(V_UD);", "  }", "}", "");
+  lines.push("    default: return raise(V_UD);", "  }".repeat(parts), "}", "");
   return lines.join("\n");
 }
