@@ -97,9 +97,23 @@ export function report(folder, mutants, state, isSample) {
   const { goal, floor } = folders[folder] ?? { goal: 0, floor: 0 };
   const killed = (100 * (total.scenario + total.unit)) / Math.max(tried, 1);
   const least = isSample ? floor : goal;
-  if (tried > 0 && killed < least)
+  // A sample says something about all of them only within its error: the fewer were tried, the less.
+  const atMost = isSample ? highest(killed / 100, tried) * 100 : killed;
+  if (tried > 0 && atMost < least)
     console.log(`  ${folder}: ${killed.toFixed(1)} % noticed, ${least} % are wanted`);
   if (tried < mutants.length)
     console.log(`  ${mutants.length - tried} of ${mutants.length} were not tried: no time`);
-  return tried === 0 || killed >= least;
+  return tried === 0 || atMost >= least;
+}
+
+/**
+ * The highest share of all that a share found in a sample agrees with: the upper end of Wilson's interval, 95 %.
+ * @param {number} share 0 to 1
+ * @param {number} size of the sample
+ */
+function highest(share, size) {
+  const z = 1.96;
+  const middle = share + (z * z) / (2 * size);
+  const spread = z * Math.sqrt((share * (1 - share)) / size + (z * z) / (4 * size * size));
+  return (middle + spread) / (1 + (z * z) / size);
 }
