@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { Counter } from "../../src/engine/bridge/state.gen.js";
 import { type Ended, runCli } from "./support/cli.js";
 
 const image = new URL("../../guest/embedded/image.elf", import.meta.url).pathname;
@@ -56,6 +57,9 @@ describe("the embedded guest", () => {
     expect(second.stdout).toBe(first.stdout);
     const instructions = (ended: Ended) => /(\d+) instructions/.exec(ended.stderr)?.[1];
     expect(instructions(second)).toBe(instructions(first));
+    const counters = (ended: Ended) => ended.stderr.match(/^kvm-xen: [a-z ]+\d+ +[\d.]+$/gm);
+    expect(counters(second)).toEqual(counters(first));
+    expect(counters(first)?.length).toBe(Object.keys(Counter).length);
     expect(numberIn(first, /woke HLT after (\d+) us/)).toBeLessThan(51_000);
   });
 

@@ -23,9 +23,12 @@ describe("the guest of npm start", () => {
   it("powers off and reboots when it is asked to", async () => {
     const guest = await startGuest();
     await guest.waitFor(/ends it/);
+    const once = guest.machine.engineCounters;
     guest.machine.requestShutdown("reboot");
     await guest.waitFor(/Linux version[\s\S]*ends it/);
     expect(guest.machine.reboots).toBe(1);
+    // Of both kernels, as `instructions` is: a boot decodes some 70,000 blocks.
+    expect(guest.machine.engineCounters.BUILD).toBeGreaterThan(1.5 * once.BUILD);
     guest.machine.requestShutdown("poweroff");
     expect(await guest.ended).toEqual({ kind: "poweroff" });
   });

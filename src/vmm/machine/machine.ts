@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from "../../base/index.js";
-import { type EngineCounters, Kvm } from "../../kvm/index.js";
+import { type CounterName, type EngineCounters, Kvm } from "../../kvm/index.js";
 import { type BootPlan, planBoot } from "../loader/boot.js";
 import { refuse } from "../loader/errors.js";
 import { readKernel } from "../loader/kernel.js";
@@ -25,6 +25,7 @@ export class Machine {
   #ended = false;
   #reboots = 0;
   #instructionsBefore = 0;
+  #countersBefore: EngineCounters | undefined;
 
   private constructor(kvm: Kvm, config: MachineConfig, ports: MachinePorts, plan: BootPlan) {
     this.#kvm = kvm;
@@ -62,9 +63,9 @@ export class Machine {
     return this.#instructionsBefore + this.#instance.instructions;
   }
 
-  /** What the engine has done beside plain execution, since the last start. */
+  /** What the engine has done beside plain execution, since the first start. */
   get engineCounters(): EngineCounters {
-    return this.#instance.engineCounters;
+    return sum(this.#countersBefore, this.#instance.engineCounters);
   }
 
   /** How often the guest has rebooted. */
@@ -97,6 +98,7 @@ export class Machine {
       if (end.kind === "stopped") return { kind: this.#stopped ?? "stopped" };
       if (end.kind !== "reboot") return end;
       this.#instructionsBefore = this.instructions;
+      this.#countersBefore = this.engineCounters;
       this.#reboots += 1;
       this.#ports.log.debug("the guest reboots");
       // What the guest wrote last has to be there before it reads it again.
@@ -209,4 +211,12 @@ function makeUuid(ports: MachinePorts): Uint8Array {
   uuid[6] = ((uuid[6] ?? 0) & 0x0f) | 0x40;
   uuid[8] = ((uuid[8] ?? 0) & 0x3f) | 0x80;
   return uuid;
+}
+
+function sum(before: EngineCounters | undefined, now: EngineCounters): EngineCounters {
+  if (before === undefined) return now;
+  const names = Object.keys(now) as CounterName[];
+  return Object.fromEntries(
+    names.map((name) => [name, before[name] + now[name]]),
+  ) as EngineCounters;
 }
