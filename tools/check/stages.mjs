@@ -138,6 +138,10 @@ export const stages = {
     ],
   },
   boot: { minutes: 9, steps: [{ name: "boots", run: () => configured("boot") }] },
+  devices: {
+    minutes: 4,
+    steps: [{ name: "paravirtual devices", skip: "devices", run: () => configured("devices") }],
+  },
   exec: {
     minutes: 4,
     steps: [{ name: "programs under exec", skip: "exec", run: () => configured("exec") }],
