@@ -52,6 +52,21 @@ export function sumInside(folder: string, image: string, file: string): string {
 export const sumOf = (path: string): string =>
   createHash("sha256").update(readFileSync(path)).digest("hex");
 
+/** The words of a command that runs Debian's kernel with the driver of disks and a script. */
+export async function guestArguments(
+  folder: string,
+  name: KernelName,
+  script: string,
+  clock: "real" | "virtual",
+): Promise<string[]> {
+  const tree = await kernel(name);
+  const initrd = await initramfs(folder, tree, { script, modules: ["xen-blkfront"] });
+  return [
+    ...["run", "--kernel", tree.image, "--initrd", initrd, "--clock", clock],
+    ...["--append", "panic=-1 cryptomgr.notests", "--timeout", "560"],
+  ];
+}
+
 /** Runs Debian's kernel with the driver of disks and a script, under the virtual clock, to its end. */
 export async function run(
   folder: string,
@@ -61,11 +76,8 @@ export async function run(
   more: readonly string[] = [],
   wrapper: readonly string[] = [],
 ): Promise<Ended & { said: Record<string, string> }> {
-  const tree = await kernel(name);
-  const initrd = await initramfs(folder, tree, { script, modules: ["xen-blkfront"] });
   const args = [
-    ...["run", "--kernel", tree.image, "--initrd", initrd, "--clock", "virtual"],
-    ...["--append", "panic=-1 cryptomgr.notests", "--timeout", "560"],
+    ...(await guestArguments(folder, name, script, "virtual")),
     ...disks.flatMap((disk) => ["--disk", disk]),
     ...more,
   ];
