@@ -25,6 +25,7 @@ const otherCodes = new Set([
   "CPU_COUNT",
   "DISK_NAME",
   "SOCKET_UNUSABLE",
+  "TOOL_MISSING",
   "TOO_MANY_MODULES",
   "DISK_FULL",
   "FILE_SIZE_LIMIT",

@@ -217,7 +217,7 @@ function addExec(program: Command): Command {
 function diskOption(): Option {
   return new Option(
     "--disk <file>",
-    "a disk, FILE[,ro][,snapshot][,dev=xvdb]: raw bytes, or a block device; again for more",
+    "a disk, FILE[,ro][,snapshot][,dev=xvdb]: raw bytes, a folder, an NBD address (docs/disks.md); again for more",
   )
     .argParser((text: string, before: readonly string[]) => [...before, text])
     .default([], "none");

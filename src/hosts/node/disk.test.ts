@@ -142,7 +142,6 @@ describe("another size", () => {
 describe("what is no disk", () => {
   it.each<[string, () => string, string]>([
     ["nothing", () => join(folder, "none.img"), "no such file; 'truncate"],
-    ["a folder", () => folder, "it is a folder"],
     ["a device that is none", () => "/dev/null", "it is no file and no disk"],
     ["an empty file", () => small(0), "is empty"],
     ["half a sector", () => small(511), "is empty"],

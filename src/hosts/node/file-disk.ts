@@ -3,6 +3,7 @@ import type { FileHandle } from "node:fs/promises";
 import { HostError } from "../../base/index.js";
 import type { Disk, DiskDone, DiskFailure } from "../../ports/index.js";
 import { punchHole, sizeOf } from "./libc.js";
+import { Operations } from "./operations.js";
 
 /** What is known of an open image. */
 export interface OpenImage {
@@ -37,8 +38,7 @@ export class FileDisk implements Disk {
   readonly readonly: boolean;
   readonly canDiscard: boolean;
   readonly #image: OpenImage;
-  #underWay = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #operations = new Operations();
 
   constructor(image: OpenImage) {
     this.#image = image;
@@ -106,10 +106,7 @@ export class FileDisk implements Disk {
   }
 
   idle(): Promise<void> {
-    if (this.#underWay === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#waiting.push(resolve);
-    });
+    return this.#operations.idle();
   }
 
   /** Also ends the locks. */
@@ -123,11 +120,10 @@ export class FileDisk implements Disk {
   }
 
   #begin(what: string, done: DiskDone): (error?: SystemError) => void {
-    this.#underWay += 1;
+    const end = this.#operations.begin();
     return (error) => {
       done(error && this.#failure(what, error));
-      this.#underWay -= 1;
-      if (this.#underWay === 0) for (const resolve of this.#waiting.splice(0)) resolve();
+      end();
     };
   }
 
