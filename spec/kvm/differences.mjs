@@ -203,10 +203,10 @@ export const DIFFERENCES = [
         "tests/reference/differences.test.ts > client memory belongs to one VM",
       ],
       [
-        "A page of a slot that logs writes, read by the guest",
+        "A page of a slot that logs writes, read or executed by the guest",
         "not written, and not in the log",
-        "in the log once, when the client had written to it before: KVM maps it writable at the first read",
-        "there are no page tables whose entries are made ahead of a write",
+        "in the log once, when the client had written to it before: KVM maps it writable at the first access, and notes that; once more after any slot of the VM was deleted or moved, or the host moved the page",
+        "there are no page tables whose entries are made ahead of a write, and which pages the host lets KVM map so is the host's affair",
         "tests/reference/shown.test.ts > is other than Linux answered, in these answers only",
       ],
       [

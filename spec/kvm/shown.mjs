@@ -118,22 +118,24 @@ export const SHOWN = [
     as7: true,
   },
   {
-    what: "A page of a slot that logs writes, read by the guest",
+    what: "A page of a slot that logs writes, read or executed by the guest",
     steps: [
       "vm",
       "irqchip",
       "slot 0 0 0x200000",
       "slot 1 0xc0000000 0x8000 1",
+      "slot 2 0xc0010000 0x8000 1",
       "vcpu 0",
       CPUID,
       "v0 mode64",
       "poke 0xc0003000 01",
-      "poke 0x1000 bf003000c08b07e710",
-      "v0 regs rip=0x1000",
+      "poke 0xc0011000 8b078b0ee710",
+      "v0 regs rip=0xc0011000 rdi=0xc0003000 rsi=0xc0004000",
       "v0 run",
       "dirty 1",
+      "dirty 2",
     ],
-    here: { "dirty 1": "0" },
+    here: { "dirty 1": "0", "dirty 2": "0" },
   },
 ];
 
