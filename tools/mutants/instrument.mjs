@@ -22,16 +22,27 @@ import { buildFolder, install, packages } from "./toolbox.mjs";
  *
  * @typedef {object} Build one file of code that holds every mutant of a folder, each behind a switch
  * @property {string} bundle its path
- * @property {string} digest
+ * @property {string} digest of the code that the cases try, theirs left out
  * @property {Mutant[]} mutants
  * @property {Record<string, string>} digests of the mutated files
+ * @property {Record<string, string>} tests digests of the files of unit tests, with all that they import
  * @property {number} ignored mutants of texts of messages
+ *
+ * @typedef {Record<string, { imports: { path: string, external?: boolean }[] }>} Inputs of the bundle, as esbuild has them
  */
 
 export const digest = (/** @type {string | Uint8Array} */ data) =>
   createHash("sha256").update(data).digest("hex").slice(0, 20);
 
 const read = (/** @type {string} */ path) => readFileSync(join(root, path), "utf8");
+/** @type {Map<string, string>} */
+const fileDigests = new Map();
+/** @param {string} path */
+function fileDigest(path) {
+  const known = fileDigests.get(path) ?? digest(readFileSync(join(root, path)));
+  fileDigests.set(path, known);
+  return known;
+}
 const oneLine = (/** @type {string} */ text) => text.replaceAll(/\s+/g, " ").trim();
 
 /**
@@ -88,16 +99,13 @@ export const mutatedFiles = (folder) =>
   );
 
 /**
- * The unit tests that a folder's mutants are shown. Random attacks are left out: one takes as long as a hundred
- * other cases. Those that need vitest's own machinery (`vi`) cannot be
- * run here.
+ * The unit tests that a folder's mutants are shown. Those that need vitest's own machinery (`vi`) cannot be run here.
  * @param {string} folder
  */
 export const unitTests = (folder) =>
   repositoryFiles().filter(
     (path) =>
       path.endsWith(".test.ts") &&
-      !path.endsWith("/hostile.test.ts") &&
       (folders[folder]?.tests ?? []).some((part) => path.startsWith(`${part}/`)) &&
       !/import \{[^}]*\bvi\b[^}]*\} from "vitest"/.test(read(path)),
   );
@@ -158,15 +166,18 @@ ${tests.join("\n")}
  * @param {string} folder
  * @param {Map<string, string>} instrumented
  * @param {any} esbuild
- * @returns {Promise<string>} the code
+ * @returns {Promise<{ text: string, inputs: Inputs }>} the code, and what it is made of
  */
 async function bundle(folder, instrumented, esbuild) {
-  const shim = pathToFileURL(join(root, "tools/mutants/vitest-shim.mjs")).href;
+  const shim = (/** @type {string} */ name) => ({
+    path: pathToFileURL(join(root, `tools/mutants/${name}-shim.mjs`)).href,
+    external: true,
+  });
   const plugin = {
     name: "mutants",
     setup(/** @type {any} */ build) {
-      build.onResolve({ filter: /^vitest$/ }, () => ({ path: shim, external: true }));
-      build.onResolve({ filter: /^fast-check$/ }, () => ({ path: "fast-check", external: true }));
+      build.onResolve({ filter: /^vitest$/ }, () => shim("vitest"));
+      build.onResolve({ filter: /^fast-check$/ }, () => shim("fast-check"));
       build.onLoad({ filter: /\.ts$/ }, (/** @type {{ path: string }} */ { path }) => {
         const text = instrumented.get(relative(root, path)) ?? readFileSync(path, "utf8");
         const own = JSON.stringify(pathToFileURL(path).href);
@@ -181,11 +192,38 @@ async function bundle(folder, instrumented, esbuild) {
     platform: "node",
     target: "node20",
     packages: "external",
+    absWorkingDir: root,
+    metafile: true,
     write: false,
     logLevel: "error",
     plugins: [plugin],
   });
-  return result.outputFiles[0].text;
+  return { text: result.outputFiles[0].text, inputs: result.metafile.inputs };
+}
+
+const isOfTests = (/** @type {string} */ path) => /\.(test|fixture)\.ts$/.test(path);
+
+/**
+ * A digest of a test's file, of everything that it imports but the mutated files, and of recordings below its
+ * folder: while it is the same, and the mutated file too, the test says what it said.
+ * @param {string} test
+ * @param {Inputs} inputs
+ * @param {ReadonlySet<string>} mutated
+ * @param {readonly string[]} all of the repository
+ */
+function testDigest(test, inputs, mutated, all) {
+  const reached = new Set([test]);
+  for (const path of reached)
+    for (const { path: next, external } of inputs[path]?.imports ?? [])
+      if (external !== true && !mutated.has(next)) reached.add(next);
+  const below = `${dirname(test)}/`;
+  const data = all.filter((path) => path.startsWith(below) && !/\.(ts|md)$/.test(path));
+  return digest(
+    [...reached, ...data]
+      .sort()
+      .map((path) => `${path} ${fileDigest(path)}`)
+      .join(),
+  );
 }
 
 /**
@@ -200,19 +238,27 @@ export async function build(folder) {
   const instrumented = new Map(
     files.map((/** @type {any} */ file) => [file.name, withSwitches(file.content)]),
   );
-  const text = await bundle(folder, instrumented, tools.esbuild);
+  const { text, inputs } = await bundle(folder, instrumented, tools.esbuild);
   const path = join(buildFolder, folder, "bundle.mjs");
   mkdirSync(dirname(path), { recursive: true });
   if (!existsSync(path) || readFileSync(path, "utf8") !== text) writeFileSync(path, text);
   // Keys are counted before texts of messages are left out, so that they stay the same.
   const described = describe(all);
   const mutants = described.filter((_, i) => all[i].status !== "Ignored");
-  const core = readFileSync(join(root, "dist/engine/core.wasm"));
+  const repository = repositoryFiles();
+  const mutated = new Set(mutatedFiles(folder));
+  const code = Object.keys(inputs).filter((file) => file !== "<stdin>" && !isOfTests(file));
+  const ran = [...code.sort(), "dist/engine/core.wasm"].map(
+    (file) => `${file} ${fileDigest(file)}`,
+  );
   return {
     bundle: path,
-    digest: digest(`${digest(text)} ${digest(core)}`),
+    digest: digest([...ran, ...described.map(({ key }) => key)].join()),
     mutants,
-    digests: Object.fromEntries(mutatedFiles(folder).map((file) => [file, digest(read(file))])),
+    digests: Object.fromEntries([...mutated].map((file) => [file, fileDigest(file)])),
+    tests: Object.fromEntries(
+      unitTests(folder).map((test) => [test, testDigest(test, inputs, mutated, repository)]),
+    ),
     ignored: all.length - mutants.length,
   };
 }

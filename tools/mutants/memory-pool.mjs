@@ -1,8 +1,8 @@
 // @ts-check
 
 /**
- * Linear memories that are used again. A scenario takes a few milliseconds, but a new memory of a hundred
- * mebibytes for every virtual machine makes the garbage collector take several times that.
+ * Linear memories that are used again. A scenario takes a few milliseconds, and a test of the user half less,
+ * but a new memory for every virtual machine makes the garbage collector take several times that.
  *
  * @typedef {{ arenaUsed(): number }} Core the engine's exports, as far as they are used here
  * @typedef {{ ARENA: number, END: number }} Layout the engine's, of its memory
@@ -23,10 +23,14 @@ export class MemoryPool {
   /** @type {Map<WebAssembly.Memory, Core | undefined>} */
   #lent = new Map();
   #on = false;
+  /** No engine's: memories of tests that stand for a guest's. */
+  #plain;
   /** @type {Layout} */
   layout = { ARENA: 0, END: 0 };
 
-  constructor() {
+  /** @param {boolean} plain whether memories are used without an engine in them */
+  constructor(plain) {
+    this.#plain = plain;
     const { lend, note } = { lend: this.#lend.bind(this), note: this.#note.bind(this) };
     // Called with `new`, a function that gives an object gives that object.
     Object.assign(WebAssembly, {
@@ -47,7 +51,9 @@ export class MemoryPool {
   /** @param {Size} descriptor */
   #lend(descriptor) {
     if (!this.#on) return new Memory(descriptor);
-    const initial = Math.max(descriptor.initial, MIN_BYTES / WASM_PAGE);
+    if (this.#plain && descriptor.maximum !== undefined) return new Memory(descriptor);
+    const least = this.#plain ? 0 : MIN_BYTES / WASM_PAGE;
+    const initial = Math.max(descriptor.initial, least);
     const memory = this.#free.pop() ?? new Memory({ ...descriptor, initial });
     this.#lent.set(memory, undefined);
     return memory;
@@ -74,9 +80,13 @@ export class MemoryPool {
     const { ARENA, END } = this.layout;
     for (const [memory, core] of this.#lent) {
       const bytes = new Uint8Array(memory.buffer);
-      if (!passed || core === undefined || bytes.length > MIN_BYTES) continue;
-      bytes.fill(0, 0, ARENA + core.arenaUsed() + BLOCK);
-      bytes.fill(0, END);
+      if (!passed || bytes.length > MIN_BYTES) continue;
+      if (this.#plain) bytes.fill(0);
+      else if (core === undefined) continue;
+      else {
+        bytes.fill(0, 0, ARENA + core.arenaUsed() + BLOCK);
+        bytes.fill(0, END);
+      }
       this.#free.push(memory);
     }
     this.#lent.clear();

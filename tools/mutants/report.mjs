@@ -49,19 +49,22 @@ function survivor(mutant, uncovered) {
 }
 
 /**
- * Prints a table per file and writes the survivors down.
+ * Makes a table per file and writes the survivors down.
  * @param {string} folder
  * @param {Mutant[]} mutants
  * @param {State} state
  * @param {boolean} isSample
- * @returns {boolean} whether as many were noticed as folders.mjs asks for
+ * @returns {{ good: boolean, text: string }} whether as many were noticed as folders.mjs asks for
  */
 export function report(folder, mutants, state, isSample) {
   /** @type {Map<string, Row>} */
   const rows = new Map();
   const total = emptyRow();
   /** @type {string[]} */
+  const text = [`\n== mutants of ${folder}`];
+  /** @type {string[]} */
   const survivors = [];
+  let quick = 0;
   for (const mutant of mutants) {
     const { key, file } = mutant;
     const row = rows.get(file) ?? emptyRow();
@@ -81,18 +84,21 @@ export function report(folder, mutants, state, isSample) {
       each.all++;
       each[column]++;
     }
+    if (outcome?.quick !== undefined) quick++;
     if (column === "survived" || column === "uncovered")
       survivors.push(survivor(mutant, column === "uncovered"));
   }
   const heads = ["all", "scenario", "unit", "timeout", "uncovered", "survived", "open", "killed"];
-  console.log(`${"".padEnd(34)}${heads.map((head) => head.padStart(9)).join("")}`);
+  text.push(`${"".padEnd(34)}${heads.map((head) => head.padStart(9)).join("")}`);
   const prefix = `src/${folder}/`;
-  for (const [file, row] of rows) console.log(line(file.slice(prefix.length), row));
-  console.log(line(folder, total));
+  for (const [file, row] of rows) text.push(line(file.slice(prefix.length), row));
+  text.push(line(folder, total));
   if (!isSample) {
     const path = state.write("survivors.txt", `${survivors.join("\n")}\n`);
-    console.log(`  survivors: ${path}`);
-  } else console.log(survivors.join("\n"));
+    text.push(`  survivors: ${path}`);
+  } else text.push(survivors.join("\n"));
+  if (quick > 0)
+    text.push(`  ${quick} of the survivors were not shown all cases: at least so many are noticed`);
   const tried = total.all - total.open;
   const { goal, floor } = folders[folder] ?? { goal: 0, floor: 0 };
   const killed = (100 * (total.scenario + total.unit)) / Math.max(tried, 1);
@@ -100,10 +106,10 @@ export function report(folder, mutants, state, isSample) {
   // A sample says something about all of them only within its error: the fewer were tried, the less.
   const atMost = isSample ? highest(killed / 100, tried) * 100 : killed;
   if (tried > 0 && atMost < least)
-    console.log(`  ${folder}: ${killed.toFixed(1)} % noticed, ${least} % are wanted`);
+    text.push(`  ${folder}: ${killed.toFixed(1)} % noticed, ${least} % are wanted`);
   if (tried < mutants.length)
-    console.log(`  ${mutants.length - tried} of ${mutants.length} were not tried: no time`);
-  return tried === 0 || atMost >= least;
+    text.push(`  ${mutants.length - tried} of ${mutants.length} were not tried: no time`);
+  return { good: tried === 0 || atMost >= least, text: text.join("\n") };
 }
 
 /**

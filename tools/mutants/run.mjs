@@ -1,4 +1,5 @@
 // @ts-check
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { Worker } from "./crew.mjs";
 import { folders } from "./folders.mjs";
@@ -10,7 +11,9 @@ const usage = `usage: npm run mutants -- [FOLDER...] [--sample N] [--seed N] [--
   FOLDER       ${Object.keys(folders).join(", ")} (all of them)
   --sample N   only N mutants of each folder, drawn by the seed; fails below the folder's floor
   --seed N     repeats a sample (or the variable SEED)
-  --seconds N  stops after that time, for all folders together; the next run goes on
+  --seconds N  stops after that time; the next run goes on. Folders run side by side
+  --quick MS   shows a mutant cases of MS milliseconds together; what none of them notices counts as survived,
+               and is shown the others by a later run with more time
   --files TEXT only mutants in files whose path holds TEXT
   --cases RE   only cases whose name matches`;
 
@@ -67,8 +70,9 @@ function every(ms) {
  * @param {string} digest
  * @param {RegExp} wanted names of cases that may be asked
  * @param {number} deadline when it is enough: cases that were not measured are not asked this time
+ * @param {(text: string) => void} say
  */
-async function measure(state, worker, digest, wanted, deadline) {
+async function measure(state, worker, digest, wanted, deadline, say) {
   await worker.start();
   worker.cases = worker.cases.filter(([id]) => wanted.test(id));
   const old = state.baseline.digest === digest ? state.baseline.cases : {};
@@ -76,13 +80,14 @@ async function measure(state, worker, digest, wanted, deadline) {
   const cases = {};
   for (const [id, text] of worker.cases) if (old[id]?.digest === text) cases[id] = old[id];
   const missing = worker.cases.map(([id]) => id).filter((id) => cases[id] === undefined);
-  console.log(`  ${worker.cases.length} cases, ${missing.length} of them to be measured`);
+  say(`${worker.cases.length} cases, ${missing.length} of them to be measured`);
   state.baseline = { digest, atLoad: worker.atLoad, cases };
   const saved = every(15_000);
   /** @type {string[]} */
   const refused = [];
   const note = (/** @type {any} */ { measured, digest, cost, hits, failed }) => {
-    cases[measured] = { digest, cost, hits, ...(failed === undefined ? {} : { failed }) };
+    const width = Object.keys(hits).length;
+    cases[measured] = { digest, cost, width, hits, ...(failed === undefined ? {} : { failed }) };
     if (failed !== undefined) refused.push(`${measured}: ${failed}`);
     if (saved()) state.saveBaseline();
   };
@@ -93,75 +98,113 @@ async function measure(state, worker, digest, wanted, deadline) {
     await worker.measure(batch, note);
     missing.unshift(...batch.filter((id) => cases[id] === undefined));
   }
-  if (missing.length > 0) console.log(`  no time to measure ${missing.length} cases`);
+  if (missing.length > 0) say(`no time to measure ${missing.length} cases`);
   state.saveBaseline();
-  for (const text of refused.slice(0, 10))
-    console.log(`  fails without mutants, is not asked: ${text}`);
+  for (const text of refused.slice(0, 10)) say(`fails without mutants, is not asked: ${text}`);
   if (refused.length > 10) throw new Error(`mutants: ${refused.length} cases fail without mutants`);
 }
 
+/** How much less a case in the mutated file's folder counts as costing. */
+const BESIDE = 4;
+
 /**
- * The cases that come by a mutant, the cheapest first, and before all the one that noticed the last time. What
- * code comes by while it is loaded may show anywhere.
+ * The cases that come by a mutant: first the one that noticed the last time, then those that cost least and come by
+ * few others, which look closest. What code comes by while it is loaded may show anywhere.
  * @param {State} state
- * @param {string} id
+ * @param {import("./instrument.mjs").Mutant} mutant
  * @param {string | undefined} hint
  */
-function covering(state, id, hint) {
+function covering(state, { id, file }, hint) {
   const everywhere = state.baseline.atLoad.includes(id);
-  const cost = (/** @type {string} */ name, /** @type {number} */ ms) => (name === hint ? -1 : ms);
+  const beside = file.slice(0, file.lastIndexOf("/") + 1);
+  const rank = (/** @type {string} */ name, /** @type {import("./state.mjs").Measured} */ each) =>
+    name === hint ? -1 : (each.cost * each.width) / (name.startsWith(beside) ? BESIDE : 1);
   return Object.entries(state.baseline.cases)
     .filter(
       ([, { hits, failed }]) => failed === undefined && (everywhere || hits[id] !== undefined),
     )
-    .sort(([a, x], [b, y]) => cost(a, x.cost) - cost(b, y.cost))
-    .map(([name, { hits }]) => ({ id: name, hits: hits[id] ?? 0 }));
+    .sort(([a, x], [b, y]) => rank(a, x) - rank(b, y))
+    .map(([name, { hits, cost }]) => ({ id: name, hits: hits[id] ?? 0, cost }));
+}
+
+/**
+ * The cases that may say something new about a mutant; undefined when none can.
+ * @param {State} state
+ * @param {import("./instrument.mjs").Mutant} mutant
+ * @param {string} build
+ * @param {string} file digest
+ * @param {number} quick milliseconds
+ */
+function toAsk(state, mutant, build, file, quick) {
+  const old = state.outcomes.get(mutant.key);
+  const all = covering(state, mutant, old?.by);
+  if (old === undefined || old.file !== file) return all;
+  const known = state.rounds[old.round] ?? {};
+  const isKnown = (/** @type {string} */ id) => known[id] === state.baseline.cases[id]?.digest;
+  if (old.status !== "survived")
+    return old.build === build && isKnown(old.by ?? "") ? undefined : all;
+  // A survivor of the same file is shown to new cases only, unless there was no time for all.
+  const news = (old.quick ?? Infinity) < quick ? all : all.filter(({ id }) => !isKnown(id));
+  return news.length === 0 ? undefined : news;
+}
+
+/**
+ * The first of some cases, as far as their costs are within a sum.
+ * @template {{ cost: number }} T
+ * @param {T[]} ask
+ * @param {number} ms
+ */
+function within(ask, ms) {
+  let sum = 0;
+  return ask.filter(({ cost }) => {
+    sum += cost;
+    return sum <= ms;
+  });
 }
 
 /**
  * @param {string} folder
- * @param {{ sample?: number, seed: number, deadline: number, files: string, cases: RegExp }} options
+ * @param {{ sample?: number, seed: number, deadline: number, files: string, cases: RegExp, quick: number }} options
+ * @returns {Promise<{ good: boolean, text: string }>}
  */
-async function tryFolder(folder, { sample, seed, deadline, files, cases }) {
-  console.log(`\n== mutants of ${folder}`);
-  const { bundle, digest, mutants: all, digests, ignored } = await build(folder);
+async function tryFolder(folder, { sample, seed, deadline, files, cases, quick }) {
+  const built = await build(folder);
+  const { digest, mutants: all, digests, ignored } = built;
   const state = new State(folder);
-  const worker = new Worker(folder, bundle, all.length + ignored);
+  const worker = new Worker(folder, built);
   const chosen = all.filter(({ file }) => file.includes(files));
   const mutants = sample === undefined ? chosen : draw(chosen, sample, seed);
-  console.log(`  ${all.length} mutants (and ${ignored} of texts of messages, which do not count)`);
+  const say = (/** @type {string} */ text) => console.log(`  ${folder}: ${text}`);
+  say(`${all.length} mutants (and ${ignored} of texts of messages, which do not count)`);
+  const start = Date.now();
+  const seconds = () => `${Math.round((Date.now() - start) / 1000)} s`;
   try {
-    const now = Date.now();
-    await measure(state, worker, digest, cases, now + 0.6 * (deadline - now));
+    await measure(state, worker, digest, cases, start + 0.6 * (deadline - start), say);
+    say(`measured after ${seconds()}`);
     const round = state.round();
     const shown = every(15_000);
     for (const [i, mutant] of mutants.entries()) {
       if (Date.now() > deadline) break;
-      const old = state.outcomes.get(mutant.key);
       const file = digests[mutant.file] ?? "";
-      const sameFile = old?.file === file;
-      if (old?.build === digest && old.round === round) continue;
-      if (old?.status === "timeout" && sameFile) continue;
-      if (old?.build === digest && old.status === "killed") continue;
-      let ask = covering(state, mutant.id, old?.by);
-      // A survivor of the same file is shown to new cases only.
-      if (old?.status === "survived" && sameFile) {
-        const known = state.rounds[old.round] ?? {};
-        ask = ask.filter(({ id }) => known[id] !== state.baseline.cases[id]?.digest);
-      }
+      const ask = toAsk(state, mutant, digest, file, quick);
+      if (ask === undefined) continue;
+      const old = state.outcomes.get(mutant.key);
       const reload = state.baseline.atLoad.includes(mutant.id);
       const answer =
         ask.length === 0
           ? { status: /** @type {const} */ ("survived"), asked: 0 }
-          : await worker.tryMutant({ mutant: mutant.id, ask, reload });
-      const before = old?.status === "survived" && sameFile ? old.asked : 0;
+          : await worker.tryMutant({ mutant: mutant.id, ask: within(ask, quick), reload });
+      const isQuick = answer.status === "survived" && within(ask, quick).length < ask.length;
+      const before = old?.status === "survived" && old.file === file ? old.asked : 0;
       const asked = answer.asked + before;
-      state.add({ key: mutant.key, build: digest, file, round, ...answer, asked });
-      if (shown()) console.log(`  ${i + 1} of ${mutants.length}`);
+      const some = isQuick ? { quick } : {};
+      state.add({ key: mutant.key, build: digest, file, round, ...answer, asked, ...some });
+      if (shown()) say(`${i + 1} of ${mutants.length} after ${seconds()}`);
     }
   } finally {
     worker.stop();
   }
+  say(`ends after ${seconds()}`);
   return report(folder, mutants, state, sample !== undefined);
 }
 
@@ -172,6 +215,7 @@ async function main() {
       sample: { type: "string" },
       seed: { type: "string" },
       seconds: { type: "string" },
+      quick: { type: "string", default: "Infinity" },
       files: { type: "string", default: "" },
       cases: { type: "string", default: "" },
       help: { type: "boolean", short: "h" },
@@ -185,15 +229,23 @@ async function main() {
   if (values.sample !== undefined) console.log(`mutants: seed ${seed}`);
   const start = Date.now();
   const budget = values.seconds === undefined ? Infinity : Number(values.seconds) * 1000;
-  let good = true;
-  for (const [i, folder] of chosen.entries()) {
-    // Every folder has its share of the time, and what the earlier ones left.
-    const deadline = start + (budget * (i + 1)) / chosen.length;
-    const options = { seed, deadline, files: values.files, cases: new RegExp(values.cases) };
-    const sample = values.sample === undefined ? {} : { sample: Number(values.sample) };
-    good = (await tryFolder(folder, { ...options, ...sample })) && good;
+  const sample = values.sample === undefined ? {} : { sample: Number(values.sample) };
+  const { files, quick } = values;
+  const options = { seed, files, quick: Number(quick), cases: new RegExp(values.cases), ...sample };
+  // As many folders side by side as there are processors; every row of them has its share of the time.
+  const width = Math.max(1, availableParallelism());
+  const rows = Math.ceil(chosen.length / width);
+  for (let row = 0; row < rows; row++) {
+    const deadline = start + (budget * (row + 1)) / rows;
+    const folders = chosen.slice(row * width, (row + 1) * width);
+    const reports = await Promise.all(
+      folders.map((folder) => tryFolder(folder, { ...options, deadline })),
+    );
+    for (const { good, text } of reports) {
+      console.log(text);
+      if (!good) process.exitCode = 1;
+    }
   }
-  process.exitCode = good ? 0 : 1;
 }
 
 await main();

@@ -9,17 +9,19 @@ import { buildFolder } from "./toolbox.mjs";
  * @typedef {"killed" | "timeout" | "survived"} Status
  * @typedef {object} Outcome
  * @property {string} key the mutant's
- * @property {string} build digest of everything that ran
+ * @property {string} build digest of the code that the cases try
  * @property {string} file digest of the mutated file
  * @property {Status} status
  * @property {string} [by] the case that noticed
  * @property {string} [why] what that case said
  * @property {number} asked how many cases were asked
+ * @property {number} [quick] a survivor was shown cases of so many milliseconds only, not all
  * @property {number} round which cases there were: the line of rounds.jsonl
  *
  * @typedef {object} Measured a case that passes without mutants
- * @property {string} digest of its text
+ * @property {string} digest of its text and of what that imports
  * @property {number} cost milliseconds of processor time
+ * @property {number} width how many mutants it comes by
  * @property {Record<string, number>} hits how often it comes by each mutant
  * @property {string} [failed] why it cannot be asked
  *

@@ -1,6 +1,7 @@
 // @ts-check
 import {
   ASYMMETRIC_MATCHERS_OBJECT,
+  addCustomEqualityTesters,
   chai,
   customMatchers,
   JestAsymmetricMatchers,
@@ -20,6 +21,13 @@ import {
 chai.use(JestExtend);
 chai.use(JestChaiExpect);
 chai.use(JestAsymmetricMatchers);
+// Element by element, as vitest compares them, pages of memory take most of the time of all tests.
+addCustomEqualityTesters([
+  (a, b) =>
+    a instanceof Uint8Array && b instanceof Uint8Array && a.constructor === b.constructor
+      ? Buffer.compare(a, b) === 0
+      : undefined,
+]);
 /** @type {any} */
 export const expect = (/** @type {unknown} */ value, /** @type {string} */ message) =>
   chai.expect(value, message);
