@@ -39,6 +39,12 @@ export class GuestSide {
     return isXsError(value) ? undefined : toText(value);
   }
 
+  /** What the backend says is wrong with the frontend. */
+  error(): string | undefined {
+    const place = this.backend.replace("/backend/", "/error/backend/");
+    return this.peek(`${place}/error`);
+  }
+
   /** All states that the backend shows from now on. */
   watchStates(): string[] {
     const seen: string[] = [];

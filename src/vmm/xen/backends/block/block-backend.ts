@@ -5,7 +5,7 @@ import { XenbusState } from "../../../../abi/xen/xenbus.js";
 import { HostError } from "../../../../base/index.js";
 import type { Disk, DiskFailure } from "../../../../ports/index.js";
 import type { BackendHost } from "../../interfaces.js";
-import type { Backend, DeviceStatus, SavedValue } from "../backend.js";
+import type { Backend, SavedValue } from "../backend.js";
 import type { FrontendNodes, Nodes } from "../nodes.js";
 import { XenbusDevice, type XenbusDriver } from "../xenbus-device.js";
 import { BlockConnection, type ServedDisk } from "./connection.js";
@@ -13,7 +13,10 @@ import { MAX_INDIRECT_SEGMENTS } from "./request.js";
 import { diskIndex, vdevNumber } from "./vdev.js";
 
 /** Layouts of requests by the text in the node `protocol`. Without it, a frontend is of the 32-bit kind. */
-const PROTOCOLS: Readonly<Record<string, GuestWidth>> = { "x86_32-abi": 32, "x86_64-abi": 64 };
+const PROTOCOLS: ReadonlyMap<string | undefined, GuestWidth> = new Map([
+  ["x86_32-abi", 32],
+  ["x86_64-abi", 64],
+]);
 
 export class BlockBackend implements Backend, XenbusDriver, ServedDisk {
   readonly class = "vbd";
@@ -95,19 +98,17 @@ export class BlockBackend implements Backend, XenbusDriver, ServedDisk {
     return this.disk.close();
   }
 
-  status(): DeviceStatus {
-    const { name, class: kind } = this;
-    const connected = this.#device?.connected ?? false;
-    return { name, class: kind, connected, bytes: this.disk.size };
-  }
-
+  /**
+   * Asks the guest to let go of the disk; resolves when it has, and the disk is not in the domain any more. A guest
+   * that does not answer keeps it.
+   */
   async unplug(): Promise<void> {
     await this.#device?.unplug();
     this.#device = undefined;
   }
 
-  async resize(bytes: number | undefined): Promise<void> {
-    await this.disk.resize(bytes);
+  /** Tells the guest that the disk has another size. */
+  tellSize(): void {
     this.#device?.update({ sectors: this.#sectors() });
   }
 
@@ -145,12 +146,12 @@ export class BlockBackend implements Backend, XenbusDriver, ServedDisk {
     const ref = frontend.grantRef("ring-ref");
     const port = frontend.port("event-channel");
     const protocol = frontend.has("protocol") ? frontend.text("protocol") : "x86_32-abi";
-    const width = Object.hasOwn(PROTOCOLS, protocol ?? "") ? PROTOCOLS[protocol ?? ""] : undefined;
+    const width = PROTOCOLS.get(protocol);
     if (ref === undefined) return "ring-ref is no number";
     if (port === undefined) return "event-channel is no number";
     if (width === undefined) return "protocol is not known";
-    if (this.#host === undefined) return "there is no domain";
-    const opened = BlockConnection.open(this.#host, this, { width, ref, port });
+    // Its device is there, and so is the domain that it is in.
+    const opened = BlockConnection.open(this.#host as BackendHost, this, { width, ref, port });
     if (typeof opened === "string") return opened;
     this.#connection = opened;
     if (this.#suspended) opened.suspend();

@@ -22,7 +22,8 @@ export class ManualDisk implements Disk {
 
   constructor(sectors: number, options: { readonly?: boolean; canDiscard?: boolean } = {}) {
     this.size = sectors * 512;
-    this.bytes = Uint8Array.from({ length: this.size }, (_, i) => (i >> 9) + 1);
+    this.bytes = new Uint8Array(this.size);
+    for (let i = 0; i < sectors; i++) this.bytes.fill(i + 1, i * 512, (i + 1) * 512);
     this.readonly = options.readonly ?? false;
     this.canDiscard = options.canDiscard ?? true;
   }
@@ -50,10 +51,6 @@ export class ManualDisk implements Disk {
   /** Ends all that was asked for, and what is asked for meanwhile. */
   settle(): void {
     for (let next = this.asked[0]; next !== undefined; next = this.asked[0]) next.end();
-  }
-
-  async resize(bytes: number | undefined): Promise<void> {
-    this.size = bytes ?? this.bytes.length;
   }
 
   idle(): Promise<void> {

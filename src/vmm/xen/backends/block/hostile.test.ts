@@ -193,6 +193,20 @@ describe("memory that changes under the backend", () => {
     works(all);
   });
 
+  it("a page that the balloon took before the write", () => {
+    const all = connected();
+    const { frontend, disk, domain } = all;
+    domain.physmap.release(frameOf(17));
+    frontend.send(
+      frontend.request(WRITE, 1n, 3n, [
+        [16, 0, 7],
+        [17, 0, 7],
+      ]),
+    );
+    expect([frontend.answers(), disk.asked]).toEqual([["1:1:-1"], []]);
+    works(all);
+  });
+
   it("the ring's page that the balloon takes", () => {
     const { frontend, disk, domain, test } = connected();
     frontend.send(frontend.request(READ, 1n, 3n, [whole]));
@@ -306,6 +320,23 @@ describe("connections", () => {
     for (const [name, value] of Object.entries(changes)) frontend.write(name, value);
     frontend.write("state", "3");
     expect(frontend.read("state")).toBe("5");
+    expect(domain.grantTable.inUse).toBe(false);
+    // As Linux's backends say it: a number of errno.h, and what is wrong.
+    expect(frontend.error()).toMatch(new RegExp(`^22 ${Object.keys(changes)[0]} `));
+    frontend.write("state", "6");
+    frontend.write("state", "1");
+    frontend.connect();
+    expect(frontend.read("state")).toBe("4");
+  });
+
+  it("a ring with more requests than it has slots is refused, and the next try is free", () => {
+    const { frontend, domain } = withDisk();
+    frontend.connect(1);
+    frontend.ring(Sring.req_prod, 33);
+    frontend.write("state", "3");
+    expect([frontend.read("state"), frontend.error()]).toEqual([
+      ...["5", "22 the indices of the ring make no sense"],
+    ]);
     expect(domain.grantTable.inUse).toBe(false);
     frontend.write("state", "6");
     frontend.write("state", "1");

@@ -55,11 +55,9 @@ export type BlockRequest = RequestHead &
     | { readonly kind: "refused"; readonly status: number }
   );
 
-const u8 = (bytes: Uint8Array, at: number): number => bytes[at] ?? 0;
-
 /** Reads a request from the copy of its slot. Pages of segments are copied, too. */
 export function readRequest(slot: Uint8Array, width: GuestWidth, grants: Grants): BlockRequest {
-  const operation = u8(slot, 0);
+  const operation = slot[0] as number;
   if (operation === BlkifOp.INDIRECT) return readIndirect(slot, width, grants);
   const { id, nr_segments, sector_number } = blkif_request.decode(slot, width);
   switch (operation) {
