@@ -7,7 +7,6 @@ export default defineConfig({
     exclude: [
       "node_modules/**",
       "tests/boot/**",
-      "tests/devices/**",
       "tests/exec/**",
       "tests/monitors/**",
       "tests/selftests/**",

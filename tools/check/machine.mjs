@@ -34,8 +34,6 @@ const finders = {
     ),
   "the newest Node": () => nodeFolder("latest") !== undefined,
   "the program cpio": () => has("cpio"),
-  "the tools of ext4": () =>
-    ["mke2fs", "e2fsck", "debugfs"].every((name) => has(`/usr/sbin/${name}`, "-V")),
   "the program depmod": () => has("/usr/sbin/depmod"),
   "the program gdb": () => has("gdb"),
   // Users have no /usr/sbin in their PATH.

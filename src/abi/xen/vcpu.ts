@@ -49,4 +49,4 @@ export const vcpu_runstate_info = layout("vcpu_runstate_info", {
 /** Shortest period of set_periodic_timer, and the longest (Xen's STIME_DELTA_MAX), in ns. */
 export const PERIODIC_TIMER_MIN_NS = 1_000_000n;
 /** @limit guest | period of a periodic timer | ns | EINVAL, as Xen */
-export const PERIODIC_TIMER_MAX_NS = 1n << 62n;
+export const PERIODIC_TIMER_MAX_NS = (1n << 62n) - 1n;

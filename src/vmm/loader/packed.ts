@@ -1,6 +1,7 @@
 /** Compressed data in kernel files: which format it is, and how it is unpacked within a limit. */
 import { HostError } from "../../base/index.js";
 import type { CompressionFormat, Decompressors } from "../../ports/decompress.js";
+import { LoadErrorCode } from "./errors.js";
 
 const MAGICS = [
   { format: "gzip", bytes: [0x1f, 0x8b] },
@@ -33,7 +34,7 @@ export type Unpacked =
 
 /**
  * Unpacks data to at most `limit` bytes.
- * @throws what the host's own trouble is, such as a HostError HOST_MEMORY.
+ * @throws HostError HOST_MEMORY when the host has not enough memory for that.
  */
 export async function unpack(
   decompressors: Decompressors,
@@ -45,9 +46,7 @@ export async function unpack(
     return { bytes: await decompressors.decompress(format, data, limit) };
   } catch (cause) {
     const code = cause instanceof HostError ? cause.code : undefined;
-    if (code === "UNPACKED_TOO_LARGE") return { failure: "too large", cause };
-    if (code === "COMPRESSED_DATA") return { failure: "damaged", cause };
-    // The host's own trouble says nothing about the data.
-    throw cause;
+    if (code === LoadErrorCode.HOST_MEMORY) throw cause;
+    return { failure: code === "UNPACKED_TOO_LARGE" ? "too large" : "damaged", cause };
   }
 }

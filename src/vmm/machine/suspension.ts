@@ -1,11 +1,12 @@
 import { Hypercall } from "../../abi/xen/xen.js";
 import type { VcpuExitXen } from "../../kvm/index.js";
 
-/** Keeps vCPUs from running: they wait for {@link over}. */
-export class Standstill {
+/** A guest that has suspended itself (SHUTDOWN_suspend): its vCPUs wait for {@link over}. */
+export class Suspension {
   readonly over: Promise<void>;
   /** Ends it. */
   readonly end: () => void;
+  #call: VcpuExitXen | undefined;
 
   constructor() {
     let end: () => void = () => undefined;
@@ -14,11 +15,6 @@ export class Standstill {
     });
     this.end = end;
   }
-}
-
-/** A guest that has suspended itself (SHUTDOWN_suspend). */
-export class Suspension extends Standstill {
-  #call: VcpuExitXen | undefined;
 
   /** Takes note of the hypercall that suspended the guest: the first to be answered after it. */
   noteCall(exit: VcpuExitXen): void {

@@ -101,11 +101,8 @@ export class Cli {
 }
 
 /** Runs the command to its end, without input. */
-export function runCli(
-  args: readonly string[],
-  wrapper?: (command: string[]) => string[],
-): Promise<Ended> {
-  const cli = new Cli(args, wrapper);
+export function runCli(args: readonly string[]): Promise<Ended> {
+  const cli = new Cli(args);
   cli.endInput();
   return cli.ended();
 }

@@ -166,9 +166,10 @@ describe("hypercalls with lists are continued", () => {
 
   it("as often in every run", () => {
     const steps = () =>
-      rows.map(({ nr, args }) => {
+      ["copy", "decrease_reservation", "multicall"].map((kind) => {
+        const { nr, args } = rows.find(({ name }) => name === kind) as Row;
         const test = makeDomain();
-        test.call(nr, args(test, 1000));
+        test.call(nr, args(test, PER_TURN + 10));
         return test.continuations;
       });
     expect(steps()).toEqual(steps());
@@ -197,9 +198,9 @@ describe("a continued call", () => {
   it("has no limit in a list's length but the memory", () => {
     const test = makeDomain();
     const END = 16 << 20;
-    expect(test.call(20, [1, LIST, 70_000])).toBe(0);
+    expect(test.call(20, [1, LIST, 66_000])).toBe(0);
     expect(test.call(20, [1, END - 500 * 24, 2 ** 31 - 1])).toBe(-EFAULT);
-    expect(test.call(13, [END - 5000 * 64, 2 ** 32 - 1])).toBe(-EFAULT);
+    expect(test.call(13, [END - 500 * 64, 2 ** 32 - 1])).toBe(-EFAULT);
     expect(test.domain.memory.readU64(END - 56)).toBe(BigInt.asUintN(64, BigInt(-ENOSYS)));
   });
 

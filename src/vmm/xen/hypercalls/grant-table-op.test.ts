@@ -126,3 +126,78 @@ describe("grant_table_op", () => {
     expect(copy(0x10, 1 << 20, 3)).toBe(-3);
   });
 });
+
+describe("GNTTABOP_setup_table", () => {
+  /** Asks for the frames of a table; its status. */
+  function setup(
+    { call, domain }: ReturnType<typeof makeDomain>,
+    [dom, frames]: readonly [number, number],
+    compat = false,
+  ): number {
+    const list: Field = compat ? [4, 0x6000] : [8, 0x6000];
+    const fields: Field[] = [[2, dom], [4, frames], [2, 0], list];
+    expect(call(20, [2, put(domain, fields), 1], { compat })).toBe(0);
+    return ((domain.memory.readU16(AT + 8) as number) << 16) >> 16;
+  }
+
+  it.each([
+    false,
+    true,
+  ])("lists where frames are, all ones where they are not; 32-bit guest: %s", (compat) => {
+    const test = makeDomain();
+    const { domain } = test;
+    addToPhysmap(test, 1, 0, 0x300);
+    addToPhysmap(test, 1, 2, 0x302);
+    domain.memory.write(0x6000, new Uint8Array(64).fill(0xee));
+    expect(setup(test, [SELF, 3], compat)).toBe(0);
+    const size = compat ? 4 : 8;
+    const entry = (i: number): bigint => {
+      const bytes = domain.memory.read(0x6000 + i * size, size) as Uint8Array;
+      return bytes.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+    };
+    const none = 2n ** BigInt(8 * size) - 1n;
+    expect([entry(0), entry(1), entry(2)]).toEqual([0x300n, none, 0x302n]);
+    expect(domain.memory.readU8(0x6000 + 3 * size)).toBe(0xee);
+  });
+
+  it("is about the caller, whose table has 64 frames", () => {
+    const test = makeDomain();
+    expect([setup(test, [SELF, 64]), setup(test, [1, 0])]).toEqual([0, 0]);
+    // GNTST_general_error, GNTST_permission_denied, GNTST_bad_domain
+    expect([setup(test, [SELF, 65]), setup(test, [0, 1]), setup(test, [9, 1])]).toEqual([
+      ...[-1, -8, -2],
+    ]);
+  });
+});
+
+it("GNTTABOP_query_size is about the caller", () => {
+  const { call, domain } = makeDomain();
+  const size = (dom: number): number[] => {
+    expect(call(20, [6, put(domain, [[2, dom]]), 1])).toBe(0);
+    return [4, 8, 12].map((offset) => domain.memory.readU16(AT + offset) as number);
+  };
+  expect(size(1)).toEqual([64, 64, 0]);
+  expect([size(0)[2], size(9)[2]]).toEqual([0x10000 - 8, 0x10000 - 2]);
+});
+
+it("GNTTABOP_get_status_frames: version 1 has none", () => {
+  const { call, domain } = makeDomain();
+  const status = (frames: number, dom: number): number => {
+    const fields: Field[] = [
+      [4, frames],
+      [2, dom],
+      [2, 0xffff],
+      [8, 0x6000],
+    ];
+    expect(call(20, [9, put(domain, fields), 1])).toBe(0);
+    return ((domain.memory.readU16(AT + 6) as number) << 16) >> 16;
+  };
+  expect([status(0, SELF), status(1, SELF), status(0, 0), status(1, 9)]).toEqual([0, -1, -8, -2]);
+});
+
+it("operations on one element take exactly one", () => {
+  const { call } = makeDomain();
+  for (const op of [2, 6, 9])
+    for (const count of [0, 2]) expect(call(20, [op, AT, count])).toBe(-EINVAL);
+  for (const op of [0, 1, 4, 5, 7, 11, 12]) expect(call(20, [op, AT, 0])).toBe(0);
+});

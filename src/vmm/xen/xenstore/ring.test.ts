@@ -25,7 +25,10 @@ function setUp() {
   let received = new Uint8Array(0);
   const collect = (): void => {
     const bytes = takeBytes(page, responses, 1024) ?? new Uint8Array(0);
-    received = Uint8Array.from([...received, ...bytes]);
+    const both = new Uint8Array(received.length + bytes.length);
+    both.set(received);
+    both.set(bytes, received.length);
+    received = both;
   };
   /** Sends bytes as a guest does, reading replies on the way; answers [type, text] of each. */
   const send = (bytes: Uint8Array): [number, string][] => {
