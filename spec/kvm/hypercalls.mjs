@@ -22,7 +22,7 @@ const TIMER = "the vCPU's TIMER port is not 0";
 
 /** @type {HypercallRow[]} */
 export const HYPERCALLS = [
-  { nr: 7, name: "platform_op", does: "dom0's machine control", errors: null },
+  { nr: 7, name: "platform_op", does: "dom0's machine control", errors: "EFAULT, EACCES, EPERM" },
   {
     nr: 12,
     name: "memory_op",
@@ -198,7 +198,12 @@ export const HYPERCALLS = [
     subs: [
       [0, "bind_interdomain", "EFAULT, ESRCH, EINVAL, ENOSPC"],
       [1, "bind_virq", "EFAULT, EINVAL, ENOENT, EEXIST, ENOSPC"],
-      [2, "bind_pirq", null, "no physical interrupts, as in a PVH domain"],
+      [
+        2,
+        "bind_pirq",
+        "EFAULT, EINVAL, EEXIST, ENOSPC",
+        "bound as by Xen; a PVH domain's physical interrupts never come",
+      ],
       [3, "close", "EFAULT, EINVAL"],
       [
         4,
@@ -214,11 +219,16 @@ export const HYPERCALLS = [
       [9, "unmask", "EFAULT, EINVAL"],
       [10, "reset", "EFAULT, ESRCH"],
       [11, "init_control", null, "FIFO; guests go on with 2-level"],
-      [12, "expand_array", null, "FIFO"],
-      [13, "set_priority", null, "FIFO"],
+      [12, "expand_array", "EFAULT, EOPNOTSUPP", "as Xen before init_control"],
+      [13, "set_priority", "EFAULT, EINVAL, ENOSYS", "as Xen on 2-level channels"],
     ],
   },
-  { nr: 33, name: "physdev_op", does: "physical interrupts and devices", errors: null },
+  {
+    nr: 33,
+    name: "physdev_op",
+    does: "physical interrupts and devices; a PVH domain has none",
+    errors: null,
+  },
   {
     nr: 34,
     name: "hvm_op",
@@ -228,17 +238,19 @@ export const HYPERCALLS = [
       [0, "set_param", "EFAULT, EINVAL, ESRCH, EPERM, EEXIST"],
       [1, "get_param", "EFAULT, EINVAL, ESRCH, EPERM"],
       [5, "flush_tlbs", "EINVAL"],
-      [9, "pagetable_dying", null, "no longer needed"],
+      [9, "pagetable_dying", "EFAULT, ESRCH, EINVAL", "for shadow page tables"],
       [10, "get_time", "EFAULT"],
-      [11, "xentrace", null],
+      [11, "xentrace", "EFAULT, EINVAL", "tracing is off"],
       [15, "get_mem_type", "EFAULT, ESRCH"],
       [23, "set_evtchn_upcall_vector", "EFAULT, EINVAL (below 0x10), ENOENT"],
+      [24, "guest_request_vm_event", "EINVAL", "nobody listens"],
+      [25, "altp2m", "EOPNOTSUPP", "on Intel's processors only"],
     ],
   },
-  { nr: 35, name: "sysctl", does: "tools", errors: null },
-  { nr: 36, name: "domctl", does: "tools", errors: null },
-  { nr: 39, name: "argo_op", does: "Argo", errors: null },
-  { nr: 40, name: "xenpmu_op", does: "performance counters", errors: null },
-  { nr: 41, name: "dm_op", does: "device models", errors: null },
-  { nr: 42, name: "hypfs_op", does: "hypervisor file system", errors: null },
+  { nr: 35, name: "sysctl", does: "tools", errors: "EFAULT, EACCES, EPERM" },
+  { nr: 36, name: "domctl", does: "tools", errors: "EFAULT, EACCES, ESRCH, EPERM" },
+  { nr: 39, name: "argo_op", does: "Argo, which Xen is built without as a rule", errors: null },
+  { nr: 40, name: "xenpmu_op", does: "performance counters", errors: "EOPNOTSUPP" },
+  { nr: 41, name: "dm_op", does: "device models", errors: "E2BIG, EFAULT, EPERM, ESRCH, EINVAL" },
+  { nr: 42, name: "hypfs_op", does: "hypervisor file system", errors: "EPERM" },
 ];

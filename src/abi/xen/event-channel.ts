@@ -38,6 +38,11 @@ export const evtchn_bind_virq = layout("evtchn_bind_virq", {
   vcpu: "u32",
   port: "u32",
 });
+export const evtchn_bind_pirq = layout("evtchn_bind_pirq", {
+  pirq: "u32",
+  flags: "u32",
+  port: "u32",
+});
 export const evtchn_port = layout("evtchn_port", { port: "u32" });
 /** `struct evtchn_status`; u0 and u1 are the two words of its union. */
 export const evtchn_status = layout("evtchn_status", {
@@ -55,4 +60,6 @@ export const evtchn_alloc_unbound = layout("evtchn_alloc_unbound", {
 });
 export const evtchn_bind_ipi = layout("evtchn_bind_ipi", { vcpu: "u32", port: "u32" });
 export const evtchn_bind_vcpu = layout("evtchn_bind_vcpu", { port: "u32", vcpu: "u32" });
+export const evtchn_expand_array = layout("evtchn_expand_array", { array_gfn: "u64" });
+export const evtchn_set_priority = layout("evtchn_set_priority", { port: "u32", priority: "u32" });
 export const evtchn_reset = layout("evtchn_reset", { dom: "u16" });

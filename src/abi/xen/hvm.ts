@@ -10,6 +10,8 @@ export const Hvmop = {
   xentrace: 11,
   get_mem_type: 15,
   set_evtchn_upcall_vector: 23,
+  guest_request_vm_event: 24,
+  altp2m: 25,
 } as const;
 
 export const xen_hvm_param = layout("xen_hvm_param", {
@@ -36,6 +38,21 @@ export const xen_hvm_get_mem_type = layout("xen_hvm_get_mem_type", {
 /** `mem_type`: RAM, or nothing but what a device might answer for (`HVMMEM_*`). */
 export const HVMMEM_ram_rw = 0;
 export const HVMMEM_mmio_dm = 2;
+
+export const xen_hvm_pagetable_dying = layout("xen_hvm_pagetable_dying", {
+  domid: "u16",
+  pad0: "u16",
+  pad1: "u16",
+  pad2: "u16",
+  gpa: "u64",
+});
+
+/** `struct xen_hvm_xentrace` without its `extra`, which follows. */
+export const xen_hvm_xentrace = layout("xen_hvm_xentrace", { event: "u16", extra_bytes: "u16" });
+/** Bytes of `extra` (`TRACE_EXTRA_MAX` words). */
+export const XEN_HVM_XENTRACE_EXTRA = 28;
+/** A guest's event is below this: the numbers of one sub-class of trace events (`public/trace.h`). */
+export const XEN_HVM_XENTRACE_EVENTS = 1 << 12;
 
 /** HVM parameters (`public/hvm/params.h`, `HVM_PARAM_*`). */
 export const HvmParam = {

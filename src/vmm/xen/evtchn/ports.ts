@@ -1,6 +1,6 @@
 /**
- * The event channel ports of the guest (Xen's `public/event_channel.h`), 2-level ABI, without
- * physical interrupts. Pure: what must happen outside goes through {@link EvtchnEffects}. Results
+ * The event channel ports of the guest (Xen's `public/event_channel.h`), 2-level ABI. A port can be bound to a
+ * physical interrupt, which never comes. Pure: what must happen outside goes through {@link EvtchnEffects}. Results
  * are a port or 0, or a negative errno as Xen returns it.
  */
 import { Evtchnstat } from "../../../abi/xen/event-channel.js";
@@ -33,6 +33,7 @@ type Binding =
   | { readonly state: "loopback"; readonly peer: number }
   | { readonly state: "backend"; readonly backendPort: number }
   | { readonly state: "virq"; readonly virq: number }
+  | { readonly state: "pirq"; readonly pirq: number }
   | { readonly state: "ipi" };
 
 interface Port {
@@ -58,6 +59,10 @@ export interface PortStatus {
 }
 
 const BACKEND_DOMID = 0;
+
+/** Physical interrupts of a domain, as Xen counts on a host with one I/O APIC: its 24, and 32 more (`extra_guest_irqs`). */
+export const NR_PIRQS = 24 + 32;
+
 const EINVAL = -Errno.EINVAL;
 
 export class EventPorts {
@@ -127,6 +132,15 @@ export class EventPorts {
     return port;
   }
 
+  /** EVTCHNOP_bind_pirq: a PVH domain has none that could be routed, but Xen lets it bind each once. */
+  bindPirq(pirq: number): number {
+    if (pirq >= NR_PIRQS) return EINVAL;
+    for (const { binding } of this.#ports.values()) {
+      if (binding.state === "pirq" && binding.pirq === pirq) return -Errno.EEXIST;
+    }
+    return this.#allocate({ state: "pirq", pirq }, 0);
+  }
+
   /** EVTCHNOP_close. */
   close(port: number): number {
     const entry = this.#ports.get(port);
@@ -140,6 +154,7 @@ export class EventPorts {
   #release(port: number, { binding, vcpu }: Port): void {
     switch (binding.state) {
       case "unbound":
+      case "pirq":
         return;
       case "ipi":
         this.#effects.endShortcut(port);
@@ -202,6 +217,8 @@ export class EventPorts {
         return { status: Evtchnstat.interdomain, vcpu, u: [BACKEND_DOMID, binding.backendPort] };
       case "virq":
         return { status: Evtchnstat.virq, vcpu, u: [binding.virq, 0] };
+      case "pirq":
+        return { status: Evtchnstat.pirq, vcpu, u: [binding.pirq, 0] };
       case "ipi":
         return { status: Evtchnstat.ipi, vcpu, u: [0, 0] };
     }

@@ -1,6 +1,6 @@
 /**
- * The hypercall table. What is not in it answers -ENOSYS and is logged once: mmuext_op, argo_op,
- * physdev_op, xenpmu_op, hypfs_op and the tool stack's (platform_op, sysctl, domctl, dm_op).
+ * The hypercall table. What is not in it answers -ENOSYS and is logged once: mmuext_op, argo_op (which Xen is built
+ * without as a rule) and physdev_op (which a PVH domain does not have).
  */
 import { layout } from "../../../abi/xen/layout.js";
 import { Hypercall } from "../../../abi/xen/xen.js";
@@ -14,12 +14,14 @@ import { eventChannelOp } from "./event-channel-op.js";
 import { grantTableOp } from "./grant-table-op.js";
 import { hvmOp } from "./hvm-op.js";
 import { memoryOp } from "./memory-op.js";
+import { dmOp, domctl, hypfsOp, platformOp, sysctl, xenpmuOp } from "./privileged-ops.js";
 import { schedOp } from "./sched-op.js";
 import { consoleIo, setTimerOp, vmAssist } from "./small-ops.js";
 import { vcpuOp } from "./vcpu-op.js";
 import { xenVersion } from "./xen-version.js";
 
 const table: ReadonlyMap<number, Handler> = new Map<number, Handler>([
+  [Hypercall.platform_op, platformOp],
   [Hypercall.memory_op, memoryOp],
   [Hypercall.set_timer_op, setTimerOp],
   [Hypercall.xen_version, xenVersion],
@@ -30,6 +32,11 @@ const table: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [Hypercall.sched_op, schedOp],
   [Hypercall.event_channel_op, eventChannelOp],
   [Hypercall.hvm_op, hvmOp],
+  [Hypercall.sysctl, sysctl],
+  [Hypercall.domctl, domctl],
+  [Hypercall.xenpmu_op, xenpmuOp],
+  [Hypercall.dm_op, dmOp],
+  [Hypercall.hypfs_op, hypfsOp],
 ]);
 
 const names = new Map<number, string>(Object.entries(Hypercall).map(([name, nr]) => [nr, name]));

@@ -6,10 +6,14 @@ import {
   HvmCallbackType,
   Hvmop,
   HvmParam,
+  XEN_HVM_XENTRACE_EVENTS,
+  XEN_HVM_XENTRACE_EXTRA,
   xen_hvm_evtchn_upcall_vector,
   xen_hvm_get_mem_type,
   xen_hvm_get_time,
+  xen_hvm_pagetable_dying,
   xen_hvm_param,
+  xen_hvm_xentrace,
 } from "../../../abi/xen/hvm.js";
 import { Errno } from "../../../base/index.js";
 import { attempt } from "../kvm-objects.js";
@@ -132,13 +136,41 @@ const flushTlbs: Handler = (call) => {
   return 0;
 };
 
+/** For Xen's shadow page tables: a guest on nested paging is told EINVAL. */
+const pagetableDying: Handler = (call) => {
+  const request = call.guest.readStruct(arg(call, 1), xen_hvm_pagetable_dying);
+  if (request === undefined) return -Errno.EFAULT;
+  const isKnown = call.domain.isSelf(request.domid) || request.domid === 0;
+  return isKnown ? -Errno.EINVAL : -Errno.ESRCH;
+};
+
+/** An event for Xen's trace buffers, which nobody has switched on. */
+const xentrace: Handler = (call) => {
+  const request = call.guest.readStruct(arg(call, 1), xen_hvm_xentrace);
+  const extra = arg(call, 1) + BigInt(xen_hvm_xentrace.size(call.guest.width));
+  if (request === undefined || call.guest.read(extra, XEN_HVM_XENTRACE_EXTRA) === undefined) {
+    return -Errno.EFAULT;
+  }
+  const { event, extra_bytes } = request;
+  const fits = event < XEN_HVM_XENTRACE_EVENTS && extra_bytes <= XEN_HVM_XENTRACE_EXTRA;
+  return fits ? 0 : -Errno.EINVAL;
+};
+
+/** Tells a monitor in domain 0, of which there is none; the argument has to be null. */
+const guestRequest: Handler = (call) => (arg(call, 1) === 0n ? 0 : -Errno.EINVAL);
+
 const subOps: SubOps = new Map<number, Handler>([
   [Hvmop.set_param, setParam],
   [Hvmop.get_param, getParam],
   [Hvmop.flush_tlbs, flushTlbs],
+  [Hvmop.pagetable_dying, pagetableDying],
   [Hvmop.get_time, getTime],
+  [Hvmop.xentrace, xentrace],
   [Hvmop.get_mem_type, getMemType],
   [Hvmop.set_evtchn_upcall_vector, setUpcallVector],
+  [Hvmop.guest_request_vm_event, guestRequest],
+  // Several views of a guest's memory exist on Intel's processors only.
+  [Hvmop.altp2m, () => -Errno.EOPNOTSUPP],
 ]);
 
 /** hvm_op(cmd, arg). */
