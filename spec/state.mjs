@@ -206,6 +206,38 @@ export const COUNTERS = [
     "TLB entries looked at for one page: INVLPG of large pages, code that is new in a page",
   ],
   ["EXCEPTION", "exceptions delivered"],
+  ["REGION", "times that a compiled region was entered"],
+  ["COMPILED", "instructions done by compiled regions"],
+  ["REGIONS", "regions compiled"],
+  ["REGION_BLOCKS", "blocks in them"],
+  ["REGION_BYTES", "bytes of WebAssembly made of them"],
+];
+
+/** What the core and the compiler of regions tell each other, in the region JIT. A row: [name, bytes, meaning]. */
+/** @type {[name: string, size: number, doc: string][]} */
+export const JIT_WORDS = [
+  [
+    "EPOCH",
+    4,
+    "changes when a block is dropped or may differ from its code: regions look at theirs again",
+  ],
+  ["GENERATION", 4, "changes when all blocks are dropped: regions are gone"],
+  [
+    "SAMPLE",
+    4,
+    "after how many instructions interpreted at a stretch a block is looked at; 0: never",
+  ],
+  ["THRESHOLD", 4, "how often a block is met that way before it is hot"],
+  ["OUT_VA", 8, "how a region was left: address of a miss or target of a jump"],
+  ["OUT_BUDGET", 4, "how a region was left: instructions that may still be executed"],
+  ["RECORD", 4, "how many blocks are written to LOG from a hot one on"],
+  ["RECORDING", 4, "blocks that are still to be written to LOG"],
+  ["LOG_COUNT", 4, "entries in LOG"],
+  [
+    "LOG",
+    0xe00,
+    "first records of blocks in the order in which they ran, u32 each; of the hot one that each run begins with, + 1",
+  ],
 ];
 
 /** Where things lie in linear memory below the first guest byte. Each starts where the last ends. */
@@ -214,6 +246,11 @@ export const LAYOUT = [
   ["NULL_PAGE", 0x1000, "never used, so that a null pointer is seen"],
   ["CPU", 0x1000, "state block of the running vCPU"],
   ["COUNTERS", 0x1000, "what the engine counts: see COUNTERS in spec/state.mjs"],
+  [
+    "JIT",
+    0x1000,
+    "words between the core and the compiler of regions: see JIT_WORDS in spec/state.mjs",
+  ],
   ["SCRATCH", 0x2000, "fetch buffer, temporary records and operands; see layout.ts"],
   ["STATIC", 0x78000, "static data of the wasm module"],
   ["EMPTY_TLB", 0x80000, "a TLB that never hits: accesses that must be looked at one by one"],
@@ -227,5 +264,6 @@ export const LAYOUT = [
   ["PAGE_CHUNKS", 0x800000, "a u64 per linear page: bit n = decoded code in its bytes 64n..64n+63"],
   ["BLOCK_HASH", 0x400000, "decoded blocks by linear address"],
   ["SLOTS", 0x100000, "memory slots: see mmu/slots.ts"],
+  ["REGIONS", 0x800000, "descriptors of compiled regions: see core/regions.ts"],
   ["ARENA", 0x4000000, "decoded blocks"],
 ];

@@ -1,3 +1,4 @@
+import type { DecodePath } from "../engine/bridge/index.js";
 import type { ConsoleInput, ConsoleOutput } from "../hosts/node/console.js";
 import { StandardConsole } from "../hosts/node/console.js";
 import { type LogOutput, StandardErrorLog } from "../hosts/node/log.js";
@@ -11,17 +12,11 @@ import { hostTrouble } from "./host-trouble.js";
 /** Which clock the guest sees. */
 export type ClockChoice = "real" | "virtual";
 
-/**
- * Whether the engine keeps decoded code, or decodes each instruction every time it is executed: the
- * slow reference, which gives the same run.
- */
-export type DecodeChoice = "cached" | "each";
-
 /** A guest to run, and how. */
 export interface GuestRequest {
   readonly config: MachineConfig;
   readonly clock: ClockChoice;
-  readonly decode?: DecodeChoice;
+  readonly decode?: DecodePath;
   /** Print what it took when the guest has ended. */
   readonly stats: boolean;
   /** Open disks; the machine closes them. */

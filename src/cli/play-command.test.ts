@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Engine } from "../engine/bridge/index.js";
+import { type DecodePath, Engine } from "../engine/bridge/index.js";
 import { FakeHost } from "./host.fixture.js";
 import { playFiles } from "./play-command.js";
 import { runProgram } from "./program.js";
@@ -21,10 +21,10 @@ describe("kvm-xen play", () => {
     const chunks: Uint8Array[] = [];
     const host = {
       output: { write: (bytes: Uint8Array) => chunks.push(bytes) },
-      loadEngine: (decode: string) => Engine.compile(core, { decodeEach: decode === "each" }),
+      loadEngine: (decode: DecodePath) => Engine.compile(core, { decode }),
     };
     const paths = [join(folder, "a.scn"), join(folder, "b.scn")];
-    for (const decode of ["cached", "each"] as const) {
+    for (const decode of ["compiled", "cached", "each"] as const) {
       expect(await playFiles(paths, { decode }, host)).toBe(0);
       const printed = Buffer.concat(chunks.splice(0)).toString("latin1");
       expect(printed).toBe(

@@ -1,9 +1,9 @@
 import { basename } from "node:path";
+import type { DecodePath } from "../engine/bridge/index.js";
 import { readUserFile } from "../hosts/node/files.js";
 import { HeapTimers, VirtualClock } from "../hosts/sim/index.js";
 import { type LinuxRelease, type PlaySurroundings, playScenario } from "../play/index.js";
 import { ExitStatus } from "./exit-status.js";
-import type { DecodeChoice } from "./guest-run.js";
 
 /**
  * Bytes of a scenario file; the largest of those that were recorded has a thousandth of it.
@@ -15,7 +15,7 @@ const scenarioLimit = { bytes: MAX_SCENARIO_FILE, what: "the 16 MiB that a scena
 
 /** The options of `kvm-xen play`. */
 export interface PlayOptions {
-  readonly decode: DecodeChoice;
+  readonly decode: DecodePath;
   readonly linux?: LinuxRelease;
 }
 
@@ -23,7 +23,7 @@ export interface PlayOptions {
 export interface PlayHost {
   readonly output: { write(bytes: Uint8Array): unknown };
   /** The engine that scenarios run on. */
-  loadEngine(decode: DecodeChoice): Promise<PlaySurroundings["engine"]>;
+  loadEngine(decode: DecodePath): Promise<PlaySurroundings["engine"]>;
 }
 
 /**

@@ -30,11 +30,11 @@ export async function processHost(): Promise<ProgramHost> {
     sinceStartMs: () => process.uptime() * 1000,
     exit: (status) => process.exit(status),
     onExit: (callback) => process.once("exit", callback),
-    loadEngine: (decode) => loadEngine({ decodeEach: decode === "each" }),
+    loadEngine: (decode) => loadEngine({ decode }),
     async createMachine(request, streams) {
       const outside = timePorts(request.clock);
       const engine = await loadEngine({
-        decodeEach: request.decode === "each",
+        decode: request.decode ?? "compiled",
         seed: seedFrom(outside.entropy),
       });
       const decompressors = nodeDecompressors;

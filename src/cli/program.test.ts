@@ -24,7 +24,7 @@ describe("kvm-xen run", () => {
     expect(await runProgram(["run", "--kernel", kernel], host)).toBe(0);
     expect(host.request).toMatchObject({
       clock: "real",
-      decode: "cached",
+      decode: "compiled",
       stats: false,
       config: {
         commandLine: "console=hvc0",
@@ -46,7 +46,7 @@ describe("kvm-xen run", () => {
     expect(await runProgram(["run", ...files, ...numbers, ...choices], host)).toBe(0);
     expect(host.request).toMatchObject({
       clock: "virtual",
-      decode: "cached",
+      decode: "compiled",
       stats: true,
       config: {
         commandLine: "quiet console=ttyS0",

@@ -219,9 +219,12 @@ function diskOption(): Option {
 }
 
 function decodeOption(): Option {
-  return new Option("--decode <path>", "each: decode every instruction each time (slow, the same)")
-    .choices(["cached", "each"])
-    .default("cached");
+  return new Option(
+    "--decode <path>",
+    "cached: interpret decoded code, never compile it; each: decode every instruction each time. The same, but slower",
+  )
+    .choices(["compiled", "cached", "each"])
+    .default("compiled");
 }
 
 function linuxOption(): Option {

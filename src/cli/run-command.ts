@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
+import type { DecodePath } from "../engine/bridge/index.js";
 import { readUserFile } from "../hosts/node/files.js";
 import { type BootModule, checkConfig, type MachineConfig } from "../vmm/machine/index.js";
 import { openDisks } from "./disk-option.js";
-import type { ClockChoice, DecodeChoice, GuestRequest } from "./guest-run.js";
+import type { ClockChoice, GuestRequest } from "./guest-run.js";
 
 /**
  * Bytes of a kernel file: those of distributions with all their debugging information have half of it. (An initrd
@@ -25,7 +26,7 @@ export interface RunOptions {
   readonly disk?: readonly string[];
   readonly console: MachineConfig["console"];
   readonly clock: ClockChoice;
-  readonly decode: DecodeChoice;
+  readonly decode: DecodePath;
   readonly timeout?: number;
   readonly stats?: boolean;
   readonly verbose?: boolean;

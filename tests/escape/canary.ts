@@ -390,5 +390,5 @@ export class Canary {
 }
 
 async function newVm() {
-  return (await loadEngine()).createVm();
+  return (await loadEngine("compiled")).createVm();
 }

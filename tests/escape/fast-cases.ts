@@ -7,6 +7,7 @@ import { hva } from "../../src/base/index.js";
 import { Layout } from "../../src/engine/bridge/state.gen.js";
 import { At, type GuestCpu } from "../../src/engine/tests/guest-cpu.fixture.js";
 import { fastKind, fastOps } from "../../tools/build/gen-fast.mjs";
+import { jumpsOfHotLoop } from "../../tools/build/gen-fast-jumps.mjs";
 import { PAIRS } from "../../tools/build/gen-fast-pairs.mjs";
 import { countOps, readRows } from "../../tools/build/gen-insn.mjs";
 import { loadRows } from "../native/rows.mjs";
@@ -40,7 +41,10 @@ const INT3 = 0xcc;
 const rows = await loadRows();
 const first = countOps(await readRows());
 /** All operations in the order of their numbers. */
-export const OPS: readonly FastOp[] = fastOps();
+export const OPS: readonly FastOp[] = fastOps().map((op: FastOp) => ({
+  ...op,
+  body: jumpsOfHotLoop(op.body),
+}));
 const byName = new Map(OPS.map((op) => [op.name, op]));
 
 /** How often an operation looks for data, and for code, in the TLB. */

@@ -23,7 +23,9 @@ export const HIGH = 0x40400000;
 /** What makes accesses be looked at one by one, through the TLB that is always empty, or at which level they are. */
 export type Condition = "user" | "supervisor" | "alignment checks" | "data breakpoints";
 /** Which of the engine's paths executes the code. */
-export type Path = "cached" | "each";
+export type Path = "cached" | "each" | "compiled";
+/** Instructions of a run on the compiled path. */
+const PIECE = 200;
 /** What holds the address that is tried: a register, or the memory that the others point to. RAX and RDX are for one value only. */
 export type Carrier = "rsi" | "rbx" | "rbp" | "rsp" | "memory" | "rax" | "rdx";
 /** Those that code has its addresses in. */
@@ -80,17 +82,20 @@ function notes(vector: number): number[] {
 export class Sweep {
   readonly guest: GuestCpu;
   readonly condition: Condition;
+  readonly #path: Path;
 
   private constructor(guest: GuestCpu, condition: Condition, path: Path) {
     this.guest = guest;
     this.condition = condition;
+    this.#path = path;
     guest.vm.core.setDecodeEach(path === "each");
     this.#move();
   }
 
   static async create(condition: Condition, path: Path): Promise<Sweep> {
     const cpl = condition === "supervisor" ? 0 : 3;
-    return new Sweep(await GuestCpu.create("long64", { cpl }), condition, path);
+    const decode = path === "compiled" ? path : "cached";
+    return new Sweep(await GuestCpu.create("long64", { cpl, decode }), condition, path);
   }
 
   /** Maps RAM to HIGH and nowhere else, and tells the processor. */
@@ -166,11 +171,21 @@ export class Sweep {
     cpu.setGpr(14, high(LOG));
     cpu.rip = high(At.CODE);
     this.#restore();
-    const exit = guest.run(addresses.length * 40 + 1000);
+    const exit = this.#runToEnd(addresses.length * 40 + 1000);
     assert(exit === EngineExit.HLT, `sweep: exit ${exit} at ${cpu.rip.toString(16)}`);
     const seen = Number(cpu.gpr(14) - high(LOG)) / LOG_BYTES;
     const faults = Array.from({ length: seen }, (_, i) => this.#fault(i));
     return seen < addresses.length ? [...faults, undefined] : faults;
+  }
+
+  /** Code is compiled between runs: on that path they are short. */
+  #runToEnd(instructions: number): number {
+    const { guest } = this;
+    if (this.#path !== "compiled") return guest.run(instructions);
+    let exit: number = EngineExit.BUDGET;
+    for (let left = instructions; left > 0 && exit === EngineExit.BUDGET; left -= PIECE)
+      exit = guest.run(PIECE);
+    return exit;
   }
 
   /**

@@ -7,7 +7,7 @@
 import { describe, expect, it } from "vitest";
 import { type GuestRequest, runGuest } from "../../src/cli/guest-run.js";
 import { FakeHost } from "../../src/cli/host.fixture.js";
-import type { Engine } from "../../src/engine/bridge/index.js";
+import type { DecodePath, Engine } from "../../src/engine/bridge/index.js";
 import { loadEngine } from "../../src/engine/tests/guest-cpu.fixture.js";
 import { NodeClock, NodeTimers } from "../../src/hosts/node/index.js";
 import { HeapTimers, VirtualClock } from "../../src/hosts/sim/index.js";
@@ -234,17 +234,18 @@ describe("under the virtual clock a run repeats, whatever else the host does", (
 
   it.each(FINITE)("%s", async (_, code, handler) => {
     const image = kernel(code, handler);
-    const run = async (decodeEach: boolean) => {
-      const { clock, machine } = await virtualMachine(image, await loadEngine(decodeEach));
+    const run = async (decode: DecodePath) => {
+      const { clock, machine } = await virtualMachine(image, await loadEngine(decode));
       const end = await machine.run();
       return [end.kind, machine.instructions, clock.monotonicNs()];
     };
-    const alone = await run(false);
+    const alone = await run("cached");
     expect(alone[0]).toBe("poweroff");
     const other = await realMachine(kernel(UD2));
     const running = other.run();
-    expect(await run(false)).toEqual(alone);
-    expect(await run(true)).toEqual(alone);
+    expect(await run("cached")).toEqual(alone);
+    expect(await run("each")).toEqual(alone);
+    expect(await run("compiled")).toEqual(alone);
     other.stop();
     await running;
   });

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { patched, readPatches } from "../../spec/kvm/patches.mjs";
-import { Engine } from "../../src/engine/bridge/index.js";
+import { type DecodePath, Engine } from "../../src/engine/bridge/index.js";
 import { HeapTimers, VirtualClock } from "../../src/hosts/sim/index.js";
 import type { LinuxRelease } from "../../src/kvm/index.js";
 import { playScenario } from "../../src/play/index.js";
@@ -37,13 +37,16 @@ function patchesOf(linux: LinuxRelease): ReturnType<typeof readPatches> {
   return readPatches(readFileSync(join(here, `linux-${linux}.txt`), "latin1"));
 }
 
+/** On the compiled path everything is compiled at once. */
+const AT_ONCE = { sample: 1, threshold: 1, record: 12 };
+
 /**
  * Plays every recorded scenario on one path of the engine: each line must be what that release of Linux printed.
  * The environment's `ONLY=text` plays those whose name holds the text.
  */
-export function replayAll(decode: "cached" | "each", linux: LinuxRelease = "6.12"): void {
+export function replayAll(decode: DecodePath, linux: LinuxRelease = "6.12"): void {
   const patches = patchesOf(linux);
-  const engine = Engine.compile(core, { decodeEach: decode === "each" });
+  const engine = Engine.compile(core, { decode, compile: AT_ONCE });
   const folders = readdirSync(here, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   it("what is recorded of the release belongs to a scenario", () => {
     const missing = [...patches.keys()].filter((name) => !existsSync(join(here, `${name}.scn`)));

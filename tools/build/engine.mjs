@@ -53,6 +53,7 @@ const flags = [
   "--runtime",
   "stub",
   "--importMemory",
+  "--exportTable",
   "--memoryBase",
   String(staticAt),
   "--enable",

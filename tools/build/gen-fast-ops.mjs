@@ -5,22 +5,7 @@
 import { bitOps } from "./gen-fast-bits.mjs";
 import { CF, condition, FLAG_WORDS, RECORD_CONDITION } from "./gen-fast-flags.mjs";
 import { restOps } from "./gen-fast-rest.mjs";
-import {
-  A,
-  B,
-  cc,
-  ccResult,
-  EA,
-  fetchEntryOf,
-  I,
-  ldm,
-  rd,
-  rmw,
-  SIZES,
-  stm,
-  T,
-  wr,
-} from "./gen-fast-text.mjs";
+import { A, B, cc, ccResult, EA, I, ldm, rd, rmw, SIZES, stm, T, wr } from "./gen-fast-text.mjs";
 
 /** Flags of INC and DEC, which keep CF (in `c`). */
 const stepFlags = (n, edge) =>
@@ -237,13 +222,10 @@ export function integerOps() {
   // Ends of blocks. +32 link taken, +36 link fall, +40 instructions, +48 target and +56 fall-through,
   // both relative to PAGE_BASE.
   const count = "budget -= load<i32>(p, 40);";
-  const slow = (target, link) => `return goTo(p, ${target}, ${link}, budget);`;
-  const go = (rel, link) =>
-    `{ const q = load<u32>(p, ${link}); if (budget >= load<i32>(q - 20)) { p = q; continue; } ${slow(`load<u64>(PAGE_BASE) + load<u64>(p, ${rel})`, link)} }`;
-  // The target's page is compared before the link is used. `commit` changes registers: a target that
-  // is not canonical faults before that, in the complete handler.
+  // How a block is left: see gen-fast-jumps.mjs.
+  const go = (rel, link) => `@GO(${rel},${link})@`;
   const far = (target, link, commit = "", check = false) =>
-    `{ const t: u64 = ${target}; ${fetchEntryOf("t")} if (load<u64>(e, 24) == (t & PAGE_MASK)) { const lin: u32 = <u32>t + load<u32>(e, 16); const key: u64 = <u64>lin | KEY64; let q = load<u32>(p, ${link}); if (load<u64>(q - 32) != key) { q = load<u32>(BLOCK_HASH_AT + (((lin ^ (lin >> 15)) & HASH_MASK) << 2)); if (q == 0 || load<u64>(q - 32) != key) q = DEAD_BLOCK; else store<u32>(p, q, ${link}); } if (budget >= load<i32>(q - 20)) { ${commit} store<u64>(PAGE_BASE, t & PAGE_MASK); p = q; continue; } } ${check ? "if (((<i64>t << 16) >> 16) != <i64>t) return retry(p, budget);" : ""} ${commit} ${slow("t", link)} }`;
+    `@FAR(${target}|${link}|${commit}|${check ? 1 : 0})@`;
   const TAKEN = { near: go(48, 32), far: far("load<u64>(PAGE_BASE) + load<u64>(p, 48)", 32) };
   const FALL = go(56, 36);
   // The target of a call is checked before the return address is stored.

@@ -220,6 +220,8 @@ const CHECK = {
   name: "check",
   body: "if (load<u32>(p, 4) != codeEpoch) return verify(p, budget); @NEXT",
 };
+/** First record of the head of a compiled region: what it was before lies in the block's header. */
+const REGION = { name: "region", body: "return region(p, budget);" };
 /** First record of a block of an instruction that goes on in the next page: is that still the page at +8? */
 const CROSS = {
   name: "cross",
@@ -234,7 +236,7 @@ const CROSS = {
  */
 export function fastOps() {
   const single = integerOps();
-  const rest = [CHECK, CROSS, ...pairOps(single), ...single];
+  const rest = [CHECK, REGION, CROSS, ...pairOps(single), ...single];
   const rank = { undefined: 0, near: 1, far: 2 };
   return [...sseOps(), ...[0, 1, 2].flatMap((r) => rest.filter((op) => rank[op.end] === r))];
 }
@@ -289,6 +291,7 @@ export function fastTablesFile(generic) {
   for (const name of [
     "movabs",
     "check",
+    "region",
     "cross",
     "end",
     "jmp_near",

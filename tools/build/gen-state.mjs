@@ -1,6 +1,6 @@
 // @ts-check
 /** Writes the state block and memory layout for both sides of the wasm border from spec/state.mjs. */
-import { COUNTERS, CPU_BLOCK, LAYOUT } from "../../spec/state.mjs";
+import { COUNTERS, CPU_BLOCK, JIT_WORDS, LAYOUT } from "../../spec/state.mjs";
 
 /** @type {Record<string, number>} */
 const SIZES = { u8: 1, u16: 2, u32: 4, u64: 8, x80: 16, v128: 16 };
@@ -16,6 +16,16 @@ export function layOut() {
     return field;
   });
   return { fields, size: Math.ceil(at / 64) * 64 };
+}
+
+/** The words between core and compiler: [name, address, bytes, doc]. */
+function jitWords() {
+  let at = regions().list.find((region) => region.name === "JIT")?.start ?? 0;
+  return JIT_WORDS.map(([name, size, doc]) => {
+    const start = Math.ceil(at / Math.min(size, 8)) * Math.min(size, 8);
+    at = start + size;
+    return /** @type {const} */ ([name, start, size, doc]);
+  });
 }
 
 /** Start addresses of the regions of linear memory, and where they end. */
@@ -59,6 +69,10 @@ export function stateForCore() {
       `export const N_${name}: u32 = ${hex(counters + i * 8)};`,
     );
   }
+  for (const [name, at, size, doc] of jitWords()) {
+    lines.push(`/** JIT: ${doc}. */`, `export const JIT_${name}: u32 = ${hex(at)};`);
+    if (size > 8) lines.push(`export const JIT_${name}_SIZE: u32 = ${hex(size)};`);
+  }
   return `${lines.join("\n")}\n`;
 }
 
@@ -72,6 +86,8 @@ export function stateForBridge() {
     "export const Layout = {",
   );
   for (const r of list) lines.push(`  /** ${r.doc}. */`, `  ${r.name}: ${hex(r.start)},`);
+  const room = list.find((region) => region.name === "REGIONS")?.size ?? 0;
+  lines.push("  /** Bytes of REGIONS. */", `  REGIONS_BYTES: ${hex(room)},`);
   lines.push(`  END: ${hex(end)},`, "} as const;", "");
   lines.push("/** Bytes of a vCPU's state block. */", `export const CPU_BYTES = ${size};`, "");
   lines.push("/** Offsets in a vCPU's state block. */", "export const Cpu = {");
@@ -87,6 +103,11 @@ export function stateForBridge() {
   lines.push("export const Counter = {");
   for (const [i, [name, doc]] of COUNTERS.entries())
     lines.push(`  /** ${capital(doc)}. */`, `  ${name}: ${hex(i * 8)},`);
+  lines.push("} as const;", "");
+  lines.push("/** Addresses of the words between the core and the compiler of regions. */");
+  lines.push("export const JitWord = {");
+  for (const [name, at, , doc] of jitWords())
+    lines.push(`  /** ${capital(doc)}. */`, `  ${name}: ${hex(at)},`);
   lines.push("} as const;");
   return `${lines.join("\n")}\n`;
 }

@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fastTablesFile } from "./gen-fast.mjs";
 import { hotFile } from "./gen-hot.mjs";
 import { countOps, dispatchFile, readRows, tablesFile } from "./gen-insn.mjs";
+import { jitOperationsFile } from "./gen-jit.mjs";
 import { limitsPage } from "./gen-limits.mjs";
 import {
   attributesPage,
@@ -33,6 +34,7 @@ const outputs = [
   ["src/engine/core/dispatch.gen.ts", () => dispatchFile(rows)],
   ["src/engine/core/fast.gen.ts", () => fastTablesFile(countOps(rows))],
   ["src/engine/core/hot.gen.ts", hotFile],
+  ["src/engine/jit/operations.gen.ts", () => jitOperationsFile(countOps(rows))],
   ["docs/reference/instructions.md", () => supportPage(rows)],
   ["docs/reference/ioctls.md", ioctlsPage],
   ["docs/reference/capabilities.md", capabilitiesPage],

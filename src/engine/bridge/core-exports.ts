@@ -1,5 +1,7 @@
 /** What the WebAssembly core exports (src/engine/core/index.ts). */
 export interface CoreExports {
+  /** Where the functions of compiled regions go. */
+  readonly table: WebAssembly.Table;
   run(max: number): number;
   setDecodeEach(yes: boolean | number): void;
   dropBlocks(): void;

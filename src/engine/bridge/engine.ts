@@ -1,5 +1,6 @@
 import { assert, type Hva, hva } from "../../base/index.js";
 import { LinearMemory } from "../../memory/index.js";
+import { Compiler, type CompilerSettings } from "../jit/compiler.js";
 import type { CoreExports } from "./core-exports.js";
 import {
   type EngineCounters,
@@ -25,12 +26,21 @@ const PAUSES_PER_EXIT = 16;
 /** Keeps the random numbers of vCPUs apart: an odd number with bits everywhere. */
 const SEED_STEP = 0xd1342543de82ef95n;
 
+/**
+ * The ways to execute code. All give the same results, to the last instruction: `each` decodes every
+ * instruction each time, by the complete handlers, and is the reference; `cached` interprets decoded blocks; `compiled`
+ * compiles those that run often to WebAssembly at run time, where the host allows it.
+ */
+export type DecodePath = "each" | "cached" | "compiled";
+
 /** Settings of an engine. */
 export interface EngineOptions {
-  /** Decode every instruction each time instead of caching blocks: the slow reference path. */
-  readonly decodeEach?: boolean;
+  /** How code is executed; see {@link DecodePath}. Default: compiled. */
+  readonly decode?: DecodePath;
   /** What RDRAND and RDSEED start from, 64 bits; the same seed gives the same numbers. */
   readonly seed?: bigint;
+  /** When code is compiled; what is absent has its default. */
+  readonly compile?: Partial<CompilerSettings>;
 }
 
 /**
@@ -62,6 +72,8 @@ export class WasmVm implements EngineVm {
   readonly linear: LinearMemory;
   /** The core's functions; for the vCPUs of this VM. */
   readonly core: CoreExports;
+  /** Where code is compiled. */
+  readonly compiler: Compiler | undefined;
   #now: () => number = () => 0;
   #back: (place: number) => Hva = () => hva(0);
   #slots = 0;
@@ -72,11 +84,13 @@ export class WasmVm implements EngineVm {
   #prepared: { readonly save: Hva; readonly tlb: Hva } | undefined;
   readonly #all: WasmVcpu[] = [];
   readonly #seed: bigint;
+  readonly #options: EngineOptions;
 
   constructor(module: WebAssembly.Module, options: EngineOptions) {
     const memory = new WebAssembly.Memory({ initial: Layout.END / WASM_PAGE, maximum: MAX_PAGES });
     this.linear = new LinearMemory(memory, Layout.END, Layout.PAGE_ACCESS);
     this.#seed = options.seed ?? 0n;
+    this.#options = options;
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory,
@@ -88,12 +102,25 @@ export class WasmVm implements EngineVm {
     this.core = instance.exports as unknown as CoreExports;
     this.core.initMmu();
     this.core.dropBlocks();
-    this.core.setDecodeEach(options.decodeEach === true ? 1 : 0);
+    this.core.setDecodeEach(options.decode === "each" ? 1 : 0);
+    if ((options.decode ?? "compiled") === "compiled") this.compiler = this.#makeCompiler(memory);
     this.linear.onAccess(() => this.core.flushAllVcpus());
     this.linear.onGrow(() => {
       for (const each of this.#all) each.remapped();
     });
     this.linear.onWrite((address, length) => this.#wrote(address, length));
+  }
+
+  #makeCompiler(memory: WebAssembly.Memory): Compiler {
+    const { linear, core } = this;
+    const ports = {
+      linear,
+      memory,
+      maxPages: MAX_PAGES,
+      table: core.table,
+      dropBlocks: core.dropBlocks,
+    };
+    return new Compiler(ports, this.#options.compile);
   }
 
   prepareVcpu(): boolean {

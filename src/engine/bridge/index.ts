@@ -1,3 +1,3 @@
 /** The WebAssembly engine as TypeScript objects. */
-export { Engine, type EngineOptions, WasmVm } from "./engine.js";
+export { type DecodePath, Engine, type EngineOptions, WasmVm } from "./engine.js";
 export { WasmVcpu } from "./vcpu.js";

@@ -8,27 +8,33 @@ export const Layout = {
   CPU: 0x1000,
   /** what the engine counts: see COUNTERS in spec/state.mjs. */
   COUNTERS: 0x2000,
+  /** words between the core and the compiler of regions: see JIT_WORDS in spec/state.mjs. */
+  JIT: 0x3000,
   /** fetch buffer, temporary records and operands; see layout.ts. */
-  SCRATCH: 0x3000,
+  SCRATCH: 0x4000,
   /** static data of the wasm module. */
-  STATIC: 0x5000,
+  STATIC: 0x6000,
   /** a TLB that never hits: accesses that must be looked at one by one. */
-  EMPTY_TLB: 0x7d000,
+  EMPTY_TLB: 0x7e000,
   /** a byte per linear page: 1 = holds decoded code. */
-  PAGE_FLAGS: 0xfd000,
+  PAGE_FLAGS: 0xfe000,
   /** a byte per linear page, what its client may do there: 0 all, 1 read, 2 nothing. */
-  PAGE_ACCESS: 0x1fd000,
+  PAGE_ACCESS: 0x1fe000,
   /** a u32 per linear page: first decoded block. */
-  PAGE_BLOCKS: 0x2fd000,
+  PAGE_BLOCKS: 0x2fe000,
   /** a u64 per linear page: bit n = decoded code in its bytes 64n..64n+63. */
-  PAGE_CHUNKS: 0x6fd000,
+  PAGE_CHUNKS: 0x6fe000,
   /** decoded blocks by linear address. */
-  BLOCK_HASH: 0xefd000,
+  BLOCK_HASH: 0xefe000,
   /** memory slots: see mmu/slots.ts. */
-  SLOTS: 0x12fd000,
+  SLOTS: 0x12fe000,
+  /** descriptors of compiled regions: see core/regions.ts. */
+  REGIONS: 0x13fe000,
   /** decoded blocks. */
-  ARENA: 0x13fd000,
-  END: 0x53fd000,
+  ARENA: 0x1bfe000,
+  /** Bytes of REGIONS. */
+  REGIONS_BYTES: 0x800000,
+  END: 0x5bfe000,
 } as const;
 
 /** Bytes of a vCPU's state block. */
@@ -282,4 +288,38 @@ export const Counter = {
   SWEPT: 0xb0,
   /** Exceptions delivered. */
   EXCEPTION: 0xb8,
+  /** Times that a compiled region was entered. */
+  REGION: 0xc0,
+  /** Instructions done by compiled regions. */
+  COMPILED: 0xc8,
+  /** Regions compiled. */
+  REGIONS: 0xd0,
+  /** Blocks in them. */
+  REGION_BLOCKS: 0xd8,
+  /** Bytes of WebAssembly made of them. */
+  REGION_BYTES: 0xe0,
+} as const;
+
+/** Addresses of the words between the core and the compiler of regions. */
+export const JitWord = {
+  /** Changes when a block is dropped or may differ from its code: regions look at theirs again. */
+  EPOCH: 0x3000,
+  /** Changes when all blocks are dropped: regions are gone. */
+  GENERATION: 0x3004,
+  /** After how many instructions interpreted at a stretch a block is looked at; 0: never. */
+  SAMPLE: 0x3008,
+  /** How often a block is met that way before it is hot. */
+  THRESHOLD: 0x300c,
+  /** How a region was left: address of a miss or target of a jump. */
+  OUT_VA: 0x3010,
+  /** How a region was left: instructions that may still be executed. */
+  OUT_BUDGET: 0x3018,
+  /** How many blocks are written to LOG from a hot one on. */
+  RECORD: 0x301c,
+  /** Blocks that are still to be written to LOG. */
+  RECORDING: 0x3020,
+  /** Entries in LOG. */
+  LOG_COUNT: 0x3024,
+  /** First records of blocks in the order in which they ran, u32 each; of the hot one that each run begins with, + 1. */
+  LOG: 0x3028,
 } as const;

@@ -291,6 +291,7 @@ export class WasmVcpu implements EngineVcpu {
       vm.core.prepareTlbArea(this.#tlb);
     }
     const code = vm.core.run(maxWork) as EngineExitCode;
+    vm.compiler?.compileHot();
     this.work = this.#get32(Cpu.WORK);
     this.exit.code = code;
     return code;

@@ -5,14 +5,14 @@
  *
  *   -32 key u64 (linear address | code size << 32 | 1 << 40 | variant << 48; 0 when dropped)
  *   -24 next block of the page u32 | -20 instructions i32 | -16 next in the hash bucket u32
- *   -12 the block that a write to this page drops, too, or 0
+ *   -12 the block that a write to this page drops, too, or 0 | -8 regions: see regions.ts
  *
  * Its last record is 64 bytes long: +32 link when taken, +36 link when not, +40 instructions, +48
  * target, +56 fall-through (both relative to PAGE_BASE). A link leads to the first record of a block;
  * DEAD_BLOCK stands for none: its count exceeds every budget and its key matches nothing.
  */
 import {
-  ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, CODE_SIZE, FAULT, FLAGS, IRQ_WINDOW, NMI_WINDOW, N_ARENA, N_BUILD, N_DECODED, N_LOOKUP,
+  ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, CODE_SIZE, FAULT, FLAGS, IRQ_WINDOW, JIT_GENERATION, JIT_LOG_COUNT, JIT_RECORDING, NMI_WINDOW, N_ARENA, N_BUILD, N_DECODED, N_LOOKUP,
   N_UNBUILT, N_VERIFIED_BYTES, PAGE_BASE, PAGE_BLOCKS_AT,
   PAGE_BLOCKS_SIZE, PAGE_CHUNKS_AT, PAGE_CHUNKS_SIZE, PAGE_FLAGS_AT, PAGE_FLAGS_SIZE, RIP, SCRATCH_AT, SEG, SHADOW, TLB,
 } from "./state.gen";
@@ -24,6 +24,7 @@ import { stepping } from "./cpu/debug";
 import { IF } from "./flags";
 import { PAGE_MASK, fetchAt } from "./layout";
 import { fetchPage } from "./mmu/access";
+import { doubtRegions, operationOf } from "./regions";
 import { COUNT_DEAD, KEY_VARIANT_SHIFT, bucketOf, invalidatePage, markCode } from "./smc";
 import { FIRST_FAR, OP_check, OP_cross } from "./fast.gen";
 import { closed, finish, finishAcross, note, startBlock } from "./specialise";
@@ -59,6 +60,7 @@ export function distrustCode(): void {
   if (codeEpoch == 0) dropBlocks();
   codeEpoch++;
   if (codeEpoch == 0) codeEpoch = 1;
+  doubtRegions();
 }
 
 /** Puts a check in front of a block that is about to be built at `q`, for code at `off` in the page. */
@@ -118,6 +120,9 @@ export function dropBlocks(): void {
     arena = FIRST;
   }
   generation++;
+  store<u32>(JIT_GENERATION, generation);
+  store<u32>(JIT_LOG_COUNT, 0);
+  store<u32>(JIT_RECORDING, 0);
   count(N_ARENA);
   store<u64>(DEAD_BLOCK - 32, 0);
   store<i32>(DEAD_BLOCK - 20, COUNT_DEAD);
@@ -240,6 +245,7 @@ function enlist(first: u32, key: u64, made: i32): void {
   store<u64>(first - 32, key);
   listIn(<u32>key >> 12, first, 0);
   store<i32>(first - 20, made);
+  store<u64>(first - 8, 0);
   store<u32>(first - 16, load<u32>(bucket));
   store<u32>(bucket, first);
 }
@@ -312,9 +318,11 @@ export function countOf(q: u32): i32 {
 export function follow(p: u32, target: u64, link: u32, budget: i32): u32 {
   budgetNow = budget;
   const same = ((target ^ load<u64>(PAGE_BASE)) & PAGE_MASK) == 0;
-  const op = load<u16>(p);
+  const op = operationOf(p);
   const before = generation;
   store<u64>(RIP, target);
+  // A fault of fetching from there belongs to the next run.
+  if (budget <= 0) return 0;
   const q = lookup();
   if (q == 0) return 0;
   // A link that is not checked on the way must stay on the page. One that is never leads to a page with
@@ -341,7 +349,7 @@ export function attention(): bool {
 /** After an instruction that set RIP: the next block, or 0 for the outer loop. */
 export function enter(budget: i32): u32 {
   budgetNow = budget;
-  if (attention()) return 0;
+  if (budget <= 0 || attention()) return 0;
   const q = lookup();
   return q == 0 || budget < countOf(q) ? 0 : q;
 }

@@ -16,6 +16,13 @@ export const W_RETRY: u32 = 4;
 /** The block has to be compared with the code it was made from. */
 export const W_VERIFY: u32 = 5;
 
+/** The block is the head of a compiled region. */
+export const W_REGION: u32 = 6;
+/** Out of a region: the block is done and counted; the link that stays on its page leads out of the region, or the budget is short. */
+export const W_GO_NEAR: u32 = 7;
+/** Out of a region: the block outP is next. */
+export const W_BLOCK: u32 = 8;
+
 export let outP: u32 = 0;
 export let outBudget: i32 = 0;
 /** W_MISS: address; W_GO: target. */
@@ -80,4 +87,19 @@ export function verify(p: u32, budget: i32): u32 {
   outP = p;
   outBudget = budget;
   return W_VERIFY;
+}
+
+/** The block that begins at `p` is the head of a region. */
+export function region(p: u32, budget: i32): u32 {
+  outP = p;
+  outBudget = budget;
+  return W_REGION;
+}
+
+/** A region was left at the record `p`; see W_* for the others. */
+export function regionLeft(p: u32, budget: i32, va: u64, detail: u32): void {
+  outP = p;
+  outBudget = budget;
+  outVa = va;
+  outDetail = detail;
 }

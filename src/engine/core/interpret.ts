@@ -12,9 +12,10 @@ import { dispatch } from "./dispatch.gen";
 import { FIRST_END } from "./fast.gen";
 import { F_EXIT, F_RETRY, R_FAULT, R_JUMP, R_NEXT, faulted } from "./fault";
 import { hot } from "./hot.gen";
-import { MISS_ALIGNED, MISS_WRITE, W_COMPLETE, W_GENERIC, W_GO, W_MISS, W_VERIFY, outBudget, outDetail, outP, outVa } from "./hot-exit";
+import { MISS_ALIGNED, MISS_WRITE, W_BLOCK, W_COMPLETE, W_GENERIC, W_GO, W_MISS, W_REGION, W_VERIFY, outBudget, outDetail, outP, outVa } from "./hot-exit";
 import { PAGE_MASK, tlbAt } from "./layout";
 import { READ, WRITE, isCanonical, translate } from "./mmu/access";
+import { enterable, operationOf, reached, runRegions, stretch, stretched } from "./regions";
 import { step } from "./run";
 
 /** outDetail of W_GO: the branch is taken. */
@@ -90,10 +91,21 @@ export function interpret(start: u32, limit: i32): u32 {
   let p = start;
   let budget = limit;
   shadowP = 0;
+  reached(start);
   for (;;) {
-    const why = hot(p, budget);
+    const part = stretch(p, budget);
+    const rest = budget - part;
+    let why = hot(p, part);
     p = outP;
-    budget = outBudget;
+    budget = outBudget + rest;
+    stretched(part - outBudget);
+    if (why == W_REGION) {
+      if (!enterable(p, budget)) continue;
+      why = runRegions(p, budget);
+      p = outP;
+      budget = outBudget;
+      if (why == W_BLOCK) continue;
+    }
     if (why == W_GENERIC) {
       count(N_GENERIC);
       locate(p, budget);
@@ -110,12 +122,14 @@ export function interpret(start: u32, limit: i32): u32 {
       budget = getBudget() - 1;
       p = enter(budget);
       if (p == 0) return leaving();
+      reached(p);
       continue;
     }
     if (why == W_GO && (outDetail != TAKEN || isCanonical(outVa))) {
       count(N_GO);
       p = follow(p, outVa, outDetail, budget);
       if (p == 0) return leaving();
+      reached(p);
       continue;
     }
     // A taken branch to no canonical address faults itself. It is counted already.
@@ -142,7 +156,7 @@ export function interpret(start: u32, limit: i32): u32 {
     locate(p, budget);
     const r = step();
     if (r != R_JUMP) return leaveAt(p, budget, r);
-    if (load<u16>(p) < FIRST_END) {
+    if (operationOf(p) < FIRST_END) {
       p = behind(p);
       continue;
     }

@@ -6,6 +6,7 @@
 import { count } from "./count";
 import { BLOCK_HASH_AT, N_DROPPED, PAGE_BLOCKS_AT, PAGE_CHUNKS_AT, PAGE_FLAGS_AT } from "./state.gen";
 import { dropWriteTags } from "./mmu/tlb";
+import { doubtRegions } from "./regions";
 
 /** In a block's key, from this bit: 0, or whose breakpoints it leaves out (breakpoints.ts). */
 export const KEY_VARIANT_SHIFT: u64 = 48;
@@ -66,6 +67,7 @@ export function invalidatePage(page: u32): void {
 /** Makes that a block is neither found nor entered any more. */
 function kill(q: u32): void {
   unhash(q);
+  doubtRegions();
   store<u64>(q - 32, 0);
   store<i32>(q - 20, COUNT_DEAD);
 }

@@ -9,37 +9,43 @@ export const CPU_SIZE: u32 = 0x1000;
 /** what the engine counts: see COUNTERS in spec/state.mjs. */
 export const COUNTERS_AT: u32 = 0x2000;
 export const COUNTERS_SIZE: u32 = 0x1000;
+/** words between the core and the compiler of regions: see JIT_WORDS in spec/state.mjs. */
+export const JIT_AT: u32 = 0x3000;
+export const JIT_SIZE: u32 = 0x1000;
 /** fetch buffer, temporary records and operands; see layout.ts. */
-export const SCRATCH_AT: u32 = 0x3000;
+export const SCRATCH_AT: u32 = 0x4000;
 export const SCRATCH_SIZE: u32 = 0x2000;
 /** static data of the wasm module. */
-export const STATIC_AT: u32 = 0x5000;
+export const STATIC_AT: u32 = 0x6000;
 export const STATIC_SIZE: u32 = 0x78000;
 /** a TLB that never hits: accesses that must be looked at one by one. */
-export const EMPTY_TLB_AT: u32 = 0x7d000;
+export const EMPTY_TLB_AT: u32 = 0x7e000;
 export const EMPTY_TLB_SIZE: u32 = 0x80000;
 /** a byte per linear page: 1 = holds decoded code. */
-export const PAGE_FLAGS_AT: u32 = 0xfd000;
+export const PAGE_FLAGS_AT: u32 = 0xfe000;
 export const PAGE_FLAGS_SIZE: u32 = 0x100000;
 /** a byte per linear page, what its client may do there: 0 all, 1 read, 2 nothing. */
-export const PAGE_ACCESS_AT: u32 = 0x1fd000;
+export const PAGE_ACCESS_AT: u32 = 0x1fe000;
 export const PAGE_ACCESS_SIZE: u32 = 0x100000;
 /** a u32 per linear page: first decoded block. */
-export const PAGE_BLOCKS_AT: u32 = 0x2fd000;
+export const PAGE_BLOCKS_AT: u32 = 0x2fe000;
 export const PAGE_BLOCKS_SIZE: u32 = 0x400000;
 /** a u64 per linear page: bit n = decoded code in its bytes 64n..64n+63. */
-export const PAGE_CHUNKS_AT: u32 = 0x6fd000;
+export const PAGE_CHUNKS_AT: u32 = 0x6fe000;
 export const PAGE_CHUNKS_SIZE: u32 = 0x800000;
 /** decoded blocks by linear address. */
-export const BLOCK_HASH_AT: u32 = 0xefd000;
+export const BLOCK_HASH_AT: u32 = 0xefe000;
 export const BLOCK_HASH_SIZE: u32 = 0x400000;
 /** memory slots: see mmu/slots.ts. */
-export const SLOTS_AT: u32 = 0x12fd000;
+export const SLOTS_AT: u32 = 0x12fe000;
 export const SLOTS_SIZE: u32 = 0x100000;
+/** descriptors of compiled regions: see core/regions.ts. */
+export const REGIONS_AT: u32 = 0x13fe000;
+export const REGIONS_SIZE: u32 = 0x800000;
 /** decoded blocks. */
-export const ARENA_AT: u32 = 0x13fd000;
+export const ARENA_AT: u32 = 0x1bfe000;
 export const ARENA_SIZE: u32 = 0x4000000;
-export const LAYOUT_END: u32 = 0x53fd000;
+export const LAYOUT_END: u32 = 0x5bfe000;
 export const CPU_BYTES: u32 = 1856;
 /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15. u64[16] */
 export const GPR: u32 = 0x1000;
@@ -283,3 +289,34 @@ export const N_FLUSHED: u32 = 0x20a8;
 export const N_SWEPT: u32 = 0x20b0;
 /** Counter: exceptions delivered. */
 export const N_EXCEPTION: u32 = 0x20b8;
+/** Counter: times that a compiled region was entered. */
+export const N_REGION: u32 = 0x20c0;
+/** Counter: instructions done by compiled regions. */
+export const N_COMPILED: u32 = 0x20c8;
+/** Counter: regions compiled. */
+export const N_REGIONS: u32 = 0x20d0;
+/** Counter: blocks in them. */
+export const N_REGION_BLOCKS: u32 = 0x20d8;
+/** Counter: bytes of WebAssembly made of them. */
+export const N_REGION_BYTES: u32 = 0x20e0;
+/** JIT: changes when a block is dropped or may differ from its code: regions look at theirs again. */
+export const JIT_EPOCH: u32 = 0x3000;
+/** JIT: changes when all blocks are dropped: regions are gone. */
+export const JIT_GENERATION: u32 = 0x3004;
+/** JIT: after how many instructions interpreted at a stretch a block is looked at; 0: never. */
+export const JIT_SAMPLE: u32 = 0x3008;
+/** JIT: how often a block is met that way before it is hot. */
+export const JIT_THRESHOLD: u32 = 0x300c;
+/** JIT: how a region was left: address of a miss or target of a jump. */
+export const JIT_OUT_VA: u32 = 0x3010;
+/** JIT: how a region was left: instructions that may still be executed. */
+export const JIT_OUT_BUDGET: u32 = 0x3018;
+/** JIT: how many blocks are written to LOG from a hot one on. */
+export const JIT_RECORD: u32 = 0x301c;
+/** JIT: blocks that are still to be written to LOG. */
+export const JIT_RECORDING: u32 = 0x3020;
+/** JIT: entries in LOG. */
+export const JIT_LOG_COUNT: u32 = 0x3024;
+/** JIT: first records of blocks in the order in which they ran, u32 each; of the hot one that each run begins with, + 1. */
+export const JIT_LOG: u32 = 0x3028;
+export const JIT_LOG_SIZE: u32 = 0xe00;

@@ -29,14 +29,16 @@ function go(t: GuestCpu, at: bigint) {
   return { rax: t.reg(Reg.RAX), vector, count: t.cpu.instructions - before };
 }
 
-/** Makes the same with cached blocks, with single instructions, and with blocks that are compared. */
+/** Makes the same on all paths, also with blocks that are compared. */
 async function everyWay(script: (t: GuestCpu) => void): Promise<void> {
-  for (const [decodeEach, distrust] of [
-    [false, false],
-    [true, false],
-    [false, true],
-  ]) {
-    const t = await GuestCpu.create("long64", { decodeEach: decodeEach === true });
+  for (const [decode, distrust] of [
+    ["cached", false],
+    ["each", false],
+    ["cached", true],
+    ["compiled", false],
+    ["compiled", true],
+  ] as const) {
+    const t = await GuestCpu.create("long64", { decode });
     if (distrust) t.vm.distrustCode();
     t.map(VA, BigInt(FIRST), CODE_PAGE);
     t.map(VA + 0x1000n, BigInt(SECOND), CODE_PAGE);

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import type { WasmVcpu } from "../bridge/index.js";
+import type { DecodePath, WasmVcpu } from "../bridge/index.js";
 import { EngineExit } from "../bridge/port.js";
 import { At, Flag, GuestCpu, type Mode, Pte, Reg, Sel, segment } from "./guest-cpu.fixture.js";
 
@@ -84,8 +84,8 @@ class Player {
     this.#door = door;
   }
 
-  static async create(mode: Mode, door: Door, decodeEach: boolean): Promise<Player> {
-    const t = await GuestCpu.create(mode, { cpl: 3, decodeEach });
+  static async create(mode: Mode, door: Door, decode: DecodePath): Promise<Player> {
+    const t = await GuestCpu.create(mode, { cpl: 3, decode });
     t.gate(INT3, Sel.CODE64, At.HANDLERS + INT3 * 16, 0xe, 3);
     t.put64(t.entry(BigInt(DATA)), BigInt(DATA) | Pte.P | Pte.W | Pte.U | Pte.NX);
     for (const hole of [DATA - 0x1000, DATA + 0x1000]) t.put64(t.entry(BigInt(hole)), 0n);
@@ -187,7 +187,9 @@ describe.each(["blocks", "single instructions"])("between two instructions, by %
   describe.each<Door>(["guest", "debugger"])("to the %s", (door) => {
     const players = new Map<Mode, Player>();
     const playerFor = async (mode: Mode): Promise<Player> => {
-      const player = players.get(mode) ?? (await Player.create(mode, door, path !== "blocks"));
+      const player =
+        players.get(mode) ??
+        (await Player.create(mode, door, path === "blocks" ? "cached" : "each"));
       players.set(mode, player);
       return player;
     };

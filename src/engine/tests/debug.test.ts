@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { EngineExit } from "../bridge/port.js";
-import { At, CR4, Flag, GuestCpu, Pte, Reg, Sel } from "./guest-cpu.fixture.js";
+import { At, CR4, Flag, GuestCpu, PATHS, Pte, Reg, Sel } from "./guest-cpu.fixture.js";
 
 const BS = 0x4000n;
 const DR6 = 0xffff0ff0n;
@@ -85,13 +85,13 @@ describe("single-step", () => {
   });
 });
 
-describe.each([false, true])("SYSRET (by single instructions: %s)", (decodeEach) => {
+describe.each(PATHS)("SYSRET (%s)", (decode) => {
   it.each<[string, bigint, bigint, number | undefined]>([
     ["that sets TF traps behind itself", 0n, Flag.TF, 0],
     ["that clears TF does not trap", Flag.TF, 0n, undefined],
     ["that loads RF does not keep it", 0n, Flag.RF, 0],
   ])("%s", async (_, before, after, at) => {
-    const t = await GuestCpu.create("long64", { decodeEach });
+    const t = await GuestCpu.create("long64", { decode });
     t.cpu.writeMsr(0xc0000080, 0xd01n);
     t.cpu.writeMsr(0xc0000081, BigInt(Sel.USER_CODE32) << 48n);
     t.bytes(At.USER_CODE, "90 90 0f 0b");

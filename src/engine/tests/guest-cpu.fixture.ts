@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { assert, gpa, type Hva } from "../../base/index.js";
-import { Engine, type WasmVcpu, type WasmVm } from "../bridge/index.js";
+import { type DecodePath, Engine, type WasmVcpu, type WasmVm } from "../bridge/index.js";
 import type { EngineExitCode, EngineSlot, Segment } from "../bridge/port.js";
 
 /**
@@ -13,15 +13,21 @@ const CORE = new URL("../../../dist/engine/core.wasm", import.meta.url);
 /** Another core to test, for the development of a part; see tools/build/engine.mjs --out. */
 const OTHER = process.env["KVM_XEN_CORE"];
 
-const engines = new Map<boolean, Engine>();
+const engines = new Map<DecodePath, Engine>();
 
-/** The compiled engine, by cached blocks or by single instructions; the same for all tests of a process. */
-export async function loadEngine(decodeEach = false): Promise<Engine> {
+/** The ways to execute code. */
+export const PATHS: readonly DecodePath[] = ["cached", "each", "compiled"];
+/** Everything is compiled at once. */
+export const COMPILE_AT_ONCE = { sample: 1, threshold: 1, record: 12 } as const;
+
+/** The engine that takes one of the ways; the same for all tests of a process. */
+export async function loadEngine(decode: DecodePath = "cached"): Promise<Engine> {
   const file = OTHER ?? CORE;
   assert(existsSync(file), "engine core missing: run node tools/build/engine.mjs");
   const engine =
-    engines.get(decodeEach) ?? (await Engine.compile(readFileSync(file), { decodeEach }));
-  engines.set(decodeEach, engine);
+    engines.get(decode) ??
+    (await Engine.compile(readFileSync(file), { decode, compile: COMPILE_AT_ONCE }));
+  engines.set(decode, engine);
   return engine;
 }
 
@@ -138,8 +144,8 @@ export interface GuestCpuOptions {
   readonly slots?: readonly Omit<EngineSlot, "hva" | "dirtyBitmap">[];
   /** Pages of RAM that are written are logged. */
   readonly log?: boolean;
-  /** By single instructions instead of cached blocks. */
-  readonly decodeEach?: boolean;
+  /** Default: cached. */
+  readonly decode?: DecodePath;
 }
 
 /** A vCPU under test. */
@@ -177,7 +183,7 @@ export class GuestCpu {
 
   /** Makes a vCPU in `mode`, ready to run at At.CODE (At.USER_CODE at privilege level 3). */
   static async create(mode: Mode, options: GuestCpuOptions = {}): Promise<GuestCpu> {
-    return new GuestCpu((await loadEngine(options.decodeEach)).createVm(), mode, options);
+    return new GuestCpu((await loadEngine(options.decode)).createVm(), mode, options);
   }
 
   // Memory.

@@ -1,6 +1,18 @@
 import { describe, expect, it } from "vitest";
 import { gpa, gva } from "../../base/index.js";
-import { At, CR0, CR4, EFER, Flag, GuestCpu, le, Pte, Reg, Sel } from "./guest-cpu.fixture.js";
+import {
+  At,
+  CR0,
+  CR4,
+  EFER,
+  Flag,
+  GuestCpu,
+  le,
+  PATHS,
+  Pte,
+  Reg,
+  Sel,
+} from "./guest-cpu.fixture.js";
 
 /** A linear address outside of the identity map, which tests map as they like. */
 const VA = 0x7f00_0000_0000n;
@@ -455,9 +467,9 @@ describe("two pages side by side that belong into one entry of the TLB", () => {
     [8, LOAD, STORE],
     [16, "0f 10 03 f4", "0f 11 03 f4"],
   ])("an access of %i bytes across their border is not taken for one of the second", async (size, load, store) => {
-    for (const decodeEach of [false, true]) {
+    for (const decode of PATHS) {
       for (const code of [load, store]) {
-        const t = await GuestCpu.create("long64", { decodeEach });
+        const t = await GuestCpu.create("long64", { decode });
         t.map(BORDER, BigInt(At.DATA), Pte.P | Pte.W | Pte.A | Pte.D);
         t.control({ cr4: CR4.PAE | CR4.OSFXSR });
         // The entry holds the second page, for reads and writes; the first is absent.

@@ -51,7 +51,9 @@ const unhex = (text: string) => Buffer.from(text.replace(/\s+/g, ""), "hex");
 async function play(code: string, handler: string, options: { if?: boolean; each?: boolean }) {
   assert(existsSync(CORE), "engine core missing: run node tools/build/engine.mjs");
   const clock = new VirtualClock();
-  const engine = await Engine.compile(readFileSync(CORE), { decodeEach: options.each === true });
+  const engine = await Engine.compile(readFileSync(CORE), {
+    decode: options.each === true ? "each" : "compiled",
+  });
   const kvm = await Kvm.open({ engine, clock, timers: new HeapTimers(clock) });
   const vm = kvm.createVm();
   vm.createIrqchip();

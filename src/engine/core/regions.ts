@@ -1,0 +1,188 @@
+/**
+ * Compiled regions: several blocks as one function of WebAssembly, made by src/engine/jit. The first record of the
+ * block that it begins with, its head, has the operation OP_region. What it was lies in the block's header:
+ *
+ *   -8 operation u16 | -6 how often the block was met, u16 | -4 descriptor of the region u32
+ *
+ * A descriptor says which function it is, what it was made from, and what its exits are:
+ *
+ *   0 JIT_EPOCH when it was compared last | 4 number of the function | 8 address of the exits | 12 blocks, 0 when dropped
+ *   16 blocks, 16 bytes each: first record u32, 0, key u64
+ *   exits, 8 bytes each: record u32, reason (W_*) u8, 0, detail u16
+ */
+import { JIT_EPOCH, JIT_LOG, JIT_LOG_COUNT, JIT_LOG_SIZE, JIT_OUT_BUDGET, JIT_OUT_VA, JIT_RECORD, JIT_RECORDING, JIT_SAMPLE, JIT_THRESHOLD, N_COMPILED, N_REGION, PAGE_BASE, TLB } from "./state.gen";
+import { KEY64, codeEpoch, verified } from "./blocks";
+import { count, countBy } from "./count";
+import { FIRST_END, OP_check, OP_cross, OP_region } from "./fast.gen";
+import { PAGE_MASK, fetchAt } from "./layout";
+import { bucketOf } from "./smc";
+import { W_BLOCK, W_GO, W_GO_NEAR, W_RETRY, regionLeft } from "./hot-exit";
+
+/** No block has more instructions. */
+const LONGEST_BLOCK: i32 = 96;
+/** Of a block that cannot be the head of a region: how often it was met. */
+const NEVER: u32 = 0xffff;
+
+/** The operation of a record, as it was before a region began there. */
+export function operationOf(p: u32): u32 {
+  const op = load<u16>(p);
+  return op == OP_region ? load<u16>(p - 8) : op;
+}
+
+/** From now on regions compare their blocks before they are entered. */
+export function doubtRegions(): void {
+  store<u32>(JIT_EPOCH, load<u32>(JIT_EPOCH) + 1);
+}
+
+/** Whether a block is what it was when the region was made. Where code may change without notice, it is compared. */
+function intact(q: u32, key: u64, budget: i32): bool {
+  if (load<u64>(q - 32) != key) return false;
+  if (codeEpoch == 0) return true;
+  for (let p = q; operationOf(p) == OP_check; p += 32) {
+    if (load<u32>(p, 4) != codeEpoch && !verified(p, budget)) return false;
+  }
+  return true;
+}
+
+/** Whether the region that begins at `p` may be entered. If not, it is gone, and the block is as it was. */
+export function enterable(p: u32, budget: i32): bool {
+  const region = load<u32>(p - 4);
+  const epoch = load<u32>(JIT_EPOCH);
+  if (load<u32>(region) == epoch) return true;
+  const blocks = load<u32>(region, 12);
+  for (let i: u32 = 0; i < blocks; i++) {
+    const at = region + 16 + (i << 4);
+    if (intact(load<u32>(at), load<u64>(at, 8), budget)) continue;
+    store<u16>(p, load<u16>(p - 8));
+    store<u64>(p - 8, 0);
+    store<u32>(region, 0, 12);
+    return false;
+  }
+  store<u32>(region, epoch);
+  return true;
+}
+
+/** Stretches that are not written down any more when a region is met: what it does is known. */
+const RECORD_LESS: u32 = 16;
+
+/** How the last region was left: which record, why, and what else the exit says. */
+let record: u32 = 0;
+let why: u32 = 0;
+let detail: u32 = 0;
+let left: i32 = 0;
+
+function enter(region: u32, budget: i32): void {
+  const site = load<u32>(region, 8) + (call_indirect<u32>(load<u32>(region, 4), budget) << 3);
+  record = load<u32>(site);
+  why = <u32>load<u8>(site, 4);
+  detail = <u32>load<u16>(site, 6);
+  left = load<i32>(JIT_OUT_BUDGET);
+  count(N_REGION);
+  countBy(N_COMPILED, <u32>(budget - left));
+}
+
+/**
+ * The block that a region jumps to when it leaves; 0 when it has to be looked up. As the hot loop finds it: by the
+ * link, or for another page by the TLB's entry and the table of blocks.
+ */
+function linked(): u32 {
+  let q = load<u32>(record + detail);
+  if (why == W_GO_NEAR) return left >= load<i32>(q - 20) ? q : 0;
+  const t = load<u64>(JIT_OUT_VA);
+  const e: u32 = load<u32>(TLB) + fetchAt(t);
+  if (load<u64>(e, 24) != (t & PAGE_MASK)) return 0;
+  const key: u64 = <u64>(<u32>t + load<u32>(e, 16)) | KEY64;
+  if (load<u64>(q - 32) != key) {
+    q = load<u32>(bucketOf(key));
+    if (q == 0 || load<u64>(q - 32) != key) return 0;
+    store<u32>(record + detail, q);
+  }
+  if (left < load<i32>(q - 20)) return 0;
+  store<u64>(PAGE_BASE, t & PAGE_MASK);
+  return q;
+}
+
+/**
+ * Runs the region that begins at `p`, and those that it leads to. Gives the reason why the last was left, as
+ * hot() does, or W_BLOCK when the block outP is next.
+ */
+export function runRegions(p: u32, budget: i32): u32 {
+  const recording = load<u32>(JIT_RECORDING);
+  if (recording != 0) store<u32>(JIT_RECORDING, recording > RECORD_LESS ? recording - RECORD_LESS : 0);
+  enter(load<u32>(p - 4), budget);
+  while (why == W_GO_NEAR || why == W_GO) {
+    const q = linked();
+    if (q == 0) break;
+    if (load<u16>(q) != OP_region || !enterable(q, left)) {
+      regionLeft(q, left, 0, 0);
+      return W_BLOCK;
+    }
+    enter(load<u32>(q - 4), left);
+  }
+  let va = load<u64>(JIT_OUT_VA);
+  if (why == W_GO_NEAR) {
+    va = load<u64>(PAGE_BASE) + load<u64>(record + (detail == 32 ? 48 : 56));
+    why = W_GO;
+  }
+  if (why == W_RETRY) left += load<i32>(record, 40);
+  regionLeft(record, left, va, detail);
+  return why;
+}
+
+/** Instructions until the next block is looked at. */
+let untilSample: i32 = 0;
+
+/** Instructions for which hot() may go on from record `p` until a block is looked at. */
+export function stretch(p: u32, budget: i32): i32 {
+  if (load<i32>(JIT_SAMPLE) == 0) return budget;
+  const left = load<u32>(JIT_RECORDING);
+  if (left != 0) {
+    store<u32>(JIT_RECORDING, left - 1);
+    return min(budget, countFrom(p));
+  }
+  return min(budget, untilSample);
+}
+
+/** Notes that hot() used up so many instructions of its stretch. */
+export function stretched(used: i32): void {
+  untilSample -= used;
+}
+
+/** Instructions of the block that the record `p` belongs to. */
+function countFrom(p: u32): i32 {
+  while (operationOf(p) < FIRST_END || operationOf(p) == OP_cross) p += 32;
+  return load<i32>(p, 40);
+}
+
+/** The block `q` is next: notes it when one is to be looked at. */
+export function reached(q: u32): void {
+  if (load<i32>(JIT_SAMPLE) == 0) return;
+  if (load<u32>(JIT_RECORDING) != 0 || untilSample < LONGEST_BLOCK) meet(q);
+}
+
+/**
+ * The block `q` is next, after a stretch. What runs long is met often; from a block that was met often enough on, the
+ * blocks that follow are written down one by one.
+ */
+function meet(q: u32): void {
+  if (load<u32>(JIT_RECORDING) != 0) {
+    log(q);
+    return;
+  }
+  untilSample = load<i32>(JIT_SAMPLE);
+  const met = <u32>load<u16>(q - 6) + 1;
+  if (load<u16>(q) == OP_region || met > NEVER) return;
+  store<u16>(q - 6, <u16>met);
+  if (met < load<u32>(JIT_THRESHOLD) || met == NEVER || load<u64>(q - 32) >> 32 != KEY64 >> 32) return;
+  const record = load<u32>(JIT_RECORD);
+  if (load<u32>(JIT_LOG_COUNT) + record > JIT_LOG_SIZE / 4) return;
+  store<u16>(q - 6, 0);
+  log(q | 1);
+  store<u32>(JIT_RECORDING, record);
+}
+
+function log(word: u32): void {
+  const n = load<u32>(JIT_LOG_COUNT);
+  store<u32>(JIT_LOG + (n << 2), word);
+  store<u32>(JIT_LOG_COUNT, n + 1);
+}

@@ -1,0 +1,84 @@
+import { Layout } from "../bridge/state.gen.js";
+import { FastOp } from "./operations.gen.js";
+import { endsBlock, isFast, operationOf, RECORD_BYTES } from "./record.js";
+
+/**
+ * Blocks of decoded code as core/blocks.ts lays them out in linear memory.
+ */
+
+const KEY = -32;
+const COUNT = -20;
+const NEXT = -16;
+/** Links of a block's last record: where the jump leads when it is taken, and when not. */
+export const TAKEN = 32;
+export const NOT_TAKEN = 36;
+const FALL_THROUGH = 56;
+const HASH_MASK = 0xfffff;
+/** @nolimit more records than a block has */
+const MAX_RECORDS = 256;
+/** The key of a block of 64-bit code is this and its linear address. */
+const KEY64 = 0x10200000000n;
+
+/** A block as the compiler sees it. */
+export interface Block {
+  /** Its first record. */
+  readonly address: number;
+  readonly key: bigint;
+  /** Linear address of its first instruction. */
+  readonly linear: number;
+  readonly count: number;
+  /** Its last record; of one that meets an operation without a fast form, that record. */
+  readonly last: number;
+  /** Whether it can be done to its end. */
+  readonly whole: boolean;
+}
+
+/** The block whose first record is at `address`; undefined when it is dead or not for the compiler. */
+export function blockAt(view: DataView, address: number): Block | undefined {
+  const key = view.getBigUint64(address + KEY, true);
+  const linear = Number(key & 0xffffffffn);
+  // No other modes, no pages with breakpoints.
+  if (key !== (KEY64 | BigInt(linear))) return undefined;
+  let p = address;
+  for (let i = 0; i < MAX_RECORDS; i++, p += RECORD_BYTES) {
+    const op = operationOf(view, p);
+    if (isFast(op) && !endsBlock(op)) continue;
+    const count = view.getInt32(address + COUNT, true);
+    return { address, key, linear, count, last: p, whole: isFast(op) };
+  }
+  return undefined;
+}
+
+/** Where the link at `link` of a whole block leads to; undefined when it has not been used. */
+export function linked(view: DataView, block: Block, link: number): Block | undefined {
+  return block.whole ? blockAt(view, view.getUint32(block.last + link, true)) : undefined;
+}
+
+/** Calls push a return address. */
+const CALLS = new Set<number>([
+  FastOp.CALL_NEAR,
+  FastOp.CALL_FAR,
+  FastOp.CALL_R,
+  FastOp.CALL_MB,
+  FastOp.CALL_MX,
+]);
+
+/** Whether a whole block ends with a call. */
+export const calls = (view: DataView, block: Block): boolean =>
+  block.whole && CALLS.has(operationOf(view, block.last));
+/** Whether a whole block ends with a return. */
+export const returns = (view: DataView, block: Block): boolean =>
+  block.whole && operationOf(view, block.last) === FastOp.RET;
+
+/** The block behind a call, when it is on the same page and known. */
+export function behindCall(view: DataView, block: Block): Block | undefined {
+  const place = Number(view.getBigInt64(block.last + FALL_THROUGH, true));
+  if (place < 0 || place >= 0x1000) return undefined;
+  const linear = ((block.linear & ~0xfff) | place) >>> 0;
+  const bucket = Layout.BLOCK_HASH + (((linear ^ (linear >>> 15)) & HASH_MASK) << 2);
+  for (let q = view.getUint32(bucket, true); q !== 0; q = view.getUint32(q + NEXT, true)) {
+    const found = blockAt(view, q);
+    if (found?.linear === linear) return found;
+  }
+  return undefined;
+}

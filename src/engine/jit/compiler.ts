@@ -1,0 +1,206 @@
+import type { LinearMemory } from "../../memory/index.js";
+import { Counter, JitWord, Layout } from "../bridge/state.gen.js";
+import { moduleOf } from "./module.js";
+import { FastOp } from "./operations.gen.js";
+import { operationOf } from "./record.js";
+import { compileRegion, type Region } from "./region.js";
+
+/** How a VM's code is compiled. */
+export interface CompilerSettings {
+  /** After how many interpreted instructions at a stretch a block is looked at. Default 4096. */
+  readonly sample: number;
+  /** How often a block has to be met that way until its region is compiled, 1 to 65534. Default 16. */
+  readonly threshold: number;
+  /** How many blocks are written down from a hot one on, 2 to 192: what a region is made of. Default 192. */
+  readonly record: number;
+}
+
+/**
+ * A sample costs 0.1 µs, a region about 0.5 ms: it is compiled when what it might have saved so far is as much.
+ */
+const DEFAULTS: CompilerSettings = { sample: 4096, threshold: 16, record: 192 };
+
+/**
+ * Also the number of modules that V8 of Node 20 has to keep, which ends the process at about 34,000.
+ * @limit guest | compiled regions of a VM | regions | all compiled and decoded code of the VM is dropped, and made again
+ */
+const MAX_REGIONS = 4096;
+/**
+ * V8 needs about seven times as much.
+ * @limit guest | compiled code of a VM | bytes of WebAssembly | all compiled and decoded code of the VM is dropped, and
+ *   made again
+ */
+const MAX_CODE_BYTES = 8 << 20;
+
+/** Of a block that cannot be the head of a region: how often it was met. */
+const NEVER = 0xffff;
+const DESCRIPTOR_BYTES = 16;
+const BLOCK_BYTES = 16;
+const SITE_BYTES = 8;
+/** The places that functions get in the core's table at a time. */
+const TABLE_STEP = 256;
+const REGIONS_END = Layout.REGIONS + Layout.REGIONS_BYTES;
+
+/** What the compiler needs of a VM. */
+export interface CompilerPorts {
+  readonly linear: Pick<LinearMemory, "view">;
+  readonly memory: WebAssembly.Memory;
+  /** Pages of 64 KiB that the memory may have. */
+  readonly maxPages: number;
+  /** Where the core finds functions. */
+  readonly table: WebAssembly.Table;
+  /** Drops all decoded code. */
+  dropBlocks(): void;
+}
+
+/** Compiles the hot regions of one VM between its runs. */
+export class Compiler {
+  /** Why the host does not allow code to be compiled at run time: all of it is interpreted then. */
+  refused: string | undefined;
+  readonly #ports: CompilerPorts;
+  #generation = 0;
+  /** Where the next descriptor goes. */
+  #next: number = Layout.REGIONS;
+  readonly #firstSlot: number;
+  #nextSlot: number;
+  /** Bytes of code in the functions that are in the table. */
+  #codeBytes = 0;
+
+  constructor(ports: CompilerPorts, settings: Partial<CompilerSettings> = {}) {
+    const all = { ...DEFAULTS, ...settings };
+    this.#ports = ports;
+    this.#firstSlot = ports.table.length;
+    this.#nextSlot = ports.table.length;
+    const { view } = ports.linear;
+    view.setUint32(JitWord.SAMPLE, all.sample, true);
+    view.setUint32(JitWord.THRESHOLD, all.threshold, true);
+    view.setUint32(JitWord.RECORD, all.record, true);
+  }
+
+  /** Compiles what has become hot. Not while a vCPU runs. */
+  compileHot(): void {
+    const { view } = this.#ports.linear;
+    const count = view.getUint32(JitWord.LOG_COUNT, true);
+    if (count === 0 || view.getUint32(JitWord.RECORDING, true) !== 0) return;
+    view.setUint32(JitWord.LOG_COUNT, 0, true);
+    this.#dropOld(view.getUint32(JitWord.GENERATION, true));
+    const regions: Region[] = [];
+    const out = { va: JitWord.OUT_VA, budget: JitWord.OUT_BUDGET };
+    for (const path of this.#paths(count)) {
+      const region = compileRegion(view, path, out);
+      if (region !== undefined) regions.push(region);
+      else view.setUint16((path[0] ?? 0) - 6, NEVER, true);
+    }
+    if (regions.length > 0) this.#install(regions);
+  }
+
+  /** What the core has written down: for each hot block the ones that ran from it on. */
+  #paths(count: number): number[][] {
+    const { view } = this.#ports.linear;
+    const paths: number[][] = [];
+    for (let i = 0; i < count; i++) {
+      const word = view.getUint32(JitWord.LOG + i * 4, true);
+      if ((word & 1) !== 0) paths.push([word - 1]);
+      else paths.at(-1)?.push(word);
+    }
+    // Two of them may begin alike.
+    const known = new Set<number>();
+    return paths.filter(([head = 0]) => {
+      const isNew = view.getUint16(head, true) !== FastOp.REGION && !known.has(head);
+      known.add(head);
+      return isNew;
+    });
+  }
+
+  /** All blocks were dropped: so are the regions. */
+  #dropOld(generation: number): void {
+    if (generation === this.#generation) return;
+    this.#generation = generation;
+    for (let i = this.#firstSlot; i < this.#nextSlot; i++) this.#ports.table.set(i, null);
+    this.#nextSlot = this.#firstSlot;
+    this.#next = Layout.REGIONS;
+    this.#codeBytes = 0;
+  }
+
+  /** Whether there is room for more regions of so many bytes; if not, everything begins anew. */
+  #fits(regions: readonly Region[], bytes: number): boolean {
+    const descriptors = regions.reduce((sum, region) => sum + descriptorBytes(region), 0);
+    const full =
+      this.#nextSlot + regions.length - this.#firstSlot > MAX_REGIONS ||
+      this.#codeBytes + bytes > MAX_CODE_BYTES ||
+      this.#next + descriptors > REGIONS_END;
+    if (full) this.#ports.dropBlocks();
+    return !full;
+  }
+
+  #install(regions: readonly Region[]): void {
+    const bytes = moduleOf(
+      regions.map((region) => region.body),
+      this.#ports.maxPages,
+    );
+    if (!this.#fits(regions, bytes.length)) return;
+    const exports = this.#instantiate(bytes);
+    if (exports === undefined) return;
+    for (const [i, region] of regions.entries()) {
+      this.#describe(region, exports[String(i)]);
+      this.#count(Counter.REGIONS, 1);
+      this.#count(Counter.REGION_BLOCKS, region.nodes.length);
+    }
+    this.#count(Counter.REGION_BYTES, bytes.length);
+    this.#codeBytes += bytes.length;
+  }
+
+  /** The functions of a module; undefined where the host does not allow it, as pages with a content security policy. */
+  #instantiate(bytes: Uint8Array): WebAssembly.Exports | undefined {
+    const { memory, linear } = this.#ports;
+    try {
+      const module = new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
+      return new WebAssembly.Instance(module, { env: { memory } }).exports;
+    } catch (error) {
+      // Whatever it is: what is not compiled is interpreted.
+      this.refused = String(error);
+      linear.view.setUint32(JitWord.SAMPLE, 0, true);
+      return undefined;
+    }
+  }
+
+  #count(counter: number, more: number): void {
+    const { view } = this.#ports.linear;
+    const at = Layout.COUNTERS + counter;
+    view.setBigUint64(at, view.getBigUint64(at, true) + BigInt(more), true);
+  }
+
+  /** Writes a region's descriptor and lets its head lead to it. */
+  #describe(region: Region, made: WebAssembly.ExportValue | undefined): void {
+    const { view } = this.#ports.linear;
+    const at = this.#next;
+    const sites = at + DESCRIPTOR_BYTES + region.nodes.length * BLOCK_BYTES;
+    this.#next = at + descriptorBytes(region);
+    const slot = this.#nextSlot++;
+    if (slot >= this.#ports.table.length) this.#ports.table.grow(TABLE_STEP);
+    this.#ports.table.set(slot, typeof made === "function" ? made : null);
+    view.setUint32(at, view.getUint32(JitWord.EPOCH, true) - 1, true);
+    view.setUint32(at + 4, slot, true);
+    view.setUint32(at + 8, sites, true);
+    view.setUint32(at + 12, region.nodes.length, true);
+    for (const [i, { block }] of region.nodes.entries()) {
+      const place = at + DESCRIPTOR_BYTES + i * BLOCK_BYTES;
+      view.setUint32(place, block.address, true);
+      view.setBigUint64(place + 8, block.key, true);
+    }
+    for (const [i, site] of region.sites.entries()) {
+      const place = sites + i * SITE_BYTES;
+      view.setUint32(place, site.record, true);
+      view.setUint8(place + 4, site.why);
+      view.setUint16(place + 6, site.detail, true);
+    }
+    const head = region.nodes[0]?.block.address ?? 0;
+    view.setUint16(head - 8, operationOf(view, head), true);
+    view.setUint32(head - 4, at, true);
+    view.setUint16(head, FastOp.REGION, true);
+  }
+}
+
+function descriptorBytes(region: Region): number {
+  return DESCRIPTOR_BYTES + region.nodes.length * BLOCK_BYTES + region.sites.length * SITE_BYTES;
+}

@@ -1,0 +1,73 @@
+import { Cpu, Layout } from "../bridge/state.gen.js";
+import { Type } from "./code.js";
+
+/**
+ * Where a region has the guest's state: the general registers, the lazy flags and PAGE_BASE in locals of WebAssembly, all
+ * else in memory. A local has a fixed number; those that a region does not use cost nothing.
+ */
+
+/** Number of general registers. */
+const REGISTERS = 16;
+const at = (offset: number): number => Layout.CPU + offset;
+
+/** The function's parameter: instructions that may still be executed. */
+export const BUDGET = 0;
+/** Address of the TLB half in use. */
+export const TLB = 1;
+/** Which exit is taken. */
+export const SITE = 2;
+/** Lazy flags: kind and size. */
+const CC_OP = 3;
+/** Address of a miss, or where a jump leads. */
+export const VA = 4;
+const FIRST_STATE = 5;
+
+/** A word of the state block that a region keeps in a local. */
+export interface Word {
+  readonly local: number;
+  readonly address: number;
+  readonly type: number;
+}
+
+const GPR_AT = at(Cpu.GPR);
+export const PAGE_BASE: Word = {
+  local: FIRST_STATE + REGISTERS + 2,
+  address: at(Cpu.PAGE_BASE),
+  type: Type.I64,
+};
+
+/** All words that lie in locals. */
+export const WORDS: readonly Word[] = [
+  ...Array.from({ length: REGISTERS }, (_, i) => ({
+    local: FIRST_STATE + i,
+    address: GPR_AT + i * 8,
+    type: Type.I64,
+  })),
+  { local: FIRST_STATE + REGISTERS, address: at(Cpu.CC_DST), type: Type.I64 },
+  { local: FIRST_STATE + REGISTERS + 1, address: at(Cpu.CC_SRC), type: Type.I64 },
+  PAGE_BASE,
+  { local: CC_OP, address: at(Cpu.CC_OP), type: Type.I32 },
+];
+
+/** Types of the locals behind the parameter, up to where the temporary ones begin. */
+export const FIXED_LOCALS: readonly number[] = [
+  Type.I32,
+  Type.I32,
+  Type.I32,
+  ...Array<number>(REGISTERS + 4).fill(Type.I64),
+];
+
+/** The word that lies in a local, and the byte in it, of an address in memory. */
+export function wordAt(address: number): { word: Word; byte: number } | undefined {
+  if (address >= GPR_AT && address < GPR_AT + REGISTERS * 8) {
+    const word = WORDS[(address - GPR_AT) >> 3];
+    return word && { word, byte: (address - GPR_AT) & 7 };
+  }
+  const word = WORDS.find((each) => each.address === address);
+  return word && { word, byte: 0 };
+}
+
+/** Whether an address is that of the word that is always zero. */
+export const isZeroWord = (address: number): boolean => address === at(Cpu.ZERO);
+/** Address of the word that holds the address of the TLB half in use. */
+export const TLB_AT = at(Cpu.TLB);

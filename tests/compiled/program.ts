@@ -1,0 +1,119 @@
+/**
+ * Random programs of 64-bit code: a loop over pieces of random instructions, with jumps, loops and calls between
+ * them, whose operands are registers and memory: plain, across pages, write-protected, absent, and code. Exceptions go on
+ * with the next turn of the loop.
+ */
+import { At, Flag, type GuestCpu, Pte } from "../../src/engine/tests/guest-cpu.fixture.js";
+import { little } from "../escape/encode.mjs";
+import { randomCode } from "../escape/random-code.mjs";
+import { Prng } from "../native/prng.mjs";
+import type { Row } from "../native/types.js";
+
+/** Where the program's data is: pages that can be written, one that cannot, one that is absent, and again some. */
+const DATA = At.DATA;
+const DATA_PAGES = 6;
+const READ_ONLY = DATA + 0x3000;
+const ABSENT = DATA + 0x4000;
+const RECOVER = At.CODE + 0x800;
+/** Exceptions that have error codes and those that have not, all the same here: the stack begins anew. */
+const VECTORS = 32;
+
+const hex = (bytes: readonly number[]): string => Buffer.from(bytes).toString("hex");
+/** mov r64, imm64 for registers 0 to 7. */
+const movAbs = (register: number, value: bigint): number[] => [
+  0x48,
+  0xb8 + register,
+  ...little(value, 8),
+];
+const relative = (from: number, to: number): number[] => little(to - from - 4, 4);
+
+const RSP = 4;
+/** What the loop starts each turn with, by register: RAX RCX RDX RBX RSP RBP RSI RDI. */
+function startValues(rng: Prng): number[] {
+  const pointer = (): bigint => {
+    const page = DATA + rng.below(DATA_PAGES) * 0x1000;
+    return BigInt(page + rng.pick([0, 8, 0x40, 0x800, 0xff0, 0xff9, 0xffc, 0xfff]));
+  };
+  const bytes: number[] = [];
+  for (const register of [0, 1, 2, 3, 5, 6, 7]) {
+    const value = rng.chance(20) ? rng.u64() : rng.chance(12) ? BigInt(At.CODE + 0x100) : pointer();
+    bytes.push(...movAbs(register, value));
+  }
+  bytes.push(...movAbs(RSP, BigInt(At.STACK)));
+  return bytes;
+}
+
+/** Ways from one piece to the next. R12 counts turns of an inner loop. */
+function join(rng: Prng, piece: readonly number[], calls: number[], at: number): number[] {
+  const jump = [0x0f, 0x80 + rng.below(16)];
+  switch (rng.below(5)) {
+    case 0: // over the piece, or not
+      return [...jump, ...little(piece.length, 4), ...piece];
+    case 1: // mov r12d, n; piece; dec r12d; jnz back
+      return [
+        ...[0x41, 0xbc, ...little(rng.range(2, 9), 4)],
+        ...piece,
+        ...[0x41, 0xff, 0xcc, 0x0f, 0x85, ...little(-(piece.length + 9), 4)],
+      ];
+    case 2: {
+      // call over the piece to itself, which returns behind it
+      const skip = [0xe9, ...little(piece.length + 1, 4)];
+      return [...[0xe8, ...little(skip.length, 4)], ...skip, ...piece, 0xc3];
+    }
+    case 3: {
+      const [target] = calls;
+      if (target === undefined) return [...piece];
+      return [...piece, 0xe8, ...relative(at + piece.length + 1, target)];
+    }
+    default:
+      return [...piece];
+  }
+}
+
+/** Writes a program into the guest, for a number of turns of its loop. */
+export function place(t: GuestCpu, rows: readonly Row[], seed: string): void {
+  const rng = new Prng(seed);
+  for (let page = 0; page < DATA_PAGES; page++) {
+    for (let i = 0; i < 0x1000; i += 8) t.put64(DATA + page * 0x1000 + i, rng.u64());
+  }
+  t.put64(t.entry(BigInt(READ_ONLY)), BigInt(READ_ONLY) | Pte.P);
+  t.put64(t.entry(BigInt(ABSENT)), 0n);
+  // A subroutine that several pieces call.
+  const routine = At.CODE + 0x600;
+  t.bytes(routine, hex([...randomCode(rng, rows, rng.range(4, 30)), 0xc3]));
+  const code: number[] = [0x41, 0xbf, ...little(rng.range(20, 200), 4)];
+  const loop = At.CODE + code.length;
+  code.push(...startValues(rng));
+  for (let i = rng.range(2, 8); i > 0; i--) {
+    const piece = [...randomCode(rng, rows, rng.range(3, 40))];
+    code.push(...join(rng, piece, [routine], At.CODE + code.length));
+  }
+  const next = [0x41, 0xff, 0xcf, 0x0f, 0x85];
+  code.push(...next, ...relative(At.CODE + code.length + next.length, loop), 0xf4);
+  t.bytes(At.CODE, hex(code));
+  // An exception: mov rsp, STACK; dec r15d; jnz loop; hlt
+  const recover = [...movAbs(RSP, BigInt(At.STACK)), ...next];
+  recover.push(...relative(RECOVER + recover.length, loop), 0xf4);
+  t.bytes(RECOVER, hex(recover));
+  for (let vector = 0; vector < VECTORS; vector++) {
+    const at = At.HANDLERS + vector * 16;
+    t.bytes(at, hex([0xe9, ...relative(at + 1, RECOVER)]));
+  }
+  t.control({ rflags: Flag.CF, cr0: t.cpu.cr0, cr3: t.cpu.cr3, cr4: t.cpu.cr4, efer: t.cpu.efer });
+  t.cpu.rip = BigInt(At.CODE);
+}
+
+/** All that the program can see, as text. */
+export function stateOf(t: GuestCpu): string {
+  const { cpu } = t;
+  const words = Array.from({ length: 16 }, (_, i) => cpu.gpr(i).toString(16));
+  const xmm = Buffer.from(cpu.fpu()).toString("hex");
+  return [cpu.rip.toString(16), cpu.rflags.toString(16), cpu.instructions, ...words, xmm].join(" ");
+}
+
+/** The memory that the program can change, and its own code. */
+export function memoryOf(t: GuestCpu): string {
+  const part = (from: number, bytes: number): string =>
+    Buffer.from(t.vm.linear.u8.subarray(t.ram + from, t.ram + from + bytes)).toString("base64");
+  return part(DATA, DATA_PAGES * 0x1000) + part(At.STACK - 0x400, 0x400) + part(At.CODE, 0x1000);
+}

@@ -1,0 +1,83 @@
+import { expect, it } from "vitest";
+import type { DecodePath } from "../../src/engine/bridge/index.js";
+import { EngineExit } from "../../src/engine/bridge/port.js";
+import { GuestCpu } from "../../src/engine/tests/guest-cpu.fixture.js";
+import { interesting } from "../escape/random-code.mjs";
+import { Prng } from "../native/prng.mjs";
+import { loadRows } from "../native/rows.mjs";
+import { memoryOf, place, stateOf } from "./program.js";
+
+const SEED = process.env["KVM_XEN_SEED"] ?? "20261130";
+const COUNT = Number(process.env["KVM_XEN_PROGRAMS"] ?? 1500);
+/** A program that runs longer loops for ever in what it has made of itself. */
+const MOST_INSTRUCTIONS = 20_000;
+/** A program finds the blocks and regions of those before it. */
+const PROGRAMS_PER_VM = 50;
+const PATHS = ["cached", "compiled"] as const satisfies readonly DecodePath[];
+
+/** Without the instructions that take the machine away from the program. */
+const FAMILIES = [
+  "alu",
+  "bit",
+  "branch",
+  "flag",
+  "misc",
+  "move",
+  "muldiv",
+  "shift",
+  "stack",
+  "string",
+];
+const rows = interesting(await loadRows([...FAMILIES, ...FAMILIES, "sse", "sse2", "x87", "mmx"]));
+
+/** Runs up to `count` instructions in one or more pieces. The exit, or undefined when they are done. */
+function runFor(t: GuestCpu, count: number): number | undefined {
+  const until = t.cpu.instructions + count;
+  while (t.cpu.instructions < until) {
+    const exit = t.run(until - t.cpu.instructions);
+    if (exit !== EngineExit.BUDGET) return exit;
+  }
+  return undefined;
+}
+
+it(`random programs run alike on all paths (seed ${SEED}, ${COUNT} programs)`, async () => {
+  let entered = 0;
+  let compiled = 0;
+  let all = 0;
+  let reference = await GuestCpu.create("long64", { decode: "each" });
+  let others: GuestCpu[] = [];
+  const note = (t: GuestCpu | undefined): void => {
+    const counters = t?.vm.counters();
+    entered += counters?.REGION ?? 0;
+    compiled += counters?.COMPILED ?? 0;
+    all += t?.cpu.instructions ?? 0;
+  };
+  for (let i = 0; i < COUNT; i++) {
+    const seed = `${SEED}-${i}`;
+    const rng = new Prng(`pieces ${seed}`);
+    if (i % PROGRAMS_PER_VM === 0) {
+      note(others[1]);
+      reference = await GuestCpu.create("long64", { decode: "each" });
+      others = await Promise.all(PATHS.map((decode) => GuestCpu.create("long64", { decode })));
+    }
+    for (const t of [reference, ...others]) place(t, rows, seed);
+    let exit: number | undefined;
+    const end = reference.cpu.instructions + MOST_INSTRUCTIONS;
+    while (exit === undefined && reference.cpu.instructions < end) {
+      const piece = rng.pick([1, 3, 7, 20, 50, 200]);
+      exit = runFor(reference, piece);
+      const state = stateOf(reference);
+      for (const [n, t] of others.entries()) {
+        const what = `seed ${seed}, ${PATHS[n]}, instruction ${reference.cpu.instructions}`;
+        expect(runFor(t, piece), what).toBe(exit);
+        expect(stateOf(t), what).toBe(state);
+      }
+    }
+    for (const [n, t] of others.entries())
+      expect(memoryOf(t), `seed ${seed}, ${PATHS[n]}`).toBe(memoryOf(reference));
+  }
+  note(others[1]);
+  console.log(`${all} instructions, ${compiled} compiled, ${entered} regions entered`);
+  expect(compiled / all).toBeGreaterThan(0.1);
+  expect(entered).toBeGreaterThan(COUNT);
+}, 600_000);
