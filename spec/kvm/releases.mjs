@@ -140,22 +140,23 @@ export const RELEASES = [
     recorded: ["ioctls/before-cpuid", "ioctls/generic-sregs"],
   },
   {
-    rule: "clientClearsXss",
-    title: "KVM_SET_MSRS of IA32_XSS, without XSAVES",
+    rule: "hidesMsrsFromClient",
+    title:
+      "IA32_ARCH_CAPABILITIES, IA32_PERF_CAPABILITIES and writes of IA32_XSS without their CPUID bit",
     does: {
-      6.12: "Takes 0.",
-      7.2: "Refuses it.",
+      6.12: "The client has them; a guest's access is invalid (KVM_MSR_EXIT_REASON_INVAL).",
+      7.2: "Unknown (KVM_MSR_EXIT_REASON_UNKNOWN), to the client as well: it reads 0 and may write 0, but not to IA32_XSS. A bit of CPUID that KVM does not have does not count.",
     },
-    recorded: ["ioctls/before-cpuid"],
+    recorded: ["ioctls/before-cpuid", "ioctls/feature-msrs", "ioctls/settings"],
   },
   {
-    rule: "givesArchCapabilities",
-    title: "IA32_ARCH_CAPABILITIES of a new vCPU",
+    rule: "namesPlatformInfo",
+    title: "IA32_PLATFORM_INFO of the system",
     does: {
-      6.12: "What KVM has, unless KVM_X86_QUIRK_STUFF_FEATURE_MSRS is off.",
-      7.2: "0 on AMD.",
+      6.12: "It is no feature MSR; KVM_GET_MSRS of the system gives 0.",
+      7.2: "KVM_GET_MSR_FEATURE_INDEX_LIST names it, and its value is 0x80000000.",
     },
-    recorded: ["ioctls/settings"],
+    recorded: ["ioctls/feature-msrs"],
   },
   {
     rule: "disableExitsComesFirst",

@@ -25,10 +25,10 @@ export interface LinuxRules {
   readonly hasOneReg: boolean;
   /** A vCPU without a CPUID table has CR4 bits that need no feature only. */
   readonly checksCr4WithoutCpuid: boolean;
-  /** KVM_SET_MSRS takes 0 for IA32_XSS although there is no XSAVES. */
-  readonly clientClearsXss: boolean;
-  /** IA32_ARCH_CAPABILITIES begins with what KVM has, on AMD too. */
-  readonly givesArchCapabilities: boolean;
+  /** MSRs that the guest's CPUID does not have are unknown to the client, too. */
+  readonly hidesMsrsFromClient: boolean;
+  /** IA32_PLATFORM_INFO is a feature MSR of the system. */
+  readonly namesPlatformInfo: boolean;
   /** KVM_CAP_X86_DISABLE_EXITS cannot be enabled behind the first vCPU. */
   readonly disableExitsComesFirst: boolean;
   /** KVM_CHECK_EXTENSION of a VM gives its own KVM_CAP_X86_APIC_BUS_CYCLES_NS. */
@@ -67,8 +67,8 @@ export function linuxRules(release: LinuxRelease): LinuxRules {
     vmTscKhzComesFirst: !is6,
     hasOneReg: !is6,
     checksCr4WithoutCpuid: !is6,
-    clientClearsXss: is6,
-    givesArchCapabilities: is6,
+    hidesMsrsFromClient: !is6,
+    namesPlatformInfo: !is6,
     disableExitsComesFirst: !is6,
     showsBusCycle: !is6,
     irqfdsAreExclusive: !is6,

@@ -1,5 +1,5 @@
 import { KvmCap, KvmLimit, type KvmMsrEntry } from "../abi/kvm/index.js";
-import type { CpuidEntry2 } from "../abi/x86/index.js";
+import { type CpuidEntry2, Msr } from "../abi/x86/index.js";
 import type { EngineFactory, EngineVm } from "../engine/bridge/port.js";
 import type { Clock, Timers } from "../ports/index.js";
 import { type CheckedVm, checkExtension } from "./caps.js";
@@ -77,14 +77,16 @@ export class Kvm {
 
   /** KVM_GET_MSR_FEATURE_INDEX_LIST. */
   getMsrFeatureIndexList(): readonly number[] {
-    return FEATURE_MSR_INDICES;
+    return this.#linux.namesPlatformInfo
+      ? [...FEATURE_MSR_INDICES, Msr.PLATFORM_INFO]
+      : FEATURE_MSR_INDICES;
   }
 
   /** KVM_GET_MSRS on the system: feature MSRs, up to the first index that is none. */
   getMsrs(indices: readonly number[]): KvmMsrEntry[] {
     const entries: KvmMsrEntry[] = [];
     for (const index of indices) {
-      const data = featureMsr(index);
+      const data = featureMsr(index, this.#linux);
       if (data === undefined) break;
       entries.push({ index, data });
     }

@@ -110,11 +110,20 @@ function eferOf(word: Words): bigint {
   return allowed;
 }
 
-/** A leaf at 0x40000000 or a multiple of 0x100 above that says KVMKVMKVM. */
-function isKvmSignature(entry: CpuidEntry2): boolean {
-  const { function: fn, ebx, ecx, edx } = entry;
-  if (fn < 0x40000000 || fn >= 0x40010000 || (fn & 0xff) !== 0) return false;
-  return ebx === cpuidText("KVMK") && ecx === cpuidText("VMKV") && edx === cpuidText("M");
+/**
+ * The leaf of KVM's paravirtual features: behind the lowest leaf, at 0x40000000 or a multiple of 0x100 above, that says
+ * KVMKVMKVM. Of several entries of a leaf only the first counts.
+ */
+function pvFeatureLeaf(entries: readonly CpuidEntry2[]): CpuidEntry2 | undefined {
+  const first = (fn: number) => entries.find((entry) => entry.function === fn);
+  let base: number | undefined;
+  for (const { function: fn } of entries) {
+    if (fn < 0x40000000 || fn >= 0x40010000 || (fn & 0xff) !== 0) continue;
+    const { ebx, ecx, edx } = first(fn) ?? ZERO;
+    const isKvm = ebx === cpuidText("KVMK") && ecx === cpuidText("VMKV") && edx === cpuidText("M");
+    if (isKvm && (base === undefined || fn < base)) base = fn;
+  }
+  return base === undefined ? undefined : first(base + 1);
 }
 
 /** The CPUID table of a vCPU, as KVM_SET_CPUID2 sets it. */
@@ -198,8 +207,7 @@ export class CpuidTable {
     this.xcr0 = BigInt(word(0xd, 0, "eax")) & SUPPORTED_XCR0;
     this.cr4Allowed = cr4Of(word);
     this.eferAllowed = eferOf(word);
-    const base = this.#entries.find(isKvmSignature)?.function;
-    this.#pvFeatures = base === undefined ? 0 : word(base + 1, 0, "eax");
+    this.#pvFeatures = pvFeatureLeaf(this.#entries)?.eax ?? 0;
   }
 
   /** Whether the guest may use a paravirtual feature: all, unless enforced (`KvmFeature` bit). */
@@ -210,7 +218,7 @@ export class CpuidTable {
   /** The table with the bits that follow the vCPU's state (KVM_GET_CPUID2). */
   get(state: CpuidState): CpuidEntry2[] {
     return this.#entries.map((entry) => {
-      const { eax, ebx, ecx, edx } = dynamic(entry, state);
+      const { eax, ebx, ecx, edx } = dynamic(entry, state, this.#entries);
       const { function: fn, index, flags } = entry;
       return { function: fn, index, flags, eax, ebx, ecx, edx };
     });
@@ -231,7 +239,7 @@ export class CpuidTable {
   /** What CPUID answers; an input outside of the table gives zeros, or on Intel the last leaf. */
   lookup(fn: number, index: number, state: CpuidState): CpuidResult {
     const entry = this.find(fn, index) ?? this.#outOfRange(fn, index);
-    if (entry !== undefined) return dynamic(entry, state);
+    if (entry !== undefined) return dynamic(entry, state, this.#entries);
     if (fn === 0xb || fn === 0x1f) {
       // Topology leaves answer the x2APIC id at every level.
       const first = this.find(fn, 1);
@@ -267,14 +275,19 @@ function findEntry(
 /** Size of the XSAVE area for XCR0 as it can be: legacy area and header. */
 const XSAVE_SIZE = 576;
 
-function dynamic(entry: CpuidEntry2, state: CpuidState): CpuidResult {
+/** An entry of a table as the vCPU's state makes it. */
+function dynamic(
+  entry: CpuidEntry2,
+  state: CpuidState,
+  table: readonly CpuidEntry2[],
+): CpuidResult {
   let { eax, ebx, ecx, edx } = entry;
   if (entry.function === 1) {
     ecx = state.osxsave ? ecx | Cpuid1Ecx.OSXSAVE : ecx & ~Cpuid1Ecx.OSXSAVE;
     edx = state.apicEnabled ? edx | Cpuid1Edx.APIC : edx & ~Cpuid1Edx.APIC;
     if (state.monitor !== undefined) ecx = state.monitor ? ecx | MONITOR : ecx & ~MONITOR;
   } else if (entry.function === 0xd && entry.index === 0) ebx = XSAVE_SIZE;
-  else if (state.haltInGuest === true && entry.function === 0x40000001) {
+  else if (state.haltInGuest === true && entry === pvFeatureLeaf(table)) {
     eax &= ~KvmFeature.PV_UNHALT;
   }
   return { eax: eax >>> 0, ebx: ebx >>> 0, ecx: ecx >>> 0, edx: edx >>> 0 };
@@ -290,7 +303,7 @@ export function sameTable(
   return a.every((entry, i) => {
     const other = b[i];
     if (other === undefined) return false;
-    const [x, y] = [dynamic(entry, state), dynamic(other, state)];
+    const [x, y] = [dynamic(entry, state, a), dynamic(other, state, b)];
     return (
       entry.function === other.function &&
       entry.index === other.index &&

@@ -104,12 +104,20 @@ const HWCR_MC_STATUS = 1n << 18n;
 const HWCR_TSC_FREQ_SEL = 1n << 24n;
 const HWCR_IGNORED = 0x148n;
 
+/** MSRs that do not exist without their feature for newer releases; before, the access is invalid, and the client has them. */
+function isUnknownWithout(index: number, isWrite: boolean): boolean {
+  if (index === Msr.IA32_XSS) return isWrite;
+  return index === Msr.IA32_ARCH_CAPABILITIES || index === Msr.IA32_PERF_CAPABILITIES;
+}
+
 /** Why an access was refused: no such MSR, or a value (or state) that does not allow it. */
 export type MsrFault = "unknown" | "invalid";
 
 /** KVM_GET_MSRS on the system: a feature MSR, or undefined. */
-export function featureMsr(index: number): bigint | undefined {
+export function featureMsr(index: number, linux: LinuxRules): bigint | undefined {
   switch (index) {
+    case Msr.PLATFORM_INFO:
+      return linux.namesPlatformInfo ? PLATFORM_CPUID_FAULT : 0n;
     case Msr.AMD64_DE_CFG:
       return DE_CFG;
     case Msr.IA32_BIOS_SIGN_ID:
@@ -158,7 +166,7 @@ export class MsrFile {
   constructor(host: MsrHost) {
     this.#host = host;
     const stuffs = host.settings.hasQuirk(Quirk.STUFF_FEATURE_MSRS);
-    this.#archCapabilities = stuffs && host.linux.givesArchCapabilities ? ARCH_CAPABILITIES : 0n;
+    this.#archCapabilities = stuffs ? ARCH_CAPABILITIES : 0n;
     this.#platformInfo = stuffs ? PLATFORM_CPUID_FAULT : 0n;
     this.#patchLevel = stuffs ? PATCH_LEVEL : 0n;
   }
@@ -194,17 +202,25 @@ export class MsrFile {
     return undefined;
   }
 
-  /** The guest's CPUID has what an MSR needs; the client's accesses need nothing, with one exception. */
-  #exists(index: number, fromHost: boolean): boolean {
+  /** The guest's CPUID has what an MSR needs; most of the client's accesses need nothing. */
+  #exists(index: number, fromHost: boolean, isWrite: boolean): boolean {
     const features = MSR_FEATURES.get(index);
-    if (features === undefined) return true;
+    // What cannot be read at all is unknown.
+    if (features === undefined || (index === Msr.IA32_PRED_CMD && !isWrite)) return true;
+    const { cpuid, linux } = this.#host;
+    if (linux.hidesMsrsFromClient && isUnknownWithout(index, isWrite)) {
+      // The guest has this feature only where KVM has it, which needs a PMU.
+      if (index !== Msr.IA32_PERF_CAPABILITIES && cpuid.hasAny(features)) return true;
+      this.#unknown();
+      return false;
+    }
     const isForClient = index !== Msr.AMD64_OSVW_ID_LENGTH && index !== Msr.AMD64_OSVW_STATUS;
-    return (fromHost && isForClient) || this.#host.cpuid.hasAny(features);
+    return (fromHost && isForClient) || cpuid.hasAny(features);
   }
 
   #read(index: number, fromHost: boolean): bigint | undefined {
     const host = this.#host;
-    if (!this.#exists(index, fromHost)) return undefined;
+    if (!this.#exists(index, fromHost, false)) return undefined;
     if (host.pv.claims(index)) return host.pv.read(index);
     const fixed = FIXED_MSRS.get(index);
     if (fixed !== undefined) return fixed.value ?? this.#unknown();
@@ -258,7 +274,7 @@ export class MsrFile {
     // MSRs of which the processor's own module takes care come before the rest of KVM hears of them.
     const xen = VENDOR_MSRS.has(index) ? undefined : host.xenWrite(index, value, fromHost);
     if (xen !== undefined) return xen;
-    if (!this.#exists(index, fromHost)) return false;
+    if (!this.#exists(index, fromHost, true)) return false;
     if (host.pv.claims(index)) return host.pv.write(index, value);
     const fixed = FIXED_MSRS.get(index);
     if (fixed !== undefined) {
@@ -331,12 +347,13 @@ export class MsrFile {
         return true;
       case Msr.IA32_ARCH_CAPABILITIES:
         if (fromHost) this.#archCapabilities = value;
+        else if (host.linux.hidesMsrsFromClient) this.#unknown();
         return fromHost;
       case Msr.IA32_PERF_CAPABILITIES:
         return fromHost && value === 0n;
       case Msr.IA32_XSS:
         // There is no XSAVES.
-        return value === 0n && this.#host.linux.clientClearsXss;
+        return value === 0n;
       case Msr.IA32_XFD:
       case Msr.IA32_XFD_ERR:
       case Msr.IA32_PRED_CMD:
