@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { EventFd } from "../kvm/index.js";
 import { C, close, poll, read, write } from "./libc.js";
 import type { Reactor } from "./reactor.js";
@@ -39,7 +39,7 @@ class HostEventFd extends EventFd {
 
   override onSignal(listener: () => void): () => void {
     if (this.#heard.size === 0) {
-      this.#left = this.count;
+      this.#left = this.#isReady(C.POLLIN) ? this.count : 0n;
       this.#reactor.watch(this.#fd, () => this.#signalled(), true);
     }
     this.#heard.add(listener);
@@ -126,14 +126,7 @@ export class HostEventFds {
 }
 
 /** What names an eventfd everywhere (`eventfd-id` in fdinfo); undefined for any other file. */
-function eventfdId(fd: number): string | undefined {
-  try {
-    if (readlinkSync(`/proc/self/fd/${fd}`) !== "anon_inode:[eventfd]") return undefined;
-  } catch {
-    return undefined;
-  }
-  return fileInfo(fd, /^eventfd-id:\s*(\S+)/m);
-}
+const eventfdId = (fd: number): string | undefined => fileInfo(fd, /^eventfd-id:\s*(\S+)/m);
 
 /** What the kernel says about a descriptor in its fdinfo; undefined when it does not. */
 function fileInfo(fd: number, line: RegExp): string | undefined {

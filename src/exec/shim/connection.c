@@ -165,6 +165,7 @@ static int own_connect(int fd, const struct sockaddr_un *address, socklen_t size
 
 static int send_giving(int fd, const struct message *message, const struct argument *argument,
                        const int *descriptors, int count) {
+  struct message bare;
   struct iovec parts[2] = {{.iov_base = (void *)message, .iov_len = sizeof *message}};
   union {
     char bytes[CMSG_SPACE(2 * sizeof(int))];
@@ -194,6 +195,14 @@ static int send_giving(int fd, const struct message *message, const struct argum
       /* The server finds out by itself, after whatever the kernel would refuse first. */
       header.msg_iovlen = 1;
       length = sizeof *message;
+      errno = EINTR;
+    } else if (sent < 0 && errno == EBADF && header.msg_controllen > 0) {
+      /* Another thread closed a descriptor that goes along: it is not open, as for the kernel. */
+      bare = *message;
+      bare.d = 0;
+      parts[0].iov_base = &bare;
+      header.msg_control = NULL;
+      header.msg_controllen = 0;
       errno = EINTR;
     }
   } while (sent < 0 && errno == EINTR);
