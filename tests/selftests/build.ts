@@ -16,7 +16,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const cache = join(root, "build/cache/selftests");
 
 /** Versions of Linux whose tests are run, and the Debian release that has the source. */
-export const RELEASES = { "6.12": "trixie", "6.1": "bookworm" } as const;
+export const RELEASES = { "7.2": "forky", "6.12": "trixie", "6.1": "bookworm" } as const;
 /** One of {@link RELEASES}. */
 export type Version = keyof typeof RELEASES;
 
@@ -67,6 +67,16 @@ export function builtSelftests(version: Version): string {
   return done;
 }
 
+/** The library that answers for the host's processor in a test (host.c), built anew. @throws Error */
+export function builtHost(): string {
+  const folder = join(root, "build/selftests");
+  mkdirSync(folder, { recursive: true });
+  const built = join(folder, "host.so");
+  const source = fileURLToPath(new URL("host.c", import.meta.url));
+  run("gcc", ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", built, source], root);
+  return built;
+}
+
 function run(program: string, args: readonly string[], cwd: string): void {
   const result = spawnSync(program, args, { cwd, encoding: "utf8", maxBuffer: 1 << 28 });
   if (result.status === 0) return;
@@ -93,7 +103,8 @@ function packageOf(name: string): string | undefined {
 
 function keepPrograms(work: string): void {
   const tests = join(work, "tools/testing/selftests/kvm");
-  for (const folder of [tests, join(tests, "x86_64")]) {
+  // Linux 7.x calls its folder of x86-64 programs x86.
+  for (const folder of [tests, join(tests, "x86_64"), join(tests, "x86")].filter(existsSync)) {
     for (const name of readdirSync(folder)) {
       const path = join(folder, name);
       const status = statSync(path);

@@ -143,7 +143,7 @@ export const stages = {
     steps: [{ name: "programs under exec", skip: "exec", run: () => configured("exec") }],
   },
   selftests: {
-    minutes: 6,
+    minutes: 9,
     steps: [
       { name: "the kernel's selftests", skip: "selftests", run: () => configured("selftests") },
     ],
