@@ -1,14 +1,18 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { availableParallelism } from "node:os";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { machineHas } from "../../tools/check/machine.mjs";
+import { kvmIoctlsTests } from "./support/crates.js";
 import type { Kernel } from "./support/guest.js";
 import { Bench, checkGuest, checkKvm, runs } from "./support/machine.js";
+import { Monitor } from "./support/monitor.js";
 import { installedQemu, kernel } from "./support/packages.js";
 import { itInFull } from "./support/rows.js";
 import { virtiofsd } from "./support/virtiofsd.js";
+import { virtmeNg } from "./support/virtme.js";
 
 /** Programs of Debian that use /dev/kvm, or share a guest's memory, and are not QEMU alone. */
 
@@ -74,3 +78,71 @@ for (const backend of ["memory-backend-memfd", "memory-backend-file"]) {
     inGuest(backend),
   );
 }
+
+/** Tests of kvm-ioctls that fail here, and why. */
+const KVM_IOCTLS = [
+  // KVM_DEV_TYPE_VFIO: there are no devices.
+  "ioctls::device::tests::test_create_device",
+  // Wants KVM_SET_TSC_KHZ of 0 to fail where there is no TSC scaling; Linux takes it.
+  "ioctls::vcpu::tests::test_set_tsc_khz",
+  // Dirty log: a page that the guest only executes is in Linux's, see docs/reference/differences.md.
+  "ioctls::vcpu::tests::test_run_code",
+  // Wants KVM_CAP_NR_VCPUS to be 4 or more: the processors of this machine.
+  ...(availableParallelism() < 4 ? ["ioctls::system::tests::test_kvm_getters"] : []),
+];
+
+const unitTests = async (): Promise<void> => {
+  const program = await kvmIoctlsTests();
+  const ended = await new Monitor([program, "--test-threads=1"]).ended;
+  const results = [...ended.console.matchAll(/^test (\S+) \.\.\. (\w+)$/gm)];
+  const named = (verdict: string) =>
+    results.filter((one) => one[2] === verdict).map((one) => one[1]);
+  expect(named("FAILED").sort(), ended.console).toEqual(KVM_IOCTLS.sort());
+  expect(named("ok").length, ended.console).toBeGreaterThan(60);
+  checkKvm(ended);
+};
+itInFull("kvm-ioctls: its unit tests", unitTests, ["the program cargo"]);
+
+const testTool = async (): Promise<void> => {
+  const folder = join(bench.folder, "libguestfs");
+  mkdirSync(folder);
+  const environment = {
+    LIBGUESTFS_BACKEND: "direct",
+    LIBGUESTFS_CACHEDIR: folder,
+    TMPDIR: folder,
+    // The appliance has the files of this machine, and a kernel that a container does not have.
+    SUPERMIN_KERNEL: linux.image,
+    SUPERMIN_MODULES: linux.modules,
+  };
+  const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+  const ended = await runs(["env", ...variables, "libguestfs-test-tool", "--timeout", "280"]);
+  const text = ended.console + ended.stderr;
+  expect(ended.status, text.slice(-5000)).toBe(0);
+  expect(text).toContain("Hypervisor detected: KVM");
+  expect(text).toContain("===== TEST FINISHED OK =====");
+  // It asks QEMU for kvm:tcg, which emulates without a word: a boot is thousands of exits.
+  expect(ended.runs).toBeGreaterThan(5000);
+};
+itInFull("libguestfs-test-tool with its direct backend", testTool, [
+  "the program libguestfs-test-tool",
+]);
+
+/** What virtme-ng runs in its guest. */
+const IN_GUEST = [
+  "echo kernel $(uname -r)",
+  "echo root $(findmnt -n -o FSTYPE /)",
+  'echo cpus $(nproc) $(grep -c "hypervisor" /proc/cpuinfo)',
+  "echo sum $(sha256sum < /etc/debian_version)",
+].join("; ");
+
+const inVirtme = async (): Promise<void> => {
+  const words = await virtmeNg(bench.folder, linux);
+  const ended = await runs([...words, IN_GUEST]);
+  const text = ended.console + ended.stderr;
+  expect(ended.status, text.slice(-5000)).toBe(0);
+  expect(text).toContain("Hypervisor detected: KVM");
+  const sum = sha256(readFileSync("/etc/debian_version"));
+  const lines = [`kernel ${basename(linux.modules)}`, "root virtiofs", "cpus 2 2", `sum ${sum}  -`];
+  for (const line of lines) expect(ended.console.split("\n")).toContain(line);
+};
+itInFull("virtme-ng: a command in a guest whose root virtiofsd shares", inVirtme, ["to be root"]);

@@ -6,8 +6,8 @@ import { kexecEntries } from "../boot/support/kexec.js";
 import type { Kernel } from "./support/guest.js";
 import { Bench, checkGuest, checkKvm, runs } from "./support/machine.js";
 import { said, withQmp } from "./support/monitor.js";
-import { kernel, type Qemu, qemu10, xenShim } from "./support/packages.js";
-import { rowsOf } from "./support/rows.js";
+import { kernel, newestQemu, type Qemu, qemu10, xenShim } from "./support/packages.js";
+import { itInFull, rowsOf } from "./support/rows.js";
 import { noCard, pvCard, pvDisk, WITH_CARD, XEN } from "./support/xen.js";
 
 let bench: Bench;
@@ -71,6 +71,15 @@ describe("a Xen guest in stock QEMU 10 under exec", () => {
     );
     const vcpus = vectors?.map((line) => line.split(">")[0]);
     expect(new Set(vcpus).size).toBe(Number(cpus));
+  });
+
+  itInFull("the newest QEMU: q35, two CPUs, Linux 6.12, PV disk, PV card", async () => {
+    const { words } = await newestQemu();
+    const guest = await bench.guest(guestOf("6.12"), { script: WHOLE, modules: MODULES });
+    const machine = ["-accel", XEN, "-M", "q35", "-smp", "2"];
+    const devices = [...pvDisk(bench.disk()), ...pvCard];
+    const ended = await runs([...words, ...machine, ...devices, ...guest]);
+    checkGuest(ended, { ...xenGuest(), cpus: "2" }, WITH_CARD);
   });
 
   it("a console on hvc0, answered at its keyboard", async () => {

@@ -33,9 +33,11 @@ const finders = {
       existsSync(join(root, "build/cache/headers-trixie", name)),
     ),
   "the newest Node": () => nodeFolder("latest") !== undefined,
+  "the program cargo": () => has("cargo"),
   "the program cpio": () => has("cpio"),
   "the program depmod": () => has("/usr/sbin/depmod"),
   "the program gdb": () => has("gdb"),
+  "the program libguestfs-test-tool": () => has("libguestfs-test-tool", "--help"),
   // Users have no /usr/sbin in their PATH.
   "the program libvirtd": () => has("/usr/sbin/libvirtd") && has("virsh"),
   "the program lz4": () => has("lz4"),

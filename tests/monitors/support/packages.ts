@@ -41,6 +41,15 @@ export async function qemu10(): Promise<Qemu> {
   return { words: unpackedQemu(root), root };
 }
 
+/** The newest QEMU of Debian, of the release that is not out yet, started as {@link qemu10}. */
+export async function newestQemu(): Promise<Qemu> {
+  const names = ["--with-depends", "qemu-system-x86"];
+  const root = await unpacked("monitors-qemu-11", (folder) =>
+    unpackPackages("forky", names, folder),
+  );
+  return { words: unpackedQemu(root), root };
+}
+
 /** Debian's xen-shim of a release: Xen as a PVH guest that runs one PV guest. */
 export async function xenShim(series: KernelName): Promise<string> {
   const version = series === "6.1" ? "4.17" : "4.20";

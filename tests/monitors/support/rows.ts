@@ -1,4 +1,5 @@
 import { it } from "vitest";
+import { machineHas, type Need } from "../../../tools/check/machine.mjs";
 
 /** Whether everything is to be run (`npm run test:monitors -- --all`), or what CI has time for. */
 export const isFull = process.env["KVM_XEN_MONITORS"] === "all";
@@ -7,7 +8,11 @@ export const isFull = process.env["KVM_XEN_MONITORS"] === "all";
 export const rowsOf = <T extends object>(rows: readonly (T & { readonly full?: boolean })[]) =>
   rows.filter(({ full }) => isFull || full !== true);
 
-/** A test of the full matrix only. */
-export const itInFull = (name: string, test: () => Promise<void>): void => {
-  if (isFull) it(name, test);
+/** A test of the full matrix only, skipped where the machine lacks what it needs. */
+export const itInFull = (
+  name: string,
+  test: () => Promise<void>,
+  needs: readonly Need[] = [],
+): void => {
+  if (isFull) it.runIf(needs.every(machineHas))(name, test);
 };
