@@ -1,34 +1,26 @@
 import { KvmMpState } from "../abi/kvm/index.js";
-import { ApicBase, Cr0, Cr4 } from "../abi/x86/index.js";
+import { ApicBase, Cr4 } from "../abi/x86/index.js";
 import { Pvclock } from "../abi/xen/pvclock.js";
 import { type EngineVcpu, SegmentIndex } from "../engine/bridge/port.js";
 import { TSC_KHZ, tscKhzFits } from "./cpu/clock.js";
 import { type CpuidState, CpuidTable } from "./cpu/cpuid.js";
 import { GuestDebug } from "./cpu/guest-debug.js";
-import { readHvMsr, writeHvMsr } from "./cpu/hyperv.js";
 import { MsrFile } from "./cpu/msr.js";
 import { PvAreas } from "./cpu/pv-areas.js";
-import { PvMsrs } from "./cpu/pv-msrs.js";
-import { canEnter } from "./cpu/regs.js";
 import { resetRegisters, startAt } from "./cpu/reset.js";
 import type { QueuedException } from "./cpu/vcpu-events.js";
+import { msrsOf } from "./cpu/vcpu-msrs.js";
 import type { VcpuExit } from "./exits.js";
 import type { XenVcpuHooks, XenVcpuHost } from "./hooks.js";
-import { eoiSuppression } from "./irq/eoi-suppression.js";
-import { Lapic } from "./irq/lapic.js";
+import type { Lapic } from "./irq/lapic.js";
 import { TprSync } from "./irq/tpr-sync.js";
+import { lapicOf } from "./irq/vcpu-lapic.js";
 import { beforeClientWrite, type InFlight } from "./run/in-flight.js";
 import type { Runner, Turn } from "./run/scheduler.js";
 import type { StringInput } from "./run/string-input.js";
 import { VcpuStats } from "./stats.js";
 import type { VcpuEnv } from "./vcpu-env.js";
 import { DisableExits, Quirk } from "./vm-settings.js";
-
-/**
- * Above this there is no guest-physical memory.
- * @nolimit the width of an address
- */
-const MAX_GPA = 1n << 52n;
 
 /** RDX after reset: the processor signature of old, as KVM gives without CPUID. */
 const RESET_SIGNATURE = 0x600n;
@@ -155,11 +147,11 @@ export class VcpuState implements Runner, XenVcpuHost {
       ApicBase.DEFAULT_ADDRESS + ApicBase.ENABLE + (this.isBsp ? ApicBase.BSP : 0),
     );
     resetRegisters(this.engine, false, RESET_SIGNATURE);
-    this.lapic = env.irqchip === "none" ? undefined : this.#makeLapic();
+    this.lapic = env.irqchip === "none" ? undefined : lapicOf(this, () => this.#look());
     if (this.lapic !== undefined) env.bus.add(this.lapic);
     this.mpState =
       this.lapic === undefined || this.isBsp ? KvmMpState.RUNNABLE : KvmMpState.UNINITIALIZED;
-    this.msrs = this.#makeMsrs();
+    this.msrs = msrsOf(this, this.#areas, (offset) => this.#moveTsc(offset));
     this.xen = env.xen.createVcpu(this);
   }
 
@@ -437,57 +429,6 @@ export class VcpuState implements Runner, XenVcpuHost {
     return this.interruptAllowed() && this.hasInterrupt();
   }
 
-  #makeLapic(): Lapic {
-    const { env } = this;
-    return new Lapic(
-      this.id,
-      {
-        bus: env.bus,
-        time: {
-          timers: env.clock.timers,
-          nowNs: () => env.clock.nowNs(),
-          tscToNs: (tsc) => Number(tsc - BigInt.asIntN(64, this.engine.tscOffset)),
-        },
-        notify: () => this.#look(),
-        raiseNmi: () => this.raiseNmi(),
-        unhalt: () => {
-          this.unhalted = true;
-          this.notify();
-        },
-        raiseInit: (vector) => {
-          if (vector === undefined) {
-            // A STARTUP message that waits is forgotten.
-            this.initPending = true;
-            this.sipiPending = false;
-          } else {
-            this.sipiPending = true;
-            this.sipiVector = vector;
-          }
-          env.scheduler.wake();
-        },
-        tprChanged: (tpr) => {
-          this.engine.cr8 = tpr >> 4;
-        },
-        levelEoi: (vector) => {
-          if (env.ioapic !== undefined) env.ioapic.endOfInterrupt(vector);
-          else this.ioapicEoi = vector;
-        },
-        tprAccessed: (isWrite) => this.tpr.accessed(this.engine.rip, isWrite),
-        requestEvent: () => {
-          this.tpr.eventRequested = true;
-        },
-        wasReset: () => this.tpr.reset(),
-        softwareEnabled: () => this.xen.lapicEnabled(),
-      },
-      {
-        bsp: this.isBsp,
-        suppression: eoiSuppression(env, this.cpuid),
-        lint0Open: env.settings.hasQuirk(Quirk.LINT0_REENABLED),
-        busCycleNs: env.settings.apicBusCycleNs,
-      },
-    );
-  }
-
   /** Queues an NMI; at most two wait. */
   raiseNmi(): void {
     this.nmiPending = Math.min(2, this.nmiPending + 1);
@@ -519,70 +460,6 @@ export class VcpuState implements Runner, XenVcpuHost {
     if (!this.env.wantsMasterclockUpdate()) return;
     this.clockUpdate = true;
     this.masterclockUpdate = true;
-  }
-
-  #makeMsrs(): MsrFile {
-    const state = this;
-    const { env, engine } = this;
-    return new MsrFile({
-      linux: env.linux,
-      cpuid: this.cpuid,
-      settings: env.settings,
-      pv: this.#makePvMsrs(),
-      get hasRun() {
-        return state.hasRun;
-      },
-      engineRead: (index) => engine.readMsr(index),
-      engineWrite: (index, value) => engine.writeMsr(index, value),
-      setEfer: (value) => {
-        engine.efer = value;
-        engine.syncSregs();
-        const cs = engine.segment(SegmentIndex.CS);
-        state.badState = !canEnter({ efer: value, cr0: engine.cr0, cs });
-      },
-      get paging() {
-        return (engine.cr0 & Cr0.PG) !== 0n;
-      },
-      readTsc: () => this.readTsc(),
-      synchronizeTsc: (value) => {
-        this.#moveTsc(env.tsc.write(value));
-        this.noteTsc();
-      },
-      adjustTsc: (delta, tellsClock) => {
-        this.#moveTsc(engine.tscOffset + delta);
-        if (tellsClock) this.clockUpdate = true;
-      },
-      apicBase: () => this.apicBase,
-      setApicBase: (value, fromHost) => this.setApicBase(value, fromHost),
-      apicRead: (index) => this.lapic?.readMsr(index),
-      apicWrite: (index, value) => this.lapic?.writeMsr(index, value) ?? false,
-      tscDeadline: () => this.lapic?.tscDeadline ?? 0n,
-      setTscDeadline: (value) => this.lapic?.setTscDeadline(value),
-      hyperv: {
-        read: (index, fromHost) => readHvMsr(this, index, fromHost),
-        write: (index, value, fromHost) => writeHvMsr(this, index, value, fromHost),
-      },
-      xenWrite: (index, value, fromHost) => env.xen.writeMsr(this, index, value, fromHost),
-    });
-  }
-
-  #makePvMsrs(): PvMsrs {
-    const { env } = this;
-    return new PvMsrs({
-      hasFeature: (feature) => this.cpuid.hasPvFeature(feature),
-      lapicInKernel: this.lapic !== undefined,
-      hasMemory: (address) =>
-        address < MAX_GPA && env.slots.find(Number(address >> 12n)) !== undefined,
-      get wallClock() {
-        return env.settings.wallClock;
-      },
-      set wallClock(value) {
-        env.settings.wallClock = value;
-      },
-      areaWritten: (index, value) => {
-        if (this.#areas.written(index, value, () => this.runDelayNs())) this.clockUpdate = true;
-      },
-    });
   }
 
   /** KVM_VCPU_TSC_OFFSET is set. */
