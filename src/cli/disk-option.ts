@@ -50,9 +50,15 @@ export function parseDisk(text: string): DiskOption {
   return { file, readonly, snapshot, ...(name === undefined ? {} : { name }) };
 }
 
-/** Disks with the names that the guest sees: those without one get the first that are free. */
-export function nameDisks(options: readonly DiskOption[]): (DiskOption & { name: string })[] {
-  const taken = new Set<string>();
+/**
+ * Disks with the names that the guest sees: those without one get the first that are free, beside those that are
+ * taken.
+ */
+export function nameDisks(
+  options: readonly DiskOption[],
+  others: readonly string[] = [],
+): (DiskOption & { name: string })[] {
+  const taken = new Set(others);
   for (const { name } of options) {
     if (name === undefined) continue;
     if (taken.has(name)) throw new HostError("DISK_NAME", `two disks cannot both be ${name}`);
@@ -72,13 +78,16 @@ export function nameDisks(options: readonly DiskOption[]): (DiskOption & { name:
 }
 
 /**
- * Opens the disks of a command line.
+ * Opens the disks of a command line, or one more beside `others`.
  * @throws HostError when one cannot be used; none is open then.
  */
-export async function openDisks(texts: readonly string[]): Promise<OpenDisk[]> {
+export async function openDisks(
+  texts: readonly string[],
+  others: readonly string[] = [],
+): Promise<OpenDisk[]> {
   const opened: OpenDisk[] = [];
   try {
-    for (const { name, file, readonly, snapshot } of nameDisks(texts.map(parseDisk))) {
+    for (const { name, file, readonly, snapshot } of nameDisks(texts.map(parseDisk), others)) {
       opened.push({ name, disk: await openDisk(file, { readonly, snapshot }) });
     }
     return opened;

@@ -24,6 +24,8 @@ const otherCodes = new Set([
   "COMMAND_LINE_TOO_LONG",
   "CPU_COUNT",
   "DISK_NAME",
+  "SOCKET_UNUSABLE",
+  "TOOL_MISSING",
   "TOO_MANY_MODULES",
   "DISK_FULL",
   "FILE_SIZE_LIMIT",
@@ -46,6 +48,7 @@ const optionFor: Record<string, string> = {
   CPU_COUNT: "--cpus",
   TOO_MANY_MODULES: "--initrd",
   DISK_NAME: "--disk",
+  SOCKET_UNUSABLE: "--control",
 };
 
 /** The exit status for something that was refused. */

@@ -41,7 +41,7 @@ describe("runGuest", () => {
     expect(status).toBe(0);
     expect(host.printed).toBe("login: ");
     expect(host.input.raw).toBe(false);
-    expect(host.complaints).toBe("kvm-xen: Ctrl-] then q leaves\n");
+    expect(host.complaints).toBe("kvm-xen: Ctrl-] then q leaves, ? helps\n");
   });
 
   it("tells the guest the size of the terminal, also when it changes", async () => {
@@ -72,6 +72,28 @@ describe("runGuest", () => {
   it("exits 0 when the person leaves", async () => {
     expect(await run(() => host.input.type("\x1dq"))).toBe(0);
     expect(host.input.raw).toBe(false);
+  });
+
+  it("pauses, goes on and resets, as the person wants, and helps", async () => {
+    const did: string[] = [];
+    await run((machine) => {
+      Object.assign(machine, {
+        state: "running",
+        pause: () => did.push("pause"),
+        resume: () => did.push("resume"),
+        reset: () => did.push("reset"),
+      });
+      host.input.type("\x1dp");
+      Object.assign(machine, { state: "paused" });
+      host.input.type("\x1dp\x1dr\x1d?");
+      machine.end({ kind: "poweroff" });
+    });
+    expect(did).toEqual(["pause", "resume", "reset"]);
+    expect(host.complaints).toMatch(/is paused: [\s\S]*goes on\n[\s\S]*is reset\n[\s\S]*r resets/);
+  });
+
+  it("exits 0 when somebody stops the machine from outside", async () => {
+    expect(await run((machine) => machine.end({ kind: "stopped" }))).toBe(0);
   });
 
   it("exits 124 after the timeout", async () => {

@@ -1,10 +1,14 @@
 import type { DecodePath } from "../engine/bridge/index.js";
 import type { ConsoleInput, ConsoleOutput } from "../hosts/node/console.js";
 import { StandardConsole } from "../hosts/node/console.js";
+import { type ConsoleCommand, ESCAPE_KEY_HELP } from "../hosts/node/escape-key.js";
+import type { LineServer } from "../hosts/node/line-server.js";
 import { type LogOutput, StandardErrorLog } from "../hosts/node/log.js";
 import type { SignalHandlers } from "../hosts/node/signals.js";
 import type { ByteStream, Log } from "../ports/index.js";
 import type { MachineConfig, MachineEnd } from "../vmm/machine/index.js";
+import { listenForControl } from "./control/control.js";
+import type { ControlTarget } from "./control/methods.js";
 import type { OpenDisk } from "./disk-option.js";
 import { ExitStatus } from "./exit-status.js";
 import { hostTrouble } from "./host-trouble.js";
@@ -29,6 +33,11 @@ export interface RunnableMachine {
   stop(kind?: "timeout" | "stopped"): unknown;
   /** Tells the guest the size of the terminal, in characters. */
   setConsoleSize?(rows: number, columns: number): void;
+  /** What a person at the console can do to it. */
+  readonly state?: "running" | "paused" | "suspended" | "ended";
+  pause?(): void;
+  resume?(): void;
+  reset?(): void;
   /** Instructions that all CPUs have executed. */
   readonly instructions: number;
   /** What the engine did beside plain execution, by name. */
@@ -42,7 +51,12 @@ export interface Surroundings {
   readonly error: LogOutput;
   createMachine(
     request: GuestRequest,
-    streams: { console: ByteStream; log: Log },
+    streams: {
+      console: ByteStream;
+      log: Log;
+      /** Is given what `--control` needs. */
+      onControl?: (target: ControlTarget) => void;
+    },
   ): Promise<RunnableMachine>;
   listenForSignals(handlers: SignalHandlers): () => void;
   /** Makes the terminal, in raw mode, show what it gets as it is. */
@@ -69,6 +83,8 @@ export interface RunLimits {
   readonly timeoutSeconds?: number;
   /** Print details about the running machine. */
   readonly verbose: boolean;
+  /** Path of the control socket. */
+  readonly control?: string;
 }
 
 /** Ends what is under way from outside: files that are read, a machine that is built, a guest. */
@@ -112,7 +128,10 @@ export async function runGuest(
   const log = new StandardErrorLog(around.error, limits.verbose);
   const ending = new Ending();
   const events = {
-    onLeave: () => ending.stop({ status: ExitStatus.OK }),
+    onCommand: (command: ConsoleCommand) => {
+      if (command === "leave") ending.stop({ status: ExitStatus.OK });
+      else obey(command, ending.machine, log);
+    },
     onOutputClosed: (why: Error) => {
       const message = hostTrouble(why)?.message ?? "nobody reads the output";
       ending.stop({ status: ExitStatus.FAILED, message });
@@ -127,14 +146,23 @@ export async function runGuest(
     onContinue: () => console.reclaim(),
   });
   const timer = startTimeout(limits.timeoutSeconds, around.sinceStartMs(), ending);
+  let control: LineServer | undefined;
+  let target: ControlTarget | undefined;
+  const onControl = (made: ControlTarget) => {
+    target = made;
+  };
   try {
     const request = await ending.unlessEnded(preparation);
     const machine =
-      request && (await ending.unlessEnded(around.createMachine(request, { console, log })));
+      request &&
+      (await ending.unlessEnded(around.createMachine(request, { console, log, onControl })));
     if (request === undefined || machine === undefined) {
       return report({ kind: "stopped" }, ending.reason, log);
     }
-    if (console.hasLeaveKey) log.warn("Ctrl-] then q leaves");
+    if (limits.control !== undefined && target !== undefined) {
+      control = await listenForControl(limits.control, target);
+    }
+    if (console.hasEscapeKey) log.warn("Ctrl-] then q leaves, ? helps");
     around.onExit(() => console.close());
     const started = performance.now();
     ending.machine = machine;
@@ -156,6 +184,29 @@ export async function runGuest(
     console.close();
     clearTimeout(timer);
     stopListening();
+    await control?.close();
+  }
+}
+
+/** Does to a machine what a person at its console wants. */
+function obey(
+  command: Exclude<ConsoleCommand, "leave">,
+  machine: RunnableMachine | undefined,
+  log: Log,
+): void {
+  if (command === "help") {
+    log.warn(ESCAPE_KEY_HELP);
+  } else if (machine?.state === "ended") {
+    return;
+  } else if (command === "reset") {
+    log.warn("the guest is reset");
+    machine?.reset?.();
+  } else if (machine?.state === "paused") {
+    log.warn("the guest goes on");
+    machine.resume?.();
+  } else {
+    log.warn("the guest is paused: Ctrl-] then p lets it go on");
+    machine?.pause?.();
   }
 }
 
@@ -176,7 +227,8 @@ function report(end: MachineEnd, stopped: Stop | undefined, log: Log): number {
     case "timeout":
     case "stopped":
       if (stopped?.message !== undefined) log.warn(stopped.message);
-      return stopped?.status ?? ExitStatus.FAILED;
+      // Without a reason of this process, whoever controls the machine has stopped it.
+      return stopped?.status ?? ExitStatus.OK;
   }
 }
 

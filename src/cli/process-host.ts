@@ -11,7 +11,8 @@ import { NodeTimers } from "../hosts/node/timers.js";
 import { SeededEntropy } from "../hosts/sim/entropy.js";
 import { HeapTimers, PacedDisk, VirtualClock } from "../hosts/sim/index.js";
 import { BlockBackend, Machine, type MachinePorts } from "../vmm/machine/index.js";
-import type { ClockChoice, GuestRequest } from "./guest-run.js";
+import { type OpenDisk, openDisks } from "./disk-option.js";
+import type { ClockChoice } from "./guest-run.js";
 import type { ProgramHost } from "./program.js";
 
 /** A file of this package, by its path from the package's root. */
@@ -39,8 +40,20 @@ export async function processHost(): Promise<ProgramHost> {
       });
       const decompressors = nodeDecompressors;
       const ports = { engine, decompressors, ...outside, ...streams };
-      const devices = blockBackends(request, outside);
-      return Machine.create({ ...request.config, devices }, ports);
+      const { disks = [] } = request;
+      const devices = disks.map((disk) => blockBackend(disk, outside));
+      const machine = await Machine.create({ ...request.config, devices }, ports);
+      streams.onControl?.({
+        machine,
+        openDevice: {
+          disk: async (text) => {
+            const taken = machine.devices.map(({ name }) => name);
+            const [disk] = await openDisks([text], taken);
+            return blockBackend(disk as OpenDisk, outside);
+          },
+        },
+      });
+      return machine;
     },
   };
 }
@@ -60,11 +73,9 @@ async function loadEngine(options: EngineOptions): Promise<Engine> {
 }
 
 /** Under the virtual clock, disks have virtual times. */
-function blockBackends({ disks = [] }: GuestRequest, { clock, timers }: TimePorts) {
-  return disks.map(({ name, disk }) => {
-    const isVirtual = timers instanceof HeapTimers;
-    return new BlockBackend(name, isVirtual ? new PacedDisk(disk, clock, timers) : disk);
-  });
+function blockBackend({ name, disk }: OpenDisk, { clock, timers }: TimePorts): BlockBackend {
+  const isVirtual = timers instanceof HeapTimers;
+  return new BlockBackend(name, isVirtual ? new PacedDisk(disk, clock, timers) : disk);
 }
 
 type TimePorts = Pick<MachinePorts, "clock" | "timers" | "entropy">;

@@ -29,7 +29,8 @@ A disk is a file of raw bytes; the guest sees xvda, xvdb and so on:
   $ truncate -s 1G data.img && mke2fs -q -t ext4 data.img
   $ kvm-xen run --kernel vmlinuz --initrd initrd.img --disk data.img --disk old.img,ro
 With snapshot the file stays as it is; explained in docs/disks.md.
-The guest's console is standard input and output; on a terminal, Ctrl-] then q leaves.
+The guest's console is standard input and output; on a terminal, Ctrl-] then q leaves, and ? tells what
+else there is.
 Exit status: 0 after power-off, 1 if the guest crashed or the options make no sense, 2 if a file
 cannot be used, 124 after the timeout.`;
 
@@ -75,6 +76,7 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
     const limits: RunLimits = {
       ...(options.timeout === undefined ? {} : { timeoutSeconds: options.timeout }),
       verbose: options.verbose ?? false,
+      ...(options.control === undefined ? {} : { control: options.control }),
     };
     status = await runGuest(request, limits, host);
   };
@@ -99,7 +101,10 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
   }
 }
 
-type CommonOptions = Pick<RunOptions & StartOptions, "timeout" | "verbose">;
+type CommonOptions = Pick<RunOptions & StartOptions, "timeout" | "verbose"> & {
+  /** Path of the control socket. */
+  readonly control?: string;
+};
 
 function makeProgram(
   host: ProgramHost,
@@ -212,7 +217,7 @@ function addExec(program: Command): Command {
 function diskOption(): Option {
   return new Option(
     "--disk <file>",
-    "a disk, FILE[,ro][,snapshot][,dev=xvdb]: raw bytes, or a block device; again for more",
+    "a disk, FILE[,ro][,snapshot][,dev=xvdb]: raw bytes, a folder, an NBD address (docs/disks.md); again for more",
   )
     .argParser((text: string, before: readonly string[]) => [...before, text])
     .default([], "none");
@@ -247,6 +252,7 @@ function addCommon(command: Command): Command {
         "stop after this real time, counted from the start",
       ).argParser(parseSeconds),
     )
+    .option("--control <path>", "a Unix socket that takes lines of JSON (docs/control.md)")
     .option("--stats", "at the end print instructions executed, time and speed")
     .option("--verbose", "print details about the running machine")
     .allowExcessArguments(false);

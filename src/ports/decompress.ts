@@ -6,8 +6,9 @@ export interface Decompressors {
   /**
    * Decompresses one whole stream to `limit` bytes at most: no more memory than that is used for the result,
    * whatever the data claim. `lz4` means the legacy frame format that `lz4 -l` and the Linux kernel use.
-   * @throws HostError `UNPACKED_TOO_LARGE` when there would be more than `limit` bytes; `HOST_MEMORY` when
-   * the host has too little memory; an error of any other kind when the data is damaged: the caller reports it.
+   * May take seconds near a GiB: a host does it beside, so that everything else of this process goes on.
+   * @throws HostError `UNPACKED_TOO_LARGE` when there would be more than `limit` bytes; `COMPRESSED_DATA` when
+   * the data is damaged; `HOST_MEMORY` when the host has too little memory.
    */
   decompress(format: CompressionFormat, data: Uint8Array, limit: number): Promise<Uint8Array>;
 }

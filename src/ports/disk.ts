@@ -29,6 +29,12 @@ export interface Disk {
   flush(done: DiskDone): void;
   /** What is there is not needed any more; it reads as zero or as it was. */
   discard(offset: number, length: number, done: DiskDone): void;
+  /**
+   * Makes the disk larger: `bytes` is a multiple of 512. Without a number, its size is from now on that which the image
+   * has by now.
+   * @throws HostError DISK_SIZE when that cannot be.
+   */
+  resize(bytes: number | undefined): Promise<void>;
   /** Resolves when nothing is under way on the host. */
   idle(): Promise<void>;
   /** Gives the image back. Nothing may be under way. */

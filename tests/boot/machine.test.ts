@@ -48,6 +48,11 @@ describe("a machine", () => {
     for (const size of [0, 1.5, Number.NaN, 65_536]) {
       expect(() => machine.setConsoleSize(size, 80)).toThrow(refusal("CONSOLE_SIZE"));
     }
+    machine.pause();
+    machine.pause();
+    expect(machine.state).toBe("paused");
+    machine.resume();
+    expect(machine.state).toBe("running");
     const suspended = machine.suspend();
     await expect(machine.suspend()).rejects.toMatchObject({ code: "SUSPENDED" });
     await suspended;
@@ -63,6 +68,9 @@ describe("a machine", () => {
     expect(() => machine.resume()).toThrow(refusal("NOT_SUSPENDED"));
     expect(() => machine.setMemoryTarget(1 << 20)).toThrow(refusal("ENDED"));
     expect(() => machine.requestShutdown("poweroff")).toThrow(refusal("ENDED"));
+    expect(() => machine.pause()).toThrow(refusal("ENDED"));
+    expect(() => machine.reset()).toThrow(refusal("ENDED"));
+    expect(machine.state).toBe("ended");
     machine.setConsoleSize(24, 80);
     machine.stop();
   });

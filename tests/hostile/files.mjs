@@ -17,7 +17,7 @@ import { Finding } from "./world.mjs";
  *   & typeof import("../../src/vmm/loader/kernel.js")
  *   & typeof import("../../src/vmm/machine/index.js")
  *   & typeof import("../../src/vmm/machine/layout.js")
- *   & typeof import("../../src/hosts/node/decompress.js")
+ *   & typeof import("../../src/hosts/node/decompress-here.js")
  *   & { HostError: typeof import("../../src/base/index.js").HostError,
  *       engine: import("../../src/kvm/index.js").EngineFactory }} Library
  * @typedef {Map<string, number>} Outcomes
@@ -281,7 +281,13 @@ async function start(lib, config) {
   const timers = new lib.HeapTimers(clock);
   const quiet = { warn: () => undefined, debug: () => undefined };
   const machine = await lib.Machine.create(config, {
-    ...{ engine: lib.engine, decompressors: lib.nodeDecompressors, clock, timers, log: quiet },
+    ...{
+      engine: lib.engine,
+      decompressors: { decompress: lib.decompressHere },
+      clock,
+      timers,
+      log: quiet,
+    },
     console: { write: () => undefined, onData: () => undefined },
     entropy: { fill: (bytes) => bytes.fill(7) },
   });
@@ -303,7 +309,7 @@ async function tryKernel(lib, values, outcomes, trace) {
   trace.push(`${name} of ${kernel.length} bytes`);
   const count = (/** @type {string} */ what) => outcomes.set(what, (outcomes.get(what) ?? 0) + 1);
   try {
-    const image = await lib.readKernel(kernel, lib.nodeDecompressors, MEMORY);
+    const image = await lib.readKernel(kernel, { decompress: lib.decompressHere }, MEMORY);
     const modules = initrd === undefined ? [] : [{ bytes: initrd }];
     const memmap = lib.memoryMap(MEMORY);
     checkPlan(lib.planBoot({ kernel: image, modules, commandLine: "", memmap, rsdpPaddr: 0 }));

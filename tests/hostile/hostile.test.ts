@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { HostError } from "../../src/base/index.js";
 import { loadEngine } from "../../src/engine/tests/guest-cpu.fixture.js";
-import { nodeDecompressors } from "../../src/hosts/node/decompress.js";
+import { decompressHere } from "../../src/hosts/node/decompress-here.js";
 import * as sim from "../../src/hosts/sim/index.js";
 import * as ioctl from "../../src/ioctl/index.js";
 import * as kvm from "../../src/kvm/index.js";
@@ -24,7 +24,7 @@ describe("nothing escapes, nothing outside the guest is touched, the VM goes on"
   it.each(Object.entries(targets))("%s", { timeout: 600_000 }, async (_name, target) => {
     const engine = await loadEngine();
     const vmm = { Domain, Hypercalls, GuestPhysmap };
-    const files = { ...play, ...boot, HostError, Machine, nodeDecompressors, readKernel };
+    const files = { ...play, ...boot, decompressHere, HostError, Machine, readKernel };
     const lib: Library = { ...sim, ...kvm, ...ioctl, ...layout, ...vmm, ...files, engine };
     const count = Math.ceil(target.count * SHARE);
     const report = await target.attack(lib, { seed: 1, count });

@@ -22,7 +22,7 @@ export async function loadLibrary(directory) {
       "vmm/machine/layout.js",
       "ioctl/index.js",
       "base/index.js",
-      "hosts/node/decompress.js",
+      "hosts/node/decompress-here.js",
       "play/index.js",
       "vmm/loader/boot.js",
       "vmm/loader/kernel.js",

@@ -35,6 +35,8 @@ const finders = {
   "the newest Node": () => nodeFolder("latest") !== undefined,
   "the program cargo": () => has("cargo"),
   "the program cpio": () => has("cpio"),
+  "the tools of ext4": () =>
+    ["mke2fs", "e2fsck", "debugfs"].every((name) => has(`/usr/sbin/${name}`, "-V")),
   "the program depmod": () => has("/usr/sbin/depmod"),
   "the program gdb": () => has("gdb"),
   "the program libguestfs-test-tool": () => has("libguestfs-test-tool", "--help"),

@@ -19,6 +19,7 @@ export const skips = [
   { run: "nodes", needs: ["the newest Node"] },
   { run: "exec", needs: ["a C compiler"] },
   { run: "selftests", needs: ["a C compiler"] },
+  { run: "devices", needs: ["QEMU", "the program depmod", "the tools of ext4"] },
   { run: "monitors", needs: ["QEMU", "a C compiler", "the program depmod", "the program gdb"] },
   {
     run: "monitors",

@@ -15,7 +15,7 @@ class FakeTerminal extends EventEmitter {
 
 function setUp(input: ConsoleInput) {
   const output = new PassThrough();
-  const events = { onLeave: vi.fn(), onOutputClosed: vi.fn() };
+  const events = { onCommand: vi.fn(), onOutputClosed: vi.fn() };
   const console = new StandardConsole(input, output, events);
   const received: string[] = [];
   console.onData((bytes) => received.push(Buffer.from(bytes).toString("latin1")));
@@ -44,7 +44,7 @@ it("takes the terminal over again when the process goes on", () => {
 it("makes the terminal show what it gets as it is whenever it is made raw", () => {
   const terminal = new FakeTerminal();
   const order: (boolean | string)[] = terminal.raw;
-  const events = { onLeave: vi.fn(), onOutputClosed: vi.fn() };
+  const events = { onCommand: vi.fn(), onOutputClosed: vi.fn() };
   const pass = () => order.push("opost off");
   const console = new StandardConsole(terminal as ConsoleInput, new PassThrough(), events, pass);
   console.open();
@@ -58,24 +58,24 @@ it("passes Ctrl-C to the guest and leaves at Ctrl-] q", () => {
   const { received, events } = setUp(terminal as ConsoleInput);
   terminal.emit("data", Buffer.from("a\x03"));
   expect(received).toEqual(["a\x03"]);
-  expect(events.onLeave).not.toHaveBeenCalled();
+  expect(events.onCommand).not.toHaveBeenCalled();
   terminal.emit("data", Buffer.from("\x1dq"));
-  expect(events.onLeave).toHaveBeenCalledOnce();
+  expect(events.onCommand.mock.calls).toEqual([["leave"]]);
   expect(received).toEqual(["a\x03"]);
 });
 
-it("passes a pipe through unchanged, leave key included, and survives its end", async () => {
+it("passes a pipe through unchanged, escape key included, and survives its end", async () => {
   const pipe = new PassThrough();
   const { received, events, console } = setUp(pipe as unknown as ConsoleInput);
-  expect(console.hasLeaveKey).toBe(false);
+  expect(console.hasEscapeKey).toBe(false);
   pipe.end("\x1dq\xff", "latin1");
   await vi.waitFor(() => expect(received.join("")).toBe("\x1dq\xff"));
-  expect(events.onLeave).not.toHaveBeenCalled();
+  expect(events.onCommand).not.toHaveBeenCalled();
 });
 
 it("keeps what comes before the guest listens", () => {
   const terminal = new FakeTerminal();
-  const events = { onLeave: vi.fn(), onOutputClosed: vi.fn() };
+  const events = { onCommand: vi.fn(), onOutputClosed: vi.fn() };
   const console = new StandardConsole(terminal as ConsoleInput, new PassThrough(), events);
   console.open();
   terminal.emit("data", Buffer.from("early"));

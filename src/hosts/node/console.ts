@@ -1,5 +1,5 @@
 import type { ByteStream } from "../../ports/index.js";
-import { LeaveKey } from "./leave-key.js";
+import { type ConsoleCommand, EscapeKey } from "./escape-key.js";
 
 /** The input side: `process.stdin`, or a stand-in. */
 export interface ConsoleInput {
@@ -44,8 +44,8 @@ const MAX_EARLY = 1 << 20;
 
 /** What a person or a pipe at the other end can do. */
 export interface ConsoleEvents {
-  /** The leave key was typed. */
-  onLeave(): void;
+  /** The escape key was typed, with a command for this program. */
+  onCommand(command: ConsoleCommand): void;
   /** The output takes nothing any more: nobody reads it (EPIPE), or the disk is full. */
   onOutputClosed(why: Error): void;
   /** The terminal that shows the output has another size, in characters. */
@@ -64,7 +64,7 @@ export class StandardConsole implements ByteStream {
   readonly #input: ConsoleInput;
   readonly #output: ConsoleOutput;
   readonly #events: ConsoleEvents;
-  readonly #leaveKey: LeaveKey | undefined;
+  readonly #escapeKey: EscapeKey | undefined;
   #open = false;
   #early: Uint8Array[] = [];
   #earlyBytes = 0;
@@ -86,12 +86,12 @@ export class StandardConsole implements ByteStream {
     this.#input = input;
     this.#output = output;
     this.#events = events;
-    this.#leaveKey = input.isTTY ? new LeaveKey() : undefined;
+    this.#escapeKey = input.isTTY ? new EscapeKey() : undefined;
   }
 
-  /** Whether a person types at a terminal: then there is a leave key. */
-  get hasLeaveKey(): boolean {
-    return this.#leaveKey !== undefined;
+  /** Whether a person types at a terminal: then there is an escape key. */
+  get hasEscapeKey(): boolean {
+    return this.#escapeKey !== undefined;
   }
 
   /** Takes the terminal over and starts to read. */
@@ -156,12 +156,12 @@ export class StandardConsole implements ByteStream {
   }
 
   #take(bytes: Uint8Array): void {
-    const typed = this.#leaveKey?.feed(bytes) ?? { forward: bytes, leave: false };
+    const typed = this.#escapeKey?.feed(bytes) ?? { forward: bytes, commands: [] };
     if (typed.forward.length > 0) {
       if (this.#receiver) this.#receiver(typed.forward);
       else this.#keep(typed.forward);
     }
-    if (typed.leave) this.#events.onLeave();
+    for (const command of typed.commands) this.#events.onCommand(command);
   }
 
   #tellSize(): void {

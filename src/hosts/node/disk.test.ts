@@ -111,10 +111,37 @@ describe("a file as a disk", () => {
   });
 });
 
+describe("another size", () => {
+  it("a disk may become larger, and only that", async () => {
+    const path = image(8);
+    const disk = await opened(path);
+    await disk.resize(16 * 512);
+    expect([disk.size, statSync(path).size]).toEqual([16 * 512, 16 * 512]);
+    expect(await write(disk, 15, new Uint8Array(512).fill(9))).toBeUndefined();
+    for (const bytes of [8 * 512, 16 * 512 + 1, -512, Number.NaN, 2 ** 60]) {
+      await expect(disk.resize(bytes)).rejects.toMatchObject({ code: "DISK_SIZE" });
+    }
+    expect(disk.size).toBe(16 * 512);
+    truncateSync(path, 20 * 512 + 7);
+    await disk.resize(undefined);
+    expect(disk.size).toBe(20 * 512);
+  });
+
+  it("not one that is read-only, or a snapshot", async () => {
+    const path = image(8);
+    for (const options of [{ readonly: true }, { snapshot: true }]) {
+      const disk = await opened(path, options);
+      await expect(disk.resize(16 * 512)).rejects.toMatchObject({ code: "DISK_SIZE" });
+      await disk.close();
+      disks.splice(disks.indexOf(disk), 1);
+    }
+    expect(statSync(path).size).toBe(8 * 512);
+  });
+});
+
 describe("what is no disk", () => {
   it.each<[string, () => string, string]>([
     ["nothing", () => join(folder, "none.img"), "no such file; 'truncate"],
-    ["a folder", () => folder, "it is a folder"],
     ["a device that is none", () => "/dev/null", "it is no file and no disk"],
     ["an empty file", () => small(0), "is empty"],
     ["half a sector", () => small(511), "is empty"],

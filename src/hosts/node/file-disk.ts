@@ -1,7 +1,9 @@
 import { fsync, read, write } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
+import { HostError } from "../../base/index.js";
 import type { Disk, DiskDone, DiskFailure } from "../../ports/index.js";
-import { punchHole } from "./libc.js";
+import { punchHole, sizeOf } from "./libc.js";
+import { Operations } from "./operations.js";
 
 /** What is known of an open image. */
 export interface OpenImage {
@@ -20,6 +22,7 @@ interface SystemError {
 }
 
 const BLOCK_SIZE = 4096;
+const SECTOR = 512;
 
 const reasons: Record<string, string> = {
   ENOSPC: "the host's disk is full",
@@ -31,12 +34,11 @@ const reasons: Record<string, string> = {
 /** An image of raw bytes: a file, or a block device of the host. */
 export class FileDisk implements Disk {
   readonly blockSize = BLOCK_SIZE;
-  readonly size: number;
+  size: number;
   readonly readonly: boolean;
   readonly canDiscard: boolean;
   readonly #image: OpenImage;
-  #underWay = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #operations = new Operations();
 
   constructor(image: OpenImage) {
     this.#image = image;
@@ -83,11 +85,28 @@ export class FileDisk implements Disk {
     );
   }
 
+  async resize(bytes: number | undefined): Promise<void> {
+    const refuse = (why: string, cause?: unknown): never => {
+      throw new HostError("DISK_SIZE", `disk ${this.#image.path}: ${why}`, { cause });
+    };
+    const { file } = this.#image;
+    if (bytes !== undefined) {
+      if (!Number.isSafeInteger(bytes) || bytes % SECTOR !== 0) {
+        refuse(`${bytes} bytes are no size of a disk: give a multiple of ${SECTOR}`);
+      }
+      if (bytes < this.size) refuse("it may only become larger, so that nothing is lost");
+      if (this.readonly) refuse("it is read-only");
+      await file.truncate(bytes).catch((error: SystemError) => {
+        refuse(reasons[error.code ?? ""] ?? error.message, error);
+      });
+    }
+    const size = Math.floor(sizeOf(file.fd) / SECTOR) * SECTOR;
+    if (size <= 0) refuse("it is empty");
+    this.size = size;
+  }
+
   idle(): Promise<void> {
-    if (this.#underWay === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#waiting.push(resolve);
-    });
+    return this.#operations.idle();
   }
 
   /** Also ends the locks. */
@@ -101,11 +120,10 @@ export class FileDisk implements Disk {
   }
 
   #begin(what: string, done: DiskDone): (error?: SystemError) => void {
-    this.#underWay += 1;
+    const end = this.#operations.begin();
     return (error) => {
       done(error && this.#failure(what, error));
-      this.#underWay -= 1;
-      if (this.#underWay === 0) for (const resolve of this.#waiting.splice(0)) resolve();
+      end();
     };
   }
 

@@ -6,9 +6,12 @@ import { join } from "node:path";
 import { HostError } from "../../base/index.js";
 import type { Disk } from "../../ports/index.js";
 import { FileDisk } from "./file-disk.js";
+import { openFolder } from "./folder-disk.js";
 import { lockImage } from "./image-lock.js";
 import { canPunchHoles, sizeOf } from "./libc.js";
+import { formatOf, isNbdAddress, openNbd, openWithQemuNbd } from "./nbd/open-nbd.js";
 import { SnapshotDisk } from "./snapshot-disk.js";
+import { isNewTar, openTar } from "./tar-disk.js";
 
 /** What may be done with an image. */
 export interface DiskOptions {
@@ -29,12 +32,35 @@ const reasons: Record<string, string> = {
 };
 
 /**
- * Opens a raw image: a file, or a block device. Its bytes are the disk's; no format is looked for in it, since a guest
- * could write one.
- * @throws HostError DISK_UNUSABLE when it cannot be used; DISK_IN_USE when another program has it.
+ * Opens a disk: the address of an NBD server; a folder, of which an ext4 is made that is only read; a name that tells
+ * another format, through qemu-nbd; a new `.tar`; else the bytes of a file or block device. No format is looked for in
+ * these, since a guest could write one.
+ * @throws HostError DISK_UNUSABLE when it cannot be used; DISK_IN_USE when another program has it; TOOL_MISSING when a
+ * program of the host is needed that there is not.
  */
 export async function openDisk(path: string, options: DiskOptions = {}): Promise<Disk> {
   const isReadonly = (options.readonly ?? false) || (options.snapshot ?? false);
+  const base = await openBase(path, isReadonly);
+  if (!options.snapshot) return base;
+  try {
+    return new SnapshotDisk(base, await temporaryDisk(base.size));
+  } catch (cause) {
+    await base.close();
+    throw unusable(path, (cause as Error).message, cause);
+  }
+}
+
+async function openBase(path: string, isReadonly: boolean): Promise<Disk> {
+  if (isNbdAddress(path)) return openNbd(path, isReadonly);
+  const kind = await stat(path).catch(() => undefined);
+  if (kind?.isDirectory()) return openFolder(path);
+  const format = formatOf(path);
+  if (format !== undefined && kind?.isFile()) return openWithQemuNbd(path, format, isReadonly);
+  if (isNewTar(path, kind) && !isReadonly) return openTar(path);
+  return openRaw(path, isReadonly);
+}
+
+async function openRaw(path: string, isReadonly: boolean): Promise<Disk> {
   let file: FileHandle | undefined;
   try {
     const kind = await stat(path);
@@ -45,8 +71,7 @@ export async function openDisk(path: string, options: DiskOptions = {}): Promise
     // It may have been replaced since, by something that waits when it is opened.
     file = await open(path, access | constants.O_NONBLOCK | constants.O_NOCTTY);
     lockImage(file.fd, path, isReadonly ? "read" : "write");
-    const base = imageDisk(file, path, isReadonly);
-    return options.snapshot ? new SnapshotDisk(base, await temporaryDisk(base.size)) : base;
+    return imageDisk(file, path, isReadonly);
   } catch (cause) {
     await file?.close().catch(() => undefined);
     if (cause instanceof HostError) throw cause;

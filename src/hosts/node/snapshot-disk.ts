@@ -1,3 +1,4 @@
+import { HostError } from "../../base/index.js";
 import type { Disk, DiskDone, DiskFailure } from "../../ports/index.js";
 
 const SECTOR = 512;
@@ -85,6 +86,10 @@ export class SnapshotDisk implements Disk {
 
   discard(_offset: number, _length: number, done: DiskDone): void {
     queueMicrotask(() => done());
+  }
+
+  async resize(): Promise<void> {
+    throw new HostError("DISK_SIZE", "a disk with ,snapshot keeps the size of its image");
   }
 
   async idle(): Promise<void> {

@@ -12,6 +12,7 @@ function setUp() {
     write: (offset, bytes, done) => note(`write ${offset} ${bytes.length}`, done),
     flush: (done) => note("flush", done),
     discard: (offset, length, done) => note(`discard ${offset} ${length}`, done),
+    resize: () => Promise.resolve(),
     idle: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };

@@ -57,6 +57,10 @@ export class PacedDisk implements Disk {
     this.#do(OPERATION_NS, done, (ended) => this.#disk.discard(offset, length, ended));
   }
 
+  resize(bytes: number | undefined): Promise<void> {
+    return this.#disk.resize(bytes);
+  }
+
   async idle(): Promise<void> {
     await this.#last;
     await this.#disk.idle();

@@ -133,7 +133,7 @@ describe("readKernel", () => {
     expect(await refused(buildBzImage(wrongSize))).toBe("KERNEL_DAMAGED");
     const failing: Decompressors = {
       decompress: async () => {
-        throw new Error("bad data");
+        throw new HostError("COMPRESSED_DATA", "bad data");
       },
     };
     expect(await refused(buildBzImage(zstd), failing)).toBe("KERNEL_DAMAGED");

@@ -23,6 +23,10 @@ export const LoadErrorCode = {
   /** The guest is suspended, or about to be, when it must not be, or is not when it must. */
   SUSPENDED: "SUSPENDED",
   NOT_SUSPENDED: "NOT_SUSPENDED",
+  /** No device has that name, or one has it already. */
+  DEVICE_NAME: "DEVICE_NAME",
+  /** The device cannot have that size, or has none. */
+  DISK_SIZE: "DISK_SIZE",
   MEMORY_TARGET: "MEMORY_TARGET",
   CONSOLE_SIZE: "CONSOLE_SIZE",
   /** The host has not enough memory, or addresses. */

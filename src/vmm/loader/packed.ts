@@ -1,7 +1,6 @@
 /** Compressed data in kernel files: which format it is, and how it is unpacked within a limit. */
 import { HostError } from "../../base/index.js";
 import type { CompressionFormat, Decompressors } from "../../ports/decompress.js";
-import { LoadErrorCode } from "./errors.js";
 
 const MAGICS = [
   { format: "gzip", bytes: [0x1f, 0x8b] },
@@ -34,7 +33,7 @@ export type Unpacked =
 
 /**
  * Unpacks data to at most `limit` bytes.
- * @throws HostError HOST_MEMORY when the host has not enough memory for that.
+ * @throws what the host's own trouble is, such as a HostError HOST_MEMORY.
  */
 export async function unpack(
   decompressors: Decompressors,
@@ -46,7 +45,9 @@ export async function unpack(
     return { bytes: await decompressors.decompress(format, data, limit) };
   } catch (cause) {
     const code = cause instanceof HostError ? cause.code : undefined;
-    if (code === LoadErrorCode.HOST_MEMORY) throw cause;
-    return { failure: code === "UNPACKED_TOO_LARGE" ? "too large" : "damaged", cause };
+    if (code === "UNPACKED_TOO_LARGE") return { failure: "too large", cause };
+    if (code === "COMPRESSED_DATA") return { failure: "damaged", cause };
+    // The host's own trouble says nothing about the data.
+    throw cause;
   }
 }

@@ -1,7 +1,7 @@
 /** Machines: what the command line and programs use. */
 export { type BootModule, MAX_MODULES } from "../loader/boot.js";
 export { LoadErrorCode, type LoadErrorCodeName } from "../loader/errors.js";
-export type { Backend, SavedValue } from "../xen/backends/backend.js";
+export type { Backend, DeviceStatus, SavedValue } from "../xen/backends/backend.js";
 export { BlockBackend } from "../xen/backends/block/block-backend.js";
 export { diskIndex, diskName, MAX_DISKS } from "../xen/backends/block/vdev.js";
 export type { BackendHost } from "../xen/interfaces.js";

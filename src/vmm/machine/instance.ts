@@ -25,6 +25,7 @@ import { PortBus } from "../platform/bus.js";
 import { DEBUG_PORT, DebugPort } from "../platform/debug-port.js";
 import { POWER_PORTS, PowerRegisters } from "../platform/power.js";
 import { Uart } from "../platform/uart/model.js";
+import type { Backend } from "../xen/backends/backend.js";
 import { DebugText } from "../xen/debug-text.js";
 import { Domain, type DomainVcpu, GUEST_DOMID } from "../xen/domain.js";
 import { Continuation } from "../xen/hypercalls/call.js";
@@ -46,7 +47,7 @@ import {
   ramRanges,
   XENSTORE_GFN,
 } from "./layout.js";
-import { Suspension } from "./suspension.js";
+import { Standstill, Suspension } from "./suspension.js";
 
 /** Ports and interrupt of the first serial port of a PC. */
 const UART = { port: 0x3f8, count: 8, gsi: 4 } as const;
@@ -86,6 +87,7 @@ export class Instance {
   #uart: Uart | undefined;
   #end: InstanceEnd | undefined;
   #suspension: Suspension | undefined;
+  #pause: Standstill | undefined;
   /** Told when the guest suspends itself. Without it, such a guest goes on at once. */
   #onSuspended: PendingSuspend | undefined;
   /** Instructions at the time of {@link close}. */
@@ -101,7 +103,11 @@ export class Instance {
     kvm: Kvm,
     config: MachineConfig,
     ports: MachinePorts,
-    guest: { readonly plan: BootPlan; readonly uuid: Uint8Array },
+    guest: {
+      readonly plan: BootPlan;
+      readonly uuid: Uint8Array;
+      readonly devices: readonly Backend[];
+    },
   ) {
     this.#config = config;
     this.#ports = ports;
@@ -131,7 +137,7 @@ export class Instance {
       name: "kvm-xen",
       consoleGfn: CONSOLE_GFN,
       xenstoreGfn: XENSTORE_GFN,
-      devices: config.devices ?? [],
+      devices: guest.devices,
       onShutdown: (reason) => this.#shutdown(reason),
       onSuspend: () => this.#suspend(),
     });
@@ -170,6 +176,31 @@ export class Instance {
   /** Ends the run from outside. */
   stop(): void {
     this.#finish({ kind: "stopped" });
+  }
+
+  /** As the reset button: the guest is not asked. */
+  reset(): void {
+    this.#finish({ kind: "reboot" });
+  }
+
+  /** Stops all vCPUs behind the guest's back; time goes on. */
+  pause(): void {
+    this.#pause ??= new Standstill();
+    for (const vcpu of this.#vcpus) vcpu.kick();
+  }
+
+  /** Ends a pause. @returns false when there is none. */
+  unpause(): boolean {
+    const pause = this.#pause;
+    this.#pause = undefined;
+    pause?.end();
+    return pause !== undefined;
+  }
+
+  /** What keeps the vCPUs from running. */
+  get standstill(): "paused" | "suspended" | undefined {
+    if (this.#pause !== undefined) return "paused";
+    return this.#suspension === undefined ? undefined : "suspended";
   }
 
   /**
@@ -348,8 +379,9 @@ export class Instance {
 
   async #runVcpu(vcpu: Vcpu, domainVcpu: DomainVcpu): Promise<void> {
     while (this.#end === undefined) {
-      if (this.#suspension !== undefined) {
-        await this.#suspension.over;
+      const standstill = this.#pause ?? this.#suspension;
+      if (standstill !== undefined) {
+        await standstill.over;
         continue;
       }
       if (domainVcpu.down) {
@@ -446,6 +478,7 @@ export class Instance {
     if (this.#end !== undefined) return;
     this.#end = end;
     for (const vcpu of this.#vcpus) vcpu.kick();
+    this.unpause();
     this.#suspension?.end();
     this.#suspension = undefined;
     this.#onSuspended?.reject(refuse("ENDED", "the guest ended before it suspended itself"));

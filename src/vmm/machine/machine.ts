@@ -3,8 +3,9 @@ import { type CounterName, type EngineCounters, Kvm } from "../../kvm/index.js";
 import { type BootPlan, planBoot } from "../loader/boot.js";
 import { refuse } from "../loader/errors.js";
 import { readKernel } from "../loader/kernel.js";
-import type { Backend } from "../xen/backends/backend.js";
+import type { Backend, DeviceStatus } from "../xen/backends/backend.js";
 import { checkConfig, type MachineConfig, type MachineEnd, type MachinePorts } from "./config.js";
+import { MachineDevices } from "./devices.js";
 import { Instance } from "./instance.js";
 import { ACPI_AREA, memoryMap } from "./layout.js";
 
@@ -18,6 +19,7 @@ export class Machine {
   readonly #ports: MachinePorts;
   readonly #plan: BootPlan;
   readonly #uuid: Uint8Array;
+  readonly #devices: MachineDevices;
   #instance: Instance;
   #stopped: "timeout" | "stopped" | undefined;
   #consoleSize: { readonly rows: number; readonly columns: number } | undefined;
@@ -33,6 +35,7 @@ export class Machine {
     this.#ports = ports;
     this.#plan = plan;
     this.#uuid = makeUuid(ports);
+    this.#devices = new MachineDevices(config.devices ?? []);
     this.#instance = this.#boot();
     ports.console.onData((bytes) => this.#instance.input(bytes));
     ports.console.onRoom?.(() => this.#instance.outputRoom());
@@ -68,7 +71,7 @@ export class Machine {
     return sum(this.#countersBefore, this.#instance.engineCounters);
   }
 
-  /** How often the guest has rebooted. */
+  /** How often the guest has rebooted, or was reset. */
   get reboots(): number {
     return this.#reboots;
   }
@@ -85,8 +88,7 @@ export class Machine {
       return await this.#runInstances();
     } finally {
       this.#ended = true;
-      await this.#quiesce();
-      await Promise.all(this.#devices.map((device) => device.close()));
+      await this.#devices.close();
     }
   }
 
@@ -102,19 +104,11 @@ export class Machine {
       this.#reboots += 1;
       this.#ports.log.debug("the guest reboots");
       // What the guest wrote last has to be there before it reads it again.
-      await this.#quiesce();
+      await this.#devices.suspend();
+      await this.#devices.dropLeaving();
       this.#instance = this.#boot();
-      for (const device of this.#devices) device.resume();
+      this.#devices.resume();
     }
-  }
-
-  get #devices(): readonly Backend[] {
-    return this.#config.devices ?? [];
-  }
-
-  /** Nothing of the devices is under way on the host afterwards. */
-  async #quiesce(): Promise<void> {
-    await Promise.all(this.#devices.map((device) => device.suspend()));
   }
 
   /**
@@ -135,17 +129,77 @@ export class Machine {
   async suspend(): Promise<void> {
     this.#checkNotEnded();
     await this.#instance.suspend();
-    await this.#quiesce();
+    await this.#devices.suspend();
   }
 
   /**
-   * Lets a suspended guest go on. "cancelled": all is as it was. "restored": as in a domain that
+   * Lets a paused or suspended guest go on. A paused one is as it was, whatever `as` says. Of a suspended one, "cancelled": all is as it was. "restored": as in a domain that
    * was made anew from a saved one; the guest sets up event channels, timers and rings again.
-   * @throws HostError NOT_SUSPENDED when it is not suspended.
+   * @throws HostError NOT_SUSPENDED when it is neither.
    */
   resume(as: "cancelled" | "restored" = "cancelled"): void {
+    if (this.#instance.unpause()) return;
     this.#instance.resume(as);
-    for (const device of this.#devices) device.resume();
+    this.#devices.resume();
+  }
+
+  /**
+   * Stops all CPUs until {@link resume}; the guest is not asked and does not see it, but for the time that has gone by.
+   * What it has asked of its devices is carried out meanwhile. Doing so again does nothing.
+   * @throws HostError ENDED when the machine has ended.
+   */
+  pause(): void {
+    this.#checkNotEnded();
+    this.#instance.pause();
+  }
+
+  /**
+   * As the reset button: the guest is not asked, and starts again as after a reboot.
+   * @throws HostError ENDED when the machine has ended.
+   */
+  reset(): void {
+    this.#checkNotEnded();
+    this.#instance.reset();
+  }
+
+  /** Whether the guest runs, or what keeps it from running. */
+  get state(): "running" | "paused" | "suspended" | "ended" {
+    return this.#ended ? "ended" : (this.#instance.standstill ?? "running");
+  }
+
+  /** All devices, in the order in which they came. */
+  get devices(): readonly DeviceStatus[] {
+    return this.#devices.status;
+  }
+
+  /**
+   * Gives the running guest one more device, which is the machine's from now on, through reboots, and closed when it
+   * has ended.
+   * @throws HostError DEVICE_NAME when there is one of that name; ENDED when the machine has ended.
+   */
+  addDevice(device: Backend): void {
+    this.#checkNotEnded();
+    this.#devices.add(device, this.#instance.domain);
+  }
+
+  /**
+   * Asks the guest to let go of a device; resolves when it has, and the device is closed. A guest that does not answer
+   * keeps it until its next reboot.
+   * @throws HostError DEVICE_NAME when there is none of that name; ENDED when the machine has ended.
+   */
+  async removeDevice(name: string): Promise<void> {
+    this.#checkNotEnded();
+    await this.#devices.remove(name, this.#instance.domain);
+  }
+
+  /**
+   * Makes a disk larger, in bytes, and tells the guest; without a number it has the size that its image has by now.
+   * @throws HostError DEVICE_NAME when there is no device of that name; DISK_SIZE when it cannot have that size; ENDED
+   * when the machine has ended.
+   */
+  async resizeDevice(name: string, bytes?: number): Promise<void> {
+    this.#checkNotEnded();
+    await this.#devices.resize(name, bytes);
   }
 
   /**
@@ -196,7 +250,7 @@ export class Machine {
   }
 
   #boot(): Instance {
-    const guest = { plan: this.#plan, uuid: this.#uuid };
+    const guest = { plan: this.#plan, uuid: this.#uuid, devices: this.#devices.all };
     const instance = new Instance(this.#kvm, this.#config, this.#ports, guest);
     const size = this.#consoleSize;
     if (size !== undefined) instance.domain.setConsoleSize(size.rows, size.columns);

@@ -1,12 +1,11 @@
 import { Hypercall } from "../../abi/xen/xen.js";
 import type { VcpuExitXen } from "../../kvm/index.js";
 
-/** A guest that has suspended itself (SHUTDOWN_suspend): its vCPUs wait for {@link over}. */
-export class Suspension {
+/** Keeps vCPUs from running: they wait for {@link over}. */
+export class Standstill {
   readonly over: Promise<void>;
   /** Ends it. */
   readonly end: () => void;
-  #call: VcpuExitXen | undefined;
 
   constructor() {
     let end: () => void = () => undefined;
@@ -15,6 +14,11 @@ export class Suspension {
     });
     this.end = end;
   }
+}
+
+/** A guest that has suspended itself (SHUTDOWN_suspend). */
+export class Suspension extends Standstill {
+  #call: VcpuExitXen | undefined;
 
   /** Takes note of the hypercall that suspended the guest: the first to be answered after it. */
   noteCall(exit: VcpuExitXen): void {

@@ -132,6 +132,17 @@ export class Domain implements BackendHost {
     for (const backend of this.#backends) backend.connect(this);
   }
 
+  /** One more device, in the face of the guest. */
+  addDevice(device: Backend): void {
+    this.#backends.add(device);
+    device.connect(this);
+  }
+
+  /** A device that has been unplugged is no part of the domain any more. */
+  forgetDevice(device: Backend): void {
+    this.#backends.delete(device);
+  }
+
   get memory(): GuestMemory {
     return this.physmap.memory;
   }

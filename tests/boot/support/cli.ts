@@ -101,8 +101,11 @@ export class Cli {
 }
 
 /** Runs the command to its end, without input. */
-export function runCli(args: readonly string[]): Promise<Ended> {
-  const cli = new Cli(args);
+export function runCli(
+  args: readonly string[],
+  wrapper?: (command: string[]) => string[],
+): Promise<Ended> {
+  const cli = new Cli(args, wrapper);
   cli.endInput();
   return cli.ended();
 }

@@ -9,11 +9,26 @@ export type SavedValue =
   | readonly SavedValue[]
   | { readonly [key: string]: SavedValue };
 
+/** How a device is. */
+export interface DeviceStatus {
+  /** What the host calls it, and the guest where it can be told: `xvda`. */
+  readonly name: string;
+  /** Its class on xenbus: `vbd`, `vif`. */
+  readonly class: string;
+  /** Whether the guest has a driver that is connected to it. */
+  readonly connected: boolean;
+  /** Of a disk: its size. */
+  readonly bytes?: number;
+}
+
 /**
  * The outer half of a paravirtual device: what Xen's domain 0 does for a guest. One backend is one device; it lives as
  * long as the machine, through reboots of the guest, each of which is a new domain.
  */
 export interface Backend {
+  /** What a machine tells its devices apart by. */
+  readonly name: string;
+  status(): DeviceStatus;
   /**
    * The device is in this domain from now on: before the guest runs, or in its face (hot plug). A domain that it
    * was in before is no more: that one has to be suspended first, so that nothing of it is under way.
@@ -39,6 +54,17 @@ export interface Backend {
    * @throws HostError STATE_DAMAGED when the data is not what {@link save} gives.
    */
   restore(host: BackendHost, saved: SavedValue): void;
+  /**
+   * Asks the guest to let go of the device. Resolves when it has, nothing is under way and the device is out of the
+   * domain; a guest that does not answer keeps it.
+   */
+  unplug(): Promise<void>;
+  /**
+   * Gives the device another size, or that which the image behind it has by now, and tells the guest. Only of devices
+   * that have one.
+   * @throws HostError DISK_SIZE when it cannot have that.
+   */
+  resize?(bytes: number | undefined): Promise<void>;
   /** Gives back what it has of the host. It is not used afterwards. */
   close(): Promise<void>;
 }

@@ -367,11 +367,11 @@ describe("the life of a connection", () => {
   });
 
   it("tells the guest of another size, and of the wish to take the disk away", async () => {
-    const { backend, disk, frontend } = withDisk();
+    const { backend, frontend } = withDisk();
     frontend.connect();
     const seen = frontend.watchStates();
-    disk.size = 32 * 512;
-    backend.tellSize();
+    await backend.resize(32 * 512);
+    expect(backend.status()).toEqual({ name: "xvda", class: "vbd", connected: true, bytes: 16384 });
     expect([frontend.read("sectors"), seen]).toEqual(["32", ["4"]]);
     frontend.send(frontend.request(READ, 1n, 32n, [[16, 0, 0]]));
     expect(frontend.answers()).toEqual(["1:0:-1"]);
@@ -379,6 +379,7 @@ describe("the life of a connection", () => {
     frontend.write("state", "6");
     await gone;
     expect(frontend.read("state")).toBeUndefined();
+    expect(backend.status().connected).toBe(false);
   });
 });
 

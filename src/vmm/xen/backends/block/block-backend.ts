@@ -5,7 +5,7 @@ import { XenbusState } from "../../../../abi/xen/xenbus.js";
 import { HostError } from "../../../../base/index.js";
 import type { Disk, DiskFailure } from "../../../../ports/index.js";
 import type { BackendHost } from "../../interfaces.js";
-import type { Backend, SavedValue } from "../backend.js";
+import type { Backend, DeviceStatus, SavedValue } from "../backend.js";
 import type { FrontendNodes, Nodes } from "../nodes.js";
 import { XenbusDevice, type XenbusDriver } from "../xenbus-device.js";
 import { BlockConnection, type ServedDisk } from "./connection.js";
@@ -98,17 +98,19 @@ export class BlockBackend implements Backend, XenbusDriver, ServedDisk {
     return this.disk.close();
   }
 
-  /**
-   * Asks the guest to let go of the disk; resolves when it has, and the disk is not in the domain any more. A guest
-   * that does not answer keeps it.
-   */
+  status(): DeviceStatus {
+    const { name, class: kind } = this;
+    const connected = this.#device?.connected ?? false;
+    return { name, class: kind, connected, bytes: this.disk.size };
+  }
+
   async unplug(): Promise<void> {
     await this.#device?.unplug();
     this.#device = undefined;
   }
 
-  /** Tells the guest that the disk has another size. */
-  tellSize(): void {
+  async resize(bytes: number | undefined): Promise<void> {
+    await this.disk.resize(bytes);
     this.#device?.update({ sectors: this.#sectors() });
   }
 

@@ -53,6 +53,10 @@ export class ManualDisk implements Disk {
     for (let next = this.asked[0]; next !== undefined; next = this.asked[0]) next.end();
   }
 
+  async resize(bytes: number | undefined): Promise<void> {
+    this.size = bytes ?? this.bytes.length;
+  }
+
   idle(): Promise<void> {
     return Promise.resolve();
   }

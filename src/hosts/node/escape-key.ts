@@ -1,0 +1,51 @@
+/** What a person at the console can tell the program around the guest. */
+export type ConsoleCommand = "leave" | "reset" | "pause" | "help";
+
+/** What {@link EscapeKey} makes of some typed bytes. */
+export interface Typed {
+  /** What goes on to the guest. */
+  readonly forward: Uint8Array;
+  /** What the person wants of the program, in order; bytes behind "leave" are dropped. */
+  readonly commands: readonly ConsoleCommand[];
+}
+
+const CTRL_BRACKET = 0x1d;
+const commands: Readonly<Record<string, ConsoleCommand>> = {
+  q: "leave",
+  r: "reset",
+  p: "pause",
+  "?": "help",
+};
+
+/** For people, in one line. */
+export const ESCAPE_KEY_HELP =
+  "Ctrl-] then q leaves, r resets the guest, p pauses it or lets it go on; Ctrl-] twice is Ctrl-] for the guest";
+
+/**
+ * Finds the escape key, Ctrl-] and a letter, in what is typed at a terminal. Ctrl-] twice sends one Ctrl-] to the
+ * guest; Ctrl-] before any other key sends both.
+ */
+export class EscapeKey {
+  #armed = false;
+
+  /** Takes the next typed bytes; the two keys may come in different calls. */
+  feed(bytes: Uint8Array): Typed {
+    const forward: number[] = [];
+    const found: ConsoleCommand[] = [];
+    for (const byte of bytes) {
+      if (!this.#armed) {
+        if (byte === CTRL_BRACKET) this.#armed = true;
+        else forward.push(byte);
+        continue;
+      }
+      this.#armed = false;
+      const command = commands[String.fromCharCode(byte)];
+      if (command !== undefined) found.push(command);
+      if (command === "leave") break;
+      if (command !== undefined) continue;
+      forward.push(CTRL_BRACKET);
+      if (byte !== CTRL_BRACKET) forward.push(byte);
+    }
+    return { forward: Uint8Array.from(forward), commands: found };
+  }
+}
