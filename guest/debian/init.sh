@@ -21,6 +21,32 @@ if [ -e /lib/modules/xen-blkfront.ko ]; then
     done
   done
 fi
+# "npm start --net" asks for addresses: every card gets its own by DHCP, in the background after a moment.
+if [ -n "$KX_DHCP" ]; then
+  mkdir -p /etc
+  cat >/bin/dhcp-event <<'END'
+#!/bin/sh
+# What udhcpc calls: $1 says what happened, the environment has the lease.
+case $1 in
+  deconfig) ip address flush dev "$interface" ;;
+  bound | renew)
+    ip address replace "$ip/${mask:-24}" dev "$interface"
+    for gateway in $router; do
+      ip route replace default via "$gateway" dev "$interface" metric "$(cat /sys/class/net/$interface/ifindex)"
+    done
+    [ -z "$dns" ] || for server in $dns; do echo "nameserver $server"; done >/etc/resolv.conf
+    ;;
+esac
+END
+  chmod 755 /bin/dhcp-event
+  ip link set lo up
+  for card in /sys/class/net/eth*; do
+    [ -e "$card" ] || continue
+    ip link set "${card##*/}" up
+    udhcpc -q -b -t 5 -A 1 -i "${card##*/}" -s /bin/dhcp-event >/dev/null 2>&1
+  done
+  unset KX_DHCP
+fi
 mkdir -p /mnt
 cd /root
 

@@ -3,3 +3,4 @@ export { assert, InvariantError, unreachable } from "./assert.js";
 export { Errno, type ErrnoName, errnoName } from "./errno.js";
 export { HostError, noAddressesForVm } from "./host-error.js";
 export * from "./ids.js";
+export { addWords, foldChecksum } from "./internet-checksum.js";

@@ -26,6 +26,10 @@ const otherCodes = new Set([
   "DISK_NAME",
   "SOCKET_UNUSABLE",
   "TOOL_MISSING",
+  "NET_CARDS",
+  "MAC_ADDRESS",
+  "NO_LIBSLIRP",
+  "NET_UNUSABLE",
   "TOO_MANY_MODULES",
   "DISK_FULL",
   "FILE_SIZE_LIMIT",
@@ -49,6 +53,8 @@ const optionFor: Record<string, string> = {
   TOO_MANY_MODULES: "--initrd",
   DISK_NAME: "--disk",
   SOCKET_UNUSABLE: "--control",
+  NET_CARDS: "--net",
+  MAC_ADDRESS: "--net",
 };
 
 /** The exit status for something that was refused. */

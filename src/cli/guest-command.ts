@@ -48,7 +48,7 @@ export async function guestFiles(
   // A guest that boots from it at this moment has the old file or the new one.
   const unfinished = `${initrd}.${process.pid}`;
   try {
-    await writeFile(unfinished, await guestInitramfs(guest, /./));
+    await writeFile(unfinished, await guestInitramfs(guest));
     await rename(unfinished, initrd);
   } catch (cause) {
     const message = `cannot write ${initrd}: set XDG_CACHE_HOME to a folder that you own: ${cacheRoot()}`;

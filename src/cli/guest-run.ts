@@ -12,6 +12,7 @@ import type { ControlTarget } from "./control/methods.js";
 import type { OpenDisk } from "./disk-option.js";
 import { ExitStatus } from "./exit-status.js";
 import { hostTrouble } from "./host-trouble.js";
+import type { NetOption } from "./net-option.js";
 
 /** Which clock the guest sees. */
 export type ClockChoice = "real" | "virtual";
@@ -25,6 +26,8 @@ export interface GuestRequest {
   readonly stats: boolean;
   /** Open disks; the machine closes them. */
   readonly disks?: readonly OpenDisk[];
+  /** Network cards; their networks are opened with the machine. */
+  readonly cards?: readonly NetOption[];
 }
 
 /** As much of a machine as running it needs. */

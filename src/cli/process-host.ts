@@ -13,6 +13,8 @@ import { HeapTimers, PacedDisk, VirtualClock } from "../hosts/sim/index.js";
 import { BlockBackend, Machine, type MachinePorts } from "../vmm/machine/index.js";
 import { type OpenDisk, openDisks } from "./disk-option.js";
 import type { ClockChoice } from "./guest-run.js";
+import { CardOpener } from "./net-cards.js";
+import { parseNet } from "./net-option.js";
 import type { ProgramHost } from "./program.js";
 
 /** A file of this package, by its path from the package's root. */
@@ -41,7 +43,11 @@ export async function processHost(): Promise<ProgramHost> {
       const decompressors = nodeDecompressors;
       const ports = { engine, decompressors, ...outside, ...streams };
       const { disks = [] } = request;
-      const devices = disks.map((disk) => blockBackend(disk, outside));
+      const cards = new CardOpener({ ...outside, log: streams.log });
+      const devices = [
+        ...disks.map((disk) => blockBackend(disk, outside)),
+        ...(await cards.openAll(request.cards ?? [])),
+      ];
       const machine = await Machine.create({ ...request.config, devices }, ports);
       streams.onControl?.({
         machine,
@@ -51,6 +57,11 @@ export async function processHost(): Promise<ProgramHost> {
             const [disk] = await openDisks([text], taken);
             return blockBackend(disk as OpenDisk, outside);
           },
+          net: (text) =>
+            cards.open(
+              parseNet(text),
+              machine.devices.map(({ name }) => name),
+            ),
         },
       });
       return machine;

@@ -152,6 +152,7 @@ function addRun(program: Command): Command {
         .default([], "none"),
     )
     .addOption(diskOption())
+    .addOption(netOption())
     .option("--append <text>", "the kernel's command line; console= is added if it has none", "")
     .addOption(
       new Option("--console <device>", "the guest's console")
@@ -172,6 +173,7 @@ function addStart(program: Command): Command {
   const command = addCommand(program, "start")
     .description("boot Debian's newest cloud kernel to a shell, fetching it first")
     .addOption(diskOption())
+    .addOption(netOption())
     .option("--embedded", "boot the small guest that comes with this program")
     .option("--update", "fetch the newest kernel even if there is one already")
     .addHelpText("after", START_HELP);
@@ -218,6 +220,15 @@ function diskOption(): Option {
   return new Option(
     "--disk <file>",
     "a disk, FILE[,ro][,snapshot][,dev=xvdb]: raw bytes, a folder, an NBD address (docs/disks.md); again for more",
+  )
+    .argParser((text: string, before: readonly string[]) => [...before, text])
+    .default([], "none");
+}
+
+function netOption(): Option {
+  return new Option(
+    "--net <kind>",
+    "a network card: user[,hostfwd=tcp:127.0.0.1:2222-:22], passt, socket=PATH, tap=NAME, sim; again for more",
   )
     .argParser((text: string, before: readonly string[]) => [...before, text])
     .default([], "none");

@@ -4,6 +4,7 @@ import { readUserFile } from "../hosts/node/files.js";
 import { type BootModule, checkConfig, type MachineConfig } from "../vmm/machine/index.js";
 import { openDisks } from "./disk-option.js";
 import type { ClockChoice, GuestRequest } from "./guest-run.js";
+import { parseNets } from "./net-option.js";
 
 /**
  * Bytes of a kernel file: those of distributions with all their debugging information have half of it. (An initrd
@@ -24,6 +25,8 @@ export interface RunOptions {
   readonly cpus: number;
   /** Each FILE[,ro][,snapshot][,dev=xvdb]. */
   readonly disk?: readonly string[];
+  /** Each KIND[,OPTION...]. */
+  readonly net?: readonly string[];
   readonly console: MachineConfig["console"];
   readonly clock: ClockChoice;
   readonly decode: DecodePath;
@@ -38,6 +41,7 @@ export interface RunOptions {
  */
 export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
   checkConfig({ cpus: options.cpus, memoryBytes: options.memory });
+  const cards = parseNets(options.net ?? []);
   const kernel = await readUserFile(options.kernel, "kernel", kernelLimit);
   const [first, ...more] = await readModules(options.initrd, options.memory);
   // A module with a command line is not an initial RAM disk of Linux.
@@ -58,6 +62,7 @@ export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
     decode: options.decode,
     stats: options.stats ?? false,
     disks: await openDisks(options.disk ?? []),
+    cards,
   };
 }
 

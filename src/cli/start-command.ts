@@ -10,6 +10,7 @@ import { busyboxInitramfs } from "../hosts/node/initramfs.js";
 import { ProgressLine } from "../hosts/node/progress-line.js";
 import { closeDisks, openDisks } from "./disk-option.js";
 import type { GuestRequest } from "./guest-run.js";
+import { parseNets } from "./net-option.js";
 
 /** The options of `kvm-xen start`. */
 export interface StartOptions {
@@ -17,6 +18,8 @@ export interface StartOptions {
   readonly cpus: number;
   /** Each FILE[,ro][,snapshot][,dev=xvdb]. */
   readonly disk?: readonly string[];
+  /** Each KIND[,OPTION...]. */
+  readonly net?: readonly string[];
   readonly timeout?: number;
   readonly stats?: boolean;
   readonly verbose?: boolean;
@@ -73,9 +76,10 @@ export async function requestForStart(
   obtain: ObtainGuest = obtainDebian,
   hasApt: boolean = Apt.isPresent(),
 ): Promise<GuestRequest> {
+  const cards = parseNets(options.net ?? []);
   const disks = await openDisks(options.disk ?? []);
   try {
-    return { ...(await guestFor(options, output, error, obtain, hasApt)), disks };
+    return { ...(await guestFor(options, output, error, obtain, hasApt)), disks, cards };
   } catch (refusal) {
     await closeDisks(disks);
     throw refusal;
@@ -95,7 +99,7 @@ async function guestFor(
     const progress = new ProgressLine(error);
     let guest = await obtain(progress, options.update ?? false);
     // It was fetched before modules were kept.
-    const lacksDriver = (options.disk ?? []).length > 0 && guest.modulePaths === undefined;
+    const lacksDriver = driversFor(options).length > 0 && guest.modulePaths === undefined;
     if (lacksDriver) guest = await obtain(progress, true);
     if (guest.notUpdated !== undefined) {
       error.write(`kvm-xen: ${guest.notUpdated}: booting ${guest.description}, fetched before\n`);
@@ -123,24 +127,37 @@ async function debianRequest(
   output: StartTerminal,
   guest: DebianGuest,
 ): Promise<GuestRequest> {
-  const driver = (options.disk ?? []).length > 0 ? /^xen-blkfront\./ : /^$/;
   const [kernel, initramfs] = await Promise.all([
     readUserFile(guest.kernelPath, "kernel", cachedLimit),
-    guestInitramfs(guest, driver),
+    guestInitramfs(guest, driversFor(options)),
   ]);
   // Words that the kernel does not know become the environment of its first process. The self-tests
   // of the kernel's cryptography would be two thirds of the whole boot.
   const words = ["console=hvc0", "cryptomgr.notests", `TERM=${process.env["TERM"] ?? "vt100"}`];
+  if ((options.net ?? []).length > 0) words.push("KX_DHCP=1");
   if (output.rows && output.columns) {
     words.push(`KX_ROWS=${output.rows}`, `KX_COLUMNS=${output.columns}`);
   }
   return request(options, kernel, initramfs, words.join(" "));
 }
 
-/** The guest's initial RAM disk, with those of its kernel's modules whose names match. */
-export async function guestInitramfs(guest: DebianGuest, wanted: RegExp): Promise<Uint8Array> {
+/** Drivers of the devices that a machine has. */
+function driversFor({ disk = [], net = [] }: StartOptions): string[] {
+  return [
+    ...(disk.length > 0 ? ["xen-blkfront"] : []),
+    ...(net.length > 0 ? ["xen-netfront"] : []),
+  ];
+}
+
+/** The guest's initial RAM disk, with those of its kernel's modules that are named; all without a list. */
+export async function guestInitramfs(
+  guest: DebianGuest,
+  wanted?: readonly string[],
+): Promise<Uint8Array> {
   const read = (path: string) => readUserFile(path, "file in the cache", cachedLimit);
-  const paths = (guest.modulePaths ?? []).filter((path) => wanted.test(basename(path)));
+  const paths = (guest.modulePaths ?? []).filter(
+    (path) => wanted?.includes(basename(path).replace(/\.ko$/, "")) ?? true,
+  );
   const modules = paths.map(async (path): Promise<CpioEntry> => {
     const data = await read(path);
     return { kind: "file", path: `lib/modules/${basename(path)}`, mode: 0o644, data };

@@ -68,3 +68,11 @@ export interface Backend {
   /** Gives back what it has of the host. It is not used afterwards. */
   close(): Promise<void>;
 }
+
+/** The fields of saved data that should be an object; none when it is something else. */
+export function fieldsOf(saved: SavedValue | undefined): {
+  readonly [key: string]: SavedValue | undefined;
+} {
+  const isObject = typeof saved === "object" && saved !== null && !Array.isArray(saved);
+  return isObject ? (saved as { readonly [key: string]: SavedValue }) : {};
+}

@@ -79,9 +79,12 @@ export class RequestRing {
     return request;
   }
 
-  /** Asks the guest to tell of its next request. Whoever calls this looks once more whether one waits. */
-  askForEvent(): void {
-    this.#at.page?.writeU32(Sring.req_event, (this.#consumed + 1) >>> 0);
+  /**
+   * Asks the guest to tell of its next request, beyond those of `waiting` that are left where they are. Whoever calls
+   * this looks once more whether there are more.
+   */
+  askForEvent(waiting = 0): void {
+    this.#at.page?.writeU32(Sring.req_event, (this.#consumed + waiting + 1) >>> 0);
   }
 
   /** Puts a response into the ring, for a request that was taken. The guest does not see it yet. */

@@ -83,6 +83,23 @@ export class XenbusDevice {
     this.#watch(errors, () => this.#repeatError(errors));
   }
 
+  /** Takes the place of another one in the same domain, whose connection ends: the device is as new. */
+  static replace(
+    host: BackendHost,
+    driver: XenbusDriver,
+    old: XenbusDevice | undefined,
+  ): XenbusDevice {
+    let next: XenbusDevice | undefined;
+    let isDrained = old === undefined;
+    old?.abandon(() => {
+      isDrained = true;
+      next?.ready();
+    });
+    next = new XenbusDevice(host, driver);
+    next.announce(isDrained);
+    return next;
+  }
+
   /** What the frontend sees. */
   get state(): number {
     return this.#state;

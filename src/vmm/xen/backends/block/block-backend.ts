@@ -5,7 +5,7 @@ import { XenbusState } from "../../../../abi/xen/xenbus.js";
 import { HostError } from "../../../../base/index.js";
 import type { Disk, DiskFailure } from "../../../../ports/index.js";
 import type { BackendHost } from "../../interfaces.js";
-import type { Backend, DeviceStatus, SavedValue } from "../backend.js";
+import { type Backend, type DeviceStatus, fieldsOf, type SavedValue } from "../backend.js";
 import type { FrontendNodes, Nodes } from "../nodes.js";
 import { XenbusDevice, type XenbusDriver } from "../xenbus-device.js";
 import { BlockConnection, type ServedDisk } from "./connection.js";
@@ -50,16 +50,9 @@ export class BlockBackend implements Backend, XenbusDriver, ServedDisk {
   }
 
   reset(): void {
-    if (this.#host === undefined) return;
-    let next: XenbusDevice | undefined;
-    let isDrained = this.#device === undefined;
-    this.#device?.abandon(() => {
-      isDrained = true;
-      next?.ready();
-    });
-    next = new XenbusDevice(this.#host, this);
-    next.announce(isDrained);
-    this.#device = next;
+    if (this.#host !== undefined) {
+      this.#device = XenbusDevice.replace(this.#host, this, this.#device);
+    }
   }
 
   suspend(): Promise<void> {
@@ -198,9 +191,4 @@ export class BlockBackend implements Backend, XenbusDriver, ServedDisk {
   #damaged(): HostError {
     return new HostError("STATE_DAMAGED", `${this.name}: the saved state is damaged`);
   }
-}
-
-function fieldsOf(saved: SavedValue): { readonly [key: string]: SavedValue | undefined } {
-  const isObject = typeof saved === "object" && saved !== null && !Array.isArray(saved);
-  return isObject ? (saved as { readonly [key: string]: SavedValue }) : {};
 }

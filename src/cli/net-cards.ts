@@ -1,0 +1,65 @@
+/** The network cards of a command line, with the networks that they are connected to. */
+import { HostError } from "../base/index.js";
+import { HeapTimers, ScriptedNetwork } from "../hosts/sim/index.js";
+import type { Network } from "../ports/index.js";
+import { MAX_CARDS, type MachinePorts, NetBackend, randomMac } from "../vmm/machine/index.js";
+import type { NetOption } from "./net-option.js";
+
+/** What networks need of a machine's surroundings. */
+export type CardPorts = Pick<MachinePorts, "clock" | "timers" | "entropy" | "log">;
+
+/** Opens networks, and makes cards for them. */
+export class CardOpener {
+  readonly #ports: CardPorts;
+  /** It was said that the run will not repeat. */
+  #told = false;
+
+  constructor(ports: CardPorts) {
+    this.#ports = ports;
+  }
+
+  /** Opens all. @throws HostError when one cannot be used; none is open then. */
+  async openAll(options: readonly NetOption[]): Promise<NetBackend[]> {
+    const cards: NetBackend[] = [];
+    try {
+      for (const option of options) {
+        const taken = cards.map(({ name }) => name);
+        cards.push(await this.open(option, taken));
+      }
+      return cards;
+    } catch (refusal) {
+      await Promise.all(cards.map((card) => card.close()));
+      throw refusal;
+    }
+  }
+
+  /**
+   * Opens one, with the first number that is free.
+   * @throws HostError when its network cannot be used; NET_CARDS when there are too many.
+   */
+  async open(option: NetOption, taken: readonly string[]): Promise<NetBackend> {
+    let index = 0;
+    while (taken.includes(`vif${index}`) && index < MAX_CARDS) index += 1;
+    if (index === MAX_CARDS) {
+      throw new HostError("NET_CARDS", `a machine has at most ${MAX_CARDS} network cards`);
+    }
+    const mac = option.mac ?? randomMac(this.#ports.entropy);
+    const network = await this.#network(option, index);
+    const isReal = option.kind !== "sim" && this.#ports.timers instanceof HeapTimers;
+    if (isReal && !this.#told) {
+      this.#told = true;
+      this.#ports.log.warn("--clock virtual with a real network: this run will not repeat");
+    }
+    return new NetBackend(index, mac, network);
+  }
+
+  async #network(option: NetOption, index: number): Promise<Network> {
+    const { clock, timers } = this.#ports;
+    switch (option.kind) {
+      case "sim":
+        return new ScriptedNetwork({ clock, timers, subnet: 2 + index, loss: option.loss });
+      default:
+        throw new HostError("NET_UNUSABLE", `--net ${option.kind}: not yet`);
+    }
+  }
+}
