@@ -1,5 +1,6 @@
 /** The network cards of a command line, with the networks that they are connected to. */
 import { HostError } from "../base/index.js";
+import { openUserNetwork } from "../hosts/node/index.js";
 import { HeapTimers, ScriptedNetwork } from "../hosts/sim/index.js";
 import type { Network } from "../ports/index.js";
 import { MAX_CARDS, type MachinePorts, NetBackend, randomMac } from "../vmm/machine/index.js";
@@ -54,12 +55,14 @@ export class CardOpener {
   }
 
   async #network(option: NetOption, index: number): Promise<Network> {
-    const { clock, timers } = this.#ports;
+    const { clock, timers, log } = this.#ports;
     switch (option.kind) {
+      case "user": {
+        const { forwards, hostLoopback } = option;
+        return openUserNetwork({ log, subnet: 2 + index, forwards, hostLoopback });
+      }
       case "sim":
         return new ScriptedNetwork({ clock, timers, subnet: 2 + index, loss: option.loss });
-      default:
-        throw new HostError("NET_UNUSABLE", `--net ${option.kind}: not yet`);
     }
   }
 }

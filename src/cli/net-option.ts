@@ -1,33 +1,20 @@
 /** `--net KIND[,OPTION...]`. */
 import { HostError } from "../base/index.js";
+import type { UserForward } from "../hosts/node/index.js";
 import { checkMac, MAX_CARDS } from "../vmm/machine/index.js";
-
-/** A port of the host that leads into the guest. */
-export interface HostForward {
-  readonly protocol: "tcp" | "udp";
-  /** An IPv4 address of the host; empty for all. */
-  readonly hostAddress: string;
-  readonly hostPort: number;
-  /** An IPv4 address of the guest; empty for the one that it gets by DHCP. */
-  readonly guestAddress: string;
-  readonly guestPort: number;
-}
 
 /** A network card that the command line names. */
 export type NetOption = { readonly mac?: string } & (
   | {
       readonly kind: "user";
-      readonly forwards: readonly HostForward[];
+      readonly forwards: readonly UserForward[];
       /** The guest reaches the loopback interface of the host. */
       readonly hostLoopback: boolean;
     }
-  | { readonly kind: "socket"; readonly path: string }
-  | { readonly kind: "passt" }
-  | { readonly kind: "tap"; readonly name: string }
   | { readonly kind: "sim"; readonly loss: number }
 );
 
-const KINDS = "user, passt, socket=PATH, tap=NAME and sim are";
+const KINDS = "user and sim are";
 const EXAMPLE = "hostfwd=tcp:127.0.0.1:2222-:22 is one";
 
 const refuse = (text: string, problem: string): HostError =>
@@ -35,7 +22,7 @@ const refuse = (text: string, problem: string): HostError =>
 
 /** Reads one `--net`. @throws HostError USAGE when it makes no sense; MAC_ADDRESS. */
 export function parseNet(text: string): NetOption {
-  const [kind = "", ...words] = splitPath(text);
+  const [kind = "", ...words] = text.split(",");
   const options = new Map<string, string[]>();
   for (const word of words) {
     const [, name = "", value = ""] = /^([^=]*)=?(.*)$/.exec(word) ?? [];
@@ -57,13 +44,6 @@ export function parseNet(text: string): NetOption {
   return card;
 }
 
-/** Its words; the path of a socket may have commas, but no option of a card in it. */
-function splitPath(text: string): string[] {
-  if (!text.startsWith("socket=")) return text.split(",");
-  const mac = /,mac=[^,]*$/.exec(text);
-  return mac === null ? [text] : [text.slice(0, mac.index), mac[0].slice(1)];
-}
-
 function readKind(
   text: string,
   kind: string,
@@ -77,21 +57,16 @@ function readKind(
     if (loopback !== "on" && loopback !== "off") throw refuse(text, "hostloopback is on or off");
     return { kind: "user", forwards, hostLoopback: loopback === "on" };
   }
-  if (kind === "passt") return { kind };
   if (kind === "sim") {
     const loss = Number(take("loss") ?? "0");
     if (!(loss >= 0 && loss < 1)) throw refuse(text, "loss is a share from 0 to below 1");
     return { kind: "sim", loss };
   }
-  const [, name = "", value = ""] = /^(socket|tap)=(.*)$/s.exec(kind) ?? [];
-  if (name === "socket" && value !== "") return { kind: "socket", path: value };
-  // Bytes of a name of an interface, with the NUL: IFNAMSIZ.
-  if (name === "tap" && value !== "" && value.length < 16) return { kind: "tap", name: value };
   throw refuse(text, `'${kind}' is no network: ${KINDS}`);
 }
 
 /** PROTOCOL:[ADDRESS]:PORT-[ADDRESS]:PORT, as QEMU has it. */
-function readForward(text: string, value: string): HostForward {
+function readForward(text: string, value: string): UserForward {
   const parts = /^(tcp|udp|):([^:]*):(\d+)-([^:]*):(\d+)$/.exec(value);
   const [, protocol, hostAddress = "", host, guestAddress = "", guest] = parts ?? [];
   const [hostPort, guestPort] = [Number(host), Number(guest)];

@@ -29,6 +29,8 @@ A disk is a file of raw bytes; the guest sees xvda, xvdb and so on:
   $ truncate -s 1G data.img && mke2fs -q -t ext4 data.img
   $ kvm-xen run --kernel vmlinuz --initrd initrd.img --disk data.img --disk old.img,ro
 With snapshot the file stays as it is; explained in docs/disks.md.
+A network card's other end is this process; here ssh -p 2222 127.0.0.1 reaches the guest (docs/network.md):
+  $ kvm-xen run --kernel vmlinuz --initrd initrd.img --net user,hostfwd=tcp:127.0.0.1:2222-:22
 The guest's console is standard input and output; on a terminal, Ctrl-] then q leaves, and ? tells what
 else there is.
 Exit status: 0 after power-off, 1 if the guest crashed or the options make no sense, 2 if a file
@@ -36,7 +38,7 @@ cannot be used, 124 after the timeout.`;
 
 const START_HELP = `
 Example:
-  $ kvm-xen start --cpus 2 --disk data.img
+  $ kvm-xen start --cpus 2 --disk data.img --net user
 
 The kernel and busybox come from Debian's packages through apt-get, without root, and are kept in
 $XDG_CACHE_HOME/kvm-xen or ~/.cache/kvm-xen. Without apt-get a small embedded guest is booted.`;
@@ -228,7 +230,7 @@ function diskOption(): Option {
 function netOption(): Option {
   return new Option(
     "--net <kind>",
-    "a network card: user[,hostfwd=tcp:127.0.0.1:2222-:22], passt, socket=PATH, tap=NAME, sim; again for more",
+    "a network card: user[,hostfwd=tcp:127.0.0.1:2222-:22][,hostloopback=on], or sim; again for more",
   )
     .argParser((text: string, before: readonly string[]) => [...before, text])
     .default([], "none");

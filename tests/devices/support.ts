@@ -52,7 +52,7 @@ export function sumInside(folder: string, image: string, file: string): string {
 export const sumOf = (path: string): string =>
   createHash("sha256").update(readFileSync(path)).digest("hex");
 
-/** The words of a command that runs Debian's kernel with the driver of disks and a script. */
+/** The words of a command that runs Debian's kernel with the drivers of disks and network cards and a script. */
 export async function guestArguments(
   folder: string,
   name: KernelName,
@@ -60,14 +60,17 @@ export async function guestArguments(
   clock: "real" | "virtual",
 ): Promise<string[]> {
   const tree = await kernel(name);
-  const initrd = await initramfs(folder, tree, { script, modules: ["xen-blkfront"] });
+  const initrd = await initramfs(folder, tree, {
+    script,
+    modules: ["xen-blkfront", "xen-netfront"],
+  });
   return [
     ...["run", "--kernel", tree.image, "--initrd", initrd, "--clock", clock],
     ...["--append", "panic=-1 cryptomgr.notests", "--timeout", "560"],
   ];
 }
 
-/** Runs Debian's kernel with the driver of disks and a script, under the virtual clock, to its end. */
+/** Runs Debian's kernel with the drivers of disks and network cards and a script, under the virtual clock, to its end. */
 export async function run(
   folder: string,
   name: KernelName,
@@ -82,10 +85,15 @@ export async function run(
     ...more,
   ];
   const ended = await runCli(args, (command) => [...wrapper, ...command]);
-  const said: Record<string, string> = {};
+  return { ...ended, said: said(ended) };
+}
+
+/** What the guest said, by what it is about. */
+export function said(ended: Ended): Record<string, string> {
+  const words: Record<string, string> = {};
   for (const { text } of ended.lines) {
     const [, about, value] = /^E (\S+) ?(.*)$/.exec(text) ?? [];
-    if (about !== undefined) said[about] = value ?? "";
+    if (about !== undefined) words[about] = value ?? "";
   }
-  return { ...ended, said };
+  return words;
 }

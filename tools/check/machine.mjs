@@ -47,6 +47,10 @@ const finders = {
   "the program stress-ng": () => has("stress-ng"),
   "the program xz": () => has("xz"),
   "the program zstd": () => has("zstd"),
+  libslirp: () =>
+    ["/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64"].some((folder) =>
+      existsSync(join(folder, "libslirp.so.0")),
+    ),
   "Linux on x86-64": () => process.platform === "linux" && process.arch === "x64",
   "mounts of its own": () => has("unshare", "-m", "true"),
   "to be root": () => process.getuid?.() === 0,

@@ -19,7 +19,7 @@ export const skips = [
   { run: "nodes", needs: ["the newest Node"] },
   { run: "exec", needs: ["a C compiler"] },
   { run: "selftests", needs: ["a C compiler"] },
-  { run: "devices", needs: ["QEMU", "the program depmod", "the tools of ext4"] },
+  { run: "devices", needs: ["QEMU", "the program depmod", "the tools of ext4", "libslirp"] },
   { run: "monitors", needs: ["QEMU", "a C compiler", "the program depmod", "the program gdb"] },
   {
     run: "monitors",
@@ -43,6 +43,11 @@ export const skips = [
     test: /^src\/exec\/program\.test\.ts > (tells programs with more rights than|copies a preload library that only root)/,
     needs: ["to be root"],
     evenInCi: true,
+  },
+  {
+    run: "unit",
+    test: /^src\/hosts\/node\/network\/libslirp\.test\.ts > libslirp > /,
+    needs: ["libslirp"],
   },
   { run: "unit", test: /^src\/hosts\/node\/cpio\.test\.ts > .* cpio/, needs: ["the program cpio"] },
   ...["xz", "zstd", "lz4"].map((tool) => ({

@@ -4,5 +4,10 @@ export { StandardConsole } from "./console.js";
 export { nodeDecompressors } from "./decompress.js";
 export { nodeEntropy } from "./entropy.js";
 export { StandardErrorLog } from "./log.js";
+export {
+  openUserNetwork,
+  type UserForward,
+  type UserNetworkOptions,
+} from "./network/network-thread.js";
 export { type DiskOptions, openDisk } from "./open-disk.js";
 export { NodeTimers } from "./timers.js";
