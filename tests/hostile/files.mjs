@@ -219,7 +219,8 @@ function compressed(values) {
   ]);
   const fresh = () => {
     if (kind === "bomb") return bomb(values);
-    if (kind in packed) return packed[kind];
+    const known = packed[kind];
+    if (known !== undefined) return known;
     return gzipSync(damageFields(values, elf, ELF_FIELDS), { level: 1 });
   };
   const data = fresh();

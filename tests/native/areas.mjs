@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * The machine that both sides of the comparison see: addresses, selectors and descriptors. The
  * native side gets them from Linux and harness.c, the engine from engine.mjs.
@@ -19,7 +20,10 @@ export const IMAGE_BYTES = DATA_BYTES + STACK_BYTES;
 export const FS_BASE = 0x712345678000n;
 export const GS_BASE = 0x20001234n;
 
-/** Place of an address in the image, or -1. */
+/**
+ * Place of an address in the image, or -1.
+ * @param {number} address
+ */
 export function imageOffset(address) {
   if (address >= DATA_AT && address < DATA_AT + DATA_BYTES) return address - DATA_AT;
   if (address >= STACK_AT && address < STACK_AT + STACK_BYTES)
@@ -27,7 +31,10 @@ export function imageOffset(address) {
   return -1;
 }
 
-/** Address of a place in the image. */
+/**
+ * Address of a place in the image.
+ * @param {number} offset
+ */
 export function imageAddress(offset) {
   return offset < DATA_BYTES ? DATA_AT + offset : STACK_AT + offset - DATA_BYTES;
 }
@@ -40,7 +47,7 @@ export const USER32_CS = 0x23;
 export const USER_DS = 0x2b;
 export const USER_CS = 0x33;
 
-const ldt = (entry) => (entry << 3) | 7;
+const ldt = (/** @type {number} */ entry) => (entry << 3) | 7;
 export const LDT_CODE16 = ldt(0);
 export const LDT_DATA16 = ldt(1);
 export const LDT_STACK16 = ldt(2);
@@ -60,14 +67,21 @@ export const LDT_ENTRIES = [
   { base: DATA_AT, limit: EXPAND_DOWN_LIMIT, access: 0xf7, big: 1 },
 ];
 
-/** Initial selectors of a case by code size. Order as SEGMENTS. */
+/**
+ * Initial selectors of a case by code size. Order as SEGMENTS.
+ * @param {number} mode
+ */
 export function initialSegments(mode) {
   if (mode === 64) return [USER_DS, USER_CS, USER_DS, USER_DS, 0, 0];
   if (mode === 32) return [USER_DS, USER32_CS, USER_DS, USER_DS, LDT_LIMITED, LDT_EXPAND_DOWN];
   return [LDT_DATA16, LDT_CODE16, LDT_STACK16, LDT_DATA16, LDT_LIMITED, LDT_EXPAND_DOWN];
 }
 
-/** Base of a segment (by number) at the start of a case. */
+/**
+ * Base of a segment (by number) at the start of a case.
+ * @param {number} mode
+ * @param {number} seg
+ */
 export function initialBase(mode, seg) {
   if (seg === 4) return mode === 64 ? FS_BASE : BigInt(DATA_AT);
   if (seg === 5) return mode === 64 ? GS_BASE : BigInt(DATA_AT);

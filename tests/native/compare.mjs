@@ -1,3 +1,4 @@
+// @ts-check
 /** Compares the engine's answer with the host's. */
 import { CODE_AT, IMAGE_BYTES, imageAddress, imageOffset, SEGMENTS } from "./areas.mjs";
 import { ARITHMETIC, X87_CODES } from "./effects.mjs";
@@ -33,27 +34,36 @@ export const MEMORY_FAULTS = new Set([12, 13, 14]);
 /** Those, and #AC: what an access may raise. */
 export const ADDRESS_FAULTS = new Set([...MEMORY_FAULTS, 17]);
 
-const hex = (value, digits = 1) => value.toString(16).padStart(digits, "0");
-const hexBytes = (bytes) =>
+const hex = (/** @type {number | bigint} */ value, digits = 1) =>
+  value.toString(16).padStart(digits, "0");
+const hexBytes = (/** @type {Uint8Array} */ bytes) =>
   Buffer.from(bytes)
     .toString("hex")
     .replace(/(.{16})(?=.)/g, "$1 ");
 
-/** Linear address of an instruction pointer in the case's initial code segment. */
+/**
+ * Linear address of an instruction pointer in the case's initial code segment.
+ * @param {import("./types.js").TestCase} testCase
+ * @param {number | bigint} rip
+ */
 export function linearIp(testCase, rip) {
   return testCase.mode === 16 ? Number(rip) + CODE_AT : Number(rip);
 }
 
-/** The flags that are undefined where the case ended. */
+/**
+ * The flags that are undefined where the case ended.
+ * @param {import("./types.js").TestCase} testCase
+ * @param {bigint} rip
+ */
 function undefinedAt(testCase, rip) {
   const linear = linearIp(testCase, rip);
   const at = testCase.insns.findIndex((insn) => insn.address === linear);
-  if (at >= 0) return testCase.undef[at];
+  if (at >= 0) return testCase.undef[at] ?? 0;
   const { end, undefAtEnd } = testCase;
   if (linear === end || linear === end + 1) return undefAtEnd;
   // A relative branch with a target cut to 16 bits may have led out of the code anywhere.
   return testCase.insns.reduce(
-    (all, insn, i) => (insn.fix?.kind === "rel" ? all | testCase.undef[i] : all),
+    (all, insn, i) => (insn.fix?.kind === "rel" ? all | (testCase.undef[i] ?? 0) : all),
     undefAtEnd,
   );
 }
@@ -74,9 +84,16 @@ export function expectedImage(testCase, result, base, scratch) {
   return scratch;
 }
 
-/** x87 registers; `undef` as BITS of effects.mjs. */
+/**
+ * x87 registers; `undef` as BITS of effects.mjs.
+ * @param {DataView} e
+ * @param {DataView} g
+ * @param {number} undef
+ * @param {import("./types.js").Tolerance} tolerance
+ * @param {import("./types.js").Difference[]} diffs
+ */
 function compareX87(e, g, undef, tolerance, diffs) {
-  const word = (name, at, mask = 0xffff) => {
+  const word = (/** @type {string} */ name, /** @type {number} */ at, mask = 0xffff) => {
     const [a, b] = [e.getUint16(at, true) & mask, g.getUint16(at, true) & mask];
     if (a !== b) diffs.push([name, hex(a, 4), hex(b, 4)]);
   };
@@ -94,7 +111,13 @@ function compareX87(e, g, undef, tolerance, diffs) {
   }
 }
 
-/** SSE registers. */
+/**
+ * SSE registers.
+ * @param {DataView} e
+ * @param {DataView} g
+ * @param {import("./types.js").Tolerance} tolerance
+ * @param {import("./types.js").Difference[]} diffs
+ */
 function compareSse(e, g, tolerance, diffs) {
   const [ma, mb] = [e.getUint32(24, true), g.getUint32(24, true)];
   if (ma !== mb) diffs.push(["mxcsr", hex(ma, 4), hex(mb, 4)]);
@@ -107,14 +130,19 @@ function compareSse(e, g, tolerance, diffs) {
   }
 }
 
-export const fxView = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, 512);
-const st = (view, at) =>
+export const fxView = (/** @type {Uint8Array<ArrayBufferLike>} */ bytes) =>
+  new DataView(bytes.buffer, bytes.byteOffset, 512);
+const st = (/** @type {DataView} */ view, /** @type {number} */ at) =>
   `${hex(view.getUint16(at + 8, true), 4)}:${hex(view.getBigUint64(at, true), 16)}`;
 /** High half first, as a number is written. */
-export const xmm = (view, at) =>
+export const xmm = (/** @type {DataView} */ view, /** @type {number} */ at) =>
   `${hex(view.getBigUint64(at + 8, true), 16)}_${hex(view.getBigUint64(at, true), 16)}`;
 
-/** What need not agree when the case ended with a fault: members of a plan (see steer.mjs). */
+/**
+ * What need not agree when the case ended with a fault: members of a plan (see steer.mjs).
+ * @param {import("./types.js").TestCase} testCase
+ * @param {import("./types.js").HostAnswer} result
+ */
 function leewayOf(testCase, result) {
   if (result.vector === VECTOR_BP) return {};
   return (
@@ -122,11 +150,17 @@ function leewayOf(testCase, result) {
   );
 }
 
+/**
+ * @param {import("./types.js").TestCase} testCase
+ * @param {Uint8Array} expected
+ * @param {Uint8Array} got
+ * @param {import("./types.js").Difference[]} diffs
+ */
 function compareMemory(testCase, expected, got, diffs) {
   for (const { address, length } of testCase.setup.ignore) {
     for (let i = 0; i < length; i++) {
       const at = imageOffset(address + i);
-      if (at >= 0) got[at] = expected[at];
+      if (at >= 0) got[at] = expected[at] ?? 0;
     }
   }
   if (Buffer.compare(expected, got) === 0) return;
@@ -148,6 +182,7 @@ function compareMemory(testCase, expected, got, diffs) {
  * @returns {import("./types.js").Difference[]}
  */
 export function compare(testCase, expected, image, got) {
+  /** @type {import("./types.js").Difference[]} */
   const diffs = [];
   const leeway = leewayOf(testCase, expected);
   if (got.crash !== undefined)
@@ -156,7 +191,8 @@ export function compare(testCase, expected, image, got) {
       : [["end", `vector ${expected.vector}`, got.crash]];
   if (expected.vector !== got.vector) {
     const either = ADDRESS_FAULTS.has(expected.vector) && ADDRESS_FAULTS.has(got.vector);
-    if (!leeway.anyMemoryFault || !either) diffs.push(["vector", expected.vector, got.vector]);
+    if (!leeway.anyMemoryFault || !either)
+      diffs.push(["vector", `${expected.vector}`, `${got.vector}`]);
   } else if (WITH_ERROR.has(expected.vector)) compareFault(expected, got, leeway, diffs);
   if (expected.rip !== got.rip) diffs.push(["rip", hex(expected.rip), hex(got.rip)]);
   const undef = undefinedAt(testCase, expected.rip);
@@ -168,7 +204,7 @@ export function compare(testCase, expected, image, got) {
     // The upper halves of registers are undefined after leaving 32-bit code (AMD APM vol. 1, 3.1.2).
     const keep = i < 8 ? mask : 0xffffffffffffffffn;
     const [theirs, ours] = [(expected.gpr[i] ?? 0n) & keep, (got.gpr[i] ?? 0n) & keep];
-    if (theirs !== ours) diffs.push([NAMES[64][i], hex(theirs), hex(ours)]);
+    if (theirs !== ours) diffs.push([NAMES[64][i] ?? "", hex(theirs), hex(ours)]);
   }
   SEGMENTS.forEach((name, i) => {
     // Null selectors 1 to 3 become 0 on the way through the host's kernel (AMD APM vol. 3, IRET).
@@ -184,6 +220,12 @@ export function compare(testCase, expected, image, got) {
   return diffs;
 }
 
+/**
+ * @param {import("./types.js").HostAnswer} expected
+ * @param {import("./types.js").EngineAnswer} got
+ * @param {import("./types.js").Plan} leeway
+ * @param {import("./types.js").Difference[]} diffs
+ */
 function compareFault(expected, got, leeway, diffs) {
   let [a, b] = [expected.error, got.error];
   if (expected.vector === VECTOR_PF) {
@@ -191,8 +233,8 @@ function compareFault(expected, got, leeway, diffs) {
     // Linux reports every fault of a user program at a kernel address as a protection fault, so as not
     // to tell what is mapped there (arch/x86/mm/fault.c, set_signal_archinfo).
     if (expected.cr2 >= 0x7ffffffff000n) [a, b] = [a | 1, b | 1];
-    const known = got.cr2 !== undefined;
-    if (known && expected.cr2 !== got.cr2) diffs.push(["cr2", hex(expected.cr2), hex(got.cr2)]);
+    const { cr2 } = got;
+    if (cr2 !== undefined && expected.cr2 !== cr2) diffs.push(["cr2", hex(expected.cr2), hex(cr2)]);
   }
   if (a !== b) diffs.unshift(["error", hex(a), hex(b)]);
 }
@@ -213,7 +255,10 @@ const FLAG_NAMES = [
   [0x200000, "ID"],
 ];
 
-/** Flags by name. */
+/**
+ * Flags by name.
+ * @param {number} value
+ */
 export function flagText(value) {
   const names = FLAG_NAMES.filter(([bit]) => value & bit).map(([, name]) => name);
   return `${hex(value)}(${names.join(" ")})`;

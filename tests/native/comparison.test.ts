@@ -10,14 +10,14 @@ import { Host, unsupported } from "./host.mjs";
 import { minimise } from "./minimise.mjs";
 import { loadRows } from "./rows.mjs";
 import { DEFAULT_COUNT, FIXED_SEED, group, INTEGER, MIXED } from "./run.mjs";
-import type { EngineAnswer, HostAnswer, TestCase } from "./types.js";
+import type { EngineAnswer, HostAnswer, Mode, TestCase } from "./types.js";
 
 const rows = await loadRows();
 const families = group(rows);
-const MODES = [64, 32, 16];
+const MODES: readonly Mode[] = [64, 32, 16];
 const base = baseImage(FIXED_SEED);
 
-function makeCases(family: string, count: number, modes = MODES): TestCase[] {
+function makeCases(family: string, count: number, modes: readonly Mode[] = MODES): TestCase[] {
   const list = families.get(family) ?? [];
   return Array.from({ length: count }, (_, index) =>
     makeCase({ seed: FIXED_SEED, family, index, rows: list, modes }),

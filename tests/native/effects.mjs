@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * What instructions do to flags: read, written with a defined value, left undefined. Undefined ones
  * are not compared and never read by a later instruction of the same case.
@@ -7,6 +8,7 @@
  * "Flags Affected" paragraph of each instruction in volume 2; AMD APM volume 3 agrees.
  */
 
+/** @type {Readonly<Record<"C" | "P" | "A" | "Z" | "S" | "O" | "0" | "1" | "2" | "3", number>>} */
 export const BITS = {
   C: 1,
   P: 4,
@@ -22,18 +24,23 @@ export const BITS = {
 export const ARITHMETIC = 0x8d5;
 export const X87_CODES = 0xf0000;
 
-/** The bits of a string of letters. */
+/**
+ * The bits of a string of letters.
+ * @param {string} letters
+ */
 export function bits(letters) {
   let mask = 0;
-  for (const letter of letters) mask |= BITS[letter];
+  for (const letter of letters) mask |= BITS[/** @type {keyof typeof BITS} */ (letter)];
   return mask;
 }
 
 const ALL = "OSZAPC";
 const NONE = { reads: "", writes: "", undef: "" };
 
-/** [mnemonic, reads, writes, undefined]. */
-/** @type {[RegExp, string, string, string][]} */
+/**
+ * [mnemonic, reads, writes, undefined].
+ * @type {[RegExp, string, string, string][]}
+ */
 const TABLE = [
   [/^(add|sub|cmp|neg|xadd|cmpxchg)$/, "", ALL, ""],
   [/^(adc|sbb)$/, "C", ALL, ""],
@@ -102,15 +109,22 @@ const CONDITION_READS = [
   "ZSO",
 ];
 
-/** Effects of a row, before its operands are known: { reads, writes, undef } as bits. */
+/**
+ * Effects of a row, before its operands are known: { reads, writes, undef } as bits.
+ * @param {import("./types.js").Row} row
+ */
 export function effectsOf(row) {
-  const toBits = (e) => ({ reads: bits(e.reads), writes: bits(e.writes), undef: bits(e.undef) });
+  const toBits = (/** @type {{ reads: string, writes: string, undef: string }} */ e) => ({
+    reads: bits(e.reads),
+    writes: bits(e.writes),
+    undef: bits(e.undef),
+  });
   if (
     row.map < 2 &&
     /^(j|set|cmov)(cc|n?[opszcbael]+)$/.test(row.mnemonic) &&
     !/^(jmp|jcxz|jecxz|jrcxz)/.test(row.mnemonic)
   ) {
-    return toBits({ ...NONE, reads: CONDITION_READS[row.opcode & 15] });
+    return toBits({ ...NONE, reads: CONDITION_READS[row.opcode & 15] ?? "" });
   }
   for (const [pattern, reads, writes, undef] of TABLE) {
     if (pattern.test(row.mnemonic)) return toBits({ reads, writes, undef });
@@ -122,6 +136,9 @@ export function effectsOf(row) {
 /**
  * Effects of a shift or rotation by `count` (already masked by the processor's rule; undefined when
  * it is not known) of `size` bits.
+ * @param {string} mnemonic
+ * @param {number | undefined} count
+ * @param {number} size
  */
 export function shiftEffects(mnemonic, count, size) {
   const reads = /^rc/.test(mnemonic) ? BITS.C : 0;

@@ -1,4 +1,8 @@
-/** Random legal encodings of an instruction row. */
+// @ts-check
+/**
+ * Random legal encodings of an instruction row.
+ * @typedef {import("./types.js").Insn} Insn
+ */
 import { shiftEffects } from "./effects.mjs";
 import { littleEndian, memoryOperand } from "./memory-operand.mjs";
 import { operandBytes } from "./rows.mjs";
@@ -10,7 +14,13 @@ const MAP_BYTES = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]];
 const SEGMENT_PREFIX = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
 const LINE_LOCKED = /^(xchg|cmpxchg|xadd)/;
 
-/** Operand size in bytes by mode and prefixes. */
+/**
+ * Operand size in bytes by mode and prefixes.
+ * @param {import("./types.js").Row} row
+ * @param {number} mode
+ * @param {boolean} o66
+ * @param {boolean} wide
+ */
 function operandSize(row, mode, o66, wide) {
   if (mode === 64) {
     if (row.flags.has("f64")) return o66 && !wide ? 2 : 8;
@@ -21,7 +31,11 @@ function operandSize(row, mode, o66, wide) {
   return (mode === 32) !== o66 ? 4 : 2;
 }
 
-/** Whether 66 may be put in front as a mere operand size (or nothing at all). */
+/**
+ * Whether 66 may be put in front as a mere operand size (or nothing at all).
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Row} row
+ */
 function choose66({ rng, mode, single }, row) {
   if (row.mandatory && !row.sized) return false;
   if (row.prefix === "66" || (row.prefix === "NP" && row.map > 0)) return false;
@@ -34,24 +48,45 @@ function choose66({ rng, mode, single }, row) {
   return rng.chance(row.sized ? 28 : 2);
 }
 
+/**
+ * @param {import("./prng.mjs").Prng} rng
+ * @param {import("./types.js").Row} row
+ * @param {number} mode
+ */
 function chooseWide(rng, row, mode) {
   if (mode !== 64) return false;
   // REX.W makes other instructions of these.
-  const y = row.type === "y" || row.operands.some((o) => o.suffix === "y");
+  const y =
+    row.type === "y" ||
+    row.operands.some((/** @type {{ suffix: string; }} */ o) => o.suffix === "y");
   return rng.chance(y ? 50 : row.sized ? 38 : 6);
 }
 
 /** Whether ModRM.rm is a register whatever ModRM.mod says: MOV to and from control and debug registers. */
-const ignoresMod = (row) =>
-  row.form === undefined && row.operands.some((operand) => operand.letter === "R");
+const ignoresMod = (/** @type {import("./types.js").Row} */ row) =>
+  row.form === undefined &&
+  row.operands.some(
+    (/** @type {import("./types.js").Operand} */ operand) => operand.letter === "R",
+  );
 
-/** Whether the operand in ModRM.rm or the register of a row is written (approximately: the first one is). */
+/**
+ * Whether the operand in ModRM.rm or the register of a row is written (approximately: the first one is).
+ * @param {import("./types.js").Row} row
+ * @param {import("./types.js").Operand} operand
+ */
 function destination(row, operand) {
   if (row.operands[0] === operand) return true;
   return /^(xchg|xadd)$/.test(row.mnemonic);
 }
 
-/** A register number for a general operand; in sequences never one that must keep its value. */
+/**
+ * A register number for a general operand; in sequences never one that must keep its value.
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./prng.mjs").Prng} rng
+ * @param {import("./types.js").Row} row
+ * @param {import("./types.js").Operand} operand
+ * @param {import("./types.js").Rex} rex
+ */
 function generalRegister(setup, rng, row, operand, rex) {
   const byte = operand.suffix === "b" || operand.suffix.startsWith("b");
   for (let tries = 0; ; tries++) {
@@ -65,7 +100,8 @@ function generalRegister(setup, rng, row, operand, rex) {
 /**
  * One encoded instruction, its operands steered by changes to `setup`.
  * @param {import("./setup.mjs").Setup} setup
- * @returns {any} the instruction, or undefined when this row is not for this case
+ * @returns {Insn | undefined} the instruction, or undefined when this row is not for this case
+ * @param {import("./types.js").Row} row
  */
 export function encode(setup, row) {
   const { rng, mode } = setup;
@@ -74,7 +110,7 @@ export function encode(setup, row) {
   const o66 = choose66(setup, row) && !(row.flags.has("d64") && rex.w);
   const osize = row.type === "b" ? 1 : operandSize(row, mode, o66, rex.w);
   const wide = rex.w;
-  /** @type {any} */
+  /** @type {Insn} */
   const insn = {
     row,
     mode,
@@ -88,6 +124,14 @@ export function encode(setup, row) {
     imm: 0n,
     fix: undefined,
     effects: row.effects,
+    bytes: [],
+    isMem: false,
+    lock: false,
+    memSize: 0,
+    branch: false,
+    leeway: {},
+    last: false,
+    address: 0,
   };
 
   const mem =
@@ -101,7 +145,6 @@ export function encode(setup, row) {
   if (row.string) insn.rep = rng.pick(["", "", "f3", "f3", "f2"]);
   insn.lock = lock;
   insn.isMem = mem;
-  /** @type {any} */
   const plan = steer(setup, insn);
   if (plan.skip) return undefined;
   insn.last = plan.last === true;
@@ -134,7 +177,7 @@ export function encode(setup, row) {
   let opcode = row.opcode;
   if (row.plus) {
     const operand = row.operands.find((o) => o.letter === "Z") ??
-      row.operands[0] ?? { suffix: "v" };
+      row.operands[0] ?? { text: "", letter: "", suffix: "v" };
     const n = plan.rm ?? generalRegister(setup, rng, row, operand, rex);
     insn.rm = n;
     // 90 alone is NOP; F3 90 is PAUSE. Both are fine without REX.B.
@@ -163,6 +206,13 @@ export function encode(setup, row) {
   return insn;
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Row} row
+ * @param {import("./types.js").Insn} insn
+ * @param {import("./types.js").Rex} rex
+ * @param {import("./types.js").Plan} plan
+ */
 function chooseReg(setup, row, insn, rex, plan) {
   const { rng, mode } = setup;
   if (row.digit !== undefined) {
@@ -183,6 +233,11 @@ function chooseReg(setup, row, insn, rex, plan) {
   return n & 7;
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Row} row
+ * @param {import("./types.js").Rex} rex
+ */
 function chooseRm(setup, row, rex) {
   const { rng, mode } = setup;
   const operand = row.operands.find((o) => "EWQURNM".includes(o.letter) && o.letter !== "");
@@ -194,6 +249,14 @@ function chooseRm(setup, row, rex) {
   return rng.below(mode === 64 ? 16 : 8);
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Row} row
+ * @param {import("./types.js").Insn} insn
+ * @param {import("./types.js").Rex} rex
+ * @param {boolean} lock
+ * @param {import("./types.js").Plan} plan
+ */
 function chooseMemory(setup, row, insn, rex, lock, plan) {
   const operand = row.operands.find((o) => "EMWQ".includes(o.letter) && o.letter !== "") ??
     row.operands.find((o) => /^m\d/.test(o.text)) ?? { text: "", letter: "M", suffix: "" };
@@ -201,7 +264,9 @@ function chooseMemory(setup, row, insn, rex, lock, plan) {
   insn.memSize = size;
   const locked = lock || LINE_LOCKED.test(row.mnemonic);
   const align = plan.align ?? (row.simd && size === 16 ? 16 : 0);
-  const m = memoryOperand(setup, { size, align, locked, target: plan.target });
+  const { target } = plan;
+  const place = target === undefined ? {} : { target };
+  const m = memoryOperand(setup, { size, align, locked, ...place });
   rex.x = m.x;
   rex.b = m.b;
   const at = Number(m.target);
@@ -210,7 +275,11 @@ function chooseMemory(setup, row, insn, rex, lock, plan) {
   return m;
 }
 
-/** Kind of operand values that suits a row. */
+/**
+ * Kind of operand values that suits a row.
+ * @param {import("./types.js").Row} row
+ * @param {number} size
+ */
 export function kindOf(row, size) {
   if (/(ps|ss)$/.test(row.mnemonic) || /(pi2ps|ps2|ss2)/.test(row.mnemonic)) return "f4";
   if (/(pd|sd)$/.test(row.mnemonic) || /(pd2|sd2)/.test(row.mnemonic)) return "f8";
@@ -222,10 +291,17 @@ export function kindOf(row, size) {
   return size === 1 ? "i1" : size === 2 ? "i2" : size === 4 ? "i4" : "i8";
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Row} row
+ * @param {import("./types.js").Insn} insn
+ * @param {boolean} a67
+ * @param {import("./types.js").Plan} plan
+ */
 function immediateBytes(setup, row, insn, a67, plan) {
   const { rng, mode } = setup;
   const { osize } = insn;
-  const random = (n) => littleEndian(interestingInt(rng, n), n);
+  const random = (/** @type {number} */ n) => littleEndian(interestingInt(rng, n), n);
   switch (row.imm) {
     case "none":
       return [];
@@ -249,7 +325,7 @@ function immediateBytes(setup, row, insn, a67, plan) {
       insn.branch = true;
       return osize === 2 ? [0, 0] : [0, 0, 0, 0];
     case "far":
-      return [...littleEndian(plan.offset, osize), ...littleEndian(plan.selector, 2)];
+      return [...littleEndian(plan.offset ?? 0n, osize), ...littleEndian(plan.selector ?? 0n, 2)];
     case "moffs":
       return littleEndian(
         plan.offset ?? 0n,
@@ -260,6 +336,11 @@ function immediateBytes(setup, row, insn, a67, plan) {
   }
 }
 
+/**
+ * @param {import("./types.js").Row} row
+ * @param {import("./types.js").Insn} insn
+ * @param {import("./types.js").Plan} plan
+ */
 function finalEffects(row, insn, plan) {
   if (!/^(rol|ror|rcl|rcr|shl|sal|shr|sar|shld|shrd)$/.test(row.mnemonic) || row.map > 1)
     return row.effects;
@@ -273,14 +354,21 @@ function finalEffects(row, insn, plan) {
   return shiftEffects(row.mnemonic, count, size);
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Row} row
+ * @param {import("./types.js").Insn} insn
+ * @param {{ o66: boolean, a67: boolean, lock: boolean, rex: import("./types.js").Rex }} choice
+ */
 function prefixBytes(setup, row, insn, { o66, a67, lock, rex }) {
   const { rng, mode } = setup;
+  /** @type {number[]} */
   const list = [];
   if (o66) list.push(0x66);
   if (a67) list.push(0x67);
   if (lock) list.push(0xf0);
   if (insn.rep !== "") list.push(insn.rep === "f3" ? 0xf3 : 0xf2);
-  if (insn.segment !== undefined) list.push(SEGMENT_PREFIX[insn.segment]);
+  if (insn.segment !== undefined) list.push(SEGMENT_PREFIX[insn.segment] ?? 0);
   if (row.prefix !== undefined) list.push(...MANDATORY[row.prefix]);
   if (/^(loop|jcxz|jcc|jmp|call|ret)/.test(row.mnemonic) && rng.chance(15))
     list.push(rng.pick([0xf2, 0xf3]));
@@ -290,7 +378,7 @@ function prefixBytes(setup, row, insn, { o66, a67, lock, rex }) {
     list.push(rng.pick([0x26, 0x2e, 0x36, 0x3e]));
   for (let i = list.length - 1; i > 0; i--) {
     const k = rng.below(i + 1);
-    [list[i], list[k]] = [list[k], list[i]];
+    [list[i], list[k]] = [list[k] ?? 0, list[i] ?? 0];
   }
   if (mode !== 64) return list;
   const value = 0x40 | (rex.w ? 8 : 0) | (rex.r << 2) | (rex.x << 1) | rex.b;

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Runs cases in the engine's WebAssembly core. Page tables, descriptor tables and control registers
  * are set up as Linux has them for the harness: the case runs at CPL 3, and whatever ends it comes
@@ -28,7 +29,7 @@ const CPU_AT = list.find((region) => region.name === "CPU")?.start ?? 0;
  * Addresses of the state block's fields.
  * @type {Record<keyof Fields, number>}
  */
-const S = /** @type {any} */ (
+const S = /** @type {Record<keyof Fields, number>} */ (
   Object.fromEntries(fields.map((field) => [field.name, CPU_AT + field.offset]))
 );
 
@@ -61,7 +62,7 @@ const HIGH = 0xfffffe0000000000n;
 const GDT_OFFSET = 0;
 const TSS_OFFSET = 0x200;
 const LDT_OFFSET = 0x400;
-const highOf = (gpa) => HIGH + BigInt(gpa - TABLES);
+const highOf = (/** @type {number} */ gpa) => HIGH + BigInt(gpa - TABLES);
 /** Room for one frame only: a second event on this stack is a triple fault, not an endless loop. */
 const STACK_TOP = highOf(KERNEL_STACK) + 64n;
 const HANDLER_BYTES = 8;
@@ -75,7 +76,13 @@ const CR0 = 0x80050033n; // PE MP ET NE WP AM PG
 const CR4 = 0x350ea0n; // PAE PGE OSFXSR OSXMMEXCPT UMIP FSGSBASE OSXSAVE SMEP SMAP
 const EFER = 0xd01n; // SCE LME LMA NXE
 
-/** A descriptor of 8 bytes. `access`: bits 40 to 47, `flags`: bits 52 to 55. */
+/**
+ * A descriptor of 8 bytes. `access`: bits 40 to 47, `flags`: bits 52 to 55.
+ * @param {string | number | bigint | boolean} base
+ * @param {string | number | bigint | boolean} limit
+ * @param {string | number | bigint | boolean} access
+ * @param {string | number | bigint | boolean} flags
+ */
 function descriptor(base, limit, access, flags) {
   const b = BigInt(base);
   const l = BigInt(limit);
@@ -137,6 +144,10 @@ export class Engine {
     this.#setSystemState();
   }
 
+  /**
+   * @param {number} gpa
+   * @param {bigint} value
+   */
   #put64(gpa, value) {
     this.view.setBigUint64(this.ram + gpa, BigInt.asUintN(64, value), true);
   }
@@ -146,6 +157,7 @@ export class Engine {
     const low = BigInt(CODE_AT) >> 39n;
     this.#put64(PML4 + Number(low) * 8, BigInt(PDPT_LOW) | table);
     this.#put64(PDPT_LOW, BigInt(PD_LOW) | table);
+    /** @type {(pt: number, va: number, gpa: number, bytes: number, flags: bigint) => void} */
     const map = (pt, va, gpa, bytes, flags) => {
       this.#put64(PD_LOW + (va >>> 21) * 8, BigInt(pt) | table);
       for (let at = 0; at < bytes; at += PAGE)
@@ -217,12 +229,19 @@ export class Engine {
       highOf(TABLES) + BigInt(LDT_OFFSET),
     );
     this.#setSegment(7, TSS_SELECTOR, 0x8b, 103, highOf(TABLES) + BigInt(TSS_OFFSET));
-    for (let i = 0; i < 6; i++) this.#loadSegment(i, [0x2b, 0x33, 0x2b, 0x2b, 0, 0][i], 64);
+    for (let i = 0; i < 6; i++) this.#loadSegment(i, [0x2b, 0x33, 0x2b, 0x2b, 0, 0][i] ?? 0, 64);
     v.setUint32(S.CPL, 3, true);
     this.core.setFlags(2n);
     this.core.syncMode();
   }
 
+  /**
+   * @param {number} i
+   * @param {number} selector
+   * @param {number} attributes
+   * @param {number} limit
+   * @param {bigint} base
+   */
   #setSegment(i, selector, attributes, limit, base) {
     const at = S.SEG + i * 16;
     this.view.setUint16(at, selector, true);
@@ -231,7 +250,12 @@ export class Engine {
     this.view.setBigUint64(at + 8, base, true);
   }
 
-  /** Puts a selector and its descriptor into a segment register. */
+  /**
+   * Puts a selector and its descriptor into a segment register.
+   * @param {number} i
+   * @param {number} selector
+   * @param {number} mode
+   */
   #loadSegment(i, selector, mode) {
     if (selector < 4) {
       const base = mode === 64 && i >= 4 ? (i === 4 ? FS_BASE : GS_BASE) : 0n;
@@ -247,14 +271,18 @@ export class Engine {
     this.#setSegment(i, selector, attributes, limit >>> 0, base);
   }
 
+  /**
+   * @param {import("./types.js").TestCase} testCase
+   * @param {ArrayLike<number>} base
+   */
   #load(testCase, base) {
     const { setup, mode } = testCase;
     const v = this.view;
     this.image.set(base);
     for (const patch of setup.patches)
       this.image.set(setup.blob.subarray(patch.blobAt, patch.blobAt + patch.length), patch.offset);
-    for (let i = 0; i < 16; i++) v.setBigUint64(S.GPR + i * 8, setup.gpr[i], true);
-    for (let i = 0; i < 6; i++) this.#loadSegment(i, setup.seg[i], mode);
+    for (let i = 0; i < 16; i++) v.setBigUint64(S.GPR + i * 8, setup.gpr[i] ?? 0n, true);
+    for (let i = 0; i < 6; i++) this.#loadSegment(i, setup.seg[i] ?? 0, mode);
     v.setBigUint64(S.RIP, BigInt(testCase.rip), true);
     v.setUint32(S.CPL, 3, true);
     v.setUint32(S.SHADOW, 0, true);
@@ -267,6 +295,7 @@ export class Engine {
     this.core.updateMode();
   }
 
+  /** @param {DataView} fx */
   #loadFloats(fx) {
     const v = this.view;
     const fsw = fx.getUint16(2, true);
@@ -304,7 +333,11 @@ export class Engine {
     return bytes;
   }
 
-  /** Puts a case's code in place, and takes it away again with `remove`. */
+  /**
+   * Puts a case's code in place, and takes it away again with `remove`.
+   * @param {import("./types.js").TestCase} testCase
+   * @param {boolean} remove
+   */
   #placeCode(testCase, remove) {
     const at = this.ram + CODE + testCase.codeAt - CODE_AT;
     if (remove) this.u8.fill(0xcc, at, at + testCase.code.length);
@@ -316,6 +349,8 @@ export class Engine {
    * Runs a case on all paths: [result of each of PATHS], as decodeResults() gives them, with the
    * image instead of changes to it.
    * @returns {import("./types.js").EngineAnswer[]}
+   * @param {import("./types.js").TestCase} testCase
+   * @param {Uint8Array} base
    */
   run(testCase, base) {
     this.#placeCode(testCase, false);
@@ -332,9 +367,12 @@ export class Engine {
     });
     this.#placeCode(testCase, true);
     // After a crash only its text counts.
-    return /** @type {any} */ (results);
+    return /** @type {import("./types.js").EngineAnswer[]} */ (results);
   }
 
+  /**
+   * @param {number} exit
+   */
   #result(exit) {
     const v = this.view;
     if (exit !== EXIT_HLT && exit !== EXIT_SHUTDOWN) {

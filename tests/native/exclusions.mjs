@@ -25,7 +25,7 @@ const ALIAS = "D9 D8: undocumented, and differs from FSTP on an empty register";
 
 /**
  * Why a row is not compared, or undefined.
- * @param {{ x87?: boolean, opcode: number, digit?: number, form: string, mnemonic: string }} row
+ * @param {import("./types.js").Row} row
  */
 export function exclusion(row) {
   if (row.x87 && row.opcode === 0xd9 && row.digit === 3 && row.form === "reg") return ALIAS;

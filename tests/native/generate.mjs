@@ -1,3 +1,4 @@
+// @ts-check
 /** Makes test cases: (seed, family, index) always gives the same one. */
 import { CODE_AT, CODE_BYTES, DATA_BYTES, IMAGE_BYTES, PAGE } from "./areas.mjs";
 import { ARITHMETIC } from "./effects.mjs";
@@ -10,7 +11,10 @@ import { fill } from "./values.mjs";
 
 const MAX_CODE = 256;
 
-/** The memory every case starts from, before its patches: values of all kinds, code addresses on the stack. */
+/**
+ * The memory every case starts from, before its patches: values of all kinds, code addresses on the stack.
+ * @param {string} seed
+ */
 export function baseImage(seed) {
   const rng = new Prng(`${seed}/image`);
   const bytes = new Uint8Array(IMAGE_BYTES);
@@ -23,16 +27,27 @@ export function baseImage(seed) {
   return bytes;
 }
 
+/**
+ * @param {Prng} rng
+ * @param {import("./types.js").Row | undefined} row undefined for any
+ * @param {readonly import("./types.js").Mode[]} modes
+ */
 function chooseMode(rng, row, modes) {
   const allowed = modes.filter(
     (mode) => !row || (mode === 64 ? !row.flags.has("i64") : !row.flags.has("o64")),
   );
   if (allowed.length === 0) return undefined;
-  const mode = Number(rng.weighted({ 64: 68, 32: 22, 16: 10 }));
+  const mode = /** @type {import("./types.js").Mode} */ (
+    Number(rng.weighted({ 64: 68, 32: 22, 16: 10 }))
+  );
   if (allowed.includes(mode)) return mode;
   return rng.chance(70) ? allowed[0] : rng.pick(allowed);
 }
 
+/**
+ * @param {Setup} setup
+ * @param {import("./types.js").Row[]} rows
+ */
 function chooseFloats(setup, rows) {
   const { rng } = setup;
   const lanes = ["i1", "i2", "i4", "i8"];
@@ -56,14 +71,19 @@ function chooseFloats(setup, rows) {
   setup.chooseFloats({ lanes, stack, control, masked });
 }
 
-/** Where a relative branch of a lone instruction goes: an address, or an offset in 16-bit code. */
+/**
+ * Where a relative branch of a lone instruction goes: an address, or an offset in 16-bit code.
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Insn} insn
+ * @param {number} address
+ */
 function branchAddress(setup, insn, address) {
   const { rng, mode } = setup;
   const base = mode === 16 ? CODE_AT : 0;
   const next = address + insn.bytes.length;
   for (let tries = 0; tries < 50; tries++) {
     let target;
-    if (insn.fix.bytes === 1) target = next + rng.range(-128, 127);
+    if (insn.fix?.bytes === 1) target = next + rng.range(-128, 127);
     else if (rng.chance(90)) target = setup.landing() + base;
     else
       target = rng.pick([CODE_AT - 1, CODE_AT + CODE_BYTES, CODE_AT + CODE_BYTES + 77, 0x20000100]);
@@ -72,7 +92,10 @@ function branchAddress(setup, insn, address) {
   return next;
 }
 
-/** Assigns addresses and fills in displacements that depend on them. */
+/**
+ * Assigns addresses and fills in displacements that depend on them.
+ * @param {import("./types.js").TestCase} testCase
+ */
 export function layOut(testCase) {
   const { insns, mode } = testCase;
   let at = testCase.codeAt;
@@ -81,11 +104,12 @@ export function layOut(testCase) {
     at += insn.bytes.length;
   }
   const end = at;
+  /** @type {number[]} */
   const bytes = [];
   insns.forEach((insn, i) => {
     const { fix } = insn;
     if (fix !== undefined) {
-      let target = fix.target;
+      let target = fix.target ?? 0;
       if (fix.skip !== undefined) target = BigInt(insns[i + 1 + fix.skip]?.address ?? end);
       const next = BigInt(insn.address + insn.bytes.length);
       insn.bytes.splice(fix.at, fix.bytes, ...littleEndian(BigInt(target) - next, fix.bytes));
@@ -97,7 +121,10 @@ export function layOut(testCase) {
   testCase.end = end;
 }
 
-/** Undefined flags before each instruction and behind the last, whichever way branches go. */
+/**
+ * Undefined flags before each instruction and behind the last, whichever way branches go.
+ * @param {import("./types.js").Insn[]} insns
+ */
 function flow(insns, undef = 0) {
   const pending = new Array(insns.length + 1).fill(0);
   const before = insns.map((insn, i) => {
@@ -111,24 +138,41 @@ function flow(insns, undef = 0) {
   return { before, end: undef | pending[insns.length] };
 }
 
-/** Everything that some instruction leaves undefined. */
+/**
+ * Everything that some instruction leaves undefined.
+ * @param {import("./types.js").Insn[]} insns
+ */
 function everUndefined(insns) {
-  return insns.reduce((all, insn) => all | insn.effects.undef, 0);
+  return insns.reduce(
+    (/** @type {number} */ all, /** @type {import("./types.js").Insn} */ insn) =>
+      all | insn.effects.undef,
+    0,
+  );
 }
 
-/** Undefined flags at each instruction's start and at the end, for compare(). */
+/**
+ * Undefined flags at each instruction's start and at the end, for compare().
+ * @param {import("./types.js").TestCase} testCase
+ */
 export function trackUndefined(testCase) {
   const { insns } = testCase;
   // In a loop, what the last instruction leaves reaches the first.
-  const around = insns.some((insn) => insn.fix?.skip < 0) ? everUndefined(insns) : 0;
+  const around = insns.some((insn) => (insn.fix?.skip ?? 0) < 0) ? everUndefined(insns) : 0;
   const { before, end } = flow(insns, around);
   testCase.undef = before;
   testCase.undefAtEnd = end;
 }
 
-const environmentStore = (row) => /^(fn?stenv|fn?save|fxsave)/.test(row.mnemonic);
+const environmentStore = (/** @type {import("./types.js").Row} */ row) =>
+  /^(fn?stenv|fn?save|fxsave)/.test(row.mnemonic);
 
-/** Whether a row may come next in a sequence. */
+/**
+ * Whether a row may come next in a sequence.
+ * @param {import("./types.js").Row} row
+ * @param {import("./types.js").Insn[]} list
+ * @param {number} undef
+ * @param {import("./setup.mjs").Setup} setup
+ */
 function fits(row, list, undef, setup) {
   if (setup.mode === 64 ? row.flags.has("i64") : row.flags.has("o64")) return false;
   if ((row.effects.reads & undef) !== 0) return false;
@@ -142,8 +186,13 @@ function fits(row, list, undef, setup) {
 }
 
 /** Rows that read flags: chosen more often, since they tell whether flags were right. */
-const readers = (rows) => rows.filter((row) => (row.effects.reads & ARITHMETIC) !== 0);
+const readers = (/** @type {import("./types.js").Row[]} */ rows) =>
+  rows.filter((row) => (row.effects.reads & ARITHMETIC) !== 0);
 
+/**
+ * @param {Setup} setup
+ * @param {import("./types.js").Row[]} rows
+ */
 function sequence(setup, rows) {
   const { rng } = setup;
   const length = rng.range(2, 16);
@@ -168,6 +217,9 @@ function sequence(setup, rows) {
 /**
  * Makes a loop of a sequence: DEC of a register that nothing else writes, and JNZ back, when the
  * family has them. So blocks are entered again, linked, and left in the middle.
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Row[]} rows
+ * @param {import("./types.js").Insn[]} list
  */
 function closeLoop(setup, rows, list) {
   const dec = rows.find((row) => row.asm === "dec Ev");
@@ -184,11 +236,16 @@ function closeLoop(setup, rows, list) {
   if (list.some((insn) => environmentStore(insn.row))) return;
   // No branch may go past DEC.
   list.forEach((insn, i) => {
-    if (insn.fix?.skip > 0) insn.fix.skip = Math.min(insn.fix.skip, list.length - 1 - i);
+    const { fix } = insn;
+    if (fix?.skip !== undefined && fix.skip > 0) fix.skip = Math.min(fix.skip, list.length - 1 - i);
   });
   const { counter } = setup;
   setup.want(counter, BigInt(setup.rng.range(2, 6)));
-  const plain = { leeway: {}, last: false, reg: 0, rm: 0 };
+  const plain = {
+    ...{ mode: setup.mode, osize: 8, wide: true, rep: "", isMem: false, lock: false },
+    ...{ segment: undefined, mem: undefined, memSize: 0, reg: 0, rm: 0, imm: 0n, branch: false },
+    ...{ leeway: {}, last: false, address: 0, fix: undefined },
+  };
   list.push({
     ...plain,
     row: dec,
@@ -206,7 +263,7 @@ function closeLoop(setup, rows, list) {
 
 /**
  * A test case.
- * @param {{ seed: string, family: string, index: number, rows: import("./types.js").Row[], modes: number[] }} from
+ * @param {{ seed: string, family: string, index: number, rows: import("./types.js").Row[], modes: readonly import("./types.js").Mode[] }} from
  *   `rows`: the family's comparable rows; `modes`: code sizes that can be run
  * @returns {import("./types.js").TestCase | undefined} undefined when no row fits the modes
  */
@@ -229,8 +286,9 @@ export function makeCase(from) {
       CODE_AT +
       (atEnd ? CODE_BYTES - 64 : rng.chance(12) ? PAGE - rng.below(40) : 0x40 + rng.below(0x1c00));
     if (!single) setup.choosePointers();
-    const insns = single ? [encode(setup, row)] : sequence(setup, rows);
-    if (insns.length === 0 || insns[0] === undefined) {
+    const lone = row === undefined ? undefined : encode(setup, row);
+    const insns = row === undefined ? sequence(setup, rows) : lone === undefined ? [] : [lone];
+    if (insns.length === 0) {
       if (attempt > 200) return undefined;
       continue;
     }
@@ -238,23 +296,31 @@ export function makeCase(from) {
       setup,
       insns.map((i) => i.row),
     );
-    /** @type {any} */
-    const testCase = { seed, family, index, mode, single, setup, insns, codeAt: setup.codeAt };
+    /** @type {import("./types.js").TestCase} */
+    const testCase = {
+      ...{ seed, family, index, mode, single, setup, insns, codeAt: setup.codeAt },
+      ...{ rip: 0, code: new Uint8Array(0), undef: [], undefAtEnd: 0, end: 0 },
+    };
     finish(testCase, atEnd);
     return testCase;
   }
 }
 
+/**
+ * @param {import("./types.js").TestCase} testCase
+ * @param {boolean} atEnd
+ */
 function finish(testCase, atEnd) {
   const { setup, insns } = testCase;
   const { rng } = setup;
   if (atEnd) {
-    const length = insns[0].bytes.length;
+    const length = insns[0]?.bytes.length ?? 0;
     testCase.codeAt =
       CODE_AT + CODE_BYTES - length + (rng.chance(50) && length > 1 ? rng.range(1, length - 1) : 0);
   }
-  if (testCase.single && insns[0].fix?.kind === "rel") {
-    insns[0].fix.target = branchAddress(setup, insns[0], testCase.codeAt);
+  const [first] = insns;
+  if (testCase.single && first?.fix?.kind === "rel") {
+    first.fix.target = branchAddress(setup, first, testCase.codeAt);
   }
   layOut(testCase);
   testCase.code = testCase.code.subarray(0, CODE_AT + CODE_BYTES - testCase.codeAt);

@@ -49,6 +49,7 @@ export class Host {
      */
     this.onDeath = undefined;
     /** Code sizes that can be run: 16-bit code needs modify_ldt. */
+    /** @type {readonly import("./types.js").Mode[]} */
     this.modes = probe.ldt ? [64, 32, 16] : [64];
     /** What vendor.mjs goes by. @type {import("./types.js").Processor} */
     this.processor = {

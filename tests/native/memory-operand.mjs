@@ -1,3 +1,4 @@
+// @ts-check
 /** ModRM, SIB and displacement of memory operands that point where a case wants them. */
 import {
   CODE_AT,
@@ -14,11 +15,19 @@ import { RBP, RSP } from "./setup.mjs";
 /** Registers of 16-bit addresses by ModRM.rm. */
 const PAIRS16 = [[3, 6], [3, 7], [5, 6], [5, 7], [6], [7], [5], [3]];
 
-/** A linear address for an operand of `size` bytes. `align`: 0 any, else a strict multiple. */
+/**
+ * A linear address for an operand of `size` bytes. `align`: 0 any, else a strict multiple.
+ * @param {import("./prng.mjs").Prng} rng
+ * @param {number} size
+ * @param {number} align
+ * @param {boolean} single
+ * @param {boolean} low
+ */
 export function chooseTarget(rng, size, align, single, low) {
-  const inside = (start, bytes) => start + rng.below(Math.max(1, bytes - size + 1));
+  const inside = (/** @type {number} */ start, /** @type {number} */ bytes) =>
+    start + rng.below(Math.max(1, bytes - size + 1));
   if (single && rng.chance(4)) return wrongInSeveralWays(rng, size, low);
-  const down = (at, n) => at - (at % n);
+  const down = (/** @type {number} */ at, /** @type {number} */ n) => at - (at % n);
   if (align > 1 && !rng.chance(single ? 8 : 1))
     return down(inside(DATA_AT, RO_AT - DATA_AT), align);
   const kind = rng.below(single ? 100 : 80);
@@ -43,7 +52,12 @@ export function chooseTarget(rng, size, align, single, low) {
   return low ? DATA_AT + PAGE : rng.pick([0x800000000000, 0xffff800000001000, 0x7ffffffff000 - 1]);
 }
 
-/** Addresses that raise one exception for their alignment and another one for what is there. */
+/**
+ * Addresses that raise one exception for their alignment and another one for what is there.
+ * @param {import("./prng.mjs").Prng} rng
+ * @param {number} size
+ * @param {boolean} low
+ */
 function wrongInSeveralWays(rng, size, low) {
   const offset = rng.below(16);
   const pages = [
@@ -58,11 +72,20 @@ function wrongInSeveralWays(rng, size, low) {
   return rng.pick(pages) + offset;
 }
 
-/** Keeps a locked operand inside a cache line: hosts may punish the other kind. */
+/**
+ * Keeps a locked operand inside a cache line: hosts may punish the other kind.
+ * @param {number} target
+ * @param {number} size
+ */
 export function insideLine(target, size) {
   return target % 64 > 64 - size ? target - (target % 64) : target;
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {number} defaultSeg
+ * @param {number | undefined} seg
+ */
 function segmentFor(setup, defaultSeg, seg) {
   return initialBase(setup.mode, seg ?? defaultSeg);
 }
@@ -71,7 +94,7 @@ function segmentFor(setup, defaultSeg, seg) {
  * A memory operand.
  * @param {import("./setup.mjs").Setup} setup
  * @param {{ size: number, align: number, locked?: boolean, target?: number, exact?: boolean }} want
- * @returns {{ modrm: number, tail: number[], x: number, b: number, seg?: number, a67: boolean, target: bigint, rip: boolean }}
+ * @returns {import("./types.js").MemoryOperand}
  */
 export function memoryOperand(setup, want) {
   const { rng, mode, single } = setup;
@@ -86,6 +109,11 @@ export function memoryOperand(setup, want) {
   return { ...operand, a67, seg, target: BigInt(operand.target) };
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {number} target
+ * @param {number | undefined} seg
+ */
 function form16(setup, target, seg) {
   const { rng, mode } = setup;
   const absolute = rng.chance(15);
@@ -102,15 +130,21 @@ function form16(setup, target, seg) {
   const tail = displacement(rng, mod === 1 ? 1 : mod === 2 ? 2 : 0, (value) => {
     rest -= value;
   });
-  for (const r of regs.slice(1)) rest -= setup.gpr[r];
+  for (const r of regs.slice(1)) rest -= setup.reg(r);
   if (second !== undefined) setup.pinned[second] = 1;
   if (absolute) tail.push(...littleEndian(offset, 2));
   else if (mod === 2 && setup.pinned[first])
-    replaceTail(tail, rest + readTail(tail) - setup.gpr[first], 2);
+    replaceTail(tail, rest + readTail(tail) - setup.reg(first), 2);
   else setLow(setup, first, BigInt.asUintN(16, rest), 0xffffn);
   return { modrm: (mod << 6) | rm, tail, x: 0, b: 0, rip: false, target };
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {number} target
+ * @param {number | undefined} seg
+ * @param {number} asize
+ */
 function form32(setup, target, seg, asize) {
   const { rng, mode, single } = setup;
   const choice = rng.below(100);
@@ -130,7 +164,7 @@ function form32(setup, target, seg, asize) {
   const segBase = segmentFor(setup, base === RSP || base === RBP ? 2 : 3, seg);
   if (mode === 16 && seg === undefined && (base === RSP || base === RBP))
     target = STACK_AT + (target % STACK_BYTES);
-  const wrap = (v) => BigInt.asUintN(asize, v);
+  const wrap = (/** @type {bigint} */ v) => BigInt.asUintN(asize, v);
   const offset = wrap(BigInt(target) - segBase);
   const free = base >= 0 && !setup.pinned[base];
   let mod = base < 0 ? 0 : free ? rng.below(3) : rng.chance(30) ? 1 : 2;
@@ -140,16 +174,16 @@ function form32(setup, target, seg, asize) {
       setup.want(index, wrap(BigInt(rng.range(-300, 300))));
     setup.pinned[index] = 1;
   }
-  const indexPart = index < 0 ? 0n : setup.gpr[index] << BigInt(scale);
+  const indexPart = index < 0 ? 0n : setup.reg(index) << BigInt(scale);
   let tail;
   if (free) {
     let disp = 0n;
-    tail = displacement(rng, mod === 1 ? 1 : mod === 2 ? 4 : 0, (value) => {
+    tail = displacement(rng, mod === 1 ? 1 : mod === 2 ? 4 : 0, (/** @type {bigint} */ value) => {
       disp = value;
     });
     setLow(setup, base, wrap(offset - indexPart - disp), wrap(-1n));
   } else {
-    const known = (base < 0 ? 0n : setup.gpr[base]) + indexPart;
+    const known = (base < 0 ? 0n : setup.reg(base)) + indexPart;
     const disp = BigInt.asIntN(asize, wrap(offset - known));
     const small = base >= 0 && disp >= -128n && disp < 128n;
     if (base >= 0) mod = small ? 1 : 2;
@@ -163,7 +197,15 @@ function form32(setup, target, seg, asize) {
   };
 }
 
-/** ModRM (and SIB, left in modrmFor.sib) for a base, an index, both or neither. */
+/**
+ * ModRM (and SIB, left in modrmFor.sib) for a base, an index, both or neither.
+ * @param {import("./prng.mjs").Prng} rng
+ * @param {number} mode
+ * @param {number} mod
+ * @param {number} base
+ * @param {number} index
+ * @param {number} scale
+ */
 function modrmFor(rng, mode, mod, base, index, scale) {
   const b = base >= 8 ? 1 : 0;
   const x = index >= 8 ? 1 : 0;
@@ -177,11 +219,22 @@ function modrmFor(rng, mode, mod, base, index, scale) {
 /** @type {number[]} */
 modrmFor.sib = [];
 
-/** Sets the bits of `mask` in a register that is still free; the others keep their random values. */
+/**
+ * Sets the bits of `mask` in a register that is still free; the others keep their random values.
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {number} r
+ * @param {bigint} value
+ * @param {bigint} mask
+ */
 function setLow(setup, r, value, mask) {
-  if (!setup.pinned[r]) setup.want(r, (setup.gpr[r] & ~mask) | value);
+  if (!setup.pinned[r]) setup.want(r, (setup.reg(r) & ~mask) | value);
 }
 
+/**
+ * @param {import("./prng.mjs").Prng} rng
+ * @param {number} bytes
+ * @param {(value: bigint) => void} use
+ */
 function displacement(rng, bytes, use) {
   if (bytes === 0) return [];
   let value;
@@ -192,13 +245,22 @@ function displacement(rng, bytes, use) {
   return littleEndian(value, bytes);
 }
 
-const readTail = (tail) => BigInt(tail[0] | (tail[1] << 8));
+const readTail = (/** @type {number[]} */ tail) => BigInt((tail[0] ?? 0) | ((tail[1] ?? 0) << 8));
 
+/**
+ * @param {number[]} tail
+ * @param {bigint} value
+ * @param {number} bytes
+ */
 function replaceTail(tail, value, bytes) {
   tail.splice(0, bytes, ...littleEndian(value, bytes));
 }
 
-/** The low `bytes` bytes of a value. */
+/**
+ * The low `bytes` bytes of a value.
+ * @param {bigint | number} value
+ * @param {number} bytes
+ */
 export function littleEndian(value, bytes) {
   const out = [];
   let v = BigInt.asUintN(64, BigInt(value));

@@ -1,3 +1,4 @@
+// @ts-check
 /** Makes a failing case smaller and prints it so that it can be read. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -7,6 +8,10 @@ import { CODE_AT, imageAddress } from "./areas.mjs";
 import { flagText, xmm } from "./compare.mjs";
 import { layOut, trackUndefined } from "./generate.mjs";
 
+/**
+ * @param {import("./types.js").TestCase} testCase
+ * @param {number} i
+ */
 function without(testCase, i) {
   const insns = testCase.insns
     .filter((_, k) => k !== i)
@@ -14,8 +19,9 @@ function without(testCase, i) {
   insns.forEach((insn, k) => {
     // A branch over the removed instruction goes one less; a loop's, when it was in the loop.
     const skip = insn.fix?.skip;
-    if (skip > 0 && k < i && k + 1 + skip > i) insn.fix.skip--;
-    if (skip < 0) insn.fix.skip++;
+    if (insn.fix === undefined || skip === undefined) return;
+    if (skip > 0 && k < i && k + 1 + skip > i) insn.fix.skip = skip - 1;
+    if (skip < 0) insn.fix.skip = skip + 1;
   });
   const smaller = { ...testCase, insns };
   layOut(smaller);
@@ -38,7 +44,12 @@ export function minimise(testCase, fails) {
   return best;
 }
 
-/** Lines of objdump's disassembly, or undefined without objdump. */
+/**
+ * Lines of objdump's disassembly, or undefined without objdump.
+ * @param {Uint8Array} code
+ * @param {number} mode
+ * @param {number} address
+ */
 function disassemble(code, mode, address) {
   const folder = mkdtempSync(join(tmpdir(), "native-"));
   try {
@@ -67,11 +78,12 @@ function disassemble(code, mode, address) {
 }
 
 const hasObjdump = spawnSync("objdump", ["--version"]).status === 0;
-const hex = (value, digits = 1) => value.toString(16).padStart(digits, "0");
+const hex = (/** @type {number | bigint} */ value, digits = 1) =>
+  value.toString(16).padStart(digits, "0");
 
 /**
  * A case as text: how to repeat it, its code, what it starts from.
- * @param {any} testCase
+ * @param {import("./types.js").TestCase} testCase
  * @returns {string[]}
  */
 export function describeCase(testCase) {
@@ -98,6 +110,9 @@ export function describeCase(testCase) {
   return lines;
 }
 
+/**
+ * @param {import("./types.js").TestCase} testCase
+ */
 function startFloats(testCase) {
   const { fxView } = testCase.setup;
   const rows = testCase.insns.map((i) => i.row);

@@ -1,3 +1,4 @@
+// @ts-check
 /** A seeded generator (sfc32): the same seed text gives the same cases on every machine. */
 export class Prng {
   /** @param {string} text */
@@ -27,27 +28,45 @@ export class Prng {
     return (BigInt(this.u32()) << 32n) | BigInt(this.u32());
   }
 
-  /** An integer from 0 to n - 1. */
+  /**
+   * An integer from 0 to n - 1.
+   * @param {number} n
+   */
   below(n) {
     return Math.floor((this.u32() / 0x100000000) * n);
   }
 
-  /** An integer from `low` to `high`, both included. */
+  /**
+   * An integer from `low` to `high`, both included.
+   * @param {number} low
+   * @param {number} high
+   */
   range(low, high) {
     return low + this.below(high - low + 1);
   }
 
-  /** True with probability `percent` / 100. */
+  /**
+   * True with probability `percent` / 100.
+   * @param {number} percent
+   */
   chance(percent) {
     return this.u32() < percent * 42949672.96;
   }
 
-  /** One element. */
+  /**
+   * One element of a list that has some.
+   * @template const T
+   * @param {readonly T[]} list
+   * @returns {T}
+   */
   pick(list) {
-    return list[this.below(list.length)];
+    return /** @type {T} */ (list[this.below(list.length)]);
   }
 
-  /** One key of an object whose values are weights. */
+  /**
+   * One key of an object whose values are weights.
+   * @param {Readonly<Record<string, number>>} table
+   */
   weighted(table) {
     const entries = Object.entries(table);
     let left = this.below(entries.reduce((sum, [, w]) => sum + w, 0));

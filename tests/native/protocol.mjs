@@ -1,3 +1,4 @@
+// @ts-check
 /** What is sent to harness.c and comes back: the structs there, byte for byte. */
 import { CODE_AT, IMAGE_BYTES } from "./areas.mjs";
 
@@ -10,7 +11,11 @@ const CHUNK_BYTES = 24;
 /** Vector of a case that did not end in time. */
 export const VECTOR_TIMEOUT = 0xffff;
 
-/** Bytes for the harness: base image and cases. */
+/**
+ * Bytes for the harness: base image and cases.
+ * @param {ArrayLike<number>} image
+ * @param {import("./types.js").TestCase[]} cases
+ */
 export function encodeBatch(image, cases) {
   const out = Buffer.alloc(HEADER_BYTES + IMAGE_BYTES + cases.length * CASE_BYTES);
   out.writeUInt32LE(MAGIC, 0);
@@ -23,13 +28,19 @@ export function encodeBatch(image, cases) {
   return out;
 }
 
+/**
+ * @param {import("./types.js").TestCase} testCase
+ * @param {Buffer} out
+ * @param {DataView} view
+ * @param {number} at
+ */
 function encodeCase(testCase, out, view, at) {
   const { setup } = testCase;
   out.set(setup.fx, at);
-  for (let i = 0; i < 16; i++) view.setBigUint64(at + 512 + i * 8, setup.gpr[i], true);
+  for (let i = 0; i < 16; i++) view.setBigUint64(at + 512 + i * 8, setup.gpr[i] ?? 0n, true);
   view.setBigUint64(at + 640, BigInt(testCase.rip), true);
   view.setBigUint64(at + 648, BigInt(setup.rflags), true);
-  for (let i = 0; i < 6; i++) view.setUint16(at + 656 + i * 2, setup.seg[i], true);
+  for (let i = 0; i < 6; i++) view.setUint16(at + 656 + i * 2, setup.seg[i] ?? 0, true);
   view.setUint32(at + 672, testCase.codeAt - CODE_AT, true);
   view.setUint32(at + 676, testCase.code.length, true);
   view.setUint32(at + 680, setup.patches.length, true);
@@ -46,6 +57,7 @@ function encodeCase(testCase, out, view, at) {
 /**
  * The harness's answers: { gpr, rip, rflags, cr2, seg, vector, error, fx, changes: Map of 16-byte
  * places in the image to their bytes }.
+ * @param {Buffer} bytes
  */
 export function decodeResults(bytes) {
   const results = [];

@@ -1,9 +1,11 @@
+// @ts-check
 /** The instruction rows of spec/insn as the generator needs them: operands, sizes, effects. */
 import { readRows } from "../../tools/build/gen-insn.mjs";
 import { effectsOf } from "./effects.mjs";
 import { exclusion } from "./exclusions.mjs";
 
 /** Bytes of memory operands whose letters do not tell. */
+/** @type {Readonly<Record<string, number>>} */
 const MEMORY_BYTES = {
   fxsave: 512,
   fxrstor: 512,
@@ -29,6 +31,7 @@ const MEMORY_BYTES = {
   lea: 1,
 };
 
+/** @type {Readonly<Record<string, number>>} */
 const SUFFIX_BYTES = {
   b: 1,
   w: 2,
@@ -48,14 +51,19 @@ const SUFFIX_BYTES = {
   mw: 2,
 };
 
+/** @param {string} text */
 function parseOperand(text) {
   const m = /^([A-Z])([a-z0-9]*)$/.exec(text);
   if (!m || ["AL", "CL", "DX", "AX"].includes(text)) return { text, letter: "", suffix: "" };
-  return { text, letter: m[1], suffix: m[2] };
+  return { text, letter: m[1] ?? "", suffix: m[2] ?? "" };
 }
 
 /**
  * Bytes of an operand. `osize`: operand size in bytes, `wide`: REX.W.
+ * @param {import("./types.js").Row} row
+ * @param {import("./types.js").Operand} operand
+ * @param {number} osize
+ * @param {boolean} wide
  */
 export function operandBytes(row, operand, osize, wide) {
   const { suffix } = operand;
@@ -71,7 +79,10 @@ export function operandBytes(row, operand, osize, wide) {
   return MEMORY_BYTES[row.mnemonic] ?? (row.simd ? 16 : 8);
 }
 
-/** Opcodes that ModRM.rm divides further: mnemonics by rm, "" where there is no instruction. */
+/**
+ * Opcodes that ModRM.rm divides further: mnemonics by rm, "" where there is no instruction.
+ * @type {Readonly<Record<string, readonly string[]>>}
+ */
 const X87_GROUPS = {
   "D9 /2": ["fnop", "", "", "", "", "", "", ""],
   "D9 /4": ["fchs", "fabs", "", "", "ftst", "fxam", "", ""],
@@ -84,13 +95,17 @@ const X87_GROUPS = {
   "DF /4": ["fnstsw AX", "", "", "", "", "", "", ""],
 };
 
-/** One row for each instruction of a row that stands for several. */
+/**
+ * One row for each instruction of a row that stands for several.
+ * @param {import("./types.js").Row} row
+ */
 function expand(row) {
   const group =
     row.form === "reg" && row.map === 0
       ? X87_GROUPS[`${row.opcode.toString(16).toUpperCase()} /${row.digit}`]
       : undefined;
   if (group === undefined) return [row];
+  /** @type {import("./types.js").Row[]} */
   const rows = group.flatMap((asm, rm) => (asm === "" ? [] : [{ ...row, asm, rm }]));
   const gaps = [0, 1, 2, 3, 4, 5, 6, 7].filter((rm) => group[rm] === "");
   // All gaps together count as one row, so that they do not crowd out instructions.
@@ -98,6 +113,10 @@ function expand(row) {
   return rows;
 }
 
+/**
+ * @param {import("./types.js").Row} row
+ * @param {Set<number>} mandatory
+ */
 function describe(row, mandatory) {
   const [mnemonic = "", ...rest] = row.asm.split(/\s+/);
   row.mnemonic = mnemonic.toLowerCase();

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Compares the engine with the host's own processor on random instructions.
  *
@@ -83,6 +84,10 @@ export function group(rows) {
   return families;
 }
 
+/**
+ * @param {import("./types.js").Row[]} rows
+ * @param {boolean} all
+ */
 function printExcluded(rows, all) {
   const reasons = new Map();
   for (const row of rows)
@@ -91,12 +96,16 @@ function printExcluded(rows, all) {
   console.log(`${rows.length} instruction rows, ${total} not compared with the host:`);
   for (const [why, list] of reasons) {
     console.log(
-      `  ${String(list.length).padStart(3)}  ${why}${all ? `\n       ${[...new Set(list.map((r) => r.mnemonic))].join(" ")}` : ""}`,
+      `  ${String(list.length).padStart(3)}  ${why}${all ? `\n       ${[...new Set(list.map((/** @type {import("./types.js").Row} */ r) => r.mnemonic))].join(" ")}` : ""}`,
     );
   }
 }
 
-/** Prints one failing case, minimised. */
+/**
+ * Prints one failing case, minimised.
+ * @param {import("./runner.mjs").Runner} runner
+ * @param {import("./types.js").Failure} failure
+ */
 function printFailure(runner, { testCase }) {
   const smaller = minimise(testCase, (candidate) => runner.runOne(candidate).failures.length > 0);
   const { failures } = runner.runOne(smaller);
@@ -114,6 +123,11 @@ function printFailure(runner, { testCase }) {
   }
 }
 
+/**
+ * @param {Runner} runner
+ * @param {Map<string, import("./types.js").Row[]>} families
+ * @param {{ seed: string; count: string; family?: string; case?: string; row?: string; wasm: string; mode?: string; show: string; list: boolean; }} options
+ */
 function runFamilies(runner, families, options) {
   let failed = 0;
   const reasons = new Map();
@@ -122,7 +136,10 @@ function runFamilies(runner, families, options) {
     const rows =
       only === undefined
         ? all
-        : all.filter((row) => row.text.includes(only) || row.asm.includes(only));
+        : all.filter(
+            (/** @type {import("./types.js").Row} */ row) =>
+              row.text.includes(only) || row.asm.includes(only),
+          );
     if (rows.length === 0) continue;
     const started = performance.now();
     const first = options.case === undefined ? 0 : Number(options.case);
@@ -143,14 +160,19 @@ function runFamilies(runner, families, options) {
   return failed;
 }
 
-/** Prints failing cases, lone instructions first, of different rows. */
+/**
+ * Prints failing cases, lone instructions first, of different rows.
+ * @param {import("./runner.mjs").Runner} runner
+ * @param {import("./types.js").Failure[]} failed
+ * @param {number} most
+ */
 function printSome(runner, failed, most) {
   const seen = new Set();
   const order = [...failed].sort((a, b) => a.testCase.insns.length - b.testCase.insns.length);
   for (const failure of order) {
     if (seen.size >= most) break;
     const key = failure.testCase.single
-      ? failure.testCase.insns[0].row.text
+      ? failure.testCase.insns[0]?.row.text
       : `sequence ${seen.size}`;
     if (seen.has(key)) continue;
     seen.add(key);
@@ -158,9 +180,10 @@ function printSome(runner, failed, most) {
   }
   if (failed.length > 0) {
     const rows = new Map();
-    for (const { testCase } of failed)
-      if (testCase.single)
-        rows.set(testCase.insns[0].row.asm, (rows.get(testCase.insns[0].row.asm) ?? 0) + 1);
+    for (const { testCase } of failed) {
+      const asm = testCase.insns[0]?.row.asm;
+      if (testCase.single) rows.set(asm, (rows.get(asm) ?? 0) + 1);
+    }
     console.log(
       `  failing alone: ${[...rows].map(([asm, n]) => `${asm} x${n}`).join(", ") || "none"}`,
     );
@@ -181,8 +204,9 @@ async function main() {
   printExcluded(rows, options.list);
   if (options.list) return 0;
   const host = new Host();
-  if (options.mode !== undefined) host.modes = [Number(options.mode)];
-  else if (host.modes.length < 3) console.log("16-bit code is left out: no modify_ldt here");
+  if (options.mode !== undefined) {
+    host.modes = [/** @type {import("./types.js").Mode} */ (Number(options.mode))];
+  } else if (host.modes.length < 3) console.log("16-bit code is left out: no modify_ldt here");
   host.onDeath = (testCase) => {
     const code = Buffer.from(testCase?.code ?? []).toString("hex");
     console.log(`  the harness died in ${testCase?.family} case ${testCase?.index}: ${code}`);

@@ -1,3 +1,4 @@
+// @ts-check
 /** Runs the cases of a family on the host and in the engine, and collects what differs. */
 import { IMAGE_BYTES } from "./areas.mjs";
 import { compare, expectedImage } from "./compare.mjs";
@@ -26,8 +27,13 @@ export class Runner {
   /**
    * Differences of one case, by path: [{ path, diffs }], empty when all agree. `why`: the reason for which
    * differences do not count.
+   * @param {import("./types.js").TestCase} testCase
+   * @param {import("./types.js").HostAnswer | undefined} expected
    */
   judge(testCase, expected) {
+    /**
+     * @type {{ path: string | undefined; diffs: import("./types.js").Difference[]; }[]}
+     */
     const failures = [];
     let why;
     if (expected === undefined) return { failures, why };
@@ -42,7 +48,10 @@ export class Runner {
     return { failures, why };
   }
 
-  /** Runs one case on both sides. */
+  /**
+   * Runs one case on both sides.
+   * @param {import("./types.js").TestCase} testCase
+   */
   runOne(testCase) {
     const [expected] = this.host.run(this.base, [testCase]);
     return { expected, failures: this.judge(testCase, expected).failures };

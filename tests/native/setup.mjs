@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * The state a case starts from, while the case is being made: registers that already mean something
  * ("pinned") keep their values, the others can still be chosen so that an instruction's operands
@@ -47,16 +48,23 @@ export class Setup {
     this.rflags = 0x202;
     this.fx = new Uint8Array(512);
     this.fxView = new DataView(this.fx.buffer);
+    /** @type {{ offset: number, length: number, blobAt: number }[]} */
     this.patches = [];
     this.blob = new Uint8Array(BLOB_BYTES);
     this.blobView = new DataView(this.blob.buffer);
     this.blobUsed = 0;
-    /** Sequences: registers that no instruction is to write. */
+    /**
+     * Sequences: registers that no instruction is to write.
+     * @type {number[]}
+     */
     this.pointers = [];
     this.small = -1;
     /** Sequences: the register for a loop's count, or -1. */
     this.counter = -1;
-    /** Memory that is not compared: { address, length }. */
+    /**
+     * Memory that is not compared.
+     * @type {{ address: number, length: number }[]}
+     */
     this.ignore = [];
     /** Where the case's code is going to be. */
     this.codeAt = CODE_AT;
@@ -112,7 +120,11 @@ export class Setup {
     this.pinned[RSP] = 1;
   }
 
-  /** Gives register `r` a value unless it has one that matters; returns whether it got it. */
+  /**
+   * Gives register `r` a value unless it has one that matters; returns whether it got it.
+   * @param {number} r
+   * @param {bigint} value
+   */
   want(r, value) {
     if (this.pinned[r]) return this.gpr[r] === value;
     this.gpr[r] = this.mode === 64 ? BigInt.asUintN(64, value) : BigInt.asUintN(32, value);
@@ -120,13 +132,28 @@ export class Setup {
     return true;
   }
 
-  /** Whether an instruction of a sequence may write register `r`. */
+  /**
+   * What register `r` has.
+   * @param {number} r
+   */
+  reg(r) {
+    return this.gpr[r] ?? 0n;
+  }
+
+  /**
+   * Whether an instruction of a sequence may write register `r`.
+   * @param {number} r
+   */
   writable(r) {
     if (this.single) return true;
     return r !== RSP && r !== this.small && r !== this.counter && !this.pointers.includes(r);
   }
 
-  /** Room of `length` bytes in the blob for memory at `address`: its place in the blob, or -1. */
+  /**
+   * Room of `length` bytes in the blob for memory at `address`: its place in the blob, or -1.
+   * @param {number} address
+   * @param {number} length
+   */
   patchAt(address, length) {
     const offset = imageOffset(address);
     if (offset < 0 || this.patches.length >= MAX_PATCHES) return -1;
@@ -139,13 +166,23 @@ export class Setup {
     return at;
   }
 
-  /** Fills memory with operand values of `kind` (see values.mjs). */
+  /**
+   * Fills memory with operand values of `kind` (see values.mjs).
+   * @param {number} address
+   * @param {number} length
+   * @param {string} kind
+   */
   patchKind(address, length, kind) {
     const at = this.patchAt(address, length);
     if (at >= 0) fill(this.rng, this.blobView, at, this.blobUsed - at, kind);
   }
 
-  /** Puts an integer of `bytes` bytes into memory, if there is room for all of it. */
+  /**
+   * Puts an integer of `bytes` bytes into memory, if there is room for all of it.
+   * @param {number} address
+   * @param {bigint | number} value
+   * @param {number} bytes
+   */
   patchInt(address, value, bytes) {
     const at = this.patchAt(address, bytes);
     if (at < 0 || this.blobUsed - at < bytes) return;
@@ -159,7 +196,11 @@ export class Setup {
     }
   }
 
-  /** Fills memory with given bytes, as many as there is room for. */
+  /**
+   * Fills memory with given bytes, as many as there is room for.
+   * @param {number} address
+   * @param {Uint8Array} bytes
+   */
   patchBytes(address, bytes) {
     const at = this.patchAt(address, bytes.length);
     if (at >= 0) this.blob.set(bytes.subarray(0, this.blobUsed - at), at);
@@ -196,6 +237,7 @@ export class Setup {
   /**
    * x87, MMX and SSE state. `lanes`: kinds of XMM contents; `stack`: what ST registers hold; `control`:
    * whether control words matter; `masked`: x87 exceptions that stay masked.
+   * @param {{ lanes: readonly string[], stack: string, control: boolean, masked: number }} choice
    */
   chooseFloats({ lanes, stack, control, masked }) {
     const { rng, fxView } = this;

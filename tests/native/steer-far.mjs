@@ -1,3 +1,4 @@
+// @ts-check
 /** Plans (see steer.mjs) for far jumps, calls and returns: between 64-, 32- and 16-bit code too. */
 import { CODE_AT, LDT_CODE16, STACK_AT, USER_CS, USER_DS, USER32_CS } from "./areas.mjs";
 import { RSP } from "./setup.mjs";
@@ -8,7 +9,11 @@ const WRONG = [0, 3, USER_DS, 0x10, 0x18, 0x7f7];
 /** An offset outside of 16-bit code. */
 const FAR_OUT = 0x20000;
 
-/** A far target: a selector of code, most of the time, and INT3 at the offset. */
+/**
+ * A far target: a selector of code, most of the time, and INT3 at the offset.
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {boolean} call
+ */
 function target(setup, call) {
   const { rng } = setup;
   let selector = rng.chance(85) ? rng.pick([USER_CS, USER32_CS, LDT_CODE16]) : rng.pick(WRONG);
@@ -19,7 +24,11 @@ function target(setup, call) {
   return { selector, offset };
 }
 
-/** The frame of IRET: offset, selector, flags, and in 64-bit code the stack. */
+/**
+ * The frame of IRET: offset, selector, flags, and in 64-bit code the stack.
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {{ selector: number, offset: number }} to
+ */
 function iretFrame(setup, { selector, offset }) {
   const { rng } = setup;
   const flags = 0x202 | (rng.u32() & 0xcd5);
@@ -34,7 +43,12 @@ function iretFrame(setup, { selector, offset }) {
   return values;
 }
 
-/** The plan for a far transfer. */
+/**
+ * The plan for a far transfer.
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Insn} insn
+ * @returns {import("./types.js").Plan}
+ */
 export function farPlan(setup, insn) {
   const { row, osize } = insn;
   // AMD has no far pointers with 64-bit offsets (APM vol. 3, CALL and JMP far), Intel has.
@@ -51,6 +65,7 @@ export function farPlan(setup, insn) {
       fragile: true,
       anyMemoryFault: true,
       memBytes: osize + 2,
+      /** @param {number} at */
       memory(at) {
         setup.patchInt(
           at,

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Operands for instructions that random ones would not suit: counts, divisors, implicit registers,
  * stack contents, branch targets. steer() looks the instruction up and answers with a plan for
@@ -31,7 +32,10 @@ import { floatPlans } from "./steer-float.mjs";
 import { segmentPlans } from "./steer-segment.mjs";
 import { interestingInt } from "./values.mjs";
 
-/** Where a near jump through a register or memory goes. */
+/**
+ * Where a near jump through a register or memory goes.
+ * @param {import("./setup.mjs").Setup} setup
+ */
 function jumpTarget(setup) {
   const { rng } = setup;
   if (rng.chance(setup.single ? 85 : 95)) return BigInt(setup.landing());
@@ -40,13 +44,26 @@ function jumpTarget(setup) {
   return BigInt(rng.pick([DATA_AT + 64, CODE_AT + CODE_BYTES, CODE_AT - 2, RO_AT]));
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {number} at
+ * @param {number | bigint} value
+ * @param {number} bytes
+ */
 const patchInt = (setup, at, value, bytes) => setup.patchInt(at, value, bytes);
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ */
 function useStack(setup) {
   setup.pinned[RSP] = 1;
 }
 
-/** Address size in bits for an instruction without ModRM. */
+/**
+ * Address size in bits for an instruction without ModRM.
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Plan} plan
+ */
 function implicitAddress(setup, plan) {
   const { rng, mode } = setup;
   plan.a67 = rng.chance(mode === 64 ? 10 : mode === 32 ? 1 : 30);
@@ -54,15 +71,26 @@ function implicitAddress(setup, plan) {
   return (mode === 32) !== plan.a67 ? 32 : 16;
 }
 
-/** Puts an address into a register: as an offset from the segment's base, upper bits as they are. */
+/**
+ * Puts an address into a register: as an offset from the segment's base, upper bits as they are.
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {number} r
+ * @param {number} address
+ * @param {number} seg
+ * @param {number} asize
+ */
 function pointTo(setup, r, address, seg, asize) {
   const offset = BigInt.asUintN(asize, BigInt(address) - initialBase(setup.mode, seg));
   const keep = setup.rng.chance(50)
-    ? BigInt.asUintN(64, setup.gpr[r] >> BigInt(asize)) << BigInt(asize)
+    ? BigInt.asUintN(64, setup.reg(r) >> BigInt(asize)) << BigInt(asize)
     : 0n;
   setup.want(r, asize === 64 ? offset : offset | keep);
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Insn} insn
+ */
 function stringPlan(setup, insn) {
   const { rng } = setup;
   const plan = {};
@@ -88,7 +116,7 @@ function stringPlan(setup, insn) {
     : [0, 1, 2, 3, rng.below(20)];
   const count = insn.rep === "" ? 1 : rng.pick(counts);
   const keep =
-    asize === 64 ? 0n : BigInt.asUintN(64, setup.gpr[RCX] >> BigInt(asize)) << BigInt(asize);
+    asize === 64 ? 0n : BigInt.asUintN(64, setup.reg(RCX) >> BigInt(asize)) << BigInt(asize);
   setup.want(RCX, BigInt.asUintN(asize, BigInt(count)) | keep);
   const bytes = Math.min(count * size, 0x2000);
   const place = () => {
@@ -120,6 +148,10 @@ function stringPlan(setup, insn) {
   return plan;
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Insn} insn
+ */
 function divPlan(setup, insn) {
   const { rng } = setup;
   if (!setup.single && rng.chance(70)) return { skip: true };
@@ -129,7 +161,7 @@ function divPlan(setup, insn) {
     if (rng.chance(60))
       setup.want(
         RAX,
-        (setup.gpr[RAX] & ~0xffffn) |
+        (setup.reg(RAX) & ~0xffffn) |
           BigInt(signed ? rng.range(-128, 127) & 0xffff : rng.below(1024)),
       );
   } else if (rng.chance(70)) {
@@ -137,11 +169,15 @@ function divPlan(setup, insn) {
     const high = rng.chance(60) ? 0n : BigInt(rng.below(1 << rng.range(1, 15)));
     setup.want(RDX, BigInt.asUintN(bits, negative ? -1n - high : high));
     if (negative && high === 0n && rng.chance(60))
-      setup.want(RAX, setup.gpr[RAX] | (1n << BigInt(bits - 1)));
+      setup.want(RAX, setup.reg(RAX) | (1n << BigInt(bits - 1)));
   }
   return {};
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Insn} insn
+ */
 function shiftPlan(setup, insn) {
   const { rng } = setup;
   const { row, osize } = insn;
@@ -153,10 +189,14 @@ function shiftPlan(setup, insn) {
   if (last === "Ib") return { imm: count };
   if (last !== "CL") return {};
   if (!setup.single) return double && osize === 2 ? { skip: true } : {};
-  setup.want(RCX, (setup.gpr[RCX] & ~0xffn) | BigInt(count));
-  return { count: Number(setup.gpr[RCX] & 0xffn) };
+  setup.want(RCX, (setup.reg(RCX) & ~0xffn) | BigInt(count));
+  return { count: Number(setup.reg(RCX) & 0xffn) };
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Insn} insn
+ */
 function bitStringPlan(setup, insn) {
   const { rng } = setup;
   if (insn.row.operands[1]?.letter !== "G" || !insn.isMem) return {};
@@ -168,7 +208,7 @@ function bitStringPlan(setup, insn) {
     setup.want(
       reg,
       BigInt.asUintN(insn.osize * 8, BigInt(rng.range(-far, far))) |
-        (insn.osize === 2 ? setup.gpr[reg] & ~0xffffn : 0n),
+        (insn.osize === 2 ? setup.reg(reg) & ~0xffffn : 0n),
     );
   return {
     reg,
@@ -177,23 +217,38 @@ function bitStringPlan(setup, insn) {
   };
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ */
 function cmpxchgPlan(setup) {
   const { rng } = setup;
   if (!rng.chance(55)) return {};
   return {
+    /**
+     * @param {number} at
+     * @param {number} size
+     */
     memory(at, size) {
       const value = interestingInt(rng, size);
       patchInt(setup, at, value, size);
       const mask = BigInt.asUintN(size * 8, -1n);
-      setup.want(RAX, size === 4 && rng.chance(50) ? value : (setup.gpr[RAX] & ~mask) | value);
+      setup.want(RAX, size === 4 && rng.chance(50) ? value : (setup.reg(RAX) & ~mask) | value);
     },
   };
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Insn} insn
+ */
 function cmpxchg2Plan(setup, insn) {
   const { rng } = setup;
   return {
     align: insn.wide ? 16 : 8,
+    /**
+     * @param {number} at
+     * @param {number} size
+     */
     memory(at, size) {
       const half = size / 2;
       const [low, high] = [interestingInt(rng, half), interestingInt(rng, half)];
@@ -207,11 +262,18 @@ function cmpxchg2Plan(setup, insn) {
   };
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ */
 function boundPlan(setup) {
   const { rng } = setup;
   return {
     // Whether the second bound is read when the first has failed depends on the processor.
     target: rng.chance(95) ? DATA_AT + 8 * rng.below(0x200) : DATA_AT - PAGE,
+    /**
+     * @param {number} at
+     * @param {number} size
+     */
     memory(at, size) {
       const half = size / 2;
       const low = rng.range(-1000, 1000);
@@ -224,11 +286,20 @@ function boundPlan(setup) {
   };
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Insn} insn
+ */
 function jumpPlan(setup, insn) {
   const { rng } = setup;
   useStack(setup);
   const target = jumpTarget(setup);
-  if (insn.isMem) return { last: true, memory: (at, size) => patchInt(setup, at, target, size) };
+  if (insn.isMem)
+    return {
+      last: true,
+      memory: (/** @type {number} */ at, /** @type {number} */ size) =>
+        patchInt(setup, at, target, size),
+    };
   for (let tries = 0; tries < 20; tries++) {
     const rm = rng.below(setup.registers);
     if (setup.pinned[rm] || rm === RSP) continue;
@@ -238,6 +309,10 @@ function jumpPlan(setup, insn) {
   return { skip: true };
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Insn} insn
+ */
 function retPlan(setup, insn) {
   if (setup.single) {
     useStack(setup);
@@ -246,6 +321,9 @@ function retPlan(setup, insn) {
   return { last: true, imm: setup.rng.chance(70) ? setup.rng.below(64) : undefined };
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ */
 function enterPlan(setup) {
   const { rng } = setup;
   useStack(setup);
@@ -259,6 +337,9 @@ function enterPlan(setup) {
   };
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ */
 function leavePlan(setup) {
   const { rng } = setup;
   if (!setup.writable(RBP)) return { skip: true };
@@ -267,6 +348,10 @@ function leavePlan(setup) {
   return { last: true };
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Insn} insn
+ */
 function popfPlan(setup, insn) {
   const { rng } = setup;
   useStack(setup);
@@ -280,6 +365,9 @@ function popfPlan(setup, insn) {
   return setup.single ? {} : { last: true };
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ */
 function loopPlan(setup) {
   const { rng, mode } = setup;
   setup.want(
@@ -291,6 +379,10 @@ function loopPlan(setup) {
   return { a67: rng.chance(mode === 64 ? 20 : 10) };
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Insn} insn
+ */
 function moffsPlan(setup, insn) {
   const { rng, mode } = setup;
   const plan = {};
@@ -305,6 +397,9 @@ function moffsPlan(setup, insn) {
   return plan;
 }
 
+/**
+ * @param {import("./setup.mjs").Setup} setup
+ */
 function xlatPlan(setup) {
   const { rng } = setup;
   const plan = {};
@@ -314,27 +409,34 @@ function xlatPlan(setup) {
   return plan;
 }
 
-const stackPlan = (setup) => {
+const stackPlan = (/** @type {import("./setup.mjs").Setup} */ setup) => {
   useStack(setup);
   return {};
 };
 
-/** POPA that faults halfway has loaded some registers or none. */
+/**
+ * POPA that faults halfway has loaded some registers or none.
+ * @param {import("./setup.mjs").Setup} setup
+ */
 function popaPlan(setup) {
   if (setup.single) setup.centreStack();
   useStack(setup);
   return setup.single ? {} : { skip: true };
 }
 
-/** PUSH of a segment register. */
+/**
+ * PUSH of a segment register.
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Insn} insn
+ */
 function pushPlan(setup, insn) {
   useStack(setup);
-  if (!/^[CDEFGS]S$/.test(insn.row.operands[0]?.text) || insn.osize !== 4) return {};
+  if (!/^[CDEFGS]S$/.test(insn.row.operands[0]?.text ?? "") || insn.osize !== 4) return {};
   // With 32 bits, Intel writes the lower 16 only (SDM vol. 2, PUSH), AMD all of them: vendor.mjs.
   return setup.single ? {} : { skip: true };
 }
 
-/** @type {[RegExp, (setup: any, insn: any) => object][]} */
+/** @type {import("./types.js").PlanRow[]} */
 const PLANS = [
   [/^(movs|cmps|stos|lods|scas)[bwdq]?$/, stringPlan],
   [/^(div|idiv)$/, divPlan],
@@ -368,7 +470,12 @@ const PLANS = [
   [/^ud[012]$/, () => ({ last: true })],
 ];
 
-/** The plan for an instruction; see above. */
+/**
+ * The plan for an instruction; see above.
+ * @param {import("./setup.mjs").Setup} setup
+ * @param {import("./types.js").Insn} insn
+ * @returns {import("./types.js").Plan}
+ */
 export function steer(setup, insn) {
   const { row } = insn;
   if (/^(jmp|call|retf|iret)$/.test(row.mnemonic) && (row.family === "far" || row.imm === "far"))

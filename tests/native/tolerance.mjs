@@ -1,3 +1,4 @@
+// @ts-check
 /** Instructions whose results are approximations by definition, and how far apart two may be. */
 
 /**
@@ -26,17 +27,29 @@ const REMAINDER = /^fprem1?$/;
 /** Which NaN of several is their result depends on the vendor: see vendor.mjs. */
 const DOT_PRODUCT = /^dpp[sd]$/;
 
-/** Whether part of an instruction's result may differ: then nothing may follow it in a case. */
+/**
+ * Whether part of an instruction's result may differ: then nothing may follow it in a case.
+ * @param {string} mnemonic
+ */
 export function isApproximate(mnemonic) {
   return [APPROXIMATE_F32, TRANSCENDENTAL, REMAINDER, DOT_PRODUCT].some((p) => p.test(mnemonic));
 }
 
+/**
+ * @param {number} a
+ * @param {number} b
+ */
 function closeF32(a, b) {
   if (Number.isNaN(a) || Number.isNaN(b) || !Number.isFinite(a) || !Number.isFinite(b))
     return false;
   return Math.abs(a - b) <= Math.abs(a) * F32_RELATIVE;
 }
 
+/**
+ * @param {DataView} e
+ * @param {DataView} g
+ * @param {number} at
+ */
 function closeLanes(e, g, at) {
   for (let i = 0; i < 16; i += 4) {
     if (
@@ -49,10 +62,15 @@ function closeLanes(e, g, at) {
 }
 
 /** Magnitude as one integer, so that neighbours differ by one across powers of two as well. */
-const magnitude = (view, at) =>
+const magnitude = (/** @type {DataView} */ view, /** @type {number} */ at) =>
   (BigInt(view.getUint16(at + 8, true) & 0x7fff) << 63n) +
   (view.getBigUint64(at, true) & 0x7fffffffffffffffn);
 
+/**
+ * @param {DataView} e
+ * @param {DataView} g
+ * @param {number} at
+ */
 function closeF80(e, g, at) {
   const [ea, eb] = [e.getUint16(at + 8, true), g.getUint16(at + 8, true)];
   if ((ea ^ eb) & 0x8000 || (ea & 0x7fff) === 0x7fff) return false;
@@ -60,13 +78,19 @@ function closeF80(e, g, at) {
   return difference >= -F80_UNITS && difference <= F80_UNITS;
 }
 
-/** All codes when there is no quotient: an exception, or a NaN handed through. */
+/**
+ * All codes when there is no quotient: an exception, or a NaN handed through.
+ * @param {DataView} e
+ */
 function remainderCodes(e) {
   const nan = (e.getUint16(40, true) & 0x7fff) === 0x7fff;
   return nan || e.getUint16(2, true) & NO_QUOTIENT ? 15 : 0;
 }
 
-/** Underflow of ST(0) or, by FSINCOS, ST(1), where one unit decides whether there is any. */
+/**
+ * Underflow of ST(0) or, by FSINCOS, ST(1), where one unit decides whether there is any.
+ * @param {DataView} e
+ */
 function tinyStatus(e) {
   const tiny = [40, 56].some((at) => (e.getUint16(at, true) & 0x7fff) <= 1);
   return tiny ? UNDERFLOW : 0;
@@ -76,6 +100,8 @@ function tinyStatus(e) {
  * What may differ in a case, on FXSAVE images: st(expected, got, at) and xmm(expected, got, at) say
  * whether registers are close enough, codes(expected) which condition codes are free (bit n for Cn),
  * status(expected) which bits of the status word.
+ * @param {import("./types.js").TestCase} testCase
+ * @returns {import("./types.js").Tolerance}
  */
 export function toleranceOf(testCase) {
   const last = testCase.insns[testCase.insns.length - 1]?.row.mnemonic ?? "";

@@ -1,8 +1,16 @@
-/** Operand values at which instructions go wrong: borders, signs, denormals, infinities, NaNs. */
+// @ts-check
+/**
+ * Operand values at which instructions go wrong: borders, signs, denormals, infinities, NaNs.
+ * @typedef {[exponent: number, significand: bigint]} F80 an extended real; the exponent with the sign
+ */
 
-const MASK = { 1: 0xffn, 2: 0xffffn, 4: 0xffffffffn, 8: 0xffffffffffffffffn };
+const mask = (/** @type {number} */ bytes) => BigInt.asUintN(8 * bytes, -1n);
 
-/** An unsigned integer of `bytes` (1 2 4 8). */
+/**
+ * An unsigned integer of `bytes` (1 2 4 8).
+ * @param {import("./prng.mjs").Prng} rng
+ * @param {number} bytes
+ */
 export function interestingInt(rng, bytes) {
   const bits = bytes * 8;
   const top = 1n << BigInt(bits - 1);
@@ -10,28 +18,28 @@ export function interestingInt(rng, bytes) {
     case 0:
       return 0n;
     case 1:
-      return MASK[bytes];
+      return mask(bytes);
     case 2:
       return BigInt(rng.below(20));
     case 3:
-      return (MASK[bytes] - BigInt(rng.below(20))) & MASK[bytes];
+      return (mask(bytes) - BigInt(rng.below(20))) & mask(bytes);
     case 4:
-      return (top + BigInt(rng.range(-2, 2))) & MASK[bytes];
+      return (top + BigInt(rng.range(-2, 2))) & mask(bytes);
     case 5:
       return 1n << BigInt(rng.below(bits));
     case 6:
       return (1n << BigInt(rng.below(bits))) - 1n;
     case 7: {
       const byte = BigInt(rng.below(256));
-      return (0x0101010101010101n * byte) & MASK[bytes];
+      return (0x0101010101010101n * byte) & mask(bytes);
     }
     case 8: {
       // A narrow value, sign-extended: fits what divides or is shifted.
       const narrow = BigInt.asIntN(rng.range(1, bits), rng.u64());
-      return narrow & MASK[bytes];
+      return narrow & mask(bytes);
     }
     default:
-      return rng.u64() & MASK[bytes];
+      return rng.u64() & mask(bytes);
   }
 }
 
@@ -43,7 +51,10 @@ const F32 = [
   0x3f800001, 0x40490fdb, 0x3fc00000, 0x40200000, 0x34000000, 0x33800000,
 ];
 
-/** Bits of a single, as a Number. */
+/**
+ * Bits of a single, as a Number.
+ * @param {import("./prng.mjs").Prng} rng
+ */
 export function interestingF32(rng) {
   switch (rng.below(8)) {
     case 0:
@@ -54,7 +65,7 @@ export function interestingF32(rng) {
     case 3: {
       // A small integer or half.
       const f = new Float32Array([rng.range(-2000, 2000) / 2]);
-      return new Uint32Array(f.buffer)[0];
+      return new Uint32Array(f.buffer)[0] ?? 0;
     }
     case 4:
       // Near the underflow or overflow border.
@@ -122,7 +133,10 @@ const F64 = [
   0x3cb0000000000000n,
 ];
 
-/** Bits of a double, as a BigInt. */
+/**
+ * Bits of a double, as a BigInt.
+ * @param {import("./prng.mjs").Prng} rng
+ */
 export function interestingF64(rng) {
   const sign = BigInt(rng.below(2)) << 63n;
   const fraction = rng.u64() & 0xfffffffffffffn;
@@ -134,7 +148,7 @@ export function interestingF64(rng) {
       return rng.u64();
     case 3: {
       const f = new Float64Array([rng.range(-100000, 100000) / 2]);
-      return new BigUint64Array(f.buffer)[0];
+      return new BigUint64Array(f.buffer)[0] ?? 0n;
     }
     case 4:
       return (
@@ -154,6 +168,7 @@ export function interestingF64(rng) {
   }
 }
 
+/** @type {F80[]} */
 const F80 = [
   [0, 0n],
   [0x8000, 0n],
@@ -194,7 +209,10 @@ const F80 = [
   [0x3ffd, 0xb504f333f9de6484n],
   [0x403b, 0xde0b6b3a763fffffn],
 ];
-/** Encodings that no instruction makes: unnormal, pseudo-infinity, pseudo-NaN. */
+/**
+ * Encodings that no instruction makes: unnormal, pseudo-infinity, pseudo-NaN.
+ * @type {F80[]}
+ */
 const F80_INVALID = [
   [0x3fff, 0x4000000000000000n],
   [0x7fff, 0n],
@@ -202,7 +220,11 @@ const F80_INVALID = [
   [0x1234, 1n],
 ];
 
-/** [sign and exponent, significand] of an extended real. */
+/**
+ * An extended real.
+ * @param {import("./prng.mjs").Prng} rng
+ * @returns {F80}
+ */
 export function interestingF80(rng) {
   const sign = rng.below(2) << 15;
   const significand = rng.u64() | 0x8000000000000000n;
@@ -240,7 +262,14 @@ export function interestingF80(rng) {
 /** Kinds of operand bytes: integers by size, reals, packed decimal, anything. */
 export const KINDS = ["i1", "i2", "i4", "i8", "f4", "f8", "f10", "bcd", "raw"];
 
-/** Fills `length` bytes at `at` with values of `kind`. */
+/**
+ * Fills `length` bytes at `at` with values of `kind`.
+ * @param {import("./prng.mjs").Prng} rng
+ * @param {DataView} view
+ * @param {number} at
+ * @param {number} length
+ * @param {string} kind
+ */
 export function fill(rng, view, at, length, kind) {
   const end = at + length;
   if (kind === "f10" || kind === "bcd") {
@@ -259,7 +288,13 @@ export function fill(rng, view, at, length, kind) {
   }
 }
 
-/** Writes an integer of `bytes`, little endian. */
+/**
+ * Writes an integer of `bytes`, little endian.
+ * @param {DataView} view
+ * @param {number} at
+ * @param {bigint} value
+ * @param {number} bytes
+ */
 export function putInt(view, at, value, bytes) {
   if (bytes === 8) view.setBigUint64(at, BigInt.asUintN(64, value), true);
   else if (bytes === 4) view.setUint32(at, Number(BigInt.asUintN(32, value)), true);
@@ -267,12 +302,22 @@ export function putInt(view, at, value, bytes) {
   else view.setUint8(at, Number(BigInt.asUintN(8, value)));
 }
 
-/** Writes [sign and exponent, significand]. */
+/**
+ * Writes an extended real.
+ * @param {DataView} view
+ * @param {number} at
+ * @param {F80} value
+ */
 export function putF80(view, at, [exponent, significand]) {
   view.setBigUint64(at, significand, true);
   view.setUint16(at + 8, exponent, true);
 }
 
+/**
+ * @param {import("./prng.mjs").Prng} rng
+ * @param {DataView} view
+ * @param {number} at
+ */
 function putBcd(rng, view, at) {
   const digits = rng.below(19);
   for (let i = 0; i < 9; i++) {

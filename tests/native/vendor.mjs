@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Differences that do not count because the processors of the two vendors differ. The engine answers as
  * AMD's where that is simple; the rules for Intel hosts are those places, the rules for AMD hosts the others.
@@ -5,7 +6,7 @@
  */
 import { ADDRESS_FAULTS, fxView, linearIp, MEMORY_FAULTS } from "./compare.mjs";
 
-/** @typedef {[mnemonic: RegExp, why: string, explains: (question: any) => boolean]} Rule */
+/** @typedef {[mnemonic: RegExp, why: string, explains: (question: Question) => boolean]} Rule */
 
 const VECTOR_DB = 1;
 const VECTOR_UD = 6;
@@ -26,53 +27,67 @@ const NEAR_BRANCH = /^(jcc|jmp|call|ret|loop|loope|loopne|jcxz)$/;
 /**
  * @typedef {object} Question
  * @property {import("./types.js").TestCase} testCase
- * @property {any} insn the instruction whose row the rule is for
+ * @property {import("./types.js").Insn} insn the instruction whose row the rule is for
  * @property {import("./types.js").HostAnswer} expected
  * @property {import("./types.js").EngineAnswer} got
  * @property {import("./types.js").Difference[]} diffs
  */
 
 /** Whether an answer's RIP is at the instruction. */
-const endsAt = ({ testCase, insn }, answer) => linearIp(testCase, answer.rip) === insn.address;
+const endsAt = (
+  /** @type {Question} */ { testCase, insn },
+  /** @type {import("./types.js").Answer} */ answer,
+) => linearIp(testCase, answer.rip) === insn.address;
 
 /** Whether nothing differs but these fields; memory's fields are addresses in brackets. */
-const only = ({ diffs }, pattern) => diffs.every(([field]) => pattern.test(field));
+const only = (/** @type {Question} */ { diffs }, /** @type {RegExp} */ pattern) =>
+  diffs.every(([field]) => pattern.test(field));
 
 /** Whether a later instruction of the case loads MXCSR once more. */
-const loadsAgain = ({ testCase, insn }) =>
+const loadsAgain = (/** @type {Question} */ { testCase, insn }) =>
   testCase.insns
     .slice(testCase.insns.indexOf(insn) + 1)
     .some((later) => LOADS_MXCSR.test(later.row.mnemonic));
 
 /** Whether there is a LOCK prefix (VERW's opcode begins with 0F). */
-const isLocked = ({ bytes }) => bytes.slice(0, bytes.indexOf(0x0f)).includes(0xf0);
+const isLocked = (/** @type {import("./types.js").Insn} */ { bytes }) =>
+  bytes.slice(0, bytes.indexOf(0x0f)).includes(0xf0);
 
-const mxcsr = (answer) => fxView(answer.fx).getUint32(24, true);
-const isNan32 = (bits) => (bits & 0x7fffffff) > 0x7f800000;
-const isNan64 = (bits) => (bits & 0x7fffffffffffffffn) > 0x7ff0000000000000n;
+const mxcsr = (/** @type {import("./types.js").Answer} */ answer) =>
+  fxView(answer.fx).getUint32(24, true);
+const isNan32 = (/** @type {number} */ bits) => (bits & 0x7fffffff) > 0x7f800000;
+const isNan64 = (/** @type {bigint} */ bits) => (bits & 0x7fffffffffffffffn) > 0x7ff0000000000000n;
 
-/** Whether the XMM registers are equal but for NaNs in place of others. */
+/**
+ * Whether the XMM registers are equal but for NaNs in place of others.
+ * @param {Question} question
+ */
 function nansOnly({ insn, expected, got, diffs }) {
   const [e, g] = [fxView(expected.fx), fxView(got.fx)];
   return diffs.every(([field]) => {
     const at = 160 + 16 * Number(/^xmm(\d+)$/.exec(field)?.[1]);
     const wide = insn.row.mnemonic === "dppd";
     for (let i = at; i < at + 16; i += wide ? 8 : 4) {
-      const [x, y] = wide
-        ? [e.getBigUint64(i, true), g.getBigUint64(i, true)]
-        : [e.getUint32(i, true), g.getUint32(i, true)];
-      if (x !== y && !(wide ? isNan64(x) && isNan64(y) : isNan32(x) && isNan32(y))) return false;
+      const [x, y] = [e.getBigUint64(i, true), g.getBigUint64(i, true)];
+      const [low, high] = [e.getUint32(i, true), g.getUint32(i, true)];
+      const alike = wide
+        ? x === y || (isNan64(x) && isNan64(y))
+        : low === high || (isNan32(low) && isNan32(high));
+      if (!alike) return false;
     }
     return true;
   });
 }
 
 /** Whether 16 bytes as compare() shows them differ in that bit of an MXCSR_MASK only. */
-const maskInMemory = ([field, expected, got]) =>
+const maskInMemory = (/** @type {import("./types.js").Difference} */ [field, expected, got]) =>
   !field.startsWith("[") ||
   (expected.endsWith("ffff0200") && got === expected.replace(/ffff0200$/, "ffff0000"));
 
-/** Whether memory and the x87 and XMM registers differ in that bit of MXCSR's mask only. */
+/**
+ * Whether memory and the x87 and XMM registers differ in that bit of MXCSR's mask only.
+ * @param {Question} question
+ */
 function maskOnly({ expected, got, diffs }) {
   if (!diffs.every(maskInMemory)) return false;
   const [e, g] = [fxView(expected.fx), fxView(got.fx)];
@@ -95,7 +110,7 @@ const ON_INTEL = [
   [
     /^(fstp|fbstp)$/,
     "x87 stores of 80 bits: Intel writes 64 before the others fault",
-    (q) => /^m80/.test(q.insn.row.operands[0]?.text) && endsAt(q, q.got) && only(q, /^\[/),
+    (q) => /^m80/.test(q.insn.row.operands[0]?.text ?? "") && endsAt(q, q.got) && only(q, /^\[/),
   ],
   [
     /^ud[01]$/,
@@ -111,7 +126,7 @@ const ON_INTEL = [
     /^push$/,
     "PUSH of a segment register with 32 bits: Intel writes 16",
     (q) =>
-      /^[CDEFGS]S$/.test(q.insn.row.operands[0]?.text) &&
+      /^[CDEFGS]S$/.test(q.insn.row.operands[0]?.text ?? "") &&
       q.insn.osize === 4 &&
       only(q, /^(\[|vector$)/),
   ],
@@ -152,7 +167,7 @@ const ON_INTEL = [
   [
     /^loopn?e$/,
     "LOOPE and LOOPNE with F2 or F3: Intel ignores the prefix",
-    (q) => q.insn.bytes.some((byte) => byte === 0xf2 || byte === 0xf3),
+    (q) => q.insn.bytes.some((/** @type {number} */ byte) => byte === 0xf2 || byte === 0xf3),
   ],
   [
     /^maskmov(q|dqu)$/,
@@ -185,7 +200,7 @@ const ON_AMD = [
     "FS and GS in 64-bit code: AMD wants the offset to be canonical, too",
     (q) =>
       q.testCase.mode === 64 &&
-      q.insn.segment >= 4 &&
+      (q.insn.segment ?? 0) >= 4 &&
       endsAt(q, q.got) &&
       endsAt(q, q.expected) &&
       q.expected.vector === VECTOR_GP &&
@@ -206,8 +221,8 @@ const ON_AMD = [
       endsAt(q, q.expected) &&
       (q.expected.vector === VECTOR_SS || q.expected.vector === VECTOR_GP) &&
       q.got.vector === VECTOR_PF &&
-      q.got.cr2 > LAST_16 &&
-      q.got.cr2 <= 0xffffffffn &&
+      (q.got.cr2 ?? 0n) > LAST_16 &&
+      (q.got.cr2 ?? 0n) <= 0xffffffffn &&
       only(q, /^vector$/),
   ],
   [
