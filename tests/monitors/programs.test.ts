@@ -115,7 +115,7 @@ const testTool = async (): Promise<void> => {
     SUPERMIN_MODULES: linux.modules,
   };
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
-  const ended = await runs(["env", ...variables, "libguestfs-test-tool", "--timeout", "280"]);
+  const ended = await runs(["env", ...variables, "libguestfs-test-tool", "--timeout", "580"]);
   const text = ended.console + ended.stderr;
   expect(ended.status, text.slice(-5000)).toBe(0);
   expect(text).toContain("Hypervisor detected: KVM");
@@ -123,9 +123,12 @@ const testTool = async (): Promise<void> => {
   // It asks QEMU for kvm:tcg, which emulates without a word: a boot is thousands of exits.
   expect(ended.runs).toBeGreaterThan(5000);
 };
-itInFull("libguestfs-test-tool with its direct backend", testTool, [
-  "the program libguestfs-test-tool",
-]);
+itInFull(
+  "libguestfs-test-tool with its direct backend",
+  testTool,
+  ["the program libguestfs-test-tool"],
+  2,
+);
 
 /** What virtme-ng runs in its guest. */
 const IN_GUEST = [
@@ -142,7 +145,12 @@ const inVirtme = async (): Promise<void> => {
   expect(ended.status, text.slice(-5000)).toBe(0);
   expect(text).toContain("Hypervisor detected: KVM");
   const sum = sha256(readFileSync("/etc/debian_version"));
-  const lines = [`kernel ${basename(linux.modules)}`, "root virtiofs", "cpus 2 2", `sum ${sum}  -`];
+  const lines = [`kernel ${basename(linux.modules)}`, "root virtiofs", "cpus 2 2", `sum ${sum} -`];
   for (const line of lines) expect(ended.console.split("\n")).toContain(line);
 };
-itInFull("virtme-ng: a command in a guest whose root virtiofsd shares", inVirtme, ["to be root"]);
+itInFull(
+  "virtme-ng: a command in a guest whose root virtiofsd shares",
+  inVirtme,
+  ["to be root"],
+  2,
+);

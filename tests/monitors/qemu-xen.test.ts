@@ -79,7 +79,8 @@ describe("a Xen guest in stock QEMU 10 under exec", () => {
     const machine = ["-accel", XEN, "-M", "q35", "-smp", "2"];
     const devices = [...pvDisk(bench.disk()), ...pvCard];
     const ended = await runs([...words, ...machine, ...devices, ...guest]);
-    checkGuest(ended, { ...xenGuest(), cpus: "2" }, WITH_CARD);
+    // When it clears the card away, where QEMU 10 ends with SIGSEGV, libc finds a double free.
+    checkGuest(ended, { ...xenGuest(), cpus: "2" }, [...WITH_CARD, 128 + 6]);
   });
 
   it("a console on hvc0, answered at its keyboard", async () => {

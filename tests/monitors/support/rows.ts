@@ -8,11 +8,18 @@ export const isFull = process.env["KVM_XEN_MONITORS"] === "all";
 export const rowsOf = <T extends object>(rows: readonly (T & { readonly full?: boolean })[]) =>
   rows.filter(({ full }) => isFull || full !== true);
 
-/** A test of the full matrix only, skipped where the machine lacks what it needs. */
+/** What one row may take. */
+const ROW_MS = 300_000;
+
+/**
+ * A test of the full matrix only, skipped where the machine lacks what it needs.
+ * @param times as long as other rows it may take
+ */
 export const itInFull = (
   name: string,
   test: () => Promise<void>,
   needs: readonly Need[] = [],
+  times = 1,
 ): void => {
-  if (isFull) it.runIf(needs.every(machineHas))(name, test);
+  if (isFull) it.runIf(needs.every(machineHas))(name, test, times * ROW_MS);
 };
