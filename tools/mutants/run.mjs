@@ -86,8 +86,7 @@ async function measure(state, worker, digest, wanted, deadline, say) {
   /** @type {string[]} */
   const refused = [];
   const note = (/** @type {any} */ { measured, digest, cost, hits, failed }) => {
-    const width = Object.keys(hits).length;
-    cases[measured] = { digest, cost, width, hits, ...(failed === undefined ? {} : { failed }) };
+    cases[measured] = { digest, cost, hits, ...(failed === undefined ? {} : { failed }) };
     if (failed !== undefined) refused.push(`${measured}: ${failed}`);
     if (saved()) state.saveBaseline();
   };
@@ -108,8 +107,8 @@ async function measure(state, worker, digest, wanted, deadline, say) {
 const BESIDE = 4;
 
 /**
- * The cases that come by a mutant: first the one that noticed the last time, then those that cost least and come by
- * few others, which look closest. What code comes by while it is loaded may show anywhere.
+ * The cases that come by a mutant: first the one that noticed the last time, then the cheapest ones, and unit tests
+ * in the folder of the mutated file rather than others. What code comes by while it is loaded may show anywhere.
  * @param {State} state
  * @param {import("./instrument.mjs").Mutant} mutant
  * @param {string | undefined} hint
@@ -118,7 +117,7 @@ function covering(state, { id, file }, hint) {
   const everywhere = state.baseline.atLoad.includes(id);
   const beside = file.slice(0, file.lastIndexOf("/") + 1);
   const rank = (/** @type {string} */ name, /** @type {import("./state.mjs").Measured} */ each) =>
-    name === hint ? -1 : (each.cost * each.width) / (name.startsWith(beside) ? BESIDE : 1);
+    name === hint ? -1 : each.cost / (name.startsWith(beside) ? BESIDE : 1);
   return Object.entries(state.baseline.cases)
     .filter(
       ([, { hits, failed }]) => failed === undefined && (everywhere || hits[id] !== undefined),
@@ -149,7 +148,7 @@ function toAsk(state, mutant, build, file, quick) {
 }
 
 /**
- * The first of some cases, as far as their costs are within a sum.
+ * The first of some cases that fit into a time together, and one at least.
  * @template {{ cost: number }} T
  * @param {T[]} ask
  * @param {number} ms
@@ -157,8 +156,9 @@ function toAsk(state, mutant, build, file, quick) {
 function within(ask, ms) {
   let sum = 0;
   return ask.filter(({ cost }) => {
+    if (sum > 0 && sum + cost > ms) return false;
     sum += cost;
-    return sum <= ms;
+    return true;
   });
 }
 

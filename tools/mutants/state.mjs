@@ -21,7 +21,6 @@ import { buildFolder } from "./toolbox.mjs";
  * @typedef {object} Measured a case that passes without mutants
  * @property {string} digest of its text and of what that imports
  * @property {number} cost milliseconds of processor time
- * @property {number} width how many mutants it comes by
  * @property {Record<string, number>} hits how often it comes by each mutant
  * @property {string} [failed] why it cannot be asked
  *
