@@ -218,6 +218,25 @@ describe("an upcall", () => {
   });
 });
 
+it("a domain's store knows this domain and domain 0: no other can own a node", () => {
+  const { domain } = setUp();
+  expect([0, 1, 2, 7, 0x7ff0].map((domid) => domain.store.exists(domid))).toEqual([
+    ...[true, true, false, false, false],
+  ]);
+});
+
+it("output of the console goes on when there is room for it again", () => {
+  const { domain, written } = setUp();
+  const page = 0xfeff8 * 4096;
+  // struct xencons_interface: out at 1024, out_prod behind in_cons, in_prod and out_cons at 3072.
+  domain.memory.write(page + 1024, Uint8Array.of(0x68, 0x69));
+  domain.memory.writeU32(page + 3084, 2);
+  expect(written).toEqual([]);
+  domain.consoleRoom();
+  expect(written).toEqual([0x68, 0x69]);
+  expect(domain.memory.readU32(page + 3080)).toBe(2);
+});
+
 describe("a domain that ends", () => {
   it("stops all its timers", () => {
     const { domain, call, time, vcpu } = setUp();

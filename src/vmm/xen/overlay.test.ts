@@ -119,6 +119,27 @@ describe("GuestPhysmap", () => {
     expect(map.reservation).toEqual({ pages: 16, maximum: 16 });
   });
 
+  it("lays at most 200 frames over, holes too, and those that are there may move", () => {
+    const { vm, map } = setUp();
+    const pages = Array.from({ length: 200 }, () => vm.linear.allocate(PAGE) as Hva);
+    const [first] = pages as [Hva];
+    map.batch(() => {
+      for (const [i, page] of pages.entries()) expect(map.place(page, 100 + i)).toBe(true);
+    });
+    const more = vm.linear.allocate(PAGE) as Hva;
+    expect([map.place(more, 400), map.frameOf(more)]).toEqual([false, undefined]);
+    expect([map.clear(3), map.isBacked(3)]).toEqual([false, true]);
+    expect([map.place(first, 100), map.place(first, 400), map.frameOf(first)]).toEqual([
+      ...[true, true, 400],
+    ]);
+    expect([map.isBacked(100), map.isBacked(400)]).toEqual([false, true]);
+    map.remove(first);
+    expect([map.clear(3), map.isBacked(3)]).toEqual([true, false]);
+    expect(map.place(more, 401)).toBe(false);
+    expect(map.clear(101)).toBe(true);
+    expect(map.place(more, 401)).toBe(true);
+  });
+
   it("keeps within the memory slots that there are", () => {
     const vm = new FakeVm();
     const ram = vm.linear.allocate(4096 * PAGE) as Hva;

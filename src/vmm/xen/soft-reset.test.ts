@@ -57,6 +57,19 @@ describe("SHUTDOWN_soft_reset", () => {
     expect(port).toEqual(Uint8Array.of(0x32));
   });
 
+  it("a guest that was suspended keeps its memory and its nodes, and is told of the new ports", () => {
+    const { domain } = running();
+    const path = `/local/domain/${domain.domid}/data`;
+    expect(domain.physmap.release(0x20)).toBe(true);
+    expect(domain.store.write(PRIVILEGED, 0, `${path}/own`, Uint8Array.of(0x31))).toBeUndefined();
+    const port = domain.ports.bindIpi(0);
+    domain.restore();
+    expect(domain.store.read(PRIVILEGED, 0, `${path}/own`)).toEqual(Uint8Array.of(0x31));
+    expect([1, 2, port].map((each) => domain.ports.status(each)?.status)).toEqual([2, 2, 0]);
+    // The balloon's page is not back: the kernel goes on, and knows.
+    expect(domain.physmap.isBacked(0x20)).toBe(false);
+  });
+
   it("takes vectors, areas and timers back", () => {
     const { domain, ask, reset, vcpus, hvm, time, shutdowns } = running();
     domain.mapSharedInfo(0x10, true);

@@ -1,3 +1,5 @@
+import type { Fields, Layout, StructValue } from "../../../abi/xen/layout.js";
+import { Errno } from "../../../base/index.js";
 import type { Domain, DomainVcpu } from "../domain.js";
 import type { GuestAccess } from "../guest-access.js";
 import type { Effort } from "./effort.js";
@@ -9,7 +11,7 @@ export interface Call {
   readonly vcpu: DomainVcpu;
   /** Memory as the caller addresses it, and the width of the caller. */
   readonly guest: GuestAccess;
-  /** At least five arguments; those of a 32-bit caller are zero-extended. */
+  /** Six arguments; those of a 32-bit caller are zero-extended. */
   readonly args: readonly bigint[];
   /** Work so far. Whoever goes through a list counts, and continues when it is enough. */
   readonly effort: Effort;
@@ -34,6 +36,15 @@ export type Handler = (call: Call) => Result;
 export type SubOps = ReadonlyMap<number, Handler>;
 
 /** An argument as C's `unsigned int`, which sub-operation numbers and counts are. */
-export const u32 = (value: bigint | undefined): number => Number(BigInt.asUintN(32, value ?? 0n));
+export const u32 = (value: bigint | undefined): number =>
+  Number(BigInt.asUintN(32, value as bigint));
 /** An argument that is a pointer or a long. */
-export const arg = (call: Call, index: number): bigint => call.args[index] ?? 0n;
+export const arg = (call: Call, index: number): bigint => call.args[index] as bigint;
+
+/** Writes an answer to where the guest wants it; 0, or -EFAULT. */
+export const answerTo = <F extends Fields>(
+  call: Call,
+  at: bigint,
+  layout: Layout<F>,
+  value: StructValue<F>,
+): number => (call.guest.writeStruct(at, layout, value) ? 0 : -Errno.EFAULT);

@@ -19,7 +19,7 @@ import {
 import type { Fields, Layout, StructValue } from "../../../abi/xen/layout.js";
 import { DOMID_SELF } from "../../../abi/xen/xen.js";
 import { Errno } from "../../../base/index.js";
-import { arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
+import { answerTo, arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
 
 /** Reads the argument structure, or answers -EFAULT. */
 function withStruct<F extends Fields>(
@@ -40,7 +40,7 @@ function answer<F extends Fields>(
   value: (port: number) => StructValue<F>,
 ): number {
   if (port < 0) return port;
-  return call.guest.writeStruct(arg(call, 1), layout, value(port)) ? 0 : -Errno.EFAULT;
+  return answerTo(call, arg(call, 1), layout, value(port));
 }
 
 const remote = (call: Call, domid: number): number =>
@@ -87,7 +87,7 @@ const status = withStruct(evtchn_status, (call, value) => {
   if (found === undefined) return -Errno.EINVAL;
   const [u0, u1] = found.u;
   const filled = { ...value, status: found.status, vcpu: found.vcpu, u0, u1 };
-  return call.guest.writeStruct(arg(call, 1), evtchn_status, filled) ? 0 : -Errno.EFAULT;
+  return answerTo(call, arg(call, 1), evtchn_status, filled);
 });
 
 const reset = withStruct(evtchn_reset, (call, value) => {

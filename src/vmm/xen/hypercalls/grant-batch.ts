@@ -1,7 +1,7 @@
 /** How grant table operations take their arguments: an array of structures with a status each. */
 import type { Fields, Layout, StructValue } from "../../../abi/xen/layout.js";
 import { Errno } from "../../../base/index.js";
-import { arg, type Call, Continuation, type Handler, type Result, u32 } from "./call.js";
+import { answerTo, arg, type Call, Continuation, type Handler, type Result, u32 } from "./call.js";
 
 /**
  * Goes through the array argument, whose elements have `size` bytes. `run` gets the address of an
@@ -31,7 +31,7 @@ export function each<F extends Fields>(
     forEach(call, layout.size(call.guest.width), (at) => {
       const value = call.guest.readStruct(at, layout);
       if (value === undefined) return -Errno.EFAULT;
-      return call.guest.writeStruct(at, layout, run(call, value)) ? 0 : -Errno.EFAULT;
+      return answerTo(call, at, layout, run(call, value));
     });
 }
 

@@ -23,7 +23,7 @@ import {
 } from "../../../abi/xen/grant-table.js";
 import { Errno, PAGE_SIZE } from "../../../base/index.js";
 import { MAX_GRANT_FRAMES } from "../grants/table.js";
-import { arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
+import { answerTo, arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
 import { each, forEach, one } from "./grant-batch.js";
 import { copy } from "./grant-copy.js";
 
@@ -120,17 +120,15 @@ const getVersion: Handler = (call) => {
     return value.dom === BACKEND_DOMID ? -Errno.EPERM : -Errno.ESRCH;
   }
   const answer = { ...value, version: 1 };
-  return call.guest.writeStruct(arg(call, 1), gnttab_get_version, answer) ? 0 : -Errno.EFAULT;
+  return answerTo(call, arg(call, 1), gnttab_get_version, answer);
 };
 
 /** Answers with the version that there is, which is always 1. */
 const setVersion: Handler = (call) => {
   const value = call.guest.readStruct(arg(call, 1), gnttab_set_version);
   if (value === undefined) return -Errno.EFAULT;
-  if (!call.guest.writeStruct(arg(call, 1), gnttab_set_version, { version: 1 })) {
-    return -Errno.EFAULT;
-  }
-  if (value.version === 1) return 0;
+  const error = answerTo(call, arg(call, 1), gnttab_set_version, { version: 1 });
+  if (value.version === 1) return error;
   return value.version === 2 ? -Errno.ENOSYS : -Errno.EINVAL;
 };
 

@@ -17,7 +17,7 @@ import {
 } from "../../../abi/xen/hvm.js";
 import { Errno } from "../../../base/index.js";
 import { attempt } from "../kvm-objects.js";
-import { arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
+import { answerTo, arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
 
 /** Parameters that a guest may set, and read. */
 const SETTABLE: ReadonlySet<number> = new Set([
@@ -91,7 +91,7 @@ const getParam: Handler = (call) => {
   if (GONE.has(index)) return -Errno.EINVAL;
   if (!SETTABLE.has(index) && !READABLE.has(index)) return -Errno.EPERM;
   const answer = { domid, pad, index, value: domain.params.get(index) ?? 0n };
-  return guest.writeStruct(arg(call, 1), xen_hvm_param, answer) ? 0 : -Errno.EFAULT;
+  return answerTo(call, arg(call, 1), xen_hvm_param, answer);
 };
 
 const setUpcallVector: Handler = (call) => {
@@ -112,7 +112,7 @@ const setUpcallVector: Handler = (call) => {
 /** Xen system time, by any other name. */
 const getTime: Handler = (call) => {
   const now = call.domain.config.vm.getClock().clock;
-  return call.guest.writeStruct(arg(call, 1), xen_hvm_get_time, { now }) ? 0 : -Errno.EFAULT;
+  return answerTo(call, arg(call, 1), xen_hvm_get_time, { now });
 };
 
 /** What is in a frame: a kernel that reads another's memory (kdump) skips what is no RAM. */
@@ -123,7 +123,7 @@ const getMemType: Handler = (call) => {
   if (!domain.isSelf(request.domid)) return -Errno.ESRCH;
   const isRam = request.pfn < MAX_GFN && domain.physmap.isBacked(Number(request.pfn));
   const answer = { ...request, mem_type: isRam ? HVMMEM_ram_rw : HVMMEM_mmio_dm };
-  return guest.writeStruct(arg(call, 1), xen_hvm_get_mem_type, answer) ? 0 : -Errno.EFAULT;
+  return answerTo(call, arg(call, 1), xen_hvm_get_mem_type, answer);
 };
 
 /**

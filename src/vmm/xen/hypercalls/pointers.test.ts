@@ -64,6 +64,15 @@ describe("a pointer inside of a structure", () => {
     }
   });
 
+  it("a frame of all ones takes a grant frame away (as Linux's INVALID_P2M_ENTRY does)", () => {
+    const test = makeDomain();
+    const { physmap, grantFrames } = test.domain;
+    expect(addToPhysmap(test, 1, 0, 0x300)).toBe(0);
+    expect(physmap.frameOf(grantFrames[0]?.hva as never)).toBe(0x300);
+    expect(addToPhysmap(test, 1, 0, 2n ** 64n - 1n)).toBe(0);
+    expect(physmap.frameOf(grantFrames[0]?.hva as never)).toBeUndefined();
+  });
+
   it("XENVER_extraversion2: the text behind its buffer's length", () => {
     const { call, domain } = makeDomain();
     domain.memory.writeU32(END - 4, 100);

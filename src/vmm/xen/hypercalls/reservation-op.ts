@@ -47,9 +47,9 @@ function flagsAreBad(flags: number): boolean {
   return (flags & Xenmemf.exact_node_request) !== 0 || (bits !== 0 && 2 ** bits <= PAGE_SIZE);
 }
 
-/** Runs `change` for each extent until one fails. `gfn` is undefined for one without a frame list. */
+/** Runs `change` for each extent until one fails. `gfn` is 0 for one without a frame list. */
 function changeReservation(
-  change: (physmap: GuestPhysmap, gfn: number | undefined, request: Reservation) => boolean,
+  change: (physmap: GuestPhysmap, gfn: number, request: Reservation) => boolean,
   frames: "needed" | "ignored",
 ): Handler {
   return (call) => {
@@ -81,7 +81,7 @@ export const increaseReservation = changeReservation((physmap, _gfn, { extent_or
 }, "ignored");
 
 /** XENMEM_decrease_reservation: an extent that fails in its middle has lost its first pages. */
-export const decreaseReservation = changeReservation((physmap, gfn = 0, { extent_order }) => {
+export const decreaseReservation = changeReservation((physmap, gfn, { extent_order }) => {
   for (let page = 0; page < 2 ** extent_order; page++) {
     if (!physmap.release(gfn + page)) return false;
   }
@@ -89,7 +89,7 @@ export const decreaseReservation = changeReservation((physmap, gfn = 0, { extent
 }, "needed");
 
 /** XENMEM_populate_physmap: cleared pages. Nobody may populate on demand for himself. */
-export const populatePhysmap = changeReservation((physmap, gfn = 0, request) => {
+export const populatePhysmap = changeReservation((physmap, gfn, request) => {
   if ((request.mem_flags & Xenmemf.populate_on_demand) !== 0) return false;
   const { pages, maximum } = physmap.reservation;
   if (maximum - pages < 2 ** request.extent_order) return false;

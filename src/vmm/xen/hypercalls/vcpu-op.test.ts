@@ -40,6 +40,27 @@ describe("timers of one shot", () => {
   });
 });
 
+describe("a deadline of 0", () => {
+  it("has passed: it is not the 0 with which KVM's timer is off", () => {
+    const { op, call, domain, vcpus } = setUp();
+    const virq: Field[] = [
+      [4, 0],
+      [4, 0],
+      [4, 0],
+    ];
+    expect(call(32, [1, put(domain, virq)])).toBe(0);
+    expect(
+      op(8, 0, [
+        [8, 0],
+        [4, 0],
+      ]),
+    ).toBe(0);
+    const timer = vcpus[0]?.attributes.values.get("TIMER") as { expiresNs: bigint };
+    expect(timer.expiresNs).toBeGreaterThan(0n);
+    expect(timer.expiresNs).toBeLessThanOrEqual(1000n);
+  });
+});
+
 describe("periodic timers", () => {
   it("may be set for another vCPU, from a millisecond to less than 2^62 nanoseconds", () => {
     const { op, call, time } = setUp();

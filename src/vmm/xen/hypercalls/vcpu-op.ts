@@ -17,7 +17,7 @@ import { VcpuInfo } from "../../../abi/xen/vcpu-info.js";
 import { Errno, PAGE_SIZE } from "../../../base/index.js";
 import type { DomainVcpu } from "../domain.js";
 import { attempt } from "../kvm-objects.js";
-import { arg, type Call, type Handler, u32 } from "./call.js";
+import { answerTo, arg, type Call, type Handler, u32 } from "./call.js";
 import { startState } from "./vcpu-context.js";
 
 /** A sub-operation on the vCPU that the call names. */
@@ -95,7 +95,7 @@ const getRunstateInfo: VcpuHandler = (call, target) => {
     time_blocked: blocked,
     time_offline: offline,
   };
-  return call.guest.writeStruct(arg(call, 2), vcpu_runstate_info, info) ? 0 : -Errno.EFAULT;
+  return answerTo(call, arg(call, 2), vcpu_runstate_info, info);
 };
 
 /** The guest-virtual address that registers an area; undefined when it cannot be read. */

@@ -17,7 +17,7 @@ import {
 } from "../../../abi/xen/version.js";
 import { Xenfeat } from "../../../abi/xen/xen.js";
 import { Errno, PAGE_SIZE } from "../../../base/index.js";
-import { arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
+import { answerTo, arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
 
 /** The version that the machine shows: 4.17, as (major << 16) | minor. */
 export const XEN_VERSION = 0x40011;
@@ -85,7 +85,7 @@ const getFeatures: Handler = (call) => {
   if (info === undefined) return -Errno.EFAULT;
   if (info.submap_idx !== 0) return -Errno.EINVAL;
   const answer = { submap_idx: 0, submap: FEATURES };
-  return call.guest.writeStruct(arg(call, 1), xen_feature_info, answer) ? 0 : -Errno.EFAULT;
+  return answerTo(call, arg(call, 1), xen_feature_info, answer);
 };
 
 const subOps: SubOps = new Map<number, Handler>([
