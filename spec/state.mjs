@@ -236,7 +236,7 @@ export const JIT_WORDS = [
   [
     "LOG",
     0xe00,
-    "first records of blocks in the order in which they ran, u32 each; of the hot one that each run begins with, + 1",
+    "first records of blocks in the order in which they ran, u32 each; of the hot one that each run begins with, + 1; 0 where a region did something between",
   ],
 ];
 

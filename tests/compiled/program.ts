@@ -43,10 +43,10 @@ function startValues(rng: Prng): number[] {
   return bytes;
 }
 
-/** Ways from one piece to the next. R12 counts turns of an inner loop. */
-function join(rng: Prng, piece: readonly number[], calls: number[], at: number): number[] {
+/** Ways from one piece to the next. R12 counts turns of an inner loop, R13 how often one is entered in its middle. */
+function join(rng: Prng, piece: readonly number[], routine: number, at: number): number[] {
   const jump = [0x0f, 0x80 + rng.below(16)];
-  switch (rng.below(5)) {
+  switch (rng.below(6)) {
     case 0: // over the piece, or not
       return [...jump, ...little(piece.length, 4), ...piece];
     case 1: // mov r12d, n; piece; dec r12d; jnz back
@@ -60,14 +60,24 @@ function join(rng: Prng, piece: readonly number[], calls: number[], at: number):
       const skip = [0xe9, ...little(piece.length + 1, 4)];
       return [...[0xe8, ...little(skip.length, 4)], ...skip, ...piece, 0xc3];
     }
-    case 3: {
-      const [target] = calls;
-      if (target === undefined) return [...piece];
-      return [...piece, 0xe8, ...relative(at + piece.length + 1, target)];
+    case 3: // the routine, from two places and through a register: it returns to each in turn
+      return routineTwice(at, piece, routine);
+    case 4: {
+      // mov r12d, 3; test r13b, 1; jnz into the middle; piece; middle: inc r13d; dec r12d; jnz back
+      const start = [0x41, 0xbc, ...little(3, 4), 0x41, 0xf6, 0xc5, 0x01];
+      const middle = [0x41, 0xff, 0xc5, 0x41, 0xff, 0xcc];
+      const back = [0x0f, 0x85, ...little(-(piece.length + middle.length + 6), 4)];
+      return [...start, 0x0f, 0x85, ...little(piece.length, 4), ...piece, ...middle, ...back];
     }
     default:
       return [...piece];
   }
+}
+
+/** call routine; piece; mov r11, routine; call r11 */
+function routineTwice(at: number, piece: readonly number[], routine: number): number[] {
+  const first = [0xe8, ...relative(at + 1, routine), ...piece];
+  return [...first, 0x49, 0xbb, ...little(routine, 8), 0x41, 0xff, 0xd3];
 }
 
 /** Writes a program into the guest, for a number of turns of its loop. */
@@ -80,13 +90,13 @@ export function place(t: GuestCpu, rows: readonly Row[], seed: string): void {
   t.put64(t.entry(BigInt(ABSENT)), 0n);
   // A subroutine that several pieces call.
   const routine = At.CODE + 0x600;
-  t.bytes(routine, hex([...randomCode(rng, rows, rng.range(4, 30)), 0xc3]));
+  t.bytes(routine, hex([...randomCode(rng, rows, rng.range(0, 20)), 0xc3]));
   const code: number[] = [0x41, 0xbf, ...little(rng.range(20, 200), 4)];
   const loop = At.CODE + code.length;
   code.push(...startValues(rng));
   for (let i = rng.range(2, 8); i > 0; i--) {
     const piece = [...randomCode(rng, rows, rng.range(3, 40))];
-    code.push(...join(rng, piece, [routine], At.CODE + code.length));
+    code.push(...join(rng, piece, routine, At.CODE + code.length));
   }
   const next = [0x41, 0xff, 0xcf, 0x0f, 0x85];
   code.push(...next, ...relative(At.CODE + code.length + next.length, loop), 0xf4);

@@ -8,7 +8,7 @@ import { loadRows } from "../native/rows.mjs";
 import { memoryOf, place, stateOf } from "./program.js";
 
 const SEED = process.env["KVM_XEN_SEED"] ?? "20261130";
-const COUNT = Number(process.env["KVM_XEN_PROGRAMS"] ?? 1500);
+const COUNT = Number(process.env["KVM_XEN_PROGRAMS"] ?? 10_000);
 /** A program that runs longer loops for ever in what it has made of itself. */
 const MOST_INSTRUCTIONS = 20_000;
 /** A program finds the blocks and regions of those before it. */

@@ -38,7 +38,7 @@ function patchesOf(linux: LinuxRelease): ReturnType<typeof readPatches> {
 }
 
 /** On the compiled path everything is compiled at once. */
-const AT_ONCE = { sample: 1, threshold: 1, record: 12 };
+const AT_ONCE = { sample: 1, threshold: 1, record: 12, batch: 1 };
 
 /**
  * Plays every recorded scenario on one path of the engine: each line must be what that release of Linux printed.

@@ -320,6 +320,6 @@ export const JitWord = {
   RECORDING: 0x3020,
   /** Entries in LOG. */
   LOG_COUNT: 0x3024,
-  /** First records of blocks in the order in which they ran, u32 each; of the hot one that each run begins with, + 1. */
+  /** First records of blocks in the order in which they ran, u32 each; of the hot one that each run begins with, + 1; 0 where a region did something between. */
   LOG: 0x3028,
 } as const;

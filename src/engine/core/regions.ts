@@ -108,7 +108,10 @@ function linked(): u32 {
  */
 export function runRegions(p: u32, budget: i32): u32 {
   const recording = load<u32>(JIT_RECORDING);
-  if (recording != 0) store<u32>(JIT_RECORDING, recording > RECORD_LESS ? recording - RECORD_LESS : 0);
+  if (recording != 0) {
+    store<u32>(JIT_RECORDING, recording > RECORD_LESS ? recording - RECORD_LESS : 0);
+    log(0);
+  }
   enter(load<u32>(p - 4), budget);
   while (why == W_GO_NEAR || why == W_GO) {
     const q = linked();
@@ -175,7 +178,7 @@ function meet(q: u32): void {
   store<u16>(q - 6, <u16>met);
   if (met < load<u32>(JIT_THRESHOLD) || met == NEVER || load<u64>(q - 32) >> 32 != KEY64 >> 32) return;
   const record = load<u32>(JIT_RECORD);
-  if (load<u32>(JIT_LOG_COUNT) + record > JIT_LOG_SIZE / 4) return;
+  if (load<u32>(JIT_LOG_COUNT) + record + 16 > JIT_LOG_SIZE / 4) return;
   store<u16>(q - 6, 0);
   log(q | 1);
   store<u32>(JIT_RECORDING, record);

@@ -317,6 +317,6 @@ export const JIT_RECORD: u32 = 0x301c;
 export const JIT_RECORDING: u32 = 0x3020;
 /** JIT: entries in LOG. */
 export const JIT_LOG_COUNT: u32 = 0x3024;
-/** JIT: first records of blocks in the order in which they ran, u32 each; of the hot one that each run begins with, + 1. */
+/** JIT: first records of blocks in the order in which they ran, u32 each; of the hot one that each run begins with, + 1; 0 where a region did something between. */
 export const JIT_LOG: u32 = 0x3028;
 export const JIT_LOG_SIZE: u32 = 0xe00;

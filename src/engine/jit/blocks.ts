@@ -63,6 +63,11 @@ const CALLS = new Set<number>([
   FastOp.CALL_MX,
 ]);
 
+/** Whether a whole block ends with a jump to an address that is not in the code. */
+export function looksUp(view: DataView, block: Block): boolean {
+  const op = operationOf(view, block.last);
+  return block.whole && op >= FastOp.RET && op <= FastOp.CALL_MX;
+}
 /** Whether a whole block ends with a call. */
 export const calls = (view: DataView, block: Block): boolean =>
   block.whole && CALLS.has(operationOf(view, block.last));

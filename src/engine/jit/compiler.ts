@@ -13,12 +13,14 @@ export interface CompilerSettings {
   readonly threshold: number;
   /** How many blocks are written down from a hot one on, 2 to 192: what a region is made of. Default 192. */
   readonly record: number;
+  /** How many regions make a module, if they become hot soon one after another. Default 16. */
+  readonly batch: number;
 }
 
 /**
  * A sample costs 0.1 µs, a region about 0.5 ms: it is compiled when what it might have saved so far is as much.
  */
-const DEFAULTS: CompilerSettings = { sample: 4096, threshold: 16, record: 192 };
+const DEFAULTS: CompilerSettings = { sample: 4096, threshold: 16, record: 192, batch: 16 };
 
 /**
  * Also the number of modules that V8 of Node 20 has to keep, which ends the process at about 34,000.
@@ -53,6 +55,9 @@ export interface CompilerPorts {
   dropBlocks(): void;
 }
 
+/** Runs after which what has become hot is compiled, even if it is little. @nolimit of a choice, not of a guest */
+const MOST_WAITS = 40;
+
 /** Compiles the hot regions of one VM between its runs. */
 export class Compiler {
   /** Why the host does not allow code to be compiled at run time: all of it is interpreted then. */
@@ -65,28 +70,47 @@ export class Compiler {
   #nextSlot: number;
   /** Bytes of code in the functions that are in the table. */
   #codeBytes = 0;
+  /** By hot block the path from it on, of those that are not compiled yet. */
+  readonly #waiting = new Map<number, number[]>();
+  /** For how many runs some of them have waited. */
+  #waited = 0;
+  readonly #batch: number;
 
   constructor(ports: CompilerPorts, settings: Partial<CompilerSettings> = {}) {
     const all = { ...DEFAULTS, ...settings };
     this.#ports = ports;
     this.#firstSlot = ports.table.length;
     this.#nextSlot = ports.table.length;
+    this.#batch = all.batch;
     const { view } = ports.linear;
     view.setUint32(JitWord.SAMPLE, all.sample, true);
     view.setUint32(JitWord.THRESHOLD, all.threshold, true);
     view.setUint32(JitWord.RECORD, all.record, true);
   }
 
-  /** Compiles what has become hot. Not while a vCPU runs. */
+  /** Takes in what has become hot, and compiles it when there is enough for a module. Not while a vCPU runs. */
   compileHot(): void {
     const { view } = this.#ports.linear;
     const count = view.getUint32(JitWord.LOG_COUNT, true);
-    if (count === 0 || view.getUint32(JitWord.RECORDING, true) !== 0) return;
-    view.setUint32(JitWord.LOG_COUNT, 0, true);
+    if (count !== 0 && view.getUint32(JitWord.RECORDING, true) === 0) {
+      view.setUint32(JitWord.LOG_COUNT, 0, true);
+      this.#dropOld(view.getUint32(JitWord.GENERATION, true));
+      this.#takeIn(count);
+    }
+    if (this.#waiting.size === 0) return;
+    this.#waited++;
+    if (this.#waiting.size < this.#batch && this.#waited < MOST_WAITS) return;
     this.#dropOld(view.getUint32(JitWord.GENERATION, true));
+    this.#compile([...this.#waiting.values()]);
+    this.#waiting.clear();
+    this.#waited = 0;
+  }
+
+  #compile(paths: readonly (readonly number[])[]): void {
+    const { view } = this.#ports.linear;
     const regions: Region[] = [];
     const out = { va: JitWord.OUT_VA, budget: JitWord.OUT_BUDGET };
-    for (const path of this.#paths(count)) {
+    for (const path of paths) {
       const region = compileRegion(view, path, out);
       if (region !== undefined) regions.push(region);
       else view.setUint16((path[0] ?? 0) - 6, NEVER, true);
@@ -95,21 +119,18 @@ export class Compiler {
   }
 
   /** What the core has written down: for each hot block the ones that ran from it on. */
-  #paths(count: number): number[][] {
+  #takeIn(count: number): void {
     const { view } = this.#ports.linear;
-    const paths: number[][] = [];
+    let path: number[] = [];
     for (let i = 0; i < count; i++) {
       const word = view.getUint32(JitWord.LOG + i * 4, true);
-      if ((word & 1) !== 0) paths.push([word - 1]);
-      else paths.at(-1)?.push(word);
+      if ((word & 1) === 0) path.push(word);
+      else {
+        const head = word - 1;
+        path = [head];
+        if (view.getUint16(head, true) !== FastOp.REGION) this.#waiting.set(head, path);
+      }
     }
-    // Two of them may begin alike.
-    const known = new Set<number>();
-    return paths.filter(([head = 0]) => {
-      const isNew = view.getUint16(head, true) !== FastOp.REGION && !known.has(head);
-      known.add(head);
-      return isNew;
-    });
   }
 
   /** All blocks were dropped: so are the regions. */
@@ -120,6 +141,7 @@ export class Compiler {
     this.#nextSlot = this.#firstSlot;
     this.#next = Layout.REGIONS;
     this.#codeBytes = 0;
+    this.#waiting.clear();
   }
 
   /** Whether there is room for more regions of so many bytes; if not, everything begins anew. */

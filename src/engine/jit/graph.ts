@@ -4,6 +4,7 @@ import {
   blockAt,
   calls,
   linked,
+  looksUp,
   NOT_TAKEN,
   returns,
   TAKEN,
@@ -14,8 +15,8 @@ export interface GraphNode {
   readonly block: Block;
   /** Where its links lead inside the region, by link. */
   readonly near: ReadonlyMap<number, GraphNode>;
-  /** Of a return: the other places it may go back to. */
-  readonly backTo: readonly GraphNode[];
+  /** Of a jump that is looked up: other places that it may lead to. */
+  readonly others: readonly GraphNode[];
   /** Place in reverse postorder; the head's is 0. */
   order: number;
   /** The node that every way to this one goes through last; of the head, itself. */
@@ -30,8 +31,8 @@ export interface GraphNode {
 
 /** Code for more of them no longer fits into the processor's first cache. @nolimit of a choice, not of a guest */
 const MAX_INSTRUCTIONS = 256;
-/** Places behind calls that a return looks for. @nolimit of a choice, not of a guest */
-const MAX_BACK = 3;
+/** Places that a jump which is looked up compares, beside the last one. @nolimit of a choice, not of a guest */
+const MAX_OTHERS = 3;
 
 /**
  * The blocks to compile together with the first of `path`, which ran one after another: those that ran most
@@ -39,7 +40,7 @@ const MAX_BACK = 3;
  */
 function choose(view: DataView, path: readonly number[]): Map<number, Block> {
   const times = new Map<number, number>();
-  for (const address of path) times.set(address, (times.get(address) ?? 0) + 1);
+  for (const address of path) if (address !== 0) times.set(address, (times.get(address) ?? 0) + 1);
   const [head = 0] = path;
   times.set(head, path.length);
   const chosen = new Map<number, Block>();
@@ -53,23 +54,39 @@ function choose(view: DataView, path: readonly number[]): Map<number, Block> {
   return chosen;
 }
 
-/** The chosen blocks behind calls. */
-function placesBehindCalls(view: DataView, chosen: ReadonlyMap<number, Block>): Block[] {
-  const places: Block[] = [];
+/**
+ * Where blocks led to that look up where they go, as returns do: by address of the block, the chosen ones that came
+ * behind it, or that lie behind a call of the region.
+ */
+function ways(
+  view: DataView,
+  chosen: ReadonlyMap<number, Block>,
+  path: readonly number[],
+): Map<number, Set<number>> {
+  const places: number[] = [];
+  const found = new Map<number, Set<number>>();
   for (const block of chosen.values()) {
-    if (!calls(view, block)) continue;
-    const behind = behindCall(view, block);
-    if (behind !== undefined && chosen.has(behind.address)) places.push(behind);
+    const behind = calls(view, block) ? behindCall(view, block) : undefined;
+    if (behind !== undefined && chosen.has(behind.address)) places.push(behind.address);
+    if (looksUp(view, block)) found.set(block.address, new Set());
   }
-  return places;
+  for (const [i, address] of path.entries()) {
+    const next = path[i + 1] ?? 0;
+    if (chosen.has(next)) found.get(address)?.add(next);
+  }
+  for (const [address, set] of found) {
+    const block = chosen.get(address);
+    if (block !== undefined && returns(view, block)) for (const place of places) set.add(place);
+  }
+  return found;
 }
 
 /**
- * The graph of the region that begins with the first block of `path`, in reverse postorder; empty when there is none.
+ * The graph of the region that begins with the first block of `path` (0 stands for what is not known), in reverse postorder; empty when there is none.
  */
 export function graphOf(view: DataView, path: readonly number[]): GraphNode[] {
   const chosen = choose(view, path);
-  const places = placesBehindCalls(view, chosen);
+  const more = ways(view, chosen, path);
   const nodes = new Map<number, GraphNode>();
   const post: GraphNode[] = [];
   const visit = (at: number): GraphNode | undefined => {
@@ -78,11 +95,11 @@ export function graphOf(view: DataView, path: readonly number[]): GraphNode[] {
     const block = chosen.get(at);
     if (block === undefined) return undefined;
     const near = new Map<number, GraphNode>();
-    const backTo: GraphNode[] = [];
+    const others: GraphNode[] = [];
     const node: GraphNode = {
       block,
       near,
-      backTo,
+      others,
       order: 0,
       dominator: undefined,
       dominated: [],
@@ -95,13 +112,10 @@ export function graphOf(view: DataView, path: readonly number[]): GraphNode[] {
       const to = next && visit(next.address);
       if (to !== undefined) near.set(link, to);
     }
-    if (returns(view, block)) {
-      for (const place of places) {
-        if (backTo.length === MAX_BACK || place.address === near.get(TAKEN)?.block.address)
-          continue;
-        const to = visit(place.address);
-        if (to !== undefined && !backTo.includes(to)) backTo.push(to);
-      }
+    for (const address of more.get(at) ?? []) {
+      if (others.length === MAX_OTHERS || address === near.get(TAKEN)?.block.address) continue;
+      const to = visit(address);
+      if (to !== undefined) others.push(to);
     }
     post.push(node);
     return node;
@@ -114,7 +128,7 @@ export function graphOf(view: DataView, path: readonly number[]): GraphNode[] {
 }
 
 function successors(node: GraphNode): GraphNode[] {
-  return [...node.near.values(), ...node.backTo];
+  return [...node.near.values(), ...node.others];
 }
 
 /** Immediate dominators, by the method of Cooper, Harvey and Kennedy; loops and merges. */

@@ -122,6 +122,10 @@ class RegionWriter {
   /** A node and all that it dominates. */
   #tree(node: GraphNode): void {
     const code = this.#code;
+    const translator = this.#translator;
+    const { flagsKind } = translator;
+    // Where several ways meet, it is not known.
+    if (node.loops || node.forward > 1) translator.flagsKind = undefined;
     if (node.loops) this.#labels.set(node, code.open(Op.LOOP));
     // Blocks that several lead to follow behind: the last in order outermost.
     const merges = node.dominated.filter((each) => each.forward > 1).reverse();
@@ -137,6 +141,7 @@ class RegionWriter {
       code.close();
       this.#labels.delete(node);
     }
+    translator.flagsKind = flagsKind;
   }
 
   #block(node: GraphNode): void {
@@ -207,7 +212,7 @@ class RegionWriter {
   ): void {
     const translator = this.#translator;
     const code = this.#code;
-    const to = [from.near.get(link), ...(link === TAKEN ? from.backTo : [])].filter(
+    const to = [from.near.get(link), ...(link === TAKEN ? from.others : [])].filter(
       (node): node is GraphNode => node !== undefined && this.#mayJump(from, node),
     );
     const t = translator.keep(Type.I64, target);

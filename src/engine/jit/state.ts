@@ -16,8 +16,6 @@ export const BUDGET = 0;
 export const TLB = 1;
 /** Which exit is taken. */
 export const SITE = 2;
-/** Lazy flags: kind and size. */
-const CC_OP = 3;
 /** Address of a miss, or where a jump leads. */
 export const VA = 4;
 const FIRST_STATE = 5;
@@ -36,7 +34,10 @@ export const PAGE_BASE: Word = {
   type: Type.I64,
 };
 
-/** All words that lie in locals. */
+/** Kind of the lazy flags. */
+export const CC_OP: Word = { local: 3, address: at(Cpu.CC_OP), type: Type.I32 };
+
+/** All words that lie in locals. The last two change outside of regions only. */
 export const WORDS: readonly Word[] = [
   ...Array.from({ length: REGISTERS }, (_, i) => ({
     local: FIRST_STATE + i,
@@ -46,8 +47,11 @@ export const WORDS: readonly Word[] = [
   { local: FIRST_STATE + REGISTERS, address: at(Cpu.CC_DST), type: Type.I64 },
   { local: FIRST_STATE + REGISTERS + 1, address: at(Cpu.CC_SRC), type: Type.I64 },
   PAGE_BASE,
-  { local: CC_OP, address: at(Cpu.CC_OP), type: Type.I32 },
+  CC_OP,
+  { local: FIRST_STATE + REGISTERS + 3, address: at(Cpu.SSE_OFF), type: Type.I32 },
+  { local: FIRST_STATE + REGISTERS + 4, address: at(Cpu.MXCSR), type: Type.I32 },
 ];
+const BY_ADDRESS = new Map(WORDS.map((word) => [word.address, word]));
 
 /** Types of the locals behind the parameter, up to where the temporary ones begin. */
 export const FIXED_LOCALS: readonly number[] = [
@@ -55,6 +59,8 @@ export const FIXED_LOCALS: readonly number[] = [
   Type.I32,
   Type.I32,
   ...Array<number>(REGISTERS + 4).fill(Type.I64),
+  Type.I32,
+  Type.I32,
 ];
 
 /** The word that lies in a local, and the byte in it, of an address in memory. */
@@ -63,7 +69,7 @@ export function wordAt(address: number): { word: Word; byte: number } | undefine
     const word = WORDS[(address - GPR_AT) >> 3];
     return word && { word, byte: (address - GPR_AT) & 7 };
   }
-  const word = WORDS.find((each) => each.address === address);
+  const word = BY_ADDRESS.get(address);
   return word && { word, byte: 0 };
 }
 

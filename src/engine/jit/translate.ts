@@ -15,7 +15,7 @@ import {
   write,
 } from "./expression.js";
 import { NODES, Node, Why, WIDE } from "./operations.gen.js";
-import { BUDGET, isZeroWord, SITE, TLB, VA, type Word, wordAt } from "./state.js";
+import { BUDGET, CC_OP, isZeroWord, SITE, TLB, VA, type Word, wordAt } from "./state.js";
 
 /** A place where a region is left: which record, why, and a detail, as core/hot-exit.ts has them. */
 export interface Site {
@@ -57,6 +57,8 @@ export class Translator {
   readonly sites: Site[] = [];
   /** Types of the temporary locals, from `firstTemporary` on. */
   readonly temporaries: number[] = [];
+  /** What CC_OP is, when that is known here. */
+  flagsKind: Expression | undefined;
   readonly #code: Code;
   readonly #view: DataView;
   readonly #exit: Label;
@@ -144,6 +146,7 @@ export class Translator {
 
   /** The value of a word that lies in a local. */
   word(word: Word): Expression {
+    if (word === CC_OP && this.flagsKind !== undefined) return this.flagsKind;
     this.used.add(word);
     return local(word.local);
   }
@@ -151,6 +154,7 @@ export class Translator {
   setWord(word: Word, value: Expression): void {
     this.used.add(word);
     this.changed.add(word);
+    if (word === CC_OP) this.flagsKind = isConstant(value) ? value : undefined;
     write(this.#code, value);
     this.#code.set(word.local);
   }
@@ -342,11 +346,16 @@ export class Translator {
     const code = this.#code;
     write(code, c);
     code.open(Op.IF);
+    const before = this.flagsKind;
     this.#statement(then);
+    let same = this.flagsKind === before;
+    this.flagsKind = before;
     if (other >= 0) {
       code.otherwise();
       this.#statement(other);
+      same &&= this.flagsKind === before;
     }
+    this.flagsKind = same ? before : undefined;
     code.close();
   }
 

@@ -18,7 +18,7 @@ const engines = new Map<DecodePath, Engine>();
 /** The ways to execute code. */
 export const PATHS: readonly DecodePath[] = ["cached", "each", "compiled"];
 /** Everything is compiled at once. */
-export const COMPILE_AT_ONCE = { sample: 1, threshold: 1, record: 12 } as const;
+export const COMPILE_AT_ONCE = { sample: 1, threshold: 1, record: 12, batch: 1 } as const;
 
 /** The engine that takes one of the ways; the same for all tests of a process. */
 export async function loadEngine(decode: DecodePath = "cached"): Promise<Engine> {
