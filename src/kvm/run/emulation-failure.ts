@@ -49,10 +49,14 @@ export function handleInternal(vcpu: VcpuState): "continue" | VcpuExit {
   vcpu.queueException(Exception.UD, undefined);
   engine.dropReplay();
   if (engine.cpl !== 0) return "continue";
+  const inDevice = engine.exit.aux === CODE;
+  const reason = inDevice
+    ? "it executes where there is no memory"
+    : "one instruction makes too many accesses to devices";
   return {
     kind: "internal-error",
     suberror: KvmInternalError.EMULATION,
     data: dataOf(vcpu),
-    message: `engine reason ${engine.exit.aux} at rip 0x${engine.rip.toString(16)}`,
+    message: `${reason} (RIP 0x${engine.rip.toString(16)})`,
   };
 }
