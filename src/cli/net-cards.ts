@@ -1,6 +1,6 @@
 /** The network cards of a command line, with the networks that they are connected to. */
 import { HostError } from "../base/index.js";
-import { openUserNetwork } from "../hosts/node/index.js";
+import { openSocketNetwork, openUserNetwork } from "../hosts/node/index.js";
 import { HeapTimers, ScriptedNetwork } from "../hosts/sim/index.js";
 import type { Network } from "../ports/index.js";
 import { MAX_CARDS, type MachinePorts, NetBackend, randomMac } from "../vmm/machine/index.js";
@@ -61,6 +61,8 @@ export class CardOpener {
         const { forwards, hostLoopback } = option;
         return openUserNetwork({ log, subnet: 2 + index, forwards, hostLoopback });
       }
+      case "socket":
+        return openSocketNetwork(option.path, log);
       case "sim":
         return new ScriptedNetwork({ clock, timers, subnet: 2 + index, loss: option.loss });
     }

@@ -29,6 +29,11 @@ describe("--net", () => {
         ],
       },
     ],
+    ["socket=/run/a,b=c.sock", { kind: "socket", path: "/run/a,b=c.sock" }],
+    [
+      "socket=a.sock,mac=00:16:3e:00:00:01",
+      { kind: "socket", path: "a.sock", mac: "00:16:3e:00:00:01" },
+    ],
     ["sim", { kind: "sim", loss: 0 }],
     ["sim,loss=0.1", { kind: "sim", loss: 0.1 }],
   ])("%s", (text, expected) => {
@@ -37,7 +42,8 @@ describe("--net", () => {
 
   it.each([
     ["", "'' is no network"],
-    ["slirp", "'slirp' is no network: user and sim are"],
+    ["slirp", "'slirp' is no network: user, socket=PATH and sim are"],
+    ["socket=", "'socket=' is no network"],
     ["user,restrict=on", "'restrict' is no option of it"],
     ["sim,hostfwd=tcp::1-:1", "'hostfwd' is no option of it"],
     ["user,hostloopback=yes", "hostloopback is on or off"],

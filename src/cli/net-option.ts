@@ -11,10 +11,11 @@ export type NetOption = { readonly mac?: string } & (
       /** The guest reaches the loopback interface of the host. */
       readonly hostLoopback: boolean;
     }
+  | { readonly kind: "socket"; readonly path: string }
   | { readonly kind: "sim"; readonly loss: number }
 );
 
-const KINDS = "user and sim are";
+const KINDS = "user, socket=PATH and sim are";
 const EXAMPLE = "hostfwd=tcp:127.0.0.1:2222-:22 is one";
 
 const refuse = (text: string, problem: string): HostError =>
@@ -22,7 +23,7 @@ const refuse = (text: string, problem: string): HostError =>
 
 /** Reads one `--net`. @throws HostError USAGE when it makes no sense; MAC_ADDRESS. */
 export function parseNet(text: string): NetOption {
-  const [kind = "", ...words] = text.split(",");
+  const [kind = "", ...words] = splitPath(text);
   const options = new Map<string, string[]>();
   for (const word of words) {
     const [, name = "", value = ""] = /^([^=]*)=?(.*)$/.exec(word) ?? [];
@@ -44,6 +45,13 @@ export function parseNet(text: string): NetOption {
   return card;
 }
 
+/** Its words; the path of a socket may have commas, but no option of a card in it. */
+function splitPath(text: string): string[] {
+  if (!text.startsWith("socket=")) return text.split(",");
+  const mac = /,mac=[^,]*$/.exec(text);
+  return mac === null ? [text] : [text.slice(0, mac.index), mac[0].slice(1)];
+}
+
 function readKind(
   text: string,
   kind: string,
@@ -62,6 +70,7 @@ function readKind(
     if (!(loss >= 0 && loss < 1)) throw refuse(text, "loss is a share from 0 to below 1");
     return { kind: "sim", loss };
   }
+  if (/^socket=./s.test(kind)) return { kind: "socket", path: kind.slice(7) };
   throw refuse(text, `'${kind}' is no network: ${KINDS}`);
 }
 

@@ -230,7 +230,7 @@ function diskOption(): Option {
 function netOption(): Option {
   return new Option(
     "--net <kind>",
-    "a network card: user[,hostfwd=tcp:127.0.0.1:2222-:22][,hostloopback=on], or sim; again for more",
+    "a network card: user[,hostfwd=tcp:127.0.0.1:2222-:22][,hostloopback=on], socket=PATH or sim; again for more",
   )
     .argParser((text: string, before: readonly string[]) => [...before, text])
     .default([], "none");

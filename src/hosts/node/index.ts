@@ -9,5 +9,6 @@ export {
   type UserForward,
   type UserNetworkOptions,
 } from "./network/network-thread.js";
+export { openSocketNetwork } from "./network/socket-network.js";
 export { type DiskOptions, openDisk } from "./open-disk.js";
 export { NodeTimers } from "./timers.js";
