@@ -116,7 +116,7 @@ function checkDomain(folder: string, ended: Ended, cpus: number): void {
   expect(said(console), context).toMatchObject({
     hypervisor: "KVM",
     cpus: `${cpus}`,
-    disk: "vda ok",
+    "disk-vda": "ok",
   });
   // The restored QEMU is a second one.
   expect(Number(/^KVM_CREATE_VM +(\d+)/m.exec(ended.stderr)?.[1]), context).toBeGreaterThan(1);
