@@ -87,7 +87,7 @@ describe("kvm-xen run", () => {
   });
 
   const usage: [string, string[]][] = [
-    ["--kernel <file>", []],
+    ["--kernel FILE", []],
     ["--memory", ["--kernel", "k", "--memory", "256"]],
     ["--memory", ["--kernel", "k", "--memory", "0M"]],
     ["--memory", ["--kernel", "k", "--memory", "lots"]],

@@ -144,7 +144,8 @@ const addCommand = (program: Command, name: string): Command =>
 function addRun(program: Command): Command {
   const command = addCommand(program, "run")
     .description("boot a kernel")
-    .requiredOption("--kernel <file>", "the kernel: ELF with a Xen PVH note, or a bzImage")
+    .option("--kernel <file>", "the kernel: ELF with a Xen PVH note, or a bzImage")
+    .option("--direct", "boot the kernel that the first disk has as /vmlinuz, with /initrd.img")
     .addOption(
       new Option(
         "--initrd <file>",

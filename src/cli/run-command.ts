@@ -2,7 +2,8 @@ import { existsSync } from "node:fs";
 import type { DecodePath } from "../engine/bridge/index.js";
 import { readUserFile } from "../hosts/node/files.js";
 import { type BootModule, checkConfig, type MachineConfig } from "../vmm/machine/index.js";
-import { openDisks } from "./disk-option.js";
+import { checkBootChoice, directBoot } from "./direct-option.js";
+import { closeDisks, type OpenDisk, openDisks } from "./disk-option.js";
 import type { ClockChoice, GuestRequest } from "./guest-run.js";
 import { parseNets } from "./net-option.js";
 
@@ -17,7 +18,10 @@ const kernelLimit = { bytes: MAX_KERNEL_FILE, what: "the 1 GiB that a kernel fil
 
 /** The options of `kvm-xen run`, as the command line gives them. */
 export interface RunOptions {
-  readonly kernel: string;
+  /** Undefined with {@link direct}. */
+  readonly kernel?: string;
+  /** Boot the kernel of the first disk. */
+  readonly direct?: boolean;
   /** Modules, in order: each a file, and behind a space its command line. */
   readonly initrd: readonly string[];
   readonly append: string;
@@ -42,27 +46,46 @@ export interface RunOptions {
 export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
   checkConfig({ cpus: options.cpus, memoryBytes: options.memory });
   const cards = parseNets(options.net ?? []);
-  const kernel = await readUserFile(options.kernel, "kernel", kernelLimit);
+  checkBootChoice(options);
+  const given = options.kernel === undefined ? undefined : await givenFiles(options);
+  const disks = await openDisks(options.disk ?? []);
+  try {
+    const files = given ?? (await filesOf(disks, options.append));
+    const config: MachineConfig = {
+      ...files,
+      commandLine: commandLine(files.commandLine, options.console),
+      memoryBytes: options.memory,
+      cpus: options.cpus,
+      console: options.console,
+    };
+    const { clock, decode, stats = false } = options;
+    return { config, clock, decode, stats, disks, cards };
+  } catch (refusal) {
+    await closeDisks(disks);
+    throw refusal;
+  }
+}
+
+type Files = Pick<MachineConfig, "kernel" | "initrd" | "modules" | "commandLine">;
+
+/** What is booted, from a disk. */
+async function filesOf(disks: readonly OpenDisk[], append: string): Promise<Files> {
+  const { kernel, initrd, append: words } = await directBoot(disks, append);
+  return { kernel, ...(initrd === undefined ? {} : { initrd }), commandLine: words };
+}
+
+/** What is booted, from files. */
+async function givenFiles(options: RunOptions): Promise<Files> {
+  const kernel = await readUserFile(options.kernel ?? "", "kernel", kernelLimit);
   const [first, ...more] = await readModules(options.initrd, options.memory);
   // A module with a command line is not an initial RAM disk of Linux.
   const isInitrd = first !== undefined && first.commandLine === undefined;
   const modules = isInitrd || first === undefined ? more : [first, ...more];
-  const config: MachineConfig = {
+  return {
     kernel,
     ...(isInitrd ? { initrd: first.bytes } : {}),
     ...(modules.length > 0 ? { modules } : {}),
-    commandLine: commandLine(options.append, options.console),
-    memoryBytes: options.memory,
-    cpus: options.cpus,
-    console: options.console,
-  };
-  return {
-    config,
-    clock: options.clock,
-    decode: options.decode,
-    stats: options.stats ?? false,
-    disks: await openDisks(options.disk ?? []),
-    cards,
+    commandLine: options.append,
   };
 }
 

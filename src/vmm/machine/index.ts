@@ -1,5 +1,6 @@
 /** Machines: what the command line and programs use. */
 export { type BootModule, MAX_MODULES } from "../loader/boot.js";
+export { type BootFiles, readBootFiles } from "../loader/disk/boot-files.js";
 export { LoadErrorCode, type LoadErrorCodeName } from "../loader/errors.js";
 export type { Backend, DeviceStatus, SavedValue } from "../xen/backends/backend.js";
 export { BlockBackend } from "../xen/backends/block/block-backend.js";
