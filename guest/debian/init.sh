@@ -51,11 +51,14 @@ mkdir -p /mnt
 cd /root
 
 # What the kernel runs when the world outside asks for it. Without an init, only -f ends anything.
-mkdir -p /sbin
+mkdir -p /sbin /etc
 for how in poweroff reboot halt; do
   printf '#!/bin/sh\nexec /bin/busybox %s -f\n' $how >/sbin/$how
   chmod 755 /sbin/$how
-done
+  # Busybox's shell takes its own applets before it looks into PATH, and those tell an init that is not there.
+  echo "alias $how=/sbin/$how"
+done >/etc/shellrc
+export ENV=/etc/shellrc
 
 # The terminal outside has its size in a xenstore node, "ROWS COLUMNS". A message of xenstore is type, req_id,
 # tx_id and length, then strings with a NUL behind each. Here: watch the node, and read it at every event.
@@ -82,7 +85,7 @@ cd /root
 cat <<END
 
 Linux $(uname -r), a guest of $host on $(nproc) CPU(s), $(sed -n 's/MemTotal: *//p' /proc/meminfo) of memory, clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource).
-"exit" or "poweroff -f" ends it.
+"exit" or "poweroff" ends it.
 
 END
 # cttyhack makes the console the controlling terminal: without one, Ctrl-C reaches nobody.
