@@ -72,7 +72,7 @@ load xen-blkfront
 wait_for /dev/xvda && mount -t ext4 /dev/xvda /mnt
 dd if=/dev/zero of=/mnt/zeros bs=65536 count=16 2>/dev/null
 umount /mnt && say done && poweroff -f`;
-  const runs = [];
+  const runs: { text: string; instructions: string | undefined; image: string }[] = [];
   for (const image of [first, again]) {
     const ended = await run(folder.path, "6.12", short, [image], ["--stats"]);
     const instructions = /(\d+) instructions/.exec(ended.stderr)?.[1];

@@ -53,7 +53,7 @@ lease eth0
 dd if=/dev/zero of=/tmp/data bs=65536 count=1 2>/dev/null
 say echoed $(nc 10.0.2.2 7 </tmp/data | wc -c)
 poweroff -f`;
-  const runs = [];
+  const runs: { text: string; instructions: string | undefined }[] = [];
   for (let i = 0; i < 2; i++) {
     const ended = await run(folder.path, "6.12", short, [], ["--net", "sim,loss=0.05", "--stats"]);
     const instructions = /(\d+) instructions/.exec(ended.stderr)?.[1];

@@ -62,6 +62,12 @@ const OPTIONS = /** @type {const} */ ({
 });
 
 /**
+ * What the options are, with their defaults.
+ * @typedef {{ seed: string, count: string, family?: string, case?: string, row?: string, wasm: string, mode?: string,
+ *   show: string, list: boolean }} Options
+ */
+
+/**
  * Families and their comparable rows; `mixed` last.
  * @param {import("./types.js").Row[]} rows
  * @returns {Map<string, import("./types.js").Row[]>}
@@ -126,7 +132,7 @@ function printFailure(runner, { testCase }) {
 /**
  * @param {Runner} runner
  * @param {Map<string, import("./types.js").Row[]>} families
- * @param {{ seed: string; count: string; family?: string; case?: string; row?: string; wasm: string; mode?: string; show: string; list: boolean; }} options
+ * @param {Options} options
  */
 function runFamilies(runner, families, options) {
   let failed = 0;
@@ -191,7 +197,8 @@ function printSome(runner, failed, most) {
 }
 
 async function main() {
-  const { values: options } = parseArgs({ options: OPTIONS });
+  const { values } = parseArgs({ options: OPTIONS });
+  const options = /** @type {Options} */ (/** @type {unknown} */ (values));
   const why = unsupported();
   if (why !== undefined) {
     console.error(`tests/native: ${why}`);

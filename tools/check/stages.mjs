@@ -101,7 +101,7 @@ const generator = "tools/build/gen.mjs";
 /** @type {Record<string, Stage>} */
 export const stages = {
   check: {
-    minutes: 13,
+    minutes: 12,
     steps: [
       { name: "types", run: () => run(bin("tsc"), ["--noEmit", "-p", "tsconfig.json"]) },
       // Scripts of older parts leave types of parameters open; those that say @ts-check do not.
@@ -137,7 +137,7 @@ export const stages = {
       },
     ],
   },
-  boot: { minutes: 9, steps: [{ name: "boots", run: () => configured("boot") }] },
+  boot: { minutes: 7, steps: [{ name: "boots", run: () => configured("boot") }] },
   devices: {
     minutes: 6,
     steps: [{ name: "paravirtual devices", skip: "devices", run: () => configured("devices") }],

@@ -30,6 +30,15 @@ export interface Slot {
   readonly size?: number;
 }
 
+/** A response of the receive ring with the bytes of its page. */
+export interface Received {
+  readonly id: number;
+  readonly flags: number;
+  readonly status: number;
+  readonly slot: number;
+  readonly bytes: Uint8Array;
+}
+
 /** What Linux says that it takes. */
 export const LINUX = {
   "request-rx-copy": "1",
@@ -154,8 +163,8 @@ export class NetFrontend extends GuestSide {
   }
 
   /** Responses of the receive ring since the last call, each with the bytes of its page. */
-  received(): { id: number; flags: number; status: number; slot: number; bytes: Uint8Array }[] {
-    const all = [];
+  received(): Received[] {
+    const all: Received[] = [];
     const produced = this.ring(RX_GFN, Sring.rsp_prod);
     if ((produced - this.#rxConsumed) >>> 0 > SLOTS) this.#rxConsumed = produced;
     for (; this.#rxConsumed !== produced; this.#rxConsumed = (this.#rxConsumed + 1) >>> 0) {
