@@ -22,8 +22,9 @@ wait_for /dev/xvda && mount -t ext4 /dev/xvda /mnt
 dd if=/dev/urandom of=/mnt/first bs=65536 count=16 2>/dev/null
 umount /mnt
 mount -t ext4 /dev/xvda /mnt
-say added $(cat /sys/block/xvda/size) $(sha256sum < /mnt/first)
+# Before it is said: the disk grows at once then.
 size=$(cat /sys/block/xvda/size)
+say added $size $(sha256sum < /mnt/first)
 while [ $(cat /sys/block/xvda/size) = $size ]; do sleep 0.1; done
 dd if=/dev/urandom of=/dev/xvda seek=80000 bs=512 count=1 2>/dev/null || say failed "behind the old end"
 say resized $(cat /sys/block/xvda/size)
