@@ -63,6 +63,8 @@ export class MemoryPool {
   #note(imports, instance) {
     const memory = imports["env"]?.["memory"];
     if (!(memory instanceof Memory) || !this.#lent.has(memory)) return;
+    // The engine's core is the first; compiled regions follow.
+    if (this.#lent.get(memory) !== undefined) return;
     this.#lent.set(memory, /** @type {Core} */ (/** @type {unknown} */ (instance.exports)));
   }
 
