@@ -1,7 +1,6 @@
 import { expect, it } from "vitest";
-import type { DecodePath } from "../../src/engine/bridge/index.js";
 import { EngineExit } from "../../src/engine/bridge/port.js";
-import { GuestCpu } from "../../src/engine/tests/guest-cpu.fixture.js";
+import { GuestCpu, type GuestCpuOptions } from "../../src/engine/tests/guest-cpu.fixture.js";
 import { interesting } from "../escape/random-code.mjs";
 import { Prng } from "../native/prng.mjs";
 import { loadRows } from "../native/rows.mjs";
@@ -13,7 +12,13 @@ const COUNT = Number(process.env["KVM_XEN_PROGRAMS"] ?? 10_000);
 const MOST_INSTRUCTIONS = 20_000;
 /** A program finds the blocks and regions of those before it. */
 const PROGRAMS_PER_VM = 50;
-const PATHS = ["cached", "compiled"] as const satisfies readonly DecodePath[];
+/** What is compared with single instructions. Late, a region has both ways of each jump, and loops that are entered in the middle. */
+const PATHS = ["cached", "compiled at once", "compiled late"] as const;
+const OPTIONS: readonly GuestCpuOptions[] = [
+  { decode: "cached" },
+  { decode: "compiled" },
+  { decode: "compiled", compile: { sample: 1, threshold: 7, record: 60, batch: 2 } },
+];
 
 /** Without the instructions that take the machine away from the program. */
 const FAMILIES = [
@@ -28,7 +33,9 @@ const FAMILIES = [
   "stack",
   "string",
 ];
-const rows = interesting(await loadRows([...FAMILIES, ...FAMILIES, "sse", "sse2", "x87", "mmx"]));
+const rows = interesting(
+  await loadRows([...FAMILIES, ...FAMILIES, "sse", "sse2", "sse3", "ssse3", "sse41", "x87", "mmx"]),
+);
 
 /** Runs up to `count` instructions in one or more pieces. The exit, or undefined when they are done. */
 function runFor(t: GuestCpu, count: number): number | undefined {
@@ -44,21 +51,24 @@ it(`random programs run alike on all paths (seed ${SEED}, ${COUNT} programs)`, a
   let entered = 0;
   let compiled = 0;
   let all = 0;
-  let reference = await GuestCpu.create("long64", { decode: "each" });
+  const make = (options: GuestCpuOptions) => GuestCpu.create("long64", options);
+  let reference = await make({ decode: "each" });
   let others: GuestCpu[] = [];
-  const note = (t: GuestCpu | undefined): void => {
-    const counters = t?.vm.counters();
-    entered += counters?.REGION ?? 0;
-    compiled += counters?.COMPILED ?? 0;
-    all += t?.cpu.instructions ?? 0;
+  const note = (): void => {
+    for (const t of others.slice(1)) {
+      const { REGION, COMPILED } = t.vm.counters();
+      entered += REGION;
+      compiled += COMPILED;
+      all += t.cpu.instructions;
+    }
   };
   for (let i = 0; i < COUNT; i++) {
     const seed = `${SEED}-${i}`;
     const rng = new Prng(`pieces ${seed}`);
     if (i % PROGRAMS_PER_VM === 0) {
-      note(others[1]);
-      reference = await GuestCpu.create("long64", { decode: "each" });
-      others = await Promise.all(PATHS.map((decode) => GuestCpu.create("long64", { decode })));
+      note();
+      reference = await make({ decode: "each" });
+      others = await Promise.all(OPTIONS.map(make));
     }
     for (const t of [reference, ...others]) place(t, rows, seed);
     let exit: number | undefined;
@@ -76,7 +86,7 @@ it(`random programs run alike on all paths (seed ${SEED}, ${COUNT} programs)`, a
     for (const [n, t] of others.entries())
       expect(memoryOf(t), `seed ${seed}, ${PATHS[n]}`).toBe(memoryOf(reference));
   }
-  note(others[1]);
+  note();
   console.log(`${all} instructions, ${compiled} compiled, ${entered} regions entered`);
   expect(compiled / all).toBeGreaterThan(0.1);
   expect(entered).toBeGreaterThan(COUNT);

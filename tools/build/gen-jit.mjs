@@ -11,7 +11,17 @@ import { WASM } from "./jit/wasm-names.mjs";
 
 const core = new URL("../../src/engine/core/", import.meta.url);
 /** Where the constants are that the texts name, in an order in which each needs only earlier ones. */
-const SOURCES = ["state.gen.ts", "layout.ts", "flags.ts", "fault.ts", "hot-exit.ts", "hot.gen.ts"];
+const SOURCES = [
+  "state.gen.ts",
+  "layout.ts",
+  "flags.ts",
+  "fault.ts",
+  "smc.ts",
+  "blocks.ts",
+  "hot-exit.ts",
+  "regions.ts",
+  "hot.gen.ts",
+];
 
 /** Constants by name. */
 function constants() {
@@ -117,6 +127,8 @@ export function jitOperationsFile(generic) {
     "export const Why = {",
     ...why.map((name) => `  ${name.slice(2)}: ${value(name)},`),
     "} as const;",
+    "/** Of blocks: the key of one of 64-bit code is this and its linear address; buckets of their table; the count of one that cannot be a head. */",
+    `export const BlockTable = { KEY64: ${known.get("KEY64")?.value}n, HASH_MASK: ${value("HASH_MASK")}, NEVER: ${value("NEVER")} } as const;`,
     "/** The part of the TLB for fetches: offset and mask of its entries, and places in an entry. */",
     `export const FetchTlb = { AT: ${value("FETCH_AT")}, MASK: ${value("FETCH_MASK")}, TAG: 24, ADDEND: 16 } as const;`,
     "/** Node of each fast operation; of a pair, minus the number of its first operation. */",

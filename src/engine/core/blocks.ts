@@ -36,7 +36,8 @@ export const KEY64: u64 = 0x10200000000;
 const FIRST: u32 = ARENA_AT + 128;
 /** No block is started in the last part of the arena: the longest fits into it. */
 const LAST: u32 = ARENA_AT + ARENA_SIZE - 8192;
-const MAX_INSTRUCTIONS: u32 = 96;
+/** No block has more instructions. */
+export const MAX_INSTRUCTIONS: u32 = 96;
 
 let arena: u32 = FIRST;
 /** Changes when all blocks are dropped: pointers from before are void. */

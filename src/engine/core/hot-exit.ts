@@ -34,6 +34,14 @@ export const MISS_WRITE: u32 = 0x100;
 /** outDetail: the address must be a multiple of 16. */
 export const MISS_ALIGNED: u32 = 0x200;
 
+/** Where it was, and what belongs to the reason. */
+export function out(p: u32, budget: i32, va: u64, detail: u32): void {
+  outP = p;
+  outBudget = budget;
+  outVa = va;
+  outDetail = detail;
+}
+
 /** The record at `p` has no fast operation. */
 export function generic(p: u32, budget: i32): u32 {
   outP = p;
@@ -50,28 +58,19 @@ export function complete(p: u32, budget: i32): u32 {
 
 /** A load of `size` bytes at `va` missed the TLB. */
 export function missRead(p: u32, budget: i32, va: u64, size: u32): u32 {
-  outP = p;
-  outBudget = budget;
-  outVa = va;
-  outDetail = size;
+  out(p, budget, va, size);
   return W_MISS;
 }
 
 /** A store of `size` bytes at `va` missed the TLB. */
 export function missWrite(p: u32, budget: i32, va: u64, size: u32): u32 {
-  outP = p;
-  outBudget = budget;
-  outVa = va;
-  outDetail = size | MISS_WRITE;
+  out(p, budget, va, size | MISS_WRITE);
   return W_MISS;
 }
 
 /** From the last record of a block to `target`; the block found there is to be put into the link at `link`. */
 export function goTo(p: u32, target: u64, link: u32, budget: i32): u32 {
-  outP = p;
-  outBudget = budget;
-  outVa = target;
-  outDetail = link;
+  out(p, budget, target, link);
   return W_GO;
 }
 
@@ -94,12 +93,4 @@ export function region(p: u32, budget: i32): u32 {
   outP = p;
   outBudget = budget;
   return W_REGION;
-}
-
-/** A region was left at the record `p`; see W_* for the others. */
-export function regionLeft(p: u32, budget: i32, va: u64, detail: u32): void {
-  outP = p;
-  outBudget = budget;
-  outVa = va;
-  outDetail = detail;
 }

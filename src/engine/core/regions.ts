@@ -11,15 +11,13 @@
  *   exits, 8 bytes each: record u32, reason (W_*) u8, 0, detail u16
  */
 import { JIT_EPOCH, JIT_LOG, JIT_LOG_COUNT, JIT_LOG_SIZE, JIT_OUT_BUDGET, JIT_OUT_VA, JIT_RECORD, JIT_RECORDING, JIT_SAMPLE, JIT_THRESHOLD, N_COMPILED, N_REGION, PAGE_BASE, TLB } from "./state.gen";
-import { KEY64, codeEpoch, verified } from "./blocks";
+import { KEY64, MAX_INSTRUCTIONS, codeEpoch, verified } from "./blocks";
 import { count, countBy } from "./count";
 import { FIRST_END, OP_check, OP_cross, OP_region } from "./fast.gen";
 import { PAGE_MASK, fetchAt } from "./layout";
 import { bucketOf } from "./smc";
-import { W_BLOCK, W_GO, W_GO_NEAR, W_RETRY, regionLeft } from "./hot-exit";
+import { W_BLOCK, W_GO, W_GO_NEAR, W_RETRY, out } from "./hot-exit";
 
-/** No block has more instructions. */
-const LONGEST_BLOCK: i32 = 96;
 /** Of a block that cannot be the head of a region: how often it was met. */
 const NEVER: u32 = 0xffff;
 
@@ -117,7 +115,7 @@ export function runRegions(p: u32, budget: i32): u32 {
     const q = linked();
     if (q == 0) break;
     if (load<u16>(q) != OP_region || !enterable(q, left)) {
-      regionLeft(q, left, 0, 0);
+      out(q, left, 0, 0);
       return W_BLOCK;
     }
     enter(load<u32>(q - 4), left);
@@ -128,7 +126,7 @@ export function runRegions(p: u32, budget: i32): u32 {
     why = W_GO;
   }
   if (why == W_RETRY) left += load<i32>(record, 40);
-  regionLeft(record, left, va, detail);
+  out(record, left, va, detail);
   return why;
 }
 
@@ -160,7 +158,7 @@ function countFrom(p: u32): i32 {
 /** The block `q` is next: notes it when one is to be looked at. */
 export function reached(q: u32): void {
   if (load<i32>(JIT_SAMPLE) == 0) return;
-  if (load<u32>(JIT_RECORDING) != 0 || untilSample < LONGEST_BLOCK) meet(q);
+  if (load<u32>(JIT_RECORDING) != 0 || untilSample < <i32>MAX_INSTRUCTIONS) meet(q);
 }
 
 /**
@@ -178,14 +176,19 @@ function meet(q: u32): void {
   store<u16>(q - 6, <u16>met);
   if (met < load<u32>(JIT_THRESHOLD) || met == NEVER || load<u64>(q - 32) >> 32 != KEY64 >> 32) return;
   const record = load<u32>(JIT_RECORD);
-  if (load<u32>(JIT_LOG_COUNT) + record + 16 > JIT_LOG_SIZE / 4) return;
+  if (load<u32>(JIT_LOG_COUNT) + record > JIT_LOG_SIZE / 4) return;
   store<u16>(q - 6, 0);
   log(q | 1);
   store<u32>(JIT_RECORDING, record);
 }
 
+/** Each stretch that is written down has one word, and each region that comes between; where there is no room it ends. */
 function log(word: u32): void {
   const n = load<u32>(JIT_LOG_COUNT);
+  if (n >= JIT_LOG_SIZE / 4) {
+    store<u32>(JIT_RECORDING, 0);
+    return;
+  }
   store<u32>(JIT_LOG + (n << 2), word);
   store<u32>(JIT_LOG_COUNT, n + 1);
 }

@@ -1,5 +1,5 @@
 import { Layout } from "../bridge/state.gen.js";
-import { FastOp } from "./operations.gen.js";
+import { BlockTable, FastOp } from "./operations.gen.js";
 import { endsBlock, isFast, operationOf, RECORD_BYTES } from "./record.js";
 
 /**
@@ -13,11 +13,8 @@ const NEXT = -16;
 export const TAKEN = 32;
 export const NOT_TAKEN = 36;
 const FALL_THROUGH = 56;
-const HASH_MASK = 0xfffff;
 /** @nolimit more records than a block has */
 const MAX_RECORDS = 256;
-/** The key of a block of 64-bit code is this and its linear address. */
-const KEY64 = 0x10200000000n;
 
 /** A block as the compiler sees it. */
 export interface Block {
@@ -38,7 +35,7 @@ export function blockAt(view: DataView, address: number): Block | undefined {
   const key = view.getBigUint64(address + KEY, true);
   const linear = Number(key & 0xffffffffn);
   // No other modes, no pages with breakpoints.
-  if (key !== (KEY64 | BigInt(linear))) return undefined;
+  if (key !== (BlockTable.KEY64 | BigInt(linear))) return undefined;
   let p = address;
   for (let i = 0; i < MAX_RECORDS; i++, p += RECORD_BYTES) {
     const op = operationOf(view, p);
@@ -80,7 +77,7 @@ export function behindCall(view: DataView, block: Block): Block | undefined {
   const place = Number(view.getBigInt64(block.last + FALL_THROUGH, true));
   if (place < 0 || place >= 0x1000) return undefined;
   const linear = ((block.linear & ~0xfff) | place) >>> 0;
-  const bucket = Layout.BLOCK_HASH + (((linear ^ (linear >>> 15)) & HASH_MASK) << 2);
+  const bucket = Layout.BLOCK_HASH + (((linear ^ (linear >>> 15)) & BlockTable.HASH_MASK) << 2);
   for (let q = view.getUint32(bucket, true); q !== 0; q = view.getUint32(q + NEXT, true)) {
     const found = blockAt(view, q);
     if (found?.linear === linear) return found;

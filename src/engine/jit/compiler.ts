@@ -1,7 +1,7 @@
 import type { LinearMemory } from "../../memory/index.js";
 import { Counter, JitWord, Layout } from "../bridge/state.gen.js";
 import { moduleOf } from "./module.js";
-import { FastOp } from "./operations.gen.js";
+import { BlockTable, FastOp } from "./operations.gen.js";
 import { operationOf } from "./record.js";
 import { compileRegion, type Region } from "./region.js";
 
@@ -34,8 +34,6 @@ const MAX_REGIONS = 4096;
  */
 const MAX_CODE_BYTES = 8 << 20;
 
-/** Of a block that cannot be the head of a region: how often it was met. */
-const NEVER = 0xffff;
 const DESCRIPTOR_BYTES = 16;
 const BLOCK_BYTES = 16;
 const SITE_BYTES = 8;
@@ -113,7 +111,7 @@ export class Compiler {
     for (const path of paths) {
       const region = compileRegion(view, path, out);
       if (region !== undefined) regions.push(region);
-      else view.setUint16((path[0] ?? 0) - 6, NEVER, true);
+      else view.setUint16((path[0] ?? 0) - 6, BlockTable.NEVER, true);
     }
     if (regions.length > 0) this.#install(regions);
   }

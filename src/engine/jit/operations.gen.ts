@@ -47,6 +47,8 @@ export const Why = {
   GO_NEAR: 7,
   BLOCK: 8,
 } as const;
+/** Of blocks: the key of one of 64-bit code is this and its linear address; buckets of their table; the count of one that cannot be a head. */
+export const BlockTable = { KEY64: 1108101562368n, HASH_MASK: 1048575, NEVER: 65535 } as const;
 /** The part of the TLB for fetches: offset and mask of its entries, and places in an entry. */
 export const FetchTlb = { AT: 65536, MASK: 16352, TAG: 24, ADDEND: 16 } as const;
 /** Node of each fast operation; of a pair, minus the number of its first operation. */

@@ -2,7 +2,7 @@ import { TAKEN } from "./blocks.js";
 import { Code, type Label, Op, Type } from "./code.js";
 import { binary, type Expression, i32, i64, load, local, unary, write } from "./expression.js";
 import { dominates, type GraphNode, graphOf } from "./graph.js";
-import { FetchTlb, NAMES, Why } from "./operations.gen.js";
+import { FetchTlb, Why } from "./operations.gen.js";
 import { isFast, operationOf, RECORD_BYTES, rootOf } from "./record.js";
 import { BUDGET, FIXED_LOCALS, PAGE_BASE, SITE, TLB, TLB_AT, VA, WORDS } from "./state.js";
 import { type Edges, type Site, Translator } from "./translate.js";
@@ -58,7 +58,7 @@ class RegionWriter {
     this.#out = out;
     this.#exit = this.#code.open(Op.BLOCK);
     const first = 1 + FIXED_LOCALS.length;
-    this.#translator = new Translator(this.#code, view, this.#exit, first, NAMES);
+    this.#translator = new Translator(this.#code, view, this.#exit, first);
   }
 
   region(nodes: readonly GraphNode[], head: GraphNode): Region {

@@ -14,7 +14,7 @@ import {
   vector,
   write,
 } from "./expression.js";
-import { NODES, Node, Why, WIDE } from "./operations.gen.js";
+import { NAMES, NODES, Node, Why, WIDE } from "./operations.gen.js";
 import { BUDGET, CC_OP, isZeroWord, SITE, TLB, VA, type Word, wordAt } from "./state.js";
 
 /** A place where a region is left: which record, why, and a detail, as core/hot-exit.ts has them. */
@@ -63,7 +63,6 @@ export class Translator {
   readonly #view: DataView;
   readonly #exit: Label;
   readonly #firstTemporary: number;
-  readonly #names: readonly string[];
   #record = 0;
   #edges: Edges | undefined;
   /** What a name means now. */
@@ -72,18 +71,11 @@ export class Translator {
   #free = new Map<number, number[]>();
   #taken: [type: number, local: number][] = [];
 
-  constructor(
-    code: Code,
-    view: DataView,
-    exit: Label,
-    firstTemporary: number,
-    names: readonly string[],
-  ) {
+  constructor(code: Code, view: DataView, exit: Label, firstTemporary: number) {
     this.#code = code;
     this.#view = view;
     this.#exit = exit;
     this.#firstTemporary = firstTemporary;
-    this.#names = names;
   }
 
   /** Translates the operation with node `root` of the record at `record`. */
@@ -199,8 +191,8 @@ export class Translator {
   #variable(name: number): Expression {
     const value = this.#values[name];
     if (value !== undefined) return value;
-    if (this.#names[name] === TLB_NAME) return local(TLB);
-    throw new Error(`engine: ${this.#names[name]} has no value`);
+    if (NAMES[name] === TLB_NAME) return local(TLB);
+    throw new Error(`engine: ${NAMES[name]} has no value`);
   }
 
   /** What the record holds at `offset`, a constant. */
@@ -380,7 +372,7 @@ export class Translator {
     code.set(BUDGET);
   }
 
-  /** Whether the record has no fast operation: the region is left, and not entered again before the next block. */
+  /** Leaves at a record that has no fast operation: the interpreter goes on there. */
   leaveGeneric(record: number): void {
     this.leave(Why.GENERIC, 0, undefined, record);
   }

@@ -1,6 +1,12 @@
 import { existsSync, readFileSync } from "node:fs";
 import { assert, gpa, type Hva } from "../../base/index.js";
-import { type DecodePath, Engine, type WasmVcpu, type WasmVm } from "../bridge/index.js";
+import {
+  type DecodePath,
+  Engine,
+  type EngineOptions,
+  type WasmVcpu,
+  type WasmVm,
+} from "../bridge/index.js";
 import type { EngineExitCode, EngineSlot, Segment } from "../bridge/port.js";
 
 /**
@@ -13,7 +19,7 @@ const CORE = new URL("../../../dist/engine/core.wasm", import.meta.url);
 /** Another core to test, for the development of a part; see tools/build/engine.mjs --out. */
 const OTHER = process.env["KVM_XEN_CORE"];
 
-const engines = new Map<DecodePath, Engine>();
+const engines = new Map<string, Engine>();
 
 /** The ways to execute code. */
 export const PATHS: readonly DecodePath[] = ["cached", "each", "compiled"];
@@ -21,13 +27,16 @@ export const PATHS: readonly DecodePath[] = ["cached", "each", "compiled"];
 export const COMPILE_AT_ONCE = { sample: 1, threshold: 1, record: 12, batch: 1 } as const;
 
 /** The engine that takes one of the ways; the same for all tests of a process. */
-export async function loadEngine(decode: DecodePath = "cached"): Promise<Engine> {
+export async function loadEngine(
+  decode: DecodePath = "cached",
+  compile: EngineOptions["compile"] = COMPILE_AT_ONCE,
+): Promise<Engine> {
   const file = OTHER ?? CORE;
   assert(existsSync(file), "engine core missing: run node tools/build/engine.mjs");
+  const key = decode + JSON.stringify(compile);
   const engine =
-    engines.get(decode) ??
-    (await Engine.compile(readFileSync(file), { decode, compile: COMPILE_AT_ONCE }));
-  engines.set(decode, engine);
+    engines.get(key) ?? (await Engine.compile(readFileSync(file), { decode, compile }));
+  engines.set(key, engine);
   return engine;
 }
 
@@ -146,6 +155,8 @@ export interface GuestCpuOptions {
   readonly log?: boolean;
   /** Default: cached. */
   readonly decode?: DecodePath;
+  /** Default: {@link COMPILE_AT_ONCE}. */
+  readonly compile?: EngineOptions["compile"];
 }
 
 /** A vCPU under test. */
@@ -183,7 +194,11 @@ export class GuestCpu {
 
   /** Makes a vCPU in `mode`, ready to run at At.CODE (At.USER_CODE at privilege level 3). */
   static async create(mode: Mode, options: GuestCpuOptions = {}): Promise<GuestCpu> {
-    return new GuestCpu((await loadEngine(options.decode)).createVm(), mode, options);
+    return new GuestCpu(
+      (await loadEngine(options.decode, options.compile)).createVm(),
+      mode,
+      options,
+    );
   }
 
   // Memory.
