@@ -1,0 +1,66 @@
+import { expect, it } from "vitest";
+import { EngineExit } from "../../src/engine/bridge/port.js";
+import { At, GuestCpu, type GuestCpuOptions } from "../../src/engine/tests/guest-cpu.fixture.js";
+
+/** Regions that have seen both ways of each jump. */
+const LATE: GuestCpuOptions = {
+  decode: "compiled",
+  compile: { sample: 1, threshold: 7, record: 60, batch: 1 },
+};
+const TURNS = 1000;
+
+/** R15 counts turns of `body`; then HLT. All jumps in the text are relative and short. */
+function looped(body: string): string {
+  const bytes = body.replace(/\s+/g, "").length / 2;
+  const turns = Buffer.from([TURNS & 0xff, TURNS >> 8, 0, 0]).toString("hex");
+  const back = Buffer.alloc(4);
+  back.writeInt32LE(-(bytes + 9));
+  return `41bf ${turns} ${body} 41ffcf 0f85 ${back.toString("hex")} f4`;
+}
+
+const SHAPES: readonly [name: string, body: string][] = [
+  // test r13b,1; mov r12d,3; jnz middle; loop: inc rax; middle: add rbx,rax; inc r13d; dec r12d; jnz loop
+  [
+    "a loop that is entered in its middle",
+    "41f6c501 41bc03000000 7503 48ffc0 4801c3 41ffc5 41ffcc 75f2",
+  ],
+  // call f; inc rax; call f; inc rcx; jmp over; f: add rbx,rax; ret
+  ["a routine that two places call", "e80d000000 48ffc0 e805000000 48ffc1 eb04 4801c3 c3"],
+  // mov r12d,5; outer: mov r14d,4; inner: add rax,rbx; dec r14d; jnz inner; inc rbx; dec r12d; jnz outer
+  ["a loop in a loop", "41bc05000000 41be04000000 4801d8 41ffce 75f8 48ffc3 41ffcc 75ea"],
+  // test r15b,1; jz even; add rax,3; jmp join; even: sub rbx,1; join: adc rcx,rax
+  ["ways that meet with different flags", "41f6c701 7406 4883c003 eb04 4883eb01 4811c1"],
+  // r12d = r15d % 8 == 1 ? 2 : 1, so that the loop gets hot after what is before it;
+  // sub rbx,1; jmp loop; loop: adc rcx,rax; cmp r14,r15; dec r12d; jnz loop
+  [
+    "flags that come into a loop from before and from its end",
+    "4589fc 4183e407 4183fc01 410f94c4 450fb6e4 41ffc4 4883eb01 eb00 4811c1 4d39fe 41ffcc 75f5",
+  ],
+  // lea rdx,[rip+f]; call rdx; inc ecx; jmp over; f: xor rax,r15; ret
+  ["a call through a register", "488d1507000000 ffd2 ffc1 eb04 4c31f8 c3"],
+  // inc byte [rip+3] (the immediate of the next); mov al,0; add rbx,rax
+  ["an instruction that is written in each turn", "fe0501000000 b000 4801c3"],
+];
+
+async function run(options: GuestCpuOptions, code: string, piece: number) {
+  const t = await GuestCpu.create("long64", options);
+  t.code(code);
+  let exit: number = EngineExit.BUDGET;
+  while (exit === EngineExit.BUDGET) exit = t.run(piece);
+  const registers = Array.from({ length: 16 }, (_, i) => t.reg(i));
+  const { COMPILED } = t.vm.counters();
+  const { instructions, rflags } = t.cpu;
+  return { state: [exit, t.rip - At.CODE, instructions, rflags, ...registers], COMPILED };
+}
+
+it.each(SHAPES)("%s is compiled, and gives the same", async (name, body) => {
+  const code = looped(body);
+  const expected = await run({ decode: "each" }, code, 1e6);
+  for (const piece of [1e6, 1000, 61, 9]) {
+    const { state, COMPILED } = await run(LATE, code, piece);
+    expect(state, `pieces of ${piece}`).toEqual(expected.state);
+    // Code is compiled between runs; what is written in each turn is made anew, and does not get that old.
+    if (piece === 61 && !name.includes("written"))
+      expect(COMPILED / Number(state[2])).toBeGreaterThan(0.4);
+  }
+});
