@@ -6,6 +6,9 @@ import { PRIVILEGED } from "../xenstore/node.js";
 import { isXsError } from "../xenstore/path.js";
 import { toBytes, toText } from "../xenstore/wire.js";
 
+/** Frame of the data page of a grant. */
+export const frameOf = (ref: number): number => 0x100 + ref;
+
 const ENTRY = grant_entry_v1.size(64);
 
 export class GuestSide {

@@ -2,9 +2,10 @@ import { describe, expect, it } from "vitest";
 import { BlkifOp } from "../../../../abi/xen/blkif.js";
 import { Sring } from "../../../../abi/xen/ring.js";
 import { makeDomain } from "../../kvm.fixture.js";
+import { frameOf } from "../guest.fixture.js";
 import { BlockBackend } from "./block-backend.js";
 import { ManualDisk } from "./disk.fixture.js";
-import { BlockFrontend, frameOf, RING_REF, withDisk } from "./frontend.fixture.js";
+import { BlockFrontend, RING_REF, withDisk } from "./frontend.fixture.js";
 
 const { READ, WRITE, FLUSH_DISKCACHE, WRITE_BARRIER, DISCARD } = BlkifOp;
 const ENOSPC = { code: "ENOSPC", message: "the host's disk is full" };

@@ -13,7 +13,7 @@ import {
 import type { GuestWidth } from "../../../../abi/xen/layout.js";
 import { Sring } from "../../../../abi/xen/ring.js";
 import { makeDomain } from "../../kvm.fixture.js";
-import { GuestSide } from "../guest.fixture.js";
+import { frameOf, GuestSide } from "../guest.fixture.js";
 import { BlockBackend } from "./block-backend.js";
 import { ManualDisk } from "./disk.fixture.js";
 
@@ -23,9 +23,6 @@ export type Seg = readonly [ref: number, first: number, last: number];
 /** Frame of the ring, its grant, and the frames from which data pages are taken: grant R is frame 0x100 + R. */
 const RING_GFN = 0x50;
 export const RING_REF = 8;
-
-/** Frame of a data page. */
-export const frameOf = (ref: number): number => 0x100 + ref;
 
 export class BlockFrontend extends GuestSide {
   readonly width: GuestWidth;

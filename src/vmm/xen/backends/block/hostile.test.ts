@@ -7,7 +7,9 @@ import { describe, expect, it } from "vitest";
 import { BlkifOp } from "../../../../abi/xen/blkif.js";
 import { Sring } from "../../../../abi/xen/ring.js";
 import { seed } from "../../../../base/seed.fixture.js";
-import { type BlockFrontend, frameOf, RING_REF, type Seg, withDisk } from "./frontend.fixture.js";
+import { frameOf } from "../guest.fixture.js";
+import { anyCommonStep } from "../hostile.fixture.js";
+import { type BlockFrontend, RING_REF, type Seg, withDisk } from "./frontend.fixture.js";
 
 const { READ, WRITE, FLUSH_DISKCACHE } = BlkifOp;
 
@@ -468,53 +470,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
           void frontend.ring(offset, value >>> 0),
     ),
   {
-    weight: 3,
-    arbitrary: fc.constantFrom("0", "1", "2", "3", "4", "5", "6", "7", "8", "", "x").map(
-      (state): Step =>
-        ({ frontend }) =>
-          frontend.write("state", state),
-    ),
-  },
-  fc
-    .tuple(
-      fc.constantFrom("ring-ref", "event-channel", "protocol", "backend"),
-      fc.constantFrom("8", "16", "1", "", "x86_32-abi"),
-    )
-    .map(
-      ([name, value]): Step =>
-        ({ frontend }) =>
-          frontend.write(name, value),
-    ),
-  fc.integer({ min: 8, max: 80 }).map(
-    (ref): Step =>
-      ({ frontend }) =>
-        frontend.grant(ref, frameOf(ref), { flags: ref & 7 }),
-  ),
-  fc.integer({ min: 16, max: 80 }).map(
-    (ref): Step =>
-      ({ domain }) =>
-        void domain.physmap.release(frameOf(ref)),
-  ),
-  fc.integer({ min: 16, max: 80 }).map(
-    (ref): Step =>
-      ({ domain }) =>
-        void domain.physmap.populate(frameOf(ref)),
-  ),
-  fc.constant<Step>(({ domain }) => domain.ports.reset()),
-  fc.constant<Step>(
-    ({ frontend, domain }) => void domain.store.rm(1, 0, `${frontend.frontend}/state`),
-  ),
-  fc.constant<Step>(({ domain }) => domain.softReset()),
-  {
-    weight: 3,
-    arbitrary: fc.constant<Step>(({ frontend }) => {
-      frontend.write("state", "6");
-      frontend.write("state", "1");
-      frontend.connect();
+    weight: 15,
+    arbitrary: anyCommonStep({
+      lastRef: 80,
+      nodes: ["ring-ref", "event-channel", "protocol", "backend"],
+      values: ["8", "16", "1", "", "x86_32-abi"],
     }),
   },
-  fc.constant<Step>(({ backend }) => void backend.suspend()),
-  fc.constant<Step>(({ backend }) => backend.resume()),
 );
 
 it.each([64, 32] as const)("any frontend of %i bits harms itself only", (width) => {

@@ -9,7 +9,7 @@ import {
 import { Sring } from "../../../../abi/xen/ring.js";
 import type { Frame, Network } from "../../../../ports/index.js";
 import { makeDomain } from "../../kvm.fixture.js";
-import { GuestSide } from "../guest.fixture.js";
+import { frameOf, GuestSide } from "../guest.fixture.js";
 import { NetBackend } from "./net-backend.js";
 
 export const TX_REF = 8;
@@ -17,9 +17,6 @@ export const RX_REF = 9;
 export const TX_GFN = 0x50;
 export const RX_GFN = 0x51;
 export const SLOTS = 256;
-
-/** Frame of a data page: 16 to 79 are for sending, 80 to 143 for receiving. */
-export const frameOf = (ref: number): number => 0x100 + ref;
 
 /** A slot to send: `extra` fields make it one about the packet. */
 export interface Slot {
@@ -60,7 +57,10 @@ export class NetFrontend extends GuestSide {
     super(test, `vif/${id}`);
   }
 
-  /** Makes empty rings and the keys, and goes to `state`. All data pages are granted. */
+  /**
+   * Makes empty rings and the keys, and goes to `state`. All data pages are granted: 16 to 79 for sending, 80 to 143
+   * for receiving.
+   */
   connect(state = 4, keys: Readonly<Record<string, string>> = LINUX): void {
     this.#txProduced = 0;
     this.#txConsumed = 0;

@@ -6,8 +6,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Sring } from "../../../../abi/xen/ring.js";
 import { seed } from "../../../../base/seed.fixture.js";
+import { frameOf } from "../guest.fixture.js";
+import { anyCommonStep } from "../hostile.fixture.js";
 import {
-  frameOf,
   ip,
   LINUX,
   type NetFrontend,
@@ -438,59 +439,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
           void frontend.ring(gfn, offset, value >>> 0),
     ),
   {
-    weight: 3,
-    arbitrary: fc.constantFrom("0", "1", "2", "3", "4", "5", "6", "7", "8", "", "x").map(
-      (state): Step =>
-        ({ frontend }) =>
-          frontend.write("state", state),
-    ),
-  },
-  fc
-    .tuple(
-      fc.constantFrom(
-        "tx-ring-ref",
-        "rx-ring-ref",
-        "event-channel",
-        "feature-sg",
-        "feature-rx-notify",
-      ),
-      fc.constantFrom("8", "9", "0", "1", ""),
-    )
-    .map(
-      ([name, value]): Step =>
-        ({ frontend }) =>
-          frontend.write(name, value),
-    ),
-  fc.integer({ min: 8, max: 144 }).map(
-    (ref): Step =>
-      ({ frontend }) =>
-        frontend.grant(ref, frameOf(ref), { flags: ref & 7 }),
-  ),
-  fc.integer({ min: 16, max: 144 }).map(
-    (ref): Step =>
-      ({ domain }) =>
-        void domain.physmap.release(frameOf(ref)),
-  ),
-  fc.integer({ min: 16, max: 144 }).map(
-    (ref): Step =>
-      ({ domain }) =>
-        void domain.physmap.populate(frameOf(ref)),
-  ),
-  fc.constant<Step>(({ domain }) => domain.ports.reset()),
-  fc.constant<Step>(
-    ({ frontend, domain }) => void domain.store.rm(1, 0, `${frontend.frontend}/state`),
-  ),
-  fc.constant<Step>(({ domain }) => domain.softReset()),
-  {
-    weight: 3,
-    arbitrary: fc.constant<Step>(({ frontend }) => {
-      frontend.write("state", "6");
-      frontend.write("state", "1");
-      frontend.connect();
+    weight: 15,
+    arbitrary: anyCommonStep({
+      lastRef: 144,
+      nodes: ["tx-ring-ref", "rx-ring-ref", "event-channel", "feature-sg", "feature-rx-notify"],
+      values: ["8", "9", "0", "1", ""],
     }),
   },
-  fc.constant<Step>(({ backend }) => void backend.suspend()),
-  fc.constant<Step>(({ backend }) => backend.resume()),
 );
 
 it("any frontend harms itself only", () => {

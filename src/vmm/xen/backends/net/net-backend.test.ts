@@ -2,8 +2,8 @@ import { describe, expect, it, vi } from "vitest";
 import { Sring } from "../../../../abi/xen/ring.js";
 import type { Frame } from "../../../../ports/index.js";
 import { makeDomain } from "../../kvm.fixture.js";
+import { frameOf } from "../guest.fixture.js";
 import {
-  frameOf,
   ip,
   isChecked,
   LINUX,
