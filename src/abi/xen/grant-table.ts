@@ -116,36 +116,8 @@ export const gnttab_get_version = layout("gnttab_get_version", {
   pad: "u16",
   version: "u32",
 });
-export const gnttab_transfer = layout("gnttab_transfer", {
-  mfn: "ulong",
-  domid: "u16",
-  ref: "u32",
-  status: "s16",
-});
-export const gnttab_unmap_and_replace = layout("gnttab_unmap_and_replace", {
-  host_addr: "u64",
-  new_addr: "u64",
-  handle: "u32",
-  status: "s16",
-});
-export const gnttab_get_status_frames = layout("gnttab_get_status_frames", {
-  nr_frames: "u32",
-  dom: "u16",
-  status: "s16",
-  frame_list: "handle",
-});
 export const gnttab_swap_grant_ref = layout("gnttab_swap_grant_ref", {
   ref_a: "u32",
   ref_b: "u32",
   status: "s16",
 });
-export const gnttab_cache_flush = layout("gnttab_cache_flush", {
-  a: "u64",
-  offset: "u16",
-  length: "u16",
-  op: "u32",
-});
-/** Bits of `op` that cache_flush knows: clean and invalidate. */
-export const GNTTAB_CACHE_OPS = 3;
-/** Bits of `cmd` that say which operation; those above say where a cache_flush goes on. */
-export const GNTTABOP_CMD_MASK = 0xfff;

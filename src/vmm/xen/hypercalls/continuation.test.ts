@@ -79,11 +79,8 @@ const grants = (op: number, size: number): Omit<Row, "name"> => ({
 const rows: Row[] = [
   { name: "map_grant_ref", ...grants(0, 32) },
   { name: "unmap_grant_ref", ...grants(1, 24) },
-  { name: "transfer", ...grants(4, 24) },
   { name: "copy", ...grants(5, 40) },
-  { name: "unmap_and_replace", ...grants(7, 24) },
   { name: "swap_grant_ref", ...grants(11, 12) },
-  { name: "cache_flush", ...grants(12, 16) },
   {
     name: "add_to_physmap_batch",
     nr: 12,

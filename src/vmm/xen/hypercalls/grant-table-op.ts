@@ -1,36 +1,28 @@
 /**
  * grant_table_op (Xen's `public/grant_table.h`) as of a Xen that has only version 1
- * (`gnttab=max-ver:1`). Not here: mapping one's own grants (general_error); domain 0 grants the
- * guest nothing.
+ * (`gnttab=max-ver:1`). Xen lets an HVM guest use eight of its commands (`hvm_grant_table_op`). Not here: mapping one's
+ * own grants (general_error); domain 0 grants the guest nothing.
  */
 import {
-  GNTTAB_CACHE_OPS,
-  GNTTABOP_CMD_MASK,
   Gntmap,
   Gntst,
   Gnttabop,
-  gnttab_cache_flush,
-  gnttab_get_status_frames,
   gnttab_get_version,
   gnttab_map_grant_ref,
   gnttab_query_size,
   gnttab_set_version,
   gnttab_setup_table,
   gnttab_swap_grant_ref,
-  gnttab_transfer,
-  gnttab_unmap_and_replace,
   gnttab_unmap_grant_ref,
 } from "../../../abi/xen/grant-table.js";
-import { Errno, PAGE_SIZE } from "../../../base/index.js";
+import { Errno } from "../../../base/index.js";
 import { MAX_GRANT_FRAMES } from "../grants/table.js";
 import { answerTo, arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
-import { each, forEach, one } from "./grant-batch.js";
+import { each, one } from "./grant-batch.js";
 import { copy } from "./grant-copy.js";
 
 const BACKEND_DOMID = 0;
 const ALL_ONES = 2n ** 64n - 1n;
-/** @nolimit the width of an address */
-const MAX_GFN = 2n ** 40n;
 
 /** Status for a request about another domain; 0 for one about the caller. */
 function aboutOther(call: Call, domid: number): number {
@@ -61,13 +53,6 @@ const setupTable = one(gnttab_setup_table, (call, value) => {
   return { ...value, status: Gntst.okay };
 });
 
-/** Version 1 has no status frames. */
-const getStatusFrames = one(gnttab_get_status_frames, (call, value) => {
-  const status = aboutOther(call, value.dom);
-  const tooMany = status === Gntst.okay && value.nr_frames > 0;
-  return { ...value, status: tooMany ? Gntst.general_error : status };
-});
-
 /** Domains are named by their numbers here: DOMID_SELF is none. */
 const mapGrantRef = each(gnttab_map_grant_ref, (call, value) => {
   const { flags, dom, ref } = value;
@@ -86,32 +71,11 @@ const unmapGrantRef = each(gnttab_unmap_grant_ref, (_call, value) => ({
   ...value,
   status: Gntst.bad_handle,
 }));
-const unmapAndReplace = each(gnttab_unmap_and_replace, (_call, value) => ({
-  ...value,
-  status: Gntst.bad_handle,
-}));
-
-/** A page cannot be taken from a guest of this kind. */
-const transfer = each(gnttab_transfer, (call, value) => {
-  const isBacked = value.mfn < MAX_GFN && call.domain.physmap.isBacked(Number(value.mfn));
-  return { ...value, status: isBacked ? Gntst.general_error : Gntst.bad_page };
-});
 
 const swapGrantRef = each(gnttab_swap_grant_ref, (call, value) => ({
   ...value,
   status: call.domain.grantTable.swap(value.ref_a, value.ref_b),
 }));
-
-/** Caches are coherent on x86: what is right about a request is not supported there. */
-const cacheFlush: Handler = (call) =>
-  forEach(call, gnttab_cache_flush.size(call.guest.width), (at) => {
-    const value = call.guest.readStruct(at, gnttab_cache_flush);
-    if (value === undefined) return -Errno.EFAULT;
-    const { offset, length, op } = value;
-    if (offset >= PAGE_SIZE || offset + length > PAGE_SIZE) return -Errno.EINVAL;
-    if ((op & ~GNTTAB_CACHE_OPS) !== 0) return -Errno.EINVAL;
-    return length !== 0 && op !== 0 ? -Errno.EOPNOTSUPP : 0;
-  });
 
 const getVersion: Handler = (call) => {
   const value = call.guest.readStruct(arg(call, 1), gnttab_get_version);
@@ -136,22 +100,16 @@ const subOps: SubOps = new Map<number, Handler>([
   [Gnttabop.map_grant_ref, mapGrantRef],
   [Gnttabop.unmap_grant_ref, unmapGrantRef],
   [Gnttabop.setup_table, setupTable],
-  [Gnttabop.transfer, transfer],
   [Gnttabop.copy, copy],
   [Gnttabop.query_size, querySize],
-  [Gnttabop.unmap_and_replace, unmapAndReplace],
   [Gnttabop.set_version, setVersion],
-  [Gnttabop.get_status_frames, getStatusFrames],
   [Gnttabop.get_version, getVersion],
   [Gnttabop.swap_grant_ref, swapGrantRef],
-  [Gnttabop.cache_flush, cacheFlush],
 ]);
 
-/** grant_table_op(cmd, array, count). The count is signed; only cache_flush can be told to go on. */
+/** grant_table_op(cmd, array, count). The count is signed. */
 export const grantTableOp: Handler = (call) => {
-  const cmd = u32(call.args[0]);
-  const op = cmd & GNTTABOP_CMD_MASK;
-  if (u32(call.args[2]) >= 2 ** 31) return -Errno.EINVAL;
-  if (cmd !== op && op !== Gnttabop.cache_flush) return -Errno.EINVAL;
-  return subOps.get(op)?.(call) ?? -Errno.ENOSYS;
+  const run = subOps.get(u32(call.args[0]));
+  if (run === undefined) return -Errno.ENOSYS;
+  return u32(call.args[2]) >= 2 ** 31 ? -Errno.EINVAL : run(call);
 };

@@ -30,7 +30,7 @@ describe.each([false, true])("a structure that is not in memory, 32-bit guest: %
     expect(call(24, [op, 0, END - 1], { compat })).toBe(-EFAULT);
   });
 
-  it.each([0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12])("grant_table_op %i", (op) => {
+  it.each([0, 1, 2, 5, 6, 8, 10, 11])("grant_table_op %i", (op) => {
     const { call } = makeDomain();
     expect(call(20, [op, END - 1, 1], { compat })).toBe(-EFAULT);
   });
