@@ -80,3 +80,31 @@ it("a device that the guest keeps leaves with the guest", async () => {
   await last;
   expect(log).toEqual(["unplug b", "suspend b", "close b"]);
 });
+
+it("a device that cannot be closed well is told to whoever removed it, and to nobody else", async () => {
+  const { domain, a, b, devices } = setUp();
+  const trouble = Object.assign(new Error("what the guest wrote is no archive"), {
+    code: "NO_TAR",
+  });
+  devices.add({ ...b.device, close: () => Promise.reject(trouble) }, domain);
+  const removal = devices.remove("b", domain);
+  b.letGo();
+  await expect(removal).rejects.toBe(trouble);
+  expect(names(devices)).toEqual(["a"]);
+  devices.add({ ...b.device, close: () => Promise.reject(trouble) }, domain);
+  const kept = devices.remove("b", domain);
+  const failed = expect(kept).rejects.toBe(trouble);
+  // A reboot goes on without it.
+  await devices.dropLeaving();
+  await failed;
+  // All others are closed before the end is told.
+  let closed = false;
+  const slow = async (): Promise<void> => {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    closed = true;
+  };
+  devices.add({ ...b.device, close: () => Promise.reject(trouble) }, domain);
+  devices.add({ ...a.device, name: "c", close: slow }, domain);
+  await expect(devices.close()).rejects.toBe(trouble);
+  expect(closed).toBe(true);
+});

@@ -10,16 +10,17 @@ export interface DeviceDomain {
 
 /** A device that the guest was asked to let go of. */
 interface Leaving {
+  /** Whoever asked hears when it is closed, or why that failed. */
   readonly left: Promise<void>;
   /** It is in no domain any more. */
-  readonly leave: () => void;
+  readonly leave: (closed: Promise<void>) => void;
 }
 
 export class MachineDevices {
   readonly #devices: Set<Backend>;
   readonly #leaving = new Map<Backend, Leaving>();
-  /** What is being closed. */
-  readonly #closing = new Set<Promise<void>>();
+  /** What is being closed; failures are told to whoever asked for it. */
+  readonly #closing = new Set<Promise<unknown>>();
 
   /** @throws HostError DEVICE_NAME when two have the same name. */
   constructor(devices: readonly Backend[]) {
@@ -44,7 +45,10 @@ export class MachineDevices {
     domain.addDevice(device);
   }
 
-  /** Resolves when the guest has let go of it, by itself or by its end, and it is closed. */
+  /**
+   * Resolves when the guest has let go of it, by itself or by its end, and it is closed.
+   * @throws HostError of a device that cannot be closed as it should be; it has left all the same.
+   */
   async remove(name: string, domain: DeviceDomain): Promise<void> {
     const device = this.#named(name);
     const leaving = this.#leaving.get(device) ?? this.#ask(device, domain);
@@ -68,19 +72,20 @@ export class MachineDevices {
 
   /** The domain is no more: what a guest did not let go of has left now. */
   async dropLeaving(): Promise<void> {
-    await Promise.all([...this.#leaving.keys()].map((device) => this.#drop(device)));
-  }
-
-  /** Nothing is under way, and all is given back afterwards. */
-  async close(): Promise<void> {
-    await this.suspend();
-    await this.dropLeaving();
-    await Promise.all(this.all.map((device) => device.close()));
+    for (const device of this.#leaving.keys()) this.#drop(device);
     await Promise.all(this.#closing);
   }
 
+  /** Nothing is under way, and all is given back afterwards. @throws HostError the first that a device has. */
+  async close(): Promise<void> {
+    await this.suspend();
+    await this.dropLeaving();
+    const ends = await Promise.allSettled(this.all.map((device) => device.close()));
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
+  }
+
   #ask(device: Backend, domain: DeviceDomain): Leaving {
-    let leave = (): void => undefined;
+    let leave: Leaving["leave"] = () => undefined;
     const left = new Promise<void>((resolve) => {
       leave = resolve;
     });
@@ -88,22 +93,22 @@ export class MachineDevices {
     this.#leaving.set(device, leaving);
     void device.unplug().then(() => {
       domain.forgetDevice(device);
-      return this.#drop(device);
+      this.#drop(device);
     });
     return leaving;
   }
 
   /** Closes a device that is in no domain. */
-  async #drop(device: Backend): Promise<void> {
+  #drop(device: Backend): void {
     const leaving = this.#leaving.get(device);
     if (leaving === undefined) return;
     this.#leaving.delete(device);
     this.#devices.delete(device);
-    const closing = device.close();
-    this.#closing.add(closing);
-    await closing;
-    this.#closing.delete(closing);
-    leaving.leave();
+    const closed = device.close();
+    leaving.leave(closed);
+    const over = closed.catch(() => undefined);
+    this.#closing.add(over);
+    void over.then(() => this.#closing.delete(over));
   }
 
   #named(name: string): Backend {
