@@ -11,11 +11,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Disk, DiskFailure } from "../../ports/index.js";
+import { NbdDisk } from "./nbd/nbd-disk.js";
 import { openDisk } from "./open-disk.js";
 
 const folder = mkdtempSync(join(tmpdir(), "kvm-xen-sources-"));
@@ -52,8 +53,14 @@ describe("a new .tar", () => {
     }
   });
 
-  it("is empty when nothing was written", async () => {
-    await (await written("none.tar", new Uint8Array(0))).close();
+  it("is empty when nothing was written, also when it is never closed, and keeps its size", async () => {
+    const disk = await written("none.tar", new Uint8Array(0));
+    expect(statSync(at("none.tar")).size).toBe(0);
+    await expect(disk.resize(undefined)).rejects.toMatchObject({ code: "DISK_SIZE" });
+    const into = new Uint8Array(512).fill(1);
+    expect(await ended((done) => disk.read(1 << 30, into, done))).toBeUndefined();
+    expect(into).toEqual(new Uint8Array(512));
+    await disk.close();
     expect(statSync(at("none.tar")).size).toBe(0);
   });
 
@@ -66,7 +73,7 @@ describe("a new .tar", () => {
   ])("%s is kept, and said", async (name, bytes) => {
     const disk = await written(`${name}.tar`, bytes);
     await expect(disk.close()).rejects.toMatchObject({ code: "NO_TAR" });
-    expect(statSync(at(`${name}.tar`)).size).toBe(64 * 2 ** 30);
+    expect(statSync(at(`${name}.tar`)).size).toBe(bytes.length);
     rmSync(at(`${name}.tar`));
   });
 
@@ -135,6 +142,14 @@ const exportInfo = (size: bigint, flags: number): Buffer => {
   data.writeUInt16BE(flags, 10);
   return reply(3, data);
 };
+const blockSizes = (minimum: number, maximum: number): Buffer => {
+  const data = Buffer.alloc(14);
+  data.writeUInt16BE(3, 0);
+  data.writeUInt32BE(minimum, 2);
+  data.writeUInt32BE(4096, 6);
+  data.writeUInt32BE(maximum, 10);
+  return reply(3, data);
+};
 const ack = reply(1, Buffer.alloc(0));
 
 describe("an NBD server", () => {
@@ -149,6 +164,13 @@ describe("an NBD server", () => {
     ["only reads", [hello(3), Buffer.concat([exportInfo(4096n, 3), ack])], "only lets it be read"],
     ["answers at length", [hello(3), reply(3, Buffer.alloc(70_000))], "nonsense"],
     ["answers nonsense", [hello(3), Buffer.alloc(20)], "nonsense"],
+    [
+      "never comes to an end",
+      [hello(3), Buffer.concat(Array(1000).fill(reply(3, Buffer.alloc(2))))],
+      "nonsense",
+    ],
+    ["takes nothing", [hello(3), Buffer.concat([blockSizes(1, 511), ack])], "nonsense"],
+    ["wants large blocks", [hello(3), Buffer.concat([blockSizes(4096, 1 << 20), ack])], "4096"],
   ])("that %s is refused", async (name, answers, message) => {
     const refusal = openDisk(await fakeServer(`${name}.sock`, answers));
     await expect(refusal).rejects.toMatchObject({ code: "DISK_UNUSABLE" });
@@ -170,11 +192,73 @@ describe("an NBD server", () => {
   it.each([
     ["nbd://", "names no host"],
     ["nbd://a b/", "no address"],
+    ["nbd://server/%zz", "is written %25"],
+    ["nbd://[::1]:9/", "nobody listens there"],
+    ["nbd+unix:///x?socket=/%00", "disk nbd"],
     ["nbd+unix:///x", "names no socket"],
     ["nbd+unix:///?socket=/nowhere/x.sock", "no such socket"],
   ])("%s is refused", async (address, message) => {
     await expect(openDisk(address)).rejects.toThrow(message);
   });
+});
+
+describe("an NBD server that does not answer", () => {
+  /** Connects to a server that says this, and no more; it never hangs up. */
+  async function silent(name: string, answers: readonly Buffer[]) {
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on("error", () => undefined);
+      socket.resume();
+      for (const bytes of answers) socket.write(bytes);
+    });
+    await new Promise<void>((resolve) => server.listen(at(name), resolve));
+    server.unref();
+    const options = { name: "", what: "it", readonly: false, maxSilence: 50 };
+    return NbdDisk.open(connect(at(name)), options);
+  }
+
+  it("is refused, and what it owes fails, so that a machine can end", async () => {
+    await expect(silent("mute.sock", [])).rejects.toThrow("disk it: the server does not answer");
+    const disk = await silent("deaf.sock", [hello(3), exportInfo(4096n, 1 | 4), ack]);
+    // Nobody has asked anything yet.
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    const into = new Uint8Array(512);
+    const failure = await ended((done) => disk.read(0, into, done));
+    expect(failure?.message).toBe("it cannot be read: the server does not answer");
+    await disk.close();
+    // And without a question it need not hang up.
+    await (await silent("stays.sock", [hello(3), exportInfo(4096n, 1), ack])).close();
+  });
+});
+
+it("an NBD server gets requests as large as it says that it takes them", async () => {
+  const lengths: number[] = [];
+  const server = createServer((socket) => {
+    socket.write(Buffer.concat([hello(3), exportInfo(1n << 20n, 1 | 4), blockSizes(1, 1500), ack]));
+    // The client's flags and its option come first.
+    let skip = 4 + 16 + 8;
+    socket.on("data", (bytes) => {
+      for (let at = Math.min(skip, bytes.length); at + 28 <= bytes.length; ) {
+        const length = bytes.readUInt32BE(at + 24);
+        const isRead = bytes.readUInt16BE(at + 6) === 0;
+        lengths.push(length);
+        const head = Buffer.alloc(16);
+        head.writeUInt32BE(0x67446698, 0);
+        bytes.copy(head, 8, at + 8, at + 16);
+        socket.write(isRead ? Buffer.concat([head, Buffer.alloc(length, lengths.length)]) : head);
+        at += 28 + (isRead ? 0 : length);
+      }
+      skip = Math.max(0, skip - bytes.length);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(at("small.sock"), resolve));
+  const disk = await openDisk(`nbd+unix:///?socket=${at("small.sock")}`);
+  const into = new Uint8Array(2560);
+  expect(await ended((done) => disk.read(0, into, done))).toBeUndefined();
+  expect(lengths.splice(0)).toEqual([1024, 1024, 512]);
+  expect([into[0], into[1024], into[2048]]).toEqual([1, 2, 3]);
+  expect(await write(disk, 0, into)).toBeUndefined();
+  expect(lengths).toEqual([1024, 1024, 512]);
+  server.close();
 });
 
 describe("qemu-nbd", () => {

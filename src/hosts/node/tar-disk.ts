@@ -17,13 +17,12 @@ const CHECKSUM = { at: 148, length: 8 } as const;
 export const isNewTar = (path: string, kind: Stats | undefined): boolean =>
   path.endsWith(".tar") && (kind === undefined || (kind.isFile() && kind.size === 0));
 
-/** Makes the file. @throws HostError DISK_UNUSABLE when that cannot be; DISK_IN_USE when another program has it. */
+/** Makes the file, which grows as the guest writes. @throws HostError DISK_UNUSABLE when that cannot be; DISK_IN_USE when another program has it. */
 export async function openTar(path: string): Promise<FileDisk> {
   let file: FileHandle | undefined;
   try {
     file = await open(path, constants.O_RDWR | constants.O_CREAT);
     lockImage(file.fd, path, "write");
-    await file.truncate(MAX_ARCHIVE);
     const parts = { size: MAX_ARCHIVE, readonly: false, canDiscard: false };
     return new TarDisk({ file, path, ...parts });
   } catch (cause) {
@@ -44,6 +43,10 @@ class TarDisk extends FileDisk {
     this.#path = image.path;
   }
 
+  override async resize(): Promise<void> {
+    throw new HostError("DISK_SIZE", `disk ${this.#path}: an archive that is written has no size`);
+  }
+
   /** @throws HostError NO_TAR when what the guest wrote is none: then it is kept as it is. */
   override async close(): Promise<void> {
     await this.idle();
@@ -59,6 +62,7 @@ class TarDisk extends FileDisk {
 export async function archiveEnd(file: FileHandle): Promise<number | undefined> {
   for (let at = 0; ; ) {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(BLOCK), 0, BLOCK, at);
+    if (bytesRead === 0 && at === 0) return 0;
     if (bytesRead < BLOCK) return undefined;
     if (buffer.every((byte) => byte === 0)) return at === 0 ? 0 : at + 2 * BLOCK;
     const size = sizeIn(buffer);

@@ -14,6 +14,8 @@ export interface NbdExport {
   readonly size: number;
   /** NBD_FLAG_*. */
   readonly flags: number;
+  /** Bytes that one request may carry. */
+  readonly maximum: number;
 }
 
 /** Transmission flags. */
@@ -37,7 +39,11 @@ const reasons: Readonly<Record<number, string>> = {
 };
 /** @limit client | an NBD server's answer to an option | bytes | DISK_UNUSABLE */
 const MAX_REPLY = 1 << 16;
+/** @limit client | an NBD server's answers to an option | answers | DISK_UNUSABLE */
+const MAX_REPLIES = 64;
 const SECTOR = 512;
+/** What a server takes that does not say how much. */
+const USUAL_MAXIMUM = 32 << 20;
 
 /**
  * Chooses an export.
@@ -60,12 +66,13 @@ export async function negotiate(
   chosen.writeUInt32BE(FIXED_NEWSTYLE | (offered & NO_ZEROES));
   send(chosen);
   send(goOption(name));
-  let found: NbdExport | undefined;
-  for (;;) {
+  let found: Pick<NbdExport, "size" | "flags"> | undefined;
+  let maximum = USUAL_MAXIMUM;
+  for (let replies = 1; ; replies++) {
     const head = await source.take(REPLY_HEADER);
     const type = head.readUInt32BE(12);
     const length = head.readUInt32BE(16);
-    if (head.readBigUInt64BE(0) !== REPLY_MAGIC || length > MAX_REPLY) {
+    if (head.readBigUInt64BE(0) !== REPLY_MAGIC || length > MAX_REPLY || replies > MAX_REPLIES) {
       throw refuse("the NBD server answers nonsense");
     }
     const data = await source.take(length);
@@ -75,14 +82,19 @@ export async function negotiate(
     const kind = data.readUInt16BE(0);
     if (kind === Info.EXPORT && length >= 12) {
       found = { size: Number(data.readBigUInt64BE(2)), flags: data.readUInt16BE(10) };
-    } else if (kind === Info.BLOCK_SIZE && length >= 14 && data.readUInt32BE(2) > SECTOR) {
-      throw refuse(`the server wants blocks of ${data.readUInt32BE(2)} bytes, not ${SECTOR}`);
+    } else if (kind === Info.BLOCK_SIZE && length >= 14) {
+      const minimum = data.readUInt32BE(2);
+      if (minimum > SECTOR) {
+        throw refuse(`the server wants blocks of ${minimum} bytes, not ${SECTOR}`);
+      }
+      maximum = Math.min(maximum, Math.floor(data.readUInt32BE(10) / SECTOR) * SECTOR);
+      if (maximum === 0) throw refuse("the NBD server answers nonsense");
     }
   }
   if (found === undefined) throw refuse("the NBD server tells no size");
   const size = Math.floor(found.size / SECTOR) * SECTOR;
   if (size <= 0 || !Number.isSafeInteger(size)) throw refuse("it is empty, or too large");
-  return { size, flags: found.flags };
+  return { size, flags: found.flags, maximum };
 }
 
 /** Asks for an export, and for the sizes of its blocks: without that a server may refuse. */

@@ -28,6 +28,12 @@ const errors: Readonly<Record<number, string>> = {
  */
 const MAX_TRIM = 1 << 30;
 
+/**
+ * Milliseconds without a word of a server that owes an answer. Two minutes: the host's disk may be slow.
+ * @limit client | silence of an NBD server that owes an answer | milliseconds | it is taken for gone
+ */
+const MAX_SILENCE = 120_000;
+
 /** What a disk of a server is opened with. */
 export interface NbdOptions {
   /** The export's name; empty for the server's default. */
@@ -35,9 +41,13 @@ export interface NbdOptions {
   /** The disk, for messages. */
   readonly what: string;
   readonly readonly: boolean;
+  /** Instead of {@link MAX_SILENCE}. */
+  readonly maxSilence?: number;
   /** Called when the connection is over. */
   readonly afterClose?: () => Promise<void>;
 }
+
+const NO_ANSWER = "the server does not answer";
 
 /** A request without a reply. */
 interface Pending {
@@ -54,26 +64,34 @@ export class NbdDisk implements Disk {
   readonly #reader: SocketReader;
   readonly #options: NbdOptions;
   readonly #flags: number;
+  /** Bytes that one request may carry. */
+  readonly #maximum: number;
   readonly #pending = new Map<bigint, Pending>();
   readonly #operations = new Operations();
   #next = 1n;
   /** Why there is no server any more. */
   #lost: string | undefined;
+  #isClosing = false;
 
   private constructor(
     socket: Socket,
     reader: SocketReader,
     options: NbdOptions,
-    { size, flags }: NbdExport,
+    { size, flags, maximum }: NbdExport,
   ) {
     this.#socket = socket;
     this.#reader = reader;
     this.#options = options;
     this.#flags = flags;
+    this.#maximum = maximum;
     this.size = size;
     this.readonly = options.readonly || (flags & NbdFlag.READ_ONLY) !== 0;
     this.canDiscard = !this.readonly && (flags & NbdFlag.SEND_TRIM) !== 0;
     void this.#read();
+    // Without a question it may be silent for as long as it likes.
+    socket.removeAllListeners("timeout").on("timeout", () => {
+      if (this.#pending.size > 0 || this.#isClosing) socket.destroy(new Error(NO_ANSWER));
+    });
   }
 
   /**
@@ -81,8 +99,9 @@ export class NbdDisk implements Disk {
    * @throws HostError DISK_UNUSABLE when that fails; the connection is closed then.
    */
   static async open(socket: Socket, options: NbdOptions): Promise<NbdDisk> {
-    const { name, what, readonly } = options;
+    const { name, what, readonly, maxSilence = MAX_SILENCE } = options;
     const reader = new SocketReader(socket);
+    socket.setTimeout(maxSilence, () => socket.destroy(new Error(NO_ANSWER)));
     try {
       const found = await negotiate(reader, (bytes) => socket.write(bytes), name, what);
       if (!readonly && (found.flags & NbdFlag.READ_ONLY) !== 0) {
@@ -98,11 +117,17 @@ export class NbdDisk implements Disk {
   }
 
   read(offset: number, into: Uint8Array, done: DiskDone): void {
-    this.#ask(Command.READ, offset, into.length, this.#begin("read", done), undefined, into);
+    const end = this.#begin("read", done);
+    this.#inParts(into.length, this.#maximum, end, (from, to, next) =>
+      this.#ask(Command.READ, offset + from, to - from, next, { into: into.subarray(from, to) }),
+    );
   }
 
   write(offset: number, bytes: Uint8Array, done: DiskDone): void {
-    this.#ask(Command.WRITE, offset, bytes.length, this.#begin("written", done), bytes);
+    const end = this.#begin("written", done);
+    this.#inParts(bytes.length, this.#maximum, end, (from, to, next) =>
+      this.#ask(Command.WRITE, offset + from, to - from, next, { bytes: bytes.subarray(from, to) }),
+    );
   }
 
   flush(done: DiskDone): void {
@@ -114,14 +139,9 @@ export class NbdDisk implements Disk {
 
   discard(offset: number, length: number, done: DiskDone): void {
     const end = this.#begin("discarded", done);
-    const go = (at: number): void => {
-      const part = Math.min(length - at, MAX_TRIM);
-      this.#ask(Command.TRIM, offset + at, part, (failure) => {
-        if (failure !== undefined || at + part >= length) end(failure);
-        else go(at + part);
-      });
-    };
-    go(0);
+    this.#inParts(length, MAX_TRIM, end, (from, to, next) =>
+      this.#ask(Command.TRIM, offset + from, to - from, next),
+    );
   }
 
   async resize(): Promise<void> {
@@ -137,9 +157,11 @@ export class NbdDisk implements Disk {
 
   async close(): Promise<void> {
     await this.idle();
+    this.#isClosing = true;
     if (!this.#socket.destroyed) {
       const closed = new Promise((resolve) => this.#socket.once("close", resolve));
-      this.#socket.end(request(Command.DISCONNECT, 0n, 0, 0));
+      // The protocol has no answer to this: a server that does not hang up is not waited for.
+      this.#socket.end(request(Command.DISCONNECT, 0n, 0, 0), () => this.#socket.destroy());
       await closed;
     }
     await this.#options.afterClose?.();
@@ -155,13 +177,29 @@ export class NbdDisk implements Disk {
     };
   }
 
+  /** Asks for `length` bytes in parts of at most `most`, one after another, up to the first that fails. */
+  #inParts(
+    length: number,
+    most: number,
+    end: (failure?: DiskFailure) => void,
+    ask: (from: number, to: number, next: (failure?: DiskFailure) => void) => void,
+  ): void {
+    const go = (from: number): void => {
+      const to = Math.min(from + most, length);
+      ask(from, to, (failure) => {
+        if (failure !== undefined || to >= length) end(failure);
+        else go(to);
+      });
+    };
+    go(0);
+  }
+
   #ask(
     command: number,
     offset: number,
     length: number,
     end: (failure?: DiskFailure) => void,
-    bytes?: Uint8Array,
-    into?: Uint8Array,
+    { bytes, into }: { readonly bytes?: Uint8Array; readonly into?: Uint8Array } = {},
   ): void {
     const lost = this.#lost;
     if (lost !== undefined) {

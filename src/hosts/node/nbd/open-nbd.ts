@@ -1,6 +1,6 @@
 /** Disks of NBD servers: by their address, or of a `qemu-nbd` that is started for an image. */
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { connect, type NetConnectOpts, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -29,9 +29,16 @@ function readAddress(address: string): { target: NetConnectOpts; name: string } 
   const url = URL.canParse(address) ? new URL(address) : undefined;
   if (url === undefined) throw refuse(address, "that is no address");
   if (url.protocol === "nbd:" && url.hostname === "") throw refuse(address, "it names no host");
-  const name = decodeURIComponent(url.pathname.replace(/^\//, ""));
+  let name: string;
+  try {
+    name = decodeURIComponent(url.pathname.replace(/^\//, ""));
+  } catch (cause) {
+    throw refuse(address, "the export's name is no text: a '%' is written %25", cause);
+  }
   if (url.protocol === "nbd:") {
-    return { target: { host: url.hostname, port: Number(url.port || 10_809) }, name };
+    // IPv6 has brackets in addresses of this form only.
+    const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+    return { target: { host, port: Number(url.port || 10_809) }, name };
   }
   const path = url.searchParams.get("socket");
   if (!path) throw refuse(address, "nbd+unix:///EXPORT?socket=PATH names no socket");
@@ -46,7 +53,14 @@ const troubles: Readonly<Record<string, string>> = {
 
 function connected(target: NetConnectOpts, what: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect(target);
+    let socket: Socket;
+    try {
+      socket = connect(target);
+    } catch (cause) {
+      // A port or a path that cannot be one.
+      reject(refuse(what, (cause as Error).message, cause));
+      return;
+    }
     const fail = ({ code, message }: NodeJS.ErrnoException): void =>
       reject(refuse(what, troubles[code ?? ""] ?? message));
     socket.once("error", fail);
@@ -113,20 +127,31 @@ export async function openWithQemuNbd(
       done();
     });
   });
-  const tidy = async (): Promise<void> => {
-    await over;
-    await rm(folder, { recursive: true, force: true });
-  };
-  try {
-    while (ended === undefined && !existsSync(socket)) {
+  const listening = async (): Promise<Socket> => {
+    for (;;) {
+      const connection = await connected({ path: socket }, path).catch(() => undefined);
+      if (connection !== undefined) return connection;
       await Promise.race([over, new Promise((next) => setTimeout(next, POLL_MS))]);
+      if (ended !== undefined) throw ended;
     }
-    if (ended !== undefined) throw ended;
-    const connection = await connected({ path: socket }, path);
-    return await NbdDisk.open(connection, { name: "", what: path, readonly, afterClose: tidy });
+  };
+  // With a client it ends by itself, whatever becomes of this process; until then nobody else would end it.
+  const giveUp = (): void => {
+    server.kill();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  process.once("exit", giveUp);
+  try {
+    const connection = await listening();
+    const options = { name: "", what: path, readonly, afterClose: () => over };
+    return await NbdDisk.open(connection, options);
   } catch (refusal) {
-    if (ended === undefined) server.kill();
-    await tidy();
+    server.kill();
+    await over;
     throw ended ?? refusal;
+  } finally {
+    process.off("exit", giveUp);
+    // Nobody else connects.
+    await rm(folder, { recursive: true, force: true });
   }
 }
