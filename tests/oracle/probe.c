@@ -497,7 +497,7 @@ static void step(char *line)
 	else if (!strcmp(arg[0], "irqfd")) { // irqfd FD GSI [deassign]
 		struct kvm_irqfd f = {.fd = eventfds[strtoul(arg[1], 0, 0) % 16], .gsi = strtoul(arg[2], 0, 0), .flags = arg[3] ? KVM_IRQFD_FLAG_DEASSIGN : 0};
 		result(ioctl(vm_fd, KVM_IRQFD, &f));
-	} else if (!strcmp(arg[0], "signal")) { uint64_t one = 1; result(write(eventfds[strtoul(arg[1], 0, 0) % 16], &one, 8) == 8 ? 0 : -1); usleep(2000); }
+	} else if (!strcmp(arg[0], "signal")) { uint64_t one = 1; result(write(eventfds[strtoul(arg[1], 0, 0) % 16], &one, 8) == 8 ? 0 : -1); usleep(100000); } // irqfds act later
 	else if (!strcmp(arg[0], "drain")) { uint64_t c = 0; long r = read(eventfds[strtoul(arg[1], 0, 0) % 16], &c, 8); result(r == 8 ? (long)c : -1); }
 	else if (!strcmp(arg[0], "evtchn_fd")) { // EVTCHN attr with an eventfd target: evtchn_fd SENDPORT TYPE FLAGS FD
 		struct attr a = {.type = 3};

@@ -139,15 +139,15 @@ export const stages = {
   },
   boot: { minutes: 7, steps: [{ name: "boots", run: () => configured("boot") }] },
   devices: {
-    minutes: 6,
+    minutes: 4,
     steps: [{ name: "paravirtual devices", skip: "devices", run: () => configured("devices") }],
   },
   exec: {
-    minutes: 4,
+    minutes: 5,
     steps: [{ name: "programs under exec", skip: "exec", run: () => configured("exec") }],
   },
   selftests: {
-    minutes: 9,
+    minutes: 10,
     steps: [
       { name: "the kernel's selftests", skip: "selftests", run: () => configured("selftests") },
     ],
