@@ -2,6 +2,7 @@ import type { DecodePath } from "../engine/bridge/index.js";
 import type { ConsoleInput, ConsoleOutput } from "../hosts/node/console.js";
 import { StandardConsole } from "../hosts/node/console.js";
 import { type ConsoleCommand, ESCAPE_KEY_HELP } from "../hosts/node/escape-key.js";
+import type { ClockChoice, NetOption } from "../hosts/node/index.js";
 import type { LineServer } from "../hosts/node/line-server.js";
 import { type LogOutput, StandardErrorLog } from "../hosts/node/log.js";
 import type { SignalHandlers } from "../hosts/node/signals.js";
@@ -12,10 +13,6 @@ import type { ControlTarget } from "./control/methods.js";
 import type { OpenDisk } from "./disk-option.js";
 import { ExitStatus } from "./exit-status.js";
 import { hostTrouble } from "./host-trouble.js";
-import type { NetOption } from "./net-option.js";
-
-/** Which clock the guest sees. */
-export type ClockChoice = "real" | "virtual";
 
 /** A guest to run, and how. */
 export interface GuestRequest {

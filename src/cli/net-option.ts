@@ -1,19 +1,7 @@
 /** `--net KIND[,OPTION...]`. */
 import { HostError } from "../base/index.js";
-import type { UserForward } from "../hosts/node/index.js";
+import type { NetOption, UserForward } from "../hosts/node/index.js";
 import { checkMac, MAX_CARDS } from "../vmm/machine/index.js";
-
-/** A network card that the command line names. */
-export type NetOption = { readonly mac?: string } & (
-  | {
-      readonly kind: "user";
-      readonly forwards: readonly UserForward[];
-      /** The guest reaches the loopback interface of the host. */
-      readonly hostLoopback: boolean;
-    }
-  | { readonly kind: "socket"; readonly path: string }
-  | { readonly kind: "sim"; readonly loss: number }
-);
 
 const KINDS = "user, socket=PATH and sim are";
 const EXAMPLE = "hostfwd=tcp:127.0.0.1:2222-:22 is one";

@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
 import type { DecodePath } from "../engine/bridge/index.js";
 import { readUserFile } from "../hosts/node/files.js";
+import { type ClockChoice, consoleCommandLine } from "../hosts/node/index.js";
 import { type BootModule, checkConfig, type MachineConfig } from "../vmm/machine/index.js";
 import { checkBootChoice, directBoot } from "./direct-option.js";
 import { closeDisks, type OpenDisk, openDisks } from "./disk-option.js";
-import type { ClockChoice, GuestRequest } from "./guest-run.js";
+import type { GuestRequest } from "./guest-run.js";
 import { parseNets } from "./net-option.js";
 
 /**
@@ -53,7 +54,7 @@ export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
     const files = given ?? (await filesOf(disks, options.append));
     const config: MachineConfig = {
       ...files,
-      commandLine: commandLine(files.commandLine, options.console),
+      commandLine: consoleCommandLine(files.commandLine, options.console),
       memoryBytes: options.memory,
       cpus: options.cpus,
       console: options.console,
@@ -106,14 +107,4 @@ async function readModules(texts: readonly string[], memory: number): Promise<Bo
     modules.push(space < 0 ? { bytes } : { bytes, commandLine: text.slice(space + 1) });
   }
   return modules;
-}
-
-/**
- * The kernel's command line. A Xen HVM guest does not find its console by itself, so it is named
- * unless the user has named one.
- */
-export function commandLine(append: string, console: MachineConfig["console"]): string {
-  const namesConsole = /(^|\s)console=/.test(append);
-  if (namesConsole || console === "none") return append;
-  return `console=${console} ${append}`.trim();
 }

@@ -1,9 +1,24 @@
-/** A machine's ports on Node, for programs that use kvm-xen as a library. */
+/** Machines on Node, and the ports of which they are made, for programs that use kvm-xen as a library. */
+export { HostError } from "../../base/index.js";
+export type { DecodePath, Engine, EngineOptions } from "../../engine/bridge/index.js";
+export type * from "../../ports/index.js";
+export { Machine, type MachineEnd } from "../../vmm/machine/index.js";
 export { NodeClock } from "./clock.js";
 export { StandardConsole } from "./console.js";
 export { nodeDecompressors } from "./decompress.js";
 export { nodeEntropy } from "./entropy.js";
-export { StandardErrorLog } from "./log.js";
+export { type LogOutput, StandardErrorLog } from "./log.js";
+export { CardOpener, type CardPorts, type NetOption } from "./machine/cards.js";
+export {
+  consoleCommandLine,
+  createMachine,
+  type DiskChoice,
+  type MachineDescription,
+} from "./machine/create-machine.js";
+export { blockBackend } from "./machine/disks.js";
+export { loadEngine, packageFile } from "./machine/load-engine.js";
+export { TextConsole } from "./machine/text-console.js";
+export { type ClockChoice, engineSeed, type TimePorts, timePorts } from "./machine/time-ports.js";
 export {
   openUserNetwork,
   type UserForward,

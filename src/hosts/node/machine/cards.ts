@@ -1,10 +1,31 @@
-/** The network cards of a command line, with the networks that they are connected to. */
-import { HostError } from "../base/index.js";
-import { openSocketNetwork, openUserNetwork } from "../hosts/node/index.js";
-import { HeapTimers, ScriptedNetwork } from "../hosts/sim/index.js";
-import type { Network } from "../ports/index.js";
-import { MAX_CARDS, type MachinePorts, NetBackend, randomMac } from "../vmm/machine/index.js";
-import type { NetOption } from "./net-option.js";
+/** The network cards of a machine, with the networks that they are connected to. */
+import { HostError } from "../../../base/index.js";
+import type { Network } from "../../../ports/index.js";
+import {
+  checkMac,
+  MAX_CARDS,
+  type MachinePorts,
+  NetBackend,
+  randomMac,
+} from "../../../vmm/machine/index.js";
+import { HeapTimers, ScriptedNetwork } from "../../sim/index.js";
+import { openUserNetwork, type UserForward } from "../network/network-thread.js";
+import { openSocketNetwork } from "../network/socket-network.js";
+
+/** A network card, and what it is connected to. */
+export type NetOption = { readonly mac?: string } & (
+  | {
+      /** A network of its own, behind this host as behind a router; needs libslirp. */
+      readonly kind: "user";
+      readonly forwards: readonly UserForward[];
+      /** The guest reaches the loopback interface of the host. */
+      readonly hostLoopback: boolean;
+    }
+  /** Whoever listens on a Unix socket: passt, or another monitor. */
+  | { readonly kind: "socket"; readonly path: string }
+  /** One host in this process that answers ARP, DHCP, ping and echo; `loss`: share of frames lost, 0 to 1. */
+  | { readonly kind: "sim"; readonly loss: number }
+);
 
 /** What networks need of a machine's surroundings. */
 export type CardPorts = Pick<MachinePorts, "clock" | "timers" | "entropy" | "log">;
@@ -44,12 +65,12 @@ export class CardOpener {
     if (index === MAX_CARDS) {
       throw new HostError("NET_CARDS", `a machine has at most ${MAX_CARDS} network cards`);
     }
-    const mac = option.mac ?? randomMac(this.#ports.entropy);
+    const mac = option.mac === undefined ? randomMac(this.#ports.entropy) : checkMac(option.mac);
     const network = await this.#network(option, index);
     const isReal = option.kind !== "sim" && this.#ports.timers instanceof HeapTimers;
     if (isReal && !this.#told) {
       this.#told = true;
-      this.#ports.log.warn("--clock virtual with a real network: this run will not repeat");
+      this.#ports.log.warn("a virtual clock with a real network: this run will not repeat");
     }
     return new NetBackend(index, mac, network);
   }

@@ -1,0 +1,23 @@
+/** The engine of this package, from its file. */
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { HostError } from "../../../base/index.js";
+import { Engine, type EngineOptions } from "../../../engine/bridge/index.js";
+
+/**
+ * Compiles the engine that comes with this package. One is enough for a process: every machine gets an instance with
+ * a memory of its own.
+ * @throws HostError NOT_BUILT when its file is not there.
+ */
+export async function loadEngine(options: EngineOptions = {}): Promise<Engine> {
+  const path = packageFile("dist/engine/core.wasm");
+  const bytes = await readFile(path).catch((cause: unknown) => {
+    throw new HostError("NOT_BUILT", `${path} is missing: run 'npm run build'`, { cause });
+  });
+  return Engine.compile(bytes, options);
+}
+
+/** A file of this package, by its path from the package's root. */
+export function packageFile(path: string): string {
+  return fileURLToPath(new URL(`../../../../${path}`, import.meta.url));
+}
