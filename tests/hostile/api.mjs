@@ -1,9 +1,12 @@
+// @ts-check
 /** Attack on the typed API: every method with values from all over, in any order. */
+import { randomRegs } from "./code.mjs";
 import { inEpisodes } from "./episodes.mjs";
 import { World } from "./world.mjs";
 
 const EPISODE = 4000;
 
+/** @type {HvmAttr["type"][]} */
 const HVM = [
   "LONG_MODE",
   "SHARED_INFO",
@@ -13,6 +16,7 @@ const HVM = [
   "XEN_VERSION",
   "RUNSTATE_UPDATE_FLAG",
 ];
+/** @type {VcpuAttr["type"][]} */
 const VCPU = [
   "VCPU_INFO",
   "VCPU_INFO_HVA",
@@ -26,13 +30,24 @@ const VCPU = [
   "UPCALL_VECTOR",
 ];
 
-/** A target of an event channel. */
+/**
+ * @typedef {import("./values.mjs").Values} Values
+ * @typedef {import("./world.mjs").Vcpu} Vcpu
+ * @typedef {import("./world.mjs").Sregs} Sregs
+ * @typedef {import("../../src/kvm/index.js").KvmRegs} Regs
+ * @typedef {import("../../src/kvm/index.js").KvmXenHvmAttr} HvmAttr
+ * @typedef {import("../../src/kvm/index.js").KvmXenVcpuAttr} VcpuAttr
+ * @typedef {import("../../src/kvm/index.js").KvmIrqRoutingEntry} Route
+ */
+
+/** A target of an event channel. @param {Values} v */
 const evtchn = (v) => ({
   port: v.small(1100),
   vcpu: v.small(3),
   priority: v.chance(90) ? 0xffffffff : v.narrow(),
 });
 
+/** @param {World} w @returns {HvmAttr} */
 function hvmAttr(w) {
   const v = w.values;
   const type = v.pick(HVM);
@@ -53,11 +68,11 @@ function hvmAttr(w) {
         sendPort: v.small(1100),
         evtchnType: v.small(6),
         flags: v.small(6),
-        deliver: v.chance(20)
-          ? { eventfd: v.pick(w.eventfds) }
+        ...(v.chance(20)
+          ? { deliver: { eventfd: v.pick(w.eventfds) } }
           : v.chance(95)
-            ? evtchn(v)
-            : undefined,
+            ? { deliver: evtchn(v) }
+            : {}),
       };
     case "UPCALL_VECTOR":
       return { type, vector: v.u8() };
@@ -68,24 +83,22 @@ function hvmAttr(w) {
   }
 }
 
+/** @param {Values} v */
 function runstate(v) {
-  const times = [v.wide(), v.wide(), v.wide(), v.wide()].map((t) =>
-    v.chance(50) ? t & 0xfffn : t,
-  );
-  const sum = BigInt.asUintN(
-    64,
-    times.reduce((a, b) => a + b, 0n),
-  );
+  const time = () => v.wide() & (v.chance(50) ? 0xfffn : -1n);
+  const [timeRunning, timeRunnable, timeBlocked, timeOffline] = [time(), time(), time(), time()];
+  const sum = BigInt.asUintN(64, timeRunning + timeRunnable + timeBlocked + timeOffline);
   return {
     state: v.chance(80) ? BigInt(v.below(5)) : v.wide(),
     stateEntryTime: v.chance(80) ? sum : v.wide(),
-    timeRunning: times[0],
-    timeRunnable: times[1],
-    timeBlocked: times[2],
-    timeOffline: times[3],
+    timeRunning,
+    timeRunnable,
+    timeBlocked,
+    timeOffline,
   };
 }
 
+/** @param {World} w @returns {VcpuAttr} */
 function vcpuAttr(w) {
   const v = w.values;
   const type = v.pick(VCPU);
@@ -115,6 +128,7 @@ function vcpuAttr(w) {
   }
 }
 
+/** @param {Values} v */
 function cpuidEntry(v) {
   const entry = {
     function: v.narrow(),
@@ -140,6 +154,7 @@ function cpuidEntry(v) {
   return entry;
 }
 
+/** @param {Values} v @returns {Route} */
 function route(v) {
   const gsi = v.small(64);
   const flags = v.chance(90) ? 0 : v.narrow();
@@ -160,6 +175,7 @@ function route(v) {
   }
 }
 
+/** @param {Values} v @param {Sregs["cs"]} old @returns {Sregs["cs"]} */
 function segment(v, old) {
   if (v.chance(50)) return old;
   const flag = () => v.chance(50);
@@ -183,9 +199,10 @@ const CR0 = [0x10n, 0x11n, 0x80000011n, 0x80010033n, 0x60000010n];
 const CR4 = [0n, 0x20n, 0x620n, 0x668n, 0x10n];
 const EFER = [0n, 0x500n, 0xd01n, 0x100n, 0x800n];
 
+/** @param {Values} v @param {Sregs} old @returns {Sregs} */
 function sregs(v, old) {
   const next = { ...old };
-  for (const name of ["cs", "ds", "es", "fs", "gs", "ss", "tr", "ldt"])
+  for (const name of /** @type {const} */ (["cs", "ds", "es", "fs", "gs", "ss", "tr", "ldt"]))
     next[name] = segment(v, old[name]);
   next.cr0 = v.chance(80) ? v.pick(CR0) : v.wide();
   next.cr4 = v.chance(80) ? v.pick(CR4) : v.wide();
@@ -201,9 +218,9 @@ function sregs(v, old) {
   return next;
 }
 
+/** @param {Values} v @param {Regs} old @returns {Regs} */
 function regs(v, old) {
-  const next = {};
-  for (const name of Object.keys(old)) next[name] = v.wide();
+  const next = randomRegs(v, old);
   if (v.chance(80)) next.rip = v.place();
   if (v.chance(80))
     next.rflags = 2n | (BigInt(v.u32()) & 0x3fd5d5n & ~(v.chance(80) ? 0x30100n : 0n));
@@ -217,17 +234,23 @@ const MSRS = [
   0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102, 0xc0000103, 0xc0010015, 0xc0010140,
 ];
 
-const msr = (v) => ({
+const msr = (/** @type {Values} */ v) => ({
   index: v.chance(85) ? v.pick(MSRS) : v.narrow(),
   data: v.chance(40) ? v.place() | BigInt(v.below(2)) : v.wide(),
 });
 
+/**
+ * @template T
+ * @param {Values} v
+ * @param {number} most
+ * @param {(v: Values) => T} make
+ */
 const list = (v, most, make) =>
   Array.from({ length: v.chance(95) ? v.below(most) : v.below(most * 40) }, () => make(v));
 
-const flagOf = (v) => v.chance(50);
+const flagOf = (/** @type {Values} */ v) => v.chance(50);
 
-/** Calls on the VM: each takes the world. */
+/** Calls on the VM: each takes the world. @type {Record<string, (w: World) => unknown>} */
 const vmCalls = {
   slot: (w) => {
     const v = w.values;
@@ -251,15 +274,15 @@ const vmCalls = {
   dirty: (w) => w.vm.getDirtyLog(w.values.small(8)),
   invalidate: (w) => {
     const area = w.values.pick(w.areas);
-    w.vm.invalidate(area.hva + (w.values.below(area.size >> 12) << 12), 0x1000);
+    w.vm.invalidate(w.lib.hva(area.hva + (w.values.below(area.size >> 12) << 12)), 0x1000);
   },
   createVcpu: (w) => {
-    if (w.vcpus.length < 6) w.vcpus.push(w.vm.createVcpu(w.values.small(12)));
+    if (w.vcpus.length < 6) w.vcpus.push(w.vm.createVcpu(w.lib.apicId(w.values.small(12))));
   },
   irqchip: (w) => w.vm.createIrqchip(),
   pit: (w) => w.vm.createPit2(),
   enableCap: (w) => w.vm.enableCap(w.values.small(240), [w.values.narrow(), w.values.narrow()]),
-  bootCpu: (w) => w.vm.setBootCpuId(w.values.narrow()),
+  bootCpu: (w) => w.vm.setBootCpuId(w.lib.apicId(w.values.narrow())),
   routing: (w) => w.vm.setGsiRouting(list(w.values, 20, route)),
   irqLine: (w) => w.vm.irqLine(w.values.small(64), flagOf(w.values)),
   msi: (w) =>
@@ -281,7 +304,7 @@ const vmCalls = {
   ioapic: (w) =>
     w.vm.setIoapic({
       ...w.vm.getIoapic(),
-      redirections: Array.from({ length: 24 }, () => w.values.wide()),
+      redirtbl: Array.from({ length: 24 }, () => w.values.wide()),
     }),
   getClock: (w) => w.vm.getClock(),
   setClock: (w) =>
@@ -311,7 +334,7 @@ const vmCalls = {
     const area = w.values.pick(w.areas);
     const at = area.hva + w.values.below(area.size - 256);
     w.vm.linear.u8.set(w.values.bytes(1 + w.values.below(255)), at);
-    w.vm.linear.noteWrite(at, 256);
+    w.vm.linear.noteWrite(w.lib.hva(at), 256);
   },
   time: (w) => {
     w.clock.virtual.advance(w.values.below(10000));
@@ -319,7 +342,7 @@ const vmCalls = {
   },
 };
 
-/** Calls on a vCPU. */
+/** Calls on a vCPU. @type {Record<string, (w: World, c: Vcpu) => unknown>} */
 const vcpuCalls = {
   setXen: (w, c) => c.xen.setAttr(vcpuAttr(w)),
   getXen: (w, c) => c.xen.getAttr(w.values.pick(VCPU)),
@@ -348,7 +371,7 @@ const vcpuCalls = {
     }),
   interrupt: (w, c) => c.interrupt(w.values.small(256)),
   nmi: (_w, c) => c.nmi(),
-  translate: (w, c) => c.translate(w.values.wide()),
+  translate: (w, c) => c.translate(w.lib.gva(w.values.wide())),
   kick: (_w, c) => c.kick(),
   flags: (w, c) => {
     c.requestInterruptWindow = w.values.chance(20);
@@ -357,8 +380,9 @@ const vcpuCalls = {
   },
 };
 
-const flag = (v) => v.chance(20);
+const flag = (/** @type {Values} */ v) => v.chance(20);
 
+/** @param {Values} v */
 function events(v) {
   return {
     exception: { injected: flag(v), nr: v.small(32), hasErrorCode: flag(v), errorCode: v.narrow() },
@@ -369,6 +393,7 @@ function events(v) {
   };
 }
 
+/** @param {Values} v @param {Uint8Array} bytes */
 function mutate(v, bytes) {
   for (let i = 0; i < 8; i++) bytes[v.below(bytes.length)] = v.u8();
   return bytes;
@@ -377,12 +402,15 @@ function mutate(v, bytes) {
 export const onVm = Object.entries(vmCalls);
 export const onVcpu = Object.entries(vcpuCalls);
 
+/** @type {import("./episodes.mjs").Episode} */
 export async function episode(lib, values, outcomes, calls, trace) {
-  const world = await new World(lib, values).open(
+  const world = await World.open(
+    lib,
+    values,
     values.pick(["none", "split", "kernel", "kernel"]),
     1 + values.below(3),
   );
-  const count = (what) => outcomes.set(what, (outcomes.get(what) ?? 0) + 1);
+  const count = (/** @type {string} */ what) => outcomes.set(what, (outcomes.get(what) ?? 0) + 1);
   for (let n = 0; n < calls; n++) {
     const c = values.pick(world.vcpus);
     if (values.below(60) === 0) {
@@ -400,7 +428,7 @@ export async function episode(lib, values, outcomes, calls, trace) {
       count("ok");
     } catch (error) {
       if (!(error instanceof lib.KvmError)) throw error;
-      count(error instanceof Error ? error.message.split(":")[0] : "");
+      count(error.message.split(":", 1).join());
     }
   }
   world.checkGuards();

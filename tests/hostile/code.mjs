@@ -1,6 +1,7 @@
+// @ts-check
 /** Attack on the engine: random bytes as code, in every mode, on both of its paths. */
-import { Values } from "./values.mjs";
-import { Finding, realMode, stackOf, World } from "./world.mjs";
+import { inEpisodes } from "./episodes.mjs";
+import { Finding, realMode, World } from "./world.mjs";
 
 const CODE = 0x10000;
 const TABLES = 0x80000;
@@ -23,11 +24,12 @@ const MODES = {
   long64: { cr0: 0x80010033n, cr4: 0x50620n, efer: 0xd01n, code: { type: 11, db: false, l: true } },
 };
 
-/** Writes tables for every mode: identity for the first 4 MiB and the local APIC. */
+/** Writes tables for every mode: identity for the first 4 MiB and the local APIC. @param {World} world */
 function writeTables(world) {
   const { view } = world.vm.linear;
-  const at = world.areas[0].hva;
-  const put = (gpa, value) => view.setBigUint64(at + gpa, value, true);
+  const at = world.ram.hva;
+  const put = (/** @type {number} */ gpa, /** @type {bigint} */ value) =>
+    view.setBigUint64(at + gpa, value, true);
   put(TABLES, BigInt(TABLES + 0x1007));
   for (let i = 0; i < 4; i++) put(TABLES + 0x1000 + i * 8, BigInt(TABLES + 0x2007 + i * 0x1000));
   for (let i = 0; i < 2048; i++) put(TABLES + 0x2000 + i * 8, BigInt(i * 0x200000) | 0x87n);
@@ -48,7 +50,20 @@ function writeTables(world) {
   }
 }
 
-/** Registers of a mode, at a privilege level, with segments that are sometimes odd. */
+/**
+ * @typedef {import("./values.mjs").Values} Values
+ * @typedef {import("./world.mjs").Sregs} Sregs
+ * @typedef {import("../../src/kvm/index.js").KvmRegs} Regs
+ */
+
+/**
+ * Registers of a mode, at a privilege level, with segments that are sometimes odd.
+ * @param {keyof typeof MODES} name
+ * @param {Sregs} sregs
+ * @param {number} cpl
+ * @param {Values} v
+ * @returns {Sregs}
+ */
 export function modeOf(name, sregs, cpl, v) {
   const { cr0, cr4, efer, code } = MODES[name];
   const real = name === "real";
@@ -77,28 +92,42 @@ export function modeOf(name, sregs, cpl, v) {
   };
 }
 
-/** Random bytes that decode to something. */
+/**
+ * Registers of the same names with random values.
+ * @param {Values} v
+ * @param {Regs} old
+ * @returns {Regs}
+ */
+export function randomRegs(v, old) {
+  const names = /** @type {(keyof Regs)[]} */ (Object.keys(old));
+  const next = { ...old };
+  for (const name of names) next[name] = v.wide();
+  return next;
+}
+
+/** Random bytes that decode to something. @param {Values} v @param {number} length */
 function randomCode(v, length) {
   const bytes = new Uint8Array(length);
   for (let i = 0; i < length; i++) bytes[i] = v.chance(25) ? v.pick(SPICE) : v.u8();
   return bytes;
 }
 
-async function episode(lib, v, outcomes, cases) {
-  const world = await new World(lib, v).open(v.pick(["kernel", "split", "none"]), 1 + v.below(2));
+/** @type {import("./episodes.mjs").Episode} */
+async function episode(lib, v, outcomes, cases, trace) {
+  const world = await World.open(lib, v, v.pick(["kernel", "split", "none"]), 1 + v.below(2));
   const { vm } = world;
-  const [ram] = world.areas;
-  const names = Object.keys(MODES);
+  const names = /** @type {(keyof typeof MODES)[]} */ (Object.keys(MODES));
   for (let n = 0; n < cases; n++) {
     if (n % 64 === 0) writeTables(world);
     const vcpu = v.pick(world.vcpus);
     const mode = v.pick(names);
-    vm.linear.u8.set(randomCode(v, 64), ram.hva + CODE);
-    vm.linear.noteWrite(ram.hva + CODE, 64);
+    trace.push(mode);
+    if (trace.length > 20) trace.shift();
+    vm.linear.u8.set(randomCode(v, 64), world.ram.hva + CODE);
+    vm.linear.noteWrite(lib.hva(world.ram.hva + CODE), 64);
     world.ignore(() => vcpu.setMpState(0));
     world.ignore(() => vcpu.setSregs(modeOf(mode, vcpu.getSregs(), v.chance(20) ? 3 : 0, v)));
-    const regs = vcpu.getRegs();
-    for (const name of Object.keys(regs)) regs[name] = v.wide();
+    const regs = randomRegs(v, vcpu.getRegs());
     regs.rip = mode === "real" ? 0n : BigInt(CODE);
     regs.rsp = v.chance(80) ? 0x30000n : v.wide();
     regs.rcx = v.chance(80) ? BigInt(v.below(64)) : regs.rcx;
@@ -108,7 +137,7 @@ async function episode(lib, v, outcomes, cases) {
     const kind = exit?.kind ?? "more";
     // Code in device memory, too many device accesses in one instruction: see kvm/run/emulation-failure.ts.
     if (
-      kind === "internal-error" &&
+      exit?.kind === "internal-error" &&
       !/^(it executes where|one instruction makes)/.test(exit.message)
     ) {
       throw new Finding(`${mode}: ${exit.message}`);
@@ -122,24 +151,5 @@ async function episode(lib, v, outcomes, cases) {
 
 const EPISODE = 2000;
 
-/**
- * @param {import("./types.js").Library} lib
- * @param {{ seed: number, count: number }} options
- * @returns {Promise<import("./types.js").Report>}
- */
-export async function attackCode(lib, { seed, count }) {
-  const outcomes = new Map();
-  for (let done = 0, n = 0; done < count; done += EPISODE, n++) {
-    try {
-      await episode(
-        lib,
-        new Values(`code ${seed} ${n}`),
-        outcomes,
-        Math.min(EPISODE, count - done),
-      );
-    } catch (error) {
-      throw new Finding(`code, seed ${seed}, episode ${n}: ${stackOf(error)}`, { cause: error });
-    }
-  }
-  return { calls: count, outcomes };
-}
+/** The attack: see {@link inEpisodes}. */
+export const attackCode = inEpisodes("code", EPISODE, episode);

@@ -3,12 +3,17 @@ import { Values } from "./values.mjs";
 import { Finding } from "./world.mjs";
 
 /**
+ * What an episode does: so many calls at least, counted by outcome; what came last is in the trace.
+ * @typedef {(lib: import("./types.js").Library, values: Values,
+ *   outcomes: import("./types.js").Outcomes, calls: number, trace: string[]) => Promise<void>} Episode
+ */
+
+/**
  * Makes an attack of episodes: each starts with a fresh world and values of its own, so that one can be
  * repeated alone. A finding names its seed, its episode and what came last.
  * @param {string} name
  * @param {number} length calls in an episode
- * @param {(lib: import("./types.js").Library, values: Values, outcomes: Map<string, number>,
- *   calls: number, trace: string[]) => unknown} episode
+ * @param {Episode} episode
  */
 export function inEpisodes(name, length, episode) {
   /**

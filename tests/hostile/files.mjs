@@ -11,16 +11,8 @@ import { Finding } from "./world.mjs";
 
 /**
  * @typedef {import("./values.mjs").Values} Values
- * @typedef {typeof import("../../src/hosts/sim/index.js")
- *   & typeof import("../../src/play/index.js")
- *   & typeof import("../../src/vmm/loader/boot.js")
- *   & typeof import("../../src/vmm/loader/kernel.js")
- *   & typeof import("../../src/vmm/machine/index.js")
- *   & typeof import("../../src/vmm/machine/layout.js")
- *   & typeof import("../../src/hosts/node/decompress-here.js")
- *   & { HostError: typeof import("../../src/base/index.js").HostError,
- *       engine: import("../../src/kvm/index.js").EngineFactory }} Library
- * @typedef {Map<string, number>} Outcomes
+ * @typedef {import("./types.js").Library} Library
+ * @typedef {import("./types.js").Outcomes} Outcomes
  * @typedef {number[]} Field offset and width in bytes
  */
 
@@ -394,8 +386,7 @@ async function tryScenario(lib, values, outcomes, trace) {
 
 const before = process.memoryUsage.rss();
 
-export const attackFiles = inEpisodes("files", 10, async (all, values, outcomes, calls, trace) => {
-  const lib = /** @type {Library} */ (/** @type {unknown} */ (all));
+export const attackFiles = inEpisodes("files", 10, async (lib, values, outcomes, calls, trace) => {
   for (let i = 0; i < calls; i++) {
     const started = process.cpuUsage();
     if (values.chance(5)) await tryScenario(lib, values, outcomes, trace);

@@ -1,6 +1,6 @@
 /** The attacks of this folder with a fixed seed: about a million calls. See run.mjs for more. */
 import { describe, expect, it } from "vitest";
-import { HostError } from "../../src/base/index.js";
+import { grantRef, HostError } from "../../src/base/index.js";
 import { loadEngine } from "../../src/engine/tests/guest-cpu.fixture.js";
 import { decompressHere } from "../../src/hosts/node/decompress-here.js";
 import * as sim from "../../src/hosts/sim/index.js";
@@ -23,7 +23,7 @@ const SHARE = Number(process.env["HOSTILE_SHARE"] ?? 1);
 describe("nothing escapes, nothing outside the guest is touched, the VM goes on", () => {
   it.each(Object.entries(targets))("%s", { timeout: 600_000 }, async (_name, target) => {
     const engine = await loadEngine();
-    const vmm = { Domain, Hypercalls, GuestPhysmap };
+    const vmm = { grantRef, Domain, Hypercalls, GuestPhysmap };
     const files = { ...play, ...boot, decompressHere, HostError, Machine, readKernel };
     const lib: Library = { ...sim, ...kvm, ...ioctl, ...layout, ...vmm, ...files, engine };
     const count = Math.ceil(target.count * SHARE);

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Attack on the hypercalls that KVM answers itself: guest code makes one call after the other with
  * registers from a table, in every mode and at every privilege level, while the client changes
@@ -38,10 +39,11 @@ const CHANGES = [
 ];
 const changes = [...onVm, ...onVcpu].filter(([name]) => CHANGES.includes(name));
 
+/** @param {World} world @param {boolean} long */
 function fillTable(world, long) {
   const { values: v, vm } = world;
   const { view } = vm.linear;
-  const at = world.areas[0].hva + TABLE;
+  const at = world.ram.hva + TABLE;
   const address = () => (v.chance(70) ? BigInt(0x40000 + v.below(0x2000)) : v.wide());
   for (let i = 0; i < 64; i++) {
     const rax = v.chance(85) ? v.pick(CALLS) : v.wide();
@@ -59,11 +61,11 @@ function fillTable(world, long) {
   }
 }
 
-/** What hypercalls point to: ports, poll requests, timers, lists. */
+/** What hypercalls point to: ports, poll requests, timers, lists. @param {World} world */
 function fillArguments(world) {
   const { values: v, vm } = world;
   const { view } = vm.linear;
-  const at = world.areas[0].hva + 0x40000;
+  const at = world.ram.hva + 0x40000;
   for (let i = 0; i < 0x2000; i += 4)
     view.setUint32(at + i, v.chance(70) ? v.small(80) : v.narrow(), true);
   for (let i = 0; i < 64; i++)
@@ -72,9 +74,10 @@ function fillArguments(world) {
       v.chance(70) ? BigInt(0x40000 + v.below(0x2000)) : v.wide(),
       true,
     );
-  vm.linear.noteWrite(at, 0x2000);
+  vm.linear.noteWrite(world.lib.hva(at), 0x2000);
 }
 
+/** @param {World} world */
 function setUp(world) {
   const { vm, vcpus } = world;
   vm.xen.hvmConfig({ flags: 0x22, msr: 0x40000200 });
@@ -85,14 +88,13 @@ function setUp(world) {
     vcpu.xen.setAttr({ type: "TIMER", port: 5 + i, priority: 0xffffffff, expiresNs: 0n });
   }
   for (let port = 1; port < 60; port++) {
-    const deliver =
-      port % 7 === 0
-        ? { eventfd: world.eventfds[port % 4] }
-        : { port, vcpu: port % 3, priority: 0xffffffff };
+    const eventfd = port % 7 === 0 ? world.eventfds[port % 4] : undefined;
+    const deliver = eventfd ? { eventfd } : { port, vcpu: port % 3, priority: 0xffffffff };
     vm.xen.setAttr({ type: "EVTCHN", sendPort: port, evtchnType: 2, flags: 0, deliver });
   }
 }
 
+/** @param {World} world @param {import("./world.mjs").Vcpu} vcpu */
 function start(world, vcpu) {
   const { values: v, vm } = world;
   const mode = v.pick([
@@ -108,9 +110,9 @@ function start(world, vcpu) {
   ]);
   const long = mode === "long64";
   const code = long ? CODE_64 : mode === "real" || mode === "protected16" ? CODE_16 : CODE_32;
-  const { hva } = world.areas[0];
+  const { hva } = world.ram;
   vm.linear.u8.set(code, hva + CODE);
-  vm.linear.noteWrite(hva + CODE, code.length);
+  vm.linear.noteWrite(world.lib.hva(hva + CODE), code.length);
   fillTable(world, long);
   world.ignore(() => vcpu.setMpState(0));
   world.ignore(() => vcpu.setSregs(modeOf(mode, vcpu.getSregs(), v.chance(15) ? 3 : 0, v)));
@@ -128,9 +130,16 @@ function start(world, vcpu) {
   vcpu.setRegs(regs);
 }
 
+/**
+ * @param {import("./types.js").Library} lib
+ * @param {Values} v
+ * @param {import("./types.js").Outcomes} outcomes
+ * @param {number} calls
+ */
 async function episode(lib, v, outcomes, calls) {
-  const world = await new World(lib, v).open(v.pick(["kernel", "kernel", "split", "none"]), 2);
-  const count = (what, n = 1) => outcomes.set(what, (outcomes.get(what) ?? 0) + n);
+  const world = await World.open(lib, v, v.pick(["kernel", "kernel", "split", "none"]), 2);
+  const count = (/** @type {string} */ what, n = 1) =>
+    outcomes.set(what, (outcomes.get(what) ?? 0) + n);
   setUp(world);
   writePageTables(world);
   let done = 0;
@@ -145,7 +154,7 @@ async function episode(lib, v, outcomes, calls) {
       }
     }
     if (v.chance(10)) {
-      world.ignore(() => world.slot(0, 0, world.areas[0]));
+      world.ignore(() => world.slot(0, 0, world.ram));
       setUpAgain(world);
       writePageTables(world);
     }
@@ -164,6 +173,7 @@ async function episode(lib, v, outcomes, calls) {
   return done;
 }
 
+/** @param {World} world */
 function setUpAgain(world) {
   world.ignore(() => {
     world.vm.xen.setAttr({ type: "EVTCHN", sendPort: 0, evtchnType: 0, flags: 4 });
@@ -171,10 +181,12 @@ function setUpAgain(world) {
   });
 }
 
+/** @param {World} world */
 function writePageTables(world) {
   const { view } = world.vm.linear;
-  const at = world.areas[0].hva;
-  const put = (gpa, value) => view.setBigUint64(at + gpa, value, true);
+  const at = world.ram.hva;
+  const put = (/** @type {number} */ gpa, /** @type {bigint} */ value) =>
+    view.setBigUint64(at + gpa, value, true);
   put(0x80000, 0x81007n);
   for (let i = 0; i < 4; i++) {
     put(0x81000 + i * 8, BigInt(0x82007 + i * 0x1000));

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Attack on the binary door: random request numbers and structures, nearly valid ones among them, on
  * every kind of descriptor, with arguments that are bytes, addresses or nothing.
@@ -7,48 +8,75 @@ import { Finding } from "./world.mjs";
 
 const PAGES = 64;
 
-/** Every ioctl number that the library knows. */
+/**
+ * @typedef {import("./types.js").Library} Library
+ * @typedef {import("./values.mjs").Values} Values
+ * @typedef {{ fd: number, page: Uint8Array }} Vcpu a descriptor and the pages of struct kvm_run
+ */
+
+/** Every ioctl number that the library knows. @param {Library} lib */
 const numbersOf = (lib) =>
   Object.entries(lib).filter(
     ([name, value]) =>
       /^KVM_[A-Z0-9_]+$/.test(name) && typeof value === "number" && ((value >>> 8) & 0xff) === 0xae,
   );
 
+/** An answer that cannot be a promise: that of any request but KVM_RUN. @param {unknown} answer */
+function settled(answer) {
+  if (typeof answer !== "number" || !Number.isInteger(answer))
+    throw new Finding(`an ioctl answered ${String(answer)}`);
+  return answer;
+}
+
 class Client {
-  constructor(lib, v) {
+  /** @type {Vcpu[]} */
+  vcpus = [];
+
+  /**
+   * @param {Library} lib
+   * @param {Values} v
+   * @param {Parameters<InstanceType<Library["LocalProcess"]>["open"]>[0]} kvm
+   * @param {InstanceType<Library["VirtualClock"]>} clock
+   * @param {InstanceType<Library["HeapTimers"]>} timers
+   */
+  constructor(lib, v, kvm, clock, timers) {
     this.lib = lib;
     this.v = v;
-    this.clock = new lib.VirtualClock();
-    this.clock.virtual.advance(1000);
-    this.timers = new lib.HeapTimers(this.clock);
+    this.clock = clock;
+    this.timers = timers;
     this.process = new lib.LocalProcess();
     this.numbers = numbersOf(lib);
-    this.vcpus = [];
-    this.fds = [];
-  }
-
-  async open() {
-    const { lib, process, v } = this;
-    this.kvm = await lib.Kvm.open({ engine: lib.engine, clock: this.clock, timers: this.timers });
-    this.system = process.open(this.kvm);
-    this.vm = process.ioctl(this.system, lib.KVM_CREATE_VM, 0n);
+    const { process } = this;
+    this.system = process.open(kvm);
+    this.vm = settled(process.ioctl(this.system, lib.KVM_CREATE_VM, 0n));
     this.memory = process.mapAnonymous(PAGES * 4096);
     this.guard = process.mapAnonymous(16 * 4096);
     process.write(this.guard, new Uint8Array(16 * 4096).fill(0xa5));
     if (v.chance(70)) process.ioctl(this.vm, lib.KVM_CREATE_IRQCHIP, 0n);
     this.slot(0, 0n, 0x20000n, this.memory);
     for (let i = 0; i < 2; i++) this.addVcpu(i);
-    /** @type {number[]} */
     this.eventfds = [process.createEventfd(), process.createEventfd(3)];
     v.places = [0n, this.memory, this.guard, 0x10000n, 0x7f0000000000n];
   }
 
-  addVcpu(id) {
-    const fd = this.process.ioctl(this.vm, this.lib.KVM_CREATE_VCPU, BigInt(id));
-    if (fd < 0) return;
-    this.vcpus.push({ fd, page: this.process.mmap(fd, 12288, 0) });
+  /** @param {Library} lib @param {Values} v */
+  static async open(lib, v) {
+    const clock = new lib.VirtualClock();
+    clock.virtual.advance(1000);
+    const timers = new lib.HeapTimers(clock);
+    const kvm = await lib.Kvm.open({ engine: lib.engine, clock, timers });
+    return new Client(lib, v, kvm, clock, timers);
   }
 
+  /** @param {number} id */
+  addVcpu(id) {
+    const fd = settled(this.process.ioctl(this.vm, this.lib.KVM_CREATE_VCPU, BigInt(id)));
+    if (fd < 0) return;
+    const page = this.process.mmap(fd, 12288, 0);
+    if (typeof page !== "number") this.vcpus.push({ fd, page });
+  }
+
+  /** @param {number} id @param {bigint} gpa @param {bigint} size @param {bigint} address */
   slot(id, gpa, size, address, flags = 0) {
     const bytes = new Uint8Array(32);
     const view = new DataView(bytes.buffer);
@@ -60,7 +88,7 @@ class Client {
     return this.process.ioctl(this.vm, this.lib.KVM_SET_USER_MEMORY_REGION, bytes);
   }
 
-  /** A structure for a request: random, or what KVM would give, changed a little. */
+  /** A structure for a request: random, or what KVM would give, changed a little. @param {number} request */
   argument(request) {
     const { v, process } = this;
     const size = (request >>> 16) & 0x3fff;
@@ -107,6 +135,7 @@ class Client {
     return v.chance(50) ? v.pick(this.eventfds) : v.small(20);
   }
 
+  /** @param {Vcpu} vcpu */
   async run(vcpu, ns = 3000) {
     const { process, v, lib } = this;
     for (let i = 0; i < 3; i++) {
@@ -122,11 +151,11 @@ class Client {
   }
 }
 
+/** @type {import("./episodes.mjs").Episode} */
 async function episode(lib, v, outcomes, calls, trace) {
-  const client = new Client(lib, v);
-  await client.open();
+  const client = await Client.open(lib, v);
   const { process, numbers } = client;
-  const count = (what) => outcomes.set(what, (outcomes.get(what) ?? 0) + 1);
+  const count = (/** @type {string} */ what) => outcomes.set(what, (outcomes.get(what) ?? 0) + 1);
   for (let n = 0; n < calls; n++) {
     const vcpu = v.pick(client.vcpus);
     if (n % 100 === 0) {
@@ -145,9 +174,7 @@ async function episode(lib, v, outcomes, calls, trace) {
     const fd = client.descriptor();
     trace.push(`${name} ${request.toString(16)} on ${fd}`);
     if (trace.length > 20) trace.shift();
-    const result = process.ioctl(fd, request, client.argument(request));
-    if (typeof result !== "number") throw new Finding(`${name} gave a promise`);
-    if (!Number.isInteger(result)) throw new Finding(`${name} answered ${result}`);
+    const result = settled(process.ioctl(fd, request, client.argument(request)));
     count(result < 0 ? String(result) : "ok");
     // Descriptors that were made are not kept.
     if (result > 2 && name.includes("CREATE")) process.close(result);
@@ -175,7 +202,7 @@ async function episode(lib, v, outcomes, calls, trace) {
   client.timers.runDue();
 }
 
-/** The VM goes on: its descriptors answer, and its vCPUs come back from KVM_RUN. */
+/** The VM goes on: its descriptors answer, and its vCPUs come back from KVM_RUN. @param {Client} client */
 async function checkAlive(client) {
   const { process, lib, vcpus, vm } = client;
   const guard = process.read(client.guard, 16 * 4096);

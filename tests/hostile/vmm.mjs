@@ -1,15 +1,16 @@
+// @ts-check
 /**
  * Attack on the user half: every hypercall through its dispatcher with random arguments, and random
  * contents of everything that the guest shares with it.
  */
 import { inEpisodes } from "./episodes.mjs";
-import { World } from "./world.mjs";
+import { Finding, World } from "./world.mjs";
 
 const MIB = 1 << 20;
 const ARENA = 0x100000;
 
 const CALLS = [12, 15, 17, 18, 20, 21, 24, 29, 32, 33, 34, 13, 40];
-/** Sub-operations that exist, by call. */
+/** Sub-operations that exist, by call. @type {Record<number, number>} */
 const SUBS = {
   12: 30,
   15: 4,
@@ -41,9 +42,14 @@ const PATHS = [
   "/local/domain/1/data/%u",
 ];
 
+/**
+ * @typedef {import("./types.js").Library} Library
+ * @typedef {import("./values.mjs").Values} Values
+ */
+
+/** @param {Library} lib @param {Values} v */
 async function open(lib, v) {
-  const world = new World(lib, v);
-  await world.open("split", 2);
+  const world = await World.open(lib, v, "split", 2);
   const { vm, vcpus } = world;
   for (const id of [0, 1])
     vm.setUserMemoryRegion({
@@ -53,8 +59,9 @@ async function open(lib, v) {
       memorySize: 0,
       userspaceAddr: 0,
     });
-  const ram = vm.linear.allocate(4 * MIB);
-  const physmap = new lib.GuestPhysmap(vm, [{ gpa: 0, size: 4 * MIB, hva: ram }]);
+  const ram = world.allocate(4 * MIB);
+  const physmap = new lib.GuestPhysmap(vm, [{ gpa: lib.gpa(0), size: 4 * MIB, hva: ram }]);
+  /** @type {number[]} */
   const shutdowns = [];
   const log = { warn: () => undefined, debug: () => undefined };
   const domain = new lib.Domain({
@@ -86,25 +93,27 @@ async function open(lib, v) {
   return { world, domain, physmap, ram, hypercalls: new lib.Hypercalls(domain) };
 }
 
+/** @param {World} world @param {number} ram */
 function writePageTables(world, ram) {
   const { view } = world.vm.linear;
-  const put = (gpa, value) => view.setBigUint64(ram + gpa, value, true);
+  const put = (/** @type {number} */ gpa, /** @type {bigint} */ value) =>
+    view.setBigUint64(ram + gpa, value, true);
   put(0x80000, 0x81007n);
   for (let i = 0; i < 4; i++) put(0x81000 + i * 8, BigInt(0x82007 + i * 0x1000));
   for (let i = 0; i < 2048; i++) put(0x82000 + i * 8, BigInt(i * 0x200000) | 0x87n);
 }
 
-/** Fills the arena that most arguments point to. */
+/** Fills the arena that most arguments point to. @param {World} world @param {Values} v @param {number} ram */
 function fillArena(world, v, ram) {
   const { view } = world.vm.linear;
   for (let i = 0; i < 0x800; i += 4) {
     const value = v.chance(60) ? v.small(64) : v.chance(50) ? ARENA + v.below(0x1000) : v.narrow();
     view.setUint32(ram + ARENA + v.below(0x400) * 4, value >>> 0, true);
   }
-  world.vm.linear.noteWrite(ram + ARENA, 0x1000);
+  world.vm.linear.noteWrite(world.lib.hva(ram + ARENA), 0x1000);
 }
 
-/** A message in the xenstore ring, and indices that may fit. */
+/** A message in the xenstore ring, and indices that may fit. @param {World} world @param {Values} v @param {number} page */
 function fillStoreRing(world, v, page) {
   const { u8, view } = world.vm.linear;
   if (v.chance(10)) {
@@ -131,6 +140,7 @@ function fillStoreRing(world, v, page) {
   if (v.chance(95)) view.setUint32(page + 2056, view.getUint32(page + 2060, true), true);
 }
 
+/** @param {World} world @param {Values} v @param {number} page */
 function fillConsoleRing(world, v, page) {
   const { u8, view } = world.vm.linear;
   if (v.chance(20)) u8.set(v.bytes(0x1000), page);
@@ -140,6 +150,7 @@ function fillConsoleRing(world, v, page) {
   view.setUint32(page + 3084, v.chance(50) ? v.below(3000) : v.narrow(), true);
 }
 
+/** @param {Values} v */
 function argument(v) {
   switch (v.below(6)) {
     case 0:
@@ -151,18 +162,22 @@ function argument(v) {
   }
 }
 
+/** @type {import("./episodes.mjs").Episode} */
 async function episode(lib, v, outcomes, calls, trace) {
   const { world, domain, physmap, ram, hypercalls } = await open(lib, v);
-  const count = (what) => outcomes.set(what, (outcomes.get(what) ?? 0) + 1);
+  const count = (/** @type {string} */ what) => outcomes.set(what, (outcomes.get(what) ?? 0) + 1);
+  /** @param {number} nr @param {bigint[]} args */
   const call = (nr, args, longmode = true) => {
-    const params = Array.from({ length: 6 }, (_, i) =>
-      BigInt.asUintN(longmode ? 64 : 32, args[i] ?? 0n),
-    );
+    const param = (/** @type {number} */ i) => BigInt.asUintN(longmode ? 64 : 32, args[i] ?? 0n);
+    /** @type {[bigint, bigint, bigint, bigint, bigint, bigint]} */
+    const params = [param(0), param(1), param(2), param(3), param(4), param(5)];
     trace.push(`${nr}(${params.map((p) => p.toString(16)).join(" ")})`);
     if (trace.length > 20) trace.shift();
     const vcpu = domain.vcpus.get(v.below(2));
+    if (vcpu === undefined) throw new Finding("the domain has lost a vCPU");
+    const kind = /** @type {const} */ ("xen");
     const exit = {
-      kind: "xen",
+      kind,
       longmode,
       cpl: v.chance(99) ? 0 : 3,
       input: BigInt(nr),
@@ -174,7 +189,7 @@ async function episode(lib, v, outcomes, calls, trace) {
       if (typeof result === "bigint") return Number(BigInt.asIntN(64, result));
       // A guest is interrupted between these: a list without end does not hold it up.
       if (turns === 3) return 0;
-      exit.params.splice(0, result.args.length, ...result.args);
+      params.splice(0, result.args.length, ...result.args);
     }
   };
   for (let n = 0; n < calls; n++) {
@@ -205,7 +220,7 @@ async function episode(lib, v, outcomes, calls, trace) {
       world.timers.runDue();
     }
     if (v.chance(2)) {
-      const mapped = domain.grants.map(v.small(600), v.chance(50));
+      const mapped = domain.grants.map(lib.grantRef(v.small(600)), v.chance(50));
       if (typeof mapped !== "number") mapped.unmap();
     }
   }

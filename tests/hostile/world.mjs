@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * A VM that is attacked: guest memory with guard areas around it, and the check that it still works
  * when all is over.
@@ -7,7 +8,7 @@ const MIB = 1 << 20;
 const GUARD = 0x10000;
 
 /** Guard byte of an offset. */
-const pattern = (offset) => (offset * 31 + (offset >> 8) * 7 + 0x5a) & 0xff;
+const pattern = (/** @type {number} */ offset) => (offset * 31 + (offset >> 8) * 7 + 0x5a) & 0xff;
 
 /** A finding: what was done is in the message. */
 export class Finding extends Error {
@@ -18,52 +19,84 @@ export class Finding extends Error {
 /** @param {unknown} error */
 export const stackOf = (error) => (error instanceof Error ? error.stack : String(error));
 
+/**
+ * @typedef {import("../../src/kvm/index.js").Vcpu} Vcpu
+ * @typedef {import("../../src/kvm/index.js").KvmSregs} Sregs
+ * @typedef {import("./types.js").Area} Area
+ * @typedef {import("./types.js").Library} Library
+ */
+
 /** A VM on virtual time with areas of memory to make slots of, and guards around them. */
 export class World {
+  /** Bytes that no one may touch. @type {Area["hva"][]} */
+  guards = [];
+  /** Numbers of slots that may exist. */
+  slots = new Set([0, 1, 3]);
+  /** @type {Vcpu[]} */
+  vcpus = [];
+
   /**
-   * @param {import("./types.js").Library} lib
+   * @param {Library} lib
    * @param {import("./values.mjs").Values} values
+   * @param {Awaited<ReturnType<Library["Kvm"]["open"]>>} kvm
+   * @param {InstanceType<Library["VirtualClock"]>} clock
+   * @param {InstanceType<Library["HeapTimers"]>} timers
    */
-  constructor(lib, values) {
+  constructor(lib, values, kvm, clock, timers) {
     this.lib = lib;
     this.values = values;
-    this.guards = [];
-    this.areas = [];
-    this.vcpus = [];
-    this.eventfds = [];
-    /** Numbers of slots that may exist. */
-    this.slots = new Set([0, 1, 3]);
-  }
-
-  /** Makes the VM. @param {"none" | "split" | "kernel"} irqchip */
-  async open(irqchip, vcpus) {
-    const { lib, values } = this;
-    this.clock = new lib.VirtualClock();
-    this.clock.virtual.advance(1000);
-    this.timers = new lib.HeapTimers(this.clock);
-    this.kvm = await lib.Kvm.open({ engine: lib.engine, clock: this.clock, timers: this.timers });
-    this.vm = this.kvm.createVm();
-    if (irqchip === "kernel") this.vm.createIrqchip();
-    if (irqchip === "split") this.vm.enableCap(121, [24]);
-    for (let i = 0; i < 4; i++) {
-      this.#guard();
-      const size = i === 0 ? MIB : 0x10000;
-      this.areas.push({ hva: this.vm.linear.allocate(size), size });
-    }
-    this.#guard();
-    this.slot(0, 0, this.areas[0]);
-    this.slot(1, 0xc0000000, this.areas[1]);
-    for (let i = 0; i < vcpus; i++) {
-      const vcpu = this.vm.createVcpu(i);
-      if (values.chance(80)) vcpu.setCpuid2(this.kvm.getSupportedCpuid());
-      this.vcpus.push(vcpu);
-    }
+    this.kvm = kvm;
+    this.clock = clock;
+    this.timers = timers;
+    this.vm = kvm.createVm();
     this.eventfds = Array.from({ length: 4 }, () => new lib.EventFd());
-    values.places = [0n, 0x40000n, 0xc0000000n, 0xfee00000n, 0xfec00000n];
-    return this;
+    this.ram = this.#area(MIB);
+    this.high = this.#area(0x10000);
+    this.spare = this.#area(0x10000);
+    this.areas = [this.ram, this.high, this.spare, this.#area(0x10000)];
+    this.#guard();
   }
 
-  /** Sets a slot over a whole area. */
+  /**
+   * Makes a VM.
+   * @param {Library} lib
+   * @param {import("./values.mjs").Values} values
+   * @param {"none" | "split" | "kernel"} irqchip
+   * @param {number} vcpus
+   */
+  static async open(lib, values, irqchip, vcpus) {
+    const clock = new lib.VirtualClock();
+    clock.virtual.advance(1000);
+    const timers = new lib.HeapTimers(clock);
+    const kvm = await lib.Kvm.open({ engine: lib.engine, clock, timers });
+    const world = new World(lib, values, kvm, clock, timers);
+    if (irqchip === "kernel") world.vm.createIrqchip();
+    if (irqchip === "split") world.vm.enableCap(121, [24]);
+    world.slot(0, 0, world.ram);
+    world.slot(1, 0xc0000000, world.high);
+    for (let i = 0; i < vcpus; i++) {
+      const vcpu = world.vm.createVcpu(lib.apicId(i));
+      if (values.chance(80)) vcpu.setCpuid2(kvm.getSupportedCpuid());
+      world.vcpus.push(vcpu);
+    }
+    values.places = [0n, 0x40000n, 0xc0000000n, 0xfee00000n, 0xfec00000n];
+    return world;
+  }
+
+  /** An area of memory with a guard before it. @param {number} size @returns {Area} */
+  #area(size) {
+    this.#guard();
+    return { hva: this.allocate(size), size };
+  }
+
+  /** Memory of the VM that no slot has yet. @param {number} size */
+  allocate(size) {
+    const hva = this.vm.linear.allocate(size);
+    if (hva === undefined) throw new Finding("no memory is left");
+    return hva;
+  }
+
+  /** Sets a slot over a whole area. @param {number} slot @param {number} gpa @param {Area} area */
   slot(slot, gpa, area, flags = 0) {
     const { hva, size } = area;
     const region = { slot, flags, guestPhysAddr: gpa, memorySize: size, userspaceAddr: hva };
@@ -71,7 +104,7 @@ export class World {
   }
 
   #guard() {
-    const hva = this.vm.linear.allocate(GUARD);
+    const hva = this.allocate(GUARD);
     const { u8 } = this.vm.linear;
     for (let i = 0; i < GUARD; i++) u8[hva + i] = pattern(i);
     this.guards.push(hva);
@@ -91,7 +124,7 @@ export class World {
     }
   }
 
-  /** Runs a vCPU for at most so many nanoseconds of virtual time and answers what it asks. */
+  /** Runs a vCPU for at most so many nanoseconds of virtual time and answers what it asks. @param {Vcpu} vcpu */
   async run(vcpu, ns = 3000, exits = 4) {
     const { values } = this;
     for (let i = 0; i < exits; i++) {
@@ -110,7 +143,7 @@ export class World {
   /** The VM goes on: after a reset of its memory and a vCPU, a program of three bytes runs. */
   async checkAlive() {
     const { vm, values } = this;
-    const area = this.areas[2];
+    const area = this.spare;
     for (const slot of this.slots) {
       const gone = { slot, flags: 0, guestPhysAddr: 0, memorySize: 0, userspaceAddr: 0 };
       this.ignore(() => vm.setUserMemoryRegion(gone));
@@ -121,12 +154,14 @@ export class World {
     // mov al, 42; out 0x99, al
     vm.linear.u8.set([0xb0, 42, 0xe6, 0x99], area.hva);
     vm.invalidate(area.hva, 4);
-    const vcpu = this.vcpus[0];
+    const [vcpu] = this.vcpus;
+    if (vcpu === undefined) throw new Finding("the VM has no vCPU");
     vcpu.immediateExit = false;
     vcpu.requestInterruptWindow = false;
     const clean = { injected: false, nr: 0, hasErrorCode: false, errorCode: 0 };
     const none = { injected: false, nr: 0, soft: false, shadow: 0 };
     const nmi = { injected: false, pending: 0, masked: true };
+    let last = "";
     // ENTER makes up to 63 accesses of memory that is not there before it is done.
     for (let i = 0; i < 80; i++) {
       this.ignore(() => vcpu.setMpState(0));
@@ -141,16 +176,16 @@ export class World {
       // What was under way first: an answer to it, and again. A repetition ends with its RCX.
       if ("data" in exit && exit.data instanceof Uint8Array)
         exit.data.set(values.bytes(exit.data.length));
-      this.last = exit.kind;
+      last = exit.kind;
     }
-    throw new Finding(`the VM does not go on: ${this.last}`);
+    throw new Finding(`the VM does not go on: ${last}`);
   }
 
   /** No area that KVM writes by itself is left: it could lie where the program is put. */
   #removeAreas() {
     const nowhere = 0xffff_ffff_ffff_ffffn;
     for (const { xen } of this.vcpus) {
-      for (const type of ["VCPU_INFO", "VCPU_TIME_INFO", "RUNSTATE_ADDR"]) {
+      for (const type of /** @type {const} */ (["VCPU_INFO", "VCPU_TIME_INFO", "RUNSTATE_ADDR"])) {
         this.ignore(() => xen.setAttr({ type, gpa: nowhere }));
       }
     }
@@ -160,7 +195,12 @@ export class World {
     }
   }
 
-  /** Does something that may be refused; anything else that is thrown is a finding. */
+  /**
+   * Does something that may be refused; anything else that is thrown is a finding.
+   * @template T
+   * @param {() => T} action
+   * @returns {T | undefined}
+   */
   ignore(action) {
     try {
       return action();
@@ -174,7 +214,7 @@ export class World {
 /** MSR_KVM_SYSTEM_TIME, its old number, MSR_KVM_ASYNC_PF_EN, _STEAL_TIME and _PV_EOI_EN. */
 const PV_AREAS = [0x4b564d01, 0x12, 0x4b564d02, 0x4b564d03, 0x4b564d04];
 
-/** Flat real mode at 0x10000. */
+/** Flat real mode at 0x10000. @param {Sregs} sregs @returns {Sregs} */
 export function realMode(sregs) {
   const data = {
     ...{ base: 0n, limit: 0xffff, selector: 0, type: 3, present: true, dpl: 0 },

@@ -125,8 +125,11 @@ export class Engine {
       // No slot here waits for its memory.
       hostBackSlot: () => 0,
     };
-    /** @type {any} the functions of src/engine/core/index.ts */
-    this.core = new WebAssembly.Instance(module, { env }).exports;
+    const { exports } = new WebAssembly.Instance(module, { env });
+    /** The functions of src/engine/core/index.ts. */
+    this.core = /** @type {import("../../src/engine/bridge/core-exports.js").CoreExports} */ (
+      /** @type {unknown} */ (exports)
+    );
     this.u8 = new Uint8Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     this.ram = LAYOUT_END;

@@ -145,7 +145,9 @@ function describe(row, mandatory) {
  * @returns {Promise<import("./types.js").Row[]>}
  */
 export async function loadRows(families) {
-  const rows = await readRows(families);
+  // describe() adds what is missing.
+  const read = /** @type {unknown} */ (await readRows(families));
+  const rows = /** @type {import("./types.js").Row[]} */ (read);
   const mandatory = new Set(
     rows.filter((r) => r.prefix !== undefined).map((r) => r.map * 256 + r.opcode),
   );

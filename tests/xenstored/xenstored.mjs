@@ -103,7 +103,7 @@ export async function startXenstored(program, libraries) {
   for (const domid of [1, 2, 3]) await request(8, `${domid}\0${0x100 + domid}\0${domid}\0`);
   /** @type {import("./scenario.mjs").World} */
   const world = {
-    page: (domid) => /** @type {any} */ (pages[domid]),
+    page: (domid) => /** @type {ReturnType<typeof filePage>} */ (pages[domid]),
     kick: () => {},
     send: (bytes) => socket.write(bytes),
     take: () => {

@@ -1,9 +1,17 @@
+// @ts-check
 /** Which SSE instructions have a fast operation: by assembly text, [pattern, family, memory family, wide]. */
 
 /** The next family with REX.W: of the memory form, of the register form. */
 const WM = 0x4000;
 const WR = 0x8000;
 
+/**
+ * Pattern of gen-fast.mjs, family, family of the memory form, and WM or WR.
+ * @typedef {[pattern: "SSE" | "SSELOAD" | "SSESTORE" | "SSESHIFT", family: string, memory: string, wide?: number]} SseKind
+ */
+/** @typedef {(asm: string, ...kind: SseKind) => unknown} Put */
+
+/** @type {Record<string, string[]>} */
 const ALIASES = {
   pand: ["andps vps,wps", "andpd vpd,wpd"],
   pandn: ["andnps vps,wps", "andnpd vpd,wpd"],
@@ -22,7 +30,9 @@ const SHIFTS = "psllw pslld psllq psrlw psrld psrlq psraw psrad pslldq psrldq".s
 
 /** Map from assembly text, lower case, to the kind. */
 export function sseKinds() {
+  /** @type {Map<string, SseKind>} */
   const map = new Map();
+  /** @type {Put} */
   const put = (asm, ...kind) => map.set(asm, kind);
   for (const x of INTEGERS) {
     put(`${x} vdq,wdq`, "SSE", x, "tmp16");
@@ -52,6 +62,7 @@ export function sseKinds() {
   return map;
 }
 
+/** @param {Put} put */
 function moves(put) {
   for (const [x, t] of [
     ["movups", "ps"],

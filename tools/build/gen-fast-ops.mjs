@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * The fast operations on general registers, and branches. A fast operation does what the complete
  * handler of ops/ does, for one size and form of operands.
@@ -5,9 +6,27 @@
 import { bitOps } from "./gen-fast-bits.mjs";
 import { CF, condition, FLAG_WORDS, RECORD_CONDITION } from "./gen-fast-flags.mjs";
 import { restOps } from "./gen-fast-rest.mjs";
-import { A, B, cc, ccResult, EA, I, ldm, rd, rmw, SIZES, stm, T, wr } from "./gen-fast-text.mjs";
+import {
+  A,
+  ADDRESSING,
+  B,
+  cc,
+  ccResult,
+  EA,
+  I,
+  ldm,
+  rd,
+  rmw,
+  SIZES,
+  stm,
+  T,
+  WIDE,
+  wr,
+} from "./gen-fast-text.mjs";
 
-/** Flags of INC and DEC, which keep CF (in `c`). */
+/** @typedef {import("./gen-fast-text.mjs").Size} Size */
+
+/** Flags of INC and DEC, which keep CF (in `c`). @param {Size} n @param {string} edge */
 const stepFlags = (n, edge) =>
   ccResult(n, "r", `c | <u64>((a ^ 1 ^ r) & 0x10) | (<u64>(r == ${edge}) << 11)`);
 
@@ -22,22 +41,33 @@ const KIND = {
   test: "K_LOGIC",
 };
 
+const OPERATIONS = /** @type {(keyof typeof OPERATOR)[]} */ (Object.keys(OPERATOR));
+
 /** What ends a block and when its link may lead to another page: see gen-fast.mjs. */
 const NEAR = "near";
 const FAR = "far";
 
-/** Takes an operation: its name, its body, and for one that ends a block where its link may lead. @typedef {(name: string, body: string, end?: string) => unknown} Op */
+/**
+ * @typedef {object} Operation
+ * @property {string} name
+ * @property {string} body
+ * @property {"near" | "far" | undefined} [end] for one that ends a block: where its link may lead
+ */
+/** @typedef {(name: string, body: string, end?: "near" | "far") => unknown} Op takes an operation */
 
-/** Operations on general registers, and branches: [{ name, body, end }]. */
+/** Operations on general registers, and branches. */
 export function integerOps() {
+  /** @type {Operation[]} */
   const ops = [];
+  /** @type {Op} */
   const op = (name, body, end) => ops.push({ name, body, end });
 
   for (const n of SIZES) {
-    for (const nm of Object.keys(OPERATOR)) {
+    for (const nm of OPERATIONS) {
       const quiet = nm === "cmp" || nm === "test";
       for (const f of quiet ? ["F"] : ["F", "N"]) {
-        const calc = (a, b) => `const r = <${T[n]}>(${a} ${OPERATOR[nm]} ${b});`;
+        const calc = (/** @type {string} */ a, /** @type {string} */ b) =>
+          `const r = <${T[n]}>(${a} ${OPERATOR[nm]} ${b});`;
         const fl = f === "F" ? cc(KIND[nm], n, "r", KIND[nm] === "K_LOGIC" ? "0" : "b") : "";
         const put = quiet ? "" : wr(n, A, "r");
         op(`${nm}${n}_rr_${f}`, `const b = ${rd(n, B)}; ${calc(rd(n, A), "b")} ${put} ${fl} @NEXT`);
@@ -46,7 +76,7 @@ export function integerOps() {
           `const b = <${T[n]}>load<i32>(p, 16); ${calc(rd(n, A), "b")} ${put} ${fl} @NEXT`,
         );
         // An access may fault, and a fault shows the flags: no quiet forms with an operand in memory.
-        for (const m of f === "F" ? ["b", "x"] : []) {
+        for (const m of f === "F" ? ADDRESSING : []) {
           const ea = `const ea = ${EA[m]};`;
           if (nm !== "test")
             op(
@@ -54,7 +84,7 @@ export function integerOps() {
               `${ea} ${ldm("b", n)} ${calc(rd(n, A), "b")} ${put} ${fl} @NEXT`,
             );
           const src = { mr: rd(n, B), mi: `<${T[n]}>load<i32>(p, 16)` };
-          for (const form of ["mr", "mi"]) {
+          for (const form of /** @type {const} */ (["mr", "mi"])) {
             const b = `const b = ${src[form]};`;
             if (quiet)
               op(
@@ -75,7 +105,7 @@ export function integerOps() {
       `mov${n}_ri_F`,
       `${n === 4 ? `store<u64>(${A}, <u64>load<u32>(p, 16));` : wr(n, A, `<${T[n]}>load<i32>(p, 16)`)} @NEXT`,
     );
-    for (const m of ["b", "x"]) {
+    for (const m of ADDRESSING) {
       op(`mov${n}_rm${m}_F`, `const ea = ${EA[m]}; ${ldm("v", n)} ${wr(n, A, "v")} @NEXT`);
       op(`mov${n}_mr${m}_F`, `const ea = ${EA[m]}; const v = ${rd(n, B)}; ${stm("v", n)} @NEXT`);
       op(
@@ -86,7 +116,7 @@ export function integerOps() {
   }
   op("movabs", `store<u64>(${A}, load<u64>(p, 24)); @NEXT`);
 
-  for (const n of [4, 8]) {
+  for (const n of WIDE) {
     const bits = n * 8;
     for (const nm of ["adc", "sbb"]) {
       const add = nm === "adc";
@@ -106,13 +136,13 @@ export function integerOps() {
         `${nm}${n}_ri_F`,
         `const a = ${rd(n, A)}; const b = <${T[n]}>load<i32>(p, 16); ${calc} ${wr(n, A, "r")} ${fl} @NEXT`,
       );
-      for (const m of ["b", "x"])
+      for (const m of ADDRESSING)
         op(
           `${nm}${n}_rm${m}_F`,
           `const ea = ${EA[m]}; ${ldm("b", n)} const a = ${rd(n, A)}; ${calc} ${wr(n, A, "r")} ${fl} @NEXT`,
         );
     }
-    for (const m of ["b", "x"]) op(`lea${n}_rm${m}_F`, `${wr(n, A, `<${T[n]}>(${EA[m]})`)} @NEXT`);
+    for (const m of ADDRESSING) op(`lea${n}_rm${m}_F`, `${wr(n, A, `<${T[n]}>(${EA[m]})`)} @NEXT`);
     const cnt = `<${T[n]}>load<u8>(p, 16)`;
     // CF is the last bit out. OF is defined for a count of 1 only; the same formula for all counts is
     // what the host's processor does. AF clear.
@@ -122,7 +152,7 @@ export function integerOps() {
       sar: `(<u64>(<${I[n]}>a >> (<${I[n]}>c - 1)) & 1)`,
     };
     const shifted = { shl: "a << c", shr: "a >> c", sar: `<${T[n]}>(<${I[n]}>a >> <${I[n]}>c)` };
-    for (const s of ["shl", "shr", "sar"])
+    for (const s of /** @type {const} */ (["shl", "shr", "sar"]))
       for (const f of ["F", "N"])
         op(
           `${s}${n}_ri_${f}`,
@@ -143,16 +173,16 @@ export function integerOps() {
       `const b = ${rd(n, A)}; const r = <${T[n]}>(0 - b); ${wr(n, A, "r")} ${cc("K_SUB", n, "r", "b")} @NEXT`,
     );
     op(`neg${n}_rr_N`, `${wr(n, A, `<${T[n]}>(0 - ${rd(n, A)})`)} @NEXT`);
-    for (const [nm, sign, edge] of [
+    for (const [nm, sign, edge] of /** @type {const} */ ([
       ["inc", "+", `<${T[n]}>1 << ${bits - 1}`],
       ["dec", "-", `(<${T[n]}>1 << ${bits - 1}) - 1`],
-    ]) {
+    ])) {
       op(
         `${nm}${n}_rr_F`,
         `const a = ${rd(n, A)}; const r = <${T[n]}>(a ${sign} 1); let c: u64; { ${FLAG_WORDS} c = <u64>${CF}; } ${wr(n, A, "r")} ${stepFlags(n, edge)} @NEXT`,
       );
       op(`${nm}${n}_rr_N`, `${wr(n, A, `<${T[n]}>(${rd(n, A)} ${sign} 1)`)} @NEXT`);
-      for (const m of ["b", "x"])
+      for (const m of ADDRESSING)
         op(
           `${nm}${n}_mr${m}_F`,
           `const ea = ${EA[m]}; ${rmw(n, `const r = <${T[n]}>(a ${sign} 1); let c: u64; { ${FLAG_WORDS} c = <u64>${CF}; }`, "r")} ${stepFlags(n, edge)} @NEXT`,
@@ -164,14 +194,14 @@ export function integerOps() {
         ? `${RECORD_CONDITION} if (yes) store<u64>(${A}, ${rd(8, B)}); @NEXT`
         : `${RECORD_CONDITION} const v = yes ? ${rd(4, B)} : ${rd(4, A)}; ${wr(4, A, "v")} @NEXT`,
     );
-    for (const m of ["b", "x"])
+    for (const m of ADDRESSING)
       op(
         `cmov${n}_rm${m}_F`,
         `const ea = ${EA[m]}; ${ldm("b", n)} ${RECORD_CONDITION} const v = yes ? b : ${rd(n, A)}; ${wr(n, A, "v")} @NEXT`,
       );
     op(`bswap${n}_rr_N`, `${wr(n, A, `bswap<${T[n]}>(${rd(n, A)})`)} @NEXT`);
   }
-  /** @type {[string, number, number[]][]} */
+  /** @type {[string, 1 | 2 | 4, Size[]][]} */
   const extensions = [
     ["movzx1", 1, [4]],
     ["movzx2", 2, [4]],
@@ -181,10 +211,10 @@ export function integerOps() {
   ];
   for (const [family, from, sizes] of extensions) {
     for (const n of sizes) {
-      const ext = (v) =>
+      const ext = (/** @type {string} */ v) =>
         family.startsWith("movzx") ? `<${T[n]}>${v}` : `<${T[n]}><${I[n]}><${I[from]}>${v}`;
       op(`${family}${n}_rr_F`, `const v = ${rd(from, B)}; ${wr(n, A, ext("v"))} @NEXT`);
-      for (const m of ["b", "x"])
+      for (const m of ADDRESSING)
         op(
           `${family}${n}_rm${m}_F`,
           `const ea = ${EA[m]}; ${ldm("v", from)} ${wr(n, A, ext("v"))} @NEXT`,
@@ -205,7 +235,7 @@ export function integerOps() {
     "push8_ri_F",
     `const ea = load<u64>(RSP) - 8; const v = <u64>load<i32>(p, 16); ${stm("v", 8)} store<u64>(RSP, ea); @NEXT`,
   );
-  for (const m of ["b", "x"])
+  for (const m of ADDRESSING)
     op(
       `push8_rm${m}_F`,
       `let u: u64; { const ea = ${EA[m]}; ${ldm("v", 8)} u = v; } const ea = load<u64>(RSP) - 8; ${stm("u", 8)} store<u64>(RSP, ea); @NEXT`,
@@ -223,19 +253,20 @@ export function integerOps() {
   // both relative to PAGE_BASE.
   const count = "budget -= load<i32>(p, 40);";
   // How a block is left: see gen-fast-jumps.mjs.
-  const go = (rel, link) => `@GO(${rel},${link})@`;
+  const go = (/** @type {number} */ rel, /** @type {number} */ link) => `@GO(${rel},${link})@`;
+  /** @param {string} target @param {number} link */
   const far = (target, link, commit = "", check = false) =>
     `@FAR(${target}|${link}|${commit}|${check ? 1 : 0})@`;
   const TAKEN = { near: go(48, 32), far: far("load<u64>(PAGE_BASE) + load<u64>(p, 48)", 32) };
   const FALL = go(56, 36);
   // The target of a call is checked before the return address is stored.
-  const canonical = (target) =>
+  const canonical = (/** @type {string} */ target) =>
     `if (((<i64>${target} << 16) >> 16) != <i64>${target}) return complete(p, budget);`;
   const storeReturn = `const ea = load<u64>(RSP) - 8; const v = load<u64>(PAGE_BASE) + load<u64>(p, 56); ${stm("v", 8)}`;
   const COMMIT = "store<u64>(RSP, ea);";
   const pushReturn = `${storeReturn} ${COMMIT}`;
   op("end", `${count} ${FALL}`, NEAR);
-  for (const w of [NEAR, FAR]) {
+  for (const w of /** @type {const} */ ([NEAR, FAR])) {
     op(`jmp_${w}`, `${count} ${TAKEN[w]}`, w);
     for (let c = 0; c < 16; c++)
       op(
@@ -258,7 +289,7 @@ export function integerOps() {
     `const u = ${rd(8, B)}; ${canonical("u")} ${storeReturn} ${count} ${far("u", 32, COMMIT)}`,
     FAR,
   );
-  for (const m of ["b", "x"]) {
+  for (const m of ADDRESSING) {
     op(`jmp_m${m}`, `const ea = ${EA[m]}; ${ldm("v", 8)} ${count} ${far("v", 32, "", true)}`, FAR);
     op(
       `call_m${m}`,
@@ -267,6 +298,7 @@ export function integerOps() {
     );
   }
 
+  /** @type {Record<number, (n: Size) => string>} */
   const CC = {
     2: () => "a < b",
     3: () => "a >= b",
@@ -281,6 +313,7 @@ export function integerOps() {
     14: (n) => `<${I[n]}>a <= <${I[n]}>b`,
     15: (n) => `<${I[n]}>a > <${I[n]}>b`,
   };
+  /** @type {Record<number, (n: Size) => string>} */
   const TT = {
     4: () => "r == 0",
     5: () => "r != 0",
@@ -292,10 +325,10 @@ export function integerOps() {
   // Compare or test, and the jump behind it. To another page only the commonest forms.
   for (const n of SIZES) {
     const wide = n >= 4;
-    for (const [w, suffix] of [
+    for (const [w, suffix] of /** @type {const} */ ([
       [NEAR, ""],
       [FAR, "_far"],
-    ]) {
+    ])) {
       for (const [code, test] of Object.entries(CC)) {
         const tail = `const r = <${T[n]}>(a - b); ${cc("K_SUB", n, "r", "b")} ${count} if (${test(n)}) ${TAKEN[w]} else ${FALL}`;
         const forms = {

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Pairs of fast operations that are executed together: the first of two records gets an operation that
  * does both, so that one jump of the switch is saved. The second record stays as it is, for when its
@@ -41,13 +42,15 @@ const FOLLOWERS = {
 
 /** All pairs: [first, second]. */
 export const PAIRS = Object.entries(FOLLOWERS).flatMap(([first, list]) =>
-  list.split(" ").map((second) => [first, second]),
+  list.split(" ").map((second) => /** @type {const} */ ([first, second])),
 );
 
-/** The operations of all pairs, from those they consist of. */
+/** @typedef {import("./gen-fast-ops.mjs").Operation} Operation */
+
+/** The operations of all pairs, from those they consist of. @param {Operation[]} ops @returns {Operation[]} */
 export function pairOps(ops) {
   const byName = new Map(ops.map((op) => [op.name, op]));
-  const part = (name) => {
+  const part = (/** @type {string} */ name) => {
     const op = byName.get(name);
     if (op === undefined) throw new Error(`gen-fast-pairs: no operation ${name}`);
     return op.body;

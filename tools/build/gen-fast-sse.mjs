@@ -1,10 +1,11 @@
+// @ts-check
 /**
  * The fast operations on XMM registers. A memory operand of an arithmetic instruction is loaded into
  * SSE_TMP by a record of its own before the operation (families tmp*), so that each operation exists
  * once. Floating point is done here when rounding is to nearest, PE is masked and set already, and
  * operands and result are plain numbers (simd/fp.ts explains); else the complete handler does it.
  */
-import { A, B, EA, ldm, rd, stm, T, wr } from "./gen-fast-text.mjs";
+import { A, ADDRESSING, B, EA, ldm, rd, stm, T, wr } from "./gen-fast-text.mjs";
 
 const READY = "if (load<u32>(SSE_OFF) != 0) return complete(p, budget);";
 const QUICK = "(load<u32>(MXCSR) & 0x7020) == 0x1020";
@@ -12,7 +13,9 @@ const COMPLETE = "return complete(p, budget);";
 const IMM = "load<u8>(p, 16)";
 const IOTA = "i8x16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)";
 
-/** Result of `v op w` by family. */
+/** @typedef {import("./gen-fast-text.mjs").Width} Width */
+
+/** Result of `v op w` by family. @type {Record<string, string>} */
 const PACKED = {
   pand: "v128.and(v, w)",
   pandn: "v128.andnot(w, v)",
@@ -72,12 +75,13 @@ const DWORDS =
   "const f: u32 = (c & 3) | ((c & 12) << 6) | ((c & 0x30) << 12) | ((c & 0xc0) << 18); const at = i8x16.add(i8x16.swizzle(i32x4.splat(f << 2), i8x16(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)), i32x4.splat(0x03020100));";
 
 const SCALAR = { add: "+", sub: "-", mul: "*", div: "/" };
-/** Text of a test for zero or a normal number that is not among the smallest. */
+/** Text of a test for zero or a normal number that is not among the smallest. @param {4 | 8} n @param {string} x */
 const normal = (n, x) =>
   n === 8 ? `(((${x} >> 52) - 2) & 0x7ff) < 0x7fd` : `(((${x} >> 23) - 2) & 0xff) < 0xfd`;
+/** @param {4 | 8} n @param {string} x */
 const plain = (n, x) => `(${normal(n, x)} || ${x} << 1 == 0)`;
 
-/** Elements of a vector that are no normal numbers, as all ones. */
+/** Elements of a vector that are no normal numbers, as all ones. @param {4 | 8} n @param {string} x */
 const odd = (n, x) =>
   n === 8
     ? `i32x4.gt_u(i64x2.sub(i64x2.shr_u(i64x2.shl(${x}, 1), 53), i64x2.splat(2)), i64x2.splat(0x7fc))`
@@ -133,13 +137,15 @@ export const SSE_MEMORY = [
   "tmp8",
 ];
 
-/** Operations of SSE: [{ name, body }]. The size in a name is always 1: it lies in the family. */
+/** Operations of SSE. The size in a name is always 1: it lies in the family. */
 export function sseOps() {
+  /** @type {import("./gen-fast-ops.mjs").Operation[]} */
   const ops = [];
+  /** @param {string} family @param {string} form @param {string} body */
   const op = (family, form, body) =>
     ops.push({ name: `${family}1_${form}_F`, body: `${READY} ${body} @NEXT` });
   const V = `v128.load(${A})`;
-  const put = (text) => `v128.store(${A}, ${text});`;
+  const put = (/** @type {string} */ text) => `v128.store(${A}, ${text});`;
   const both = `const v = ${V}; const w = v128.load(${B});`;
 
   for (const [family, text] of Object.entries(PACKED)) op(family, "rr", `${both} ${put(text)}`);
@@ -154,7 +160,7 @@ export function sseOps() {
   );
   const words =
     "const f: u64 = (<u64>((c & 3) | ((c & 12) << 14)) | (<u64>(((c >> 4) & 3) | ((c & 0xc0) << 10)) << 32)) * 0x202 + 0x0100010001000100;";
-  const shuffle = (at) => put(`i8x16.swizzle(v128.load(${B}), ${at})`);
+  const shuffle = (/** @type {string} */ at) => put(`i8x16.swizzle(v128.load(${B}), ${at})`);
   op(
     "pshuflw",
     "rr",
@@ -171,7 +177,7 @@ export function sseOps() {
     `${both} const n: i32 = min<i32>(${IMM}, 32); ${put(`v128.or(i8x16.swizzle(w, i8x16.add(${IOTA}, i8x16.splat(<i8>n))), i8x16.swizzle(v, i8x16.add(${IOTA}, i8x16.splat(<i8>(n - 16)))))`)}`,
   );
 
-  for (const n of [8, 4]) {
+  for (const n of /** @type {const} */ ([8, 4])) {
     const t = n === 8 ? "f64" : "f32";
     const x = n === 8 ? "d" : "s";
     const operands = `const a = ${A}; const v = load<${T[n]}>(a); const w = ${rd(n, B)};`;
@@ -200,10 +206,10 @@ export function sseOps() {
     "rr",
     `const w = ${rd(8, B)}; if (!(${QUICK} && ${normal(8, "w")} && <i64>w > 0)) ${COMPLETE} store<f64>(${A}, sqrt<f64>(reinterpret<f64>(w)));`,
   );
-  for (const [name, sign] of [
+  for (const [name, sign] of /** @type {const} */ ([
     ["minsd", "<"],
     ["maxsd", ">"],
-  ])
+  ]))
     op(
       name,
       "rr",
@@ -219,7 +225,7 @@ export function sseOps() {
     "rr",
     `const w = ${rd(8, B)}; const r = reinterpret<u32>(<f32>reinterpret<f64>(w)); if (!(${QUICK} && ${normal(8, "w")} && ${normal(4, "r")})) ${COMPLETE} store<u32>(${A}, r);`,
   );
-  /** @type {[number, string][]} */
+  /** @type {[4 | 8, string][]} */
   const limits = [
     [4, "2147483648.0"],
     [8, "9223372036854775808.0"],
@@ -246,19 +252,21 @@ export function sseOps() {
   op("tomovq", "rr", `store<u64>(${A}, ${rd(8, B)});`);
   op("tomovd", "rr", wr(4, A, rd(4, B)));
 
-  for (const m of ["b", "x"]) {
+  for (const m of ADDRESSING) {
     const ea = `const ea = ${EA[m]};`;
+    /** @param {string} family @param {Width} n @param {string} text @param {boolean} [aligned] */
     const load = (family, n, text, aligned) =>
       op(family, `rm${m}`, `${ea} ${ldm("v", n, aligned)} ${text}`);
     load("ld16", 16, put("v"));
     load("ld16a", 16, put("v"), true);
-    for (const n of [8, 4])
+    for (const n of /** @type {const} */ ([8, 4]))
       load(`ld${n}`, n, `const a = ${A}; store<u64>(a, <u64>v); store<u64>(a, 0, 8);`);
     load("ld8m", 8, `store<u64>(${A}, v);`);
     load("ld8h", 8, `store<u64>(${A}, v, 8);`);
     load("tmp16", 16, "v128.store(SSE_TMP, v);", true);
     load("tmp8", 8, "store<u64>(SSE_TMP, v);");
     load("tmp4", 4, "store<u32>(SSE_TMP, v);");
+    /** @param {string} family @param {Width} n @param {string} text @param {boolean} [aligned] */
     const save = (family, n, text, aligned) =>
       op(family, `mr${m}`, `${ea} const v = ${text}; ${stm("v", n, aligned)}`);
     save("st16", 16, `v128.load(${B})`);

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Fast operations: specialised copies of the commonest instructions in 64-bit code, inlined into
  * the interpreter's big switch with the TLB look-up in place. The complete handlers of ops/ remain
@@ -122,7 +123,9 @@ export const FAMILIES = [
 const ALU = ["add", "or", "adc", "sbb", "and", "sub", "xor", "cmp"];
 
 function kinds() {
+  /** @type {Map<string, number>} */
   const map = new Map();
+  /** @param {string} asm @param {keyof typeof PATTERN} pattern @param {string} family */
   const put = (asm, pattern, family) =>
     map.set(asm, PATTERN[pattern] | (FAMILIES.indexOf(family) << 6));
   for (const op of [...ALU, "test", "mov"]) {
@@ -136,13 +139,13 @@ function kinds() {
   }
   put("mov zb,ib", "ZI", "mov");
   put("mov zv,iv", "ZI", "mov");
-  for (const [asm, family] of [
+  for (const [asm, family] of /** @type {const} */ ([
     ["movzx gv,eb", "movzx1"],
     ["movzx gv,ew", "movzx2"],
     ["movsx gv,eb", "movsx1"],
     ["movsx gv,ew", "movsx2"],
     ["movsxd gv,ed", "movsx4"],
-  ])
+  ]))
     put(asm, "GE", family);
   for (const op of ["inc", "dec", "neg", "not"]) put(`${op} ev`, "E", op);
   put("lea gv,m", "GM", "lea");
@@ -196,7 +199,7 @@ function kinds() {
 const KINDS = kinds();
 
 const SSE_KINDS = sseKinds();
-const numberOf = (family) => {
+const numberOf = (/** @type {string} */ family) => {
   const n = FAMILIES.indexOf(family);
   if (n < 0) throw new Error(`gen-fast: no family ${family}`);
   return n;
@@ -206,6 +209,8 @@ const numberOf = (family) => {
  * The fast kind of an instruction row: two numbers, 0 for none. The first is pattern | family << 6,
  * the second, for SSE, the family of the memory form | 0x4000 and 0x8000 when the next family is meant
  * with REX.W, for the memory and the register form.
+ * @param {{ asm: string }} row
+ * @returns {[number, number]}
  */
 export function fastKind(row) {
   const asm = row.asm.toLowerCase().trim().replace(/\s+/g, " ").replace(/ ?, ?/g, ",");
@@ -215,6 +220,8 @@ export function fastKind(row) {
   return [PATTERN[pattern] | (numberOf(family) << 6), numberOf(memory) | wide];
 }
 
+/** @typedef {import("./gen-fast-ops.mjs").Operation} Operation */
+
 /** First record of a block whose code may change behind the engine's back: see distrustCode(). */
 const CHECK = {
   name: "check",
@@ -223,6 +230,7 @@ const CHECK = {
 /** First record of the head of a compiled region: what it was before lies in the block's header. */
 const REGION = { name: "region", body: "return region(p, budget);" };
 /** First record of a block of an instruction that goes on in the next page: is that still the page at +8? */
+/** @type {Operation} */
 const CROSS = {
   name: "cross",
   body: `const t: u64 = load<u64>(PAGE_BASE) + 0x1000; ${fetchEntryOf("t")} if (load<u64>(e, 24) != t || <u32>t + load<u32>(e, 16) != load<u32>(p, 8)) return complete(p, budget); @NEXT`,
@@ -231,28 +239,35 @@ const CROSS = {
 };
 
 /**
- * All fast operations: [{ name, body, end }], in the order of their numbers. Those of SSE come first,
+ * All fast operations, in the order of their numbers. Those of SSE come first,
  * those that check their link last.
+ * @returns {Operation[]}
  */
 export function fastOps() {
   const single = integerOps();
+  /** @type {Operation[]} */
   const rest = [CHECK, REGION, CROSS, ...pairOps(single), ...single];
-  const rank = { undefined: 0, near: 1, far: 2 };
-  return [...sseOps(), ...[0, 1, 2].flatMap((r) => rest.filter((op) => rank[op.end] === r))];
+  const ends = [undefined, "near", "far"];
+  return [...sseOps(), ...ends.flatMap((end) => rest.filter((op) => op.end === end))];
 }
 
-/** How many of the operations belong into the second switch. */
+/** How many of the operations belong into the second switch. @param {Operation[]} ops */
 export function firstSwitch(ops) {
   if (ops.length - sseOps().length > 1024) throw new Error("gen-fast: too many operations");
   return sseOps().length;
 }
 
-/** Which two records make a pair: classes of first and second operations, and the operation by class. */
+/**
+ * Which two records make a pair: classes of first and second operations, and the operation by class.
+ * @param {Operation[]} ops
+ * @param {number} generic number of the first
+ * @param {Map<string, number>} id numbers by name
+ */
 function pairTables(ops, generic, id) {
   const firsts = [...new Set(PAIRS.map(([first]) => first))];
   const seconds = [...new Set(PAIRS.map(([, second]) => second))];
-  const classes = (list) => ops.map((op) => list.indexOf(op.name) + 1);
-  const cell = (a, b) => id.get(`${a}+${b}`) ?? 0;
+  const classes = (/** @type {string[]} */ list) => ops.map((op) => list.indexOf(op.name) + 1);
+  const cell = (/** @type {string} */ a, /** @type {string} */ b) => id.get(`${a}+${b}`) ?? 0;
   return [
     "/** Number of the first fast operation, and behind the last. */",
     `export const FAST_FROM: u32 = ${generic};`,
@@ -266,7 +281,7 @@ function pairTables(ops, generic, id) {
   ];
 }
 
-/** Numbers of the fast operations, and the decoder's look-up from family, size and form. */
+/** Numbers of the fast operations, and the decoder's look-up from family, size and form. @param {number} generic number of the first */
 export function fastTablesFile(generic) {
   const ops = fastOps();
   const id = new Map(ops.map((o, i) => [o.name, generic + i]));
@@ -278,15 +293,15 @@ export function fastTablesFile(generic) {
           byFamily.push(
             id.get(`${family}${family.startsWith("movzx") && n === 8 ? 4 : n}_${form}_${f}`) ?? 0,
           );
-  const conditions = (name, suffix = "") =>
+  const conditions = (/** @type {string} */ name, suffix = "") =>
     Array.from({ length: 16 }, (_, c) => id.get(`${name}_${c}${suffix}`) ?? 0);
-  const fused = (nm, forms) =>
+  const fused = (/** @type {string} */ nm, /** @type {string[]} */ forms) =>
     SIZES.flatMap((n) =>
       forms.flatMap((form) =>
         ["", "_far"].flatMap((suffix) => conditions(`${nm}${n}_${form}`, suffix)),
       ),
     );
-  const first = (end) => generic + ops.findIndex((op) => op.end === end);
+  const first = (/** @type {string} */ end) => generic + ops.findIndex((op) => op.end === end);
   const lines = ["// Generated by tools/build/gen.mjs from tools/build/gen-fast.mjs. Do not edit."];
   for (const name of [
     "movabs",

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Reads the instruction rows of spec/insn/ and writes the decoder's tables and the dispatch switch.
  *
@@ -25,15 +26,37 @@ const IMM = {
 };
 const SIZE_MODE = { fixed: 0, v: 1, y: 2 };
 const PREFIXES = ["NP", "66", "F3", "F2"];
+/** @type {Record<string, number>} */
 const MAPS = { "0F": 1, "0F38": 2, "0F3A": 3 };
+/** @type {Record<string, string>} */
 const ELEMENT = { b: "u8", w: "u16", d: "u32", q: "u64" };
+
+/**
+ * An instruction: a row of spec/insn, taken apart.
+ * @typedef {object} Encoding
+ * @property {number} map 0, or of MAPS
+ * @property {number} opcode
+ * @property {string | undefined} prefix a mandatory one, of PREFIXES
+ * @property {number | undefined} digit what ModRM.reg has to be
+ * @property {"mem" | "reg" | undefined} form what ModRM.rm has to be
+ * @property {boolean} modrm
+ * @property {boolean} plus whether the opcode's low bits are a register
+ * @property {keyof typeof IMM} imm
+ *
+ * @typedef {Encoding & {
+ *   text: string, family: string, asm: string, path: string, fn: string,
+ *   type: string | undefined, flags: Set<string>,
+ * }} Row `type` is the letter of the handler's element, if it is generic
+ */
 
 /** @type {(row: string, why: string) => never} */
 function fail(row, why) {
   throw new Error(`spec/insn: ${why}: "${row}"`);
 }
 
+/** @param {string} asm */
 function operandClasses(asm) {
+  /** @type {Record<"a" | "b" | "plus", number>} */
   const found = { a: CLASS.none, b: CLASS.none, plus: CLASS.none };
   const list = asm.trim().split(/\s+/).slice(1).join("").split(",").filter(Boolean);
   for (const operand of list) {
@@ -54,15 +77,13 @@ function operandClasses(asm) {
   return found;
 }
 
-function parseRow(text, family) {
-  const parts = text.split("|").map((s) => s.trim());
-  if (parts.length < 3) fail(text, "needs encoding, assembly and handler");
-  const [enc, asm, handler, flagText = ""] = parts;
-  /** @type {any} */
+/** Whether a word names an immediate. @param {string} word @returns {word is keyof typeof IMM} */
+const isImmediate = (word) => Object.hasOwn(IMM, word);
+
+/** @param {string} text @param {string} enc @returns {Encoding} */
+function parseEncoding(text, enc) {
+  /** @type {Encoding} */
   const row = {
-    text,
-    family,
-    asm,
     map: 0,
     opcode: -1,
     prefix: undefined,
@@ -75,7 +96,7 @@ function parseRow(text, family) {
   for (const token of enc.split(/\s+/)) {
     if (row.opcode < 0 && row.map === 0 && row.prefix === undefined && PREFIXES.includes(token))
       row.prefix = token;
-    else if (row.opcode < 0 && row.map === 0 && MAPS[token] !== undefined) row.map = MAPS[token];
+    else if (row.opcode < 0 && row.map === 0 && MAPS[token]) row.map = MAPS[token];
     else if (row.opcode < 0 && /^[0-9A-Fa-f]{2}$/.test(token))
       row.opcode = Number.parseInt(token, 16);
     else if (token === "+r") row.plus = true;
@@ -84,27 +105,35 @@ function parseRow(text, family) {
       row.modrm = true;
       row.digit = Number(token[1]);
     } else if (token === "mem" || token === "reg") row.form = token;
-    else if (IMM[token] !== undefined) row.imm = token;
+    else if (isImmediate(token)) row.imm = token;
     else fail(text, `unknown word ${token}`);
   }
   if (row.opcode < 0) fail(text, "no opcode");
-  const h = /^([\w/-]+):(\w+)(?:<(\w)>)?$/.exec(handler);
-  if (!h) fail(text, "handler must be path:function or path:function<t>");
-  row.path = h[1];
-  row.fn = h[2];
-  row.type = h[3];
-  row.flags = new Set(flagText.split(/\s+/).filter(Boolean));
-  for (const flag of row.flags)
-    if (!["lock", "d64", "f64", "o64", "i64", "end"].includes(flag))
-      fail(text, `unknown flag ${flag}`);
   return row;
 }
 
-/** All rows, of the named families only when given. */
+/** @param {string} text @param {string} family @returns {Row} */
+function parseRow(text, family) {
+  const [enc, asm, handler, flagText = ""] = text.split("|").map((s) => s.trim());
+  if (enc === undefined || asm === undefined || handler === undefined)
+    return fail(text, "needs encoding, assembly and handler");
+  const h = /^([\w/-]+):(\w+)(?:<(\w)>)?$/.exec(handler);
+  if (h?.[1] === undefined || h[2] === undefined)
+    return fail(text, "handler must be path:function or path:function<t>");
+  const flags = new Set(flagText.split(/\s+/).filter(Boolean));
+  for (const flag of flags)
+    if (!["lock", "d64", "f64", "o64", "i64", "end"].includes(flag))
+      fail(text, `unknown flag ${flag}`);
+  const encoding = parseEncoding(text, enc);
+  return { text, family, asm, ...encoding, path: h[1], fn: h[2], type: h[3], flags };
+}
+
+/** All rows, of the named families only when given. @param {string[]} [families] */
 export async function readRows(families) {
   const files = readdirSync(specDir)
     .filter((f) => f.endsWith(".mjs"))
     .sort();
+  /** @type {Row[]} */
   const rows = [];
   for (const file of files) {
     const family = file.slice(0, -4);
@@ -115,30 +144,43 @@ export async function readRows(families) {
   return rows;
 }
 
-/** Operation numbers: one for each handler instance. 0 is #UD. */
+/** @typedef {{ call?: string, path?: string, fn?: string, element?: string | undefined }} Op */
+
+/**
+ * Operation numbers: one for each handler instance. 0 is #UD.
+ * @param {readonly Row[]} rows
+ * @returns {{ ops: Op[], ofRow: Map<Row, [number, number, number]> }} a row's are those of 16, 32 and 64 bits
+ */
 function assignOps(rows) {
-  /** @type {{ call?: string, path?: string, fn?: string, element?: string, name: string }[]} */
-  const ops = [{ call: "raise(V_UD)", name: "ud" }];
+  /** @type {Op[]} */
+  const ops = [{ call: "raise(V_UD)" }];
+  /** @type {Map<string, number>} */
   const ids = new Map();
-  const instance = (row, element) => {
-    const key = `${row.path}:${row.fn}<${element ?? ""}>`;
-    if (!ids.has(key)) {
-      ids.set(key, ops.length);
-      ops.push({ path: row.path, fn: row.fn, element, name: key });
-    }
-    return ids.get(key);
+  /** @param {Row} row @param {string | undefined} element */
+  const instance = ({ path, fn }, element) => {
+    const key = `${path}:${fn}<${element ?? ""}>`;
+    const id = ids.get(key) ?? ops.length;
+    if (id === ops.length) ops.push({ path, fn, element });
+    ids.set(key, id);
+    return id;
   };
-  for (const row of rows) {
-    if (row.type === "v") row.ops = ["u16", "u32", "u64"].map((t) => instance(row, t));
-    else if (row.type === "y") row.ops = ["u32", "u32", "u64"].map((t) => instance(row, t));
-    else if (row.type)
-      row.ops = Array(3).fill(instance(row, ELEMENT[row.type] ?? fail(row.text, "type")));
-    else row.ops = Array(3).fill(instance(row, undefined));
-  }
-  return ops;
+  const elements = (/** @type {Row} */ { type, text }) => {
+    if (type === "v") return /** @type {const} */ (["u16", "u32", "u64"]);
+    if (type === "y") return /** @type {const} */ (["u32", "u32", "u64"]);
+    const element = type === undefined ? undefined : (ELEMENT[type] ?? fail(text, "type"));
+    return /** @type {const} */ ([element, element, element]);
+  };
+  const ofRow = new Map();
+  for (const row of rows)
+    ofRow.set(
+      row,
+      elements(row).map((element) => instance(row, element)),
+    );
+  return { ops, ofRow };
 }
 
-function infoBytes(row) {
+/** @param {Row} row @param {readonly number[]} ops of 16, 32 and 64 bits */
+function infoBytes(row, ops) {
   const c = operandClasses(row.asm);
   let flags = 0;
   if (row.flags.has("lock")) flags |= 1;
@@ -156,7 +198,7 @@ function infoBytes(row) {
     row.type === "v" ? SIZE_MODE.v : row.type === "y" ? SIZE_MODE.y : SIZE_MODE.fixed;
   // ops of the three operand sizes (u16 each), classes, immediate, flags, fast kind, size mode
   return [
-    ...row.ops,
+    ...ops,
     a | (c.b << 4) | (IMM[row.imm] << 8),
     flags | (byteSize << 6) | (sizeMode << 8),
     ...fastKind(row),
@@ -164,16 +206,28 @@ function infoBytes(row) {
   ];
 }
 
-const slot = (table, key) => {
-  if (!table.has(key)) table.set(key, []);
-  return table.get(key);
-};
+/**
+ * The list of a key, made when it is asked for first.
+ * @template K, V
+ * @param {Map<K, V[]>} table
+ * @param {K} key
+ * @returns {V[]}
+ */
+function slot(table, key) {
+  const list = table.get(key) ?? [];
+  table.set(key, list);
+  return list;
+}
 
-/** Opcode tables: [mode64 ? 1 : 0][map][opcode] -> row number or expansion. */
+/** Opcode tables: [mode64 ? 1 : 0][map][opcode] -> row number or expansion. @param {readonly Row[]} rows */
 function buildTables(rows) {
   const first = new Uint16Array(2 * 4 * 256);
+  /** @type {number[]} */
   const second = [];
+  /** @param {number | undefined} number from 1; 0 and none are no row */
+  const rowOf = (number) => (number ? rows[number - 1] : undefined);
   for (const mode of [0, 1]) {
+    /** @type {Map<number, number[]>} */
     const byOpcode = new Map();
     rows.forEach((row, i) => {
       if (row.flags.has(mode ? "i64" : "o64")) return;
@@ -182,30 +236,33 @@ function buildTables(rows) {
     });
     for (const [key, list] of byOpcode) {
       const at = mode * 1024 + key;
-      const only = rows[list[0] - 1];
+      const [only, ...others] = list.map(rowOf);
       if (
-        list.length === 1 &&
+        only !== undefined &&
+        others.length === 0 &&
         only.prefix === undefined &&
         only.digit === undefined &&
         only.form === undefined
       ) {
-        first[at] = list[0];
+        first[at] = list[0] ?? 0;
         continue;
       }
       const cells = new Array(64).fill(0);
       // Rows without a mandatory prefix first, so that rows with one override them.
       const order = [...list].sort(
-        (x, y) =>
-          Number(rows[x - 1].prefix !== undefined) - Number(rows[y - 1].prefix !== undefined),
+        (x, y) => Number(rowOf(x)?.prefix !== undefined) - Number(rowOf(y)?.prefix !== undefined),
       );
       for (const n of order) {
-        const row = rows[n - 1];
+        const row = rowOf(n);
+        if (row === undefined) continue;
         for (let c = 0; c < 64; c++) {
-          const [pfx, reg, digit] = [c >> 4, (c >> 3) & 1, c & 7];
+          const pfx = c >> 4;
+          const reg = (c >> 3) & 1;
+          const digit = c & 7;
           if (row.prefix !== undefined && PREFIXES[pfx] !== row.prefix) continue;
           if (row.form !== undefined && (row.form === "reg") !== (reg === 1)) continue;
           if (row.digit !== undefined && row.digit !== digit) continue;
-          const old = cells[c] ? rows[cells[c] - 1] : undefined;
+          const old = rowOf(cells[c]);
           if (old && (old.prefix !== undefined) === (row.prefix !== undefined))
             fail(row.text, `collides with "${old.text}"`);
           cells[c] = n;
@@ -218,12 +275,13 @@ function buildTables(rows) {
   return { first, second };
 }
 
+/** @param {string} name @param {string} type @param {Iterable<number>} numbers */
 const data = (name, type, numbers) =>
   `export const ${name}: usize = memory.data<${type}>([${[...numbers].join(",")}]);`;
 
-/** The decoder's tables as AssemblyScript. */
+/** The decoder's tables as AssemblyScript. @param {readonly Row[]} rows */
 export function tablesFile(rows) {
-  assignOps(rows);
+  const { ofRow } = assignOps(rows);
   const { first, second } = buildTables(rows);
   return [
     "// Generated by tools/build/gen.mjs from spec/insn/. Do not edit.",
@@ -232,22 +290,33 @@ export function tablesFile(rows) {
     "/** Row number by [prefix: none 66 F3 F2][register form][ModRM.reg]. */",
     data("OPCODES2", "u16", second.length ? second : [0]),
     "/** 16 bytes a row: operation for 16, 32, 64 bits; classes and immediate; flags; fast kind (two words). */",
-    data("ROWS", "u16", [0, 0, 0, 0, 0, 0, 0, 0, ...rows.flatMap(infoBytes)]),
+    data("ROWS", "u16", [
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      ...rows.flatMap((row) => infoBytes(row, ofRow.get(row) ?? [])),
+    ]),
     "",
   ].join("\n");
 }
 
-/** How many operations the rows need. */
-export const countOps = (rows) => assignOps(rows).length;
+/** How many operations the rows need. @param {readonly Row[]} rows */
+export const countOps = (rows) => assignOps(rows).ops.length;
 
 /** Above 1024 cases the optimiser makes a chain of comparisons of a switch: the rest goes into one of its own. */
 const SWITCH_CASES = 768;
 
-/** The dispatch switch as AssemblyScript. */
+/** The dispatch switch as AssemblyScript. @param {readonly Row[]} rows */
 export function dispatchFile(rows) {
-  const ops = assignOps(rows);
+  const { ops } = assignOps(rows);
+  /** @type {Map<string, string[]>} */
   const imports = new Map();
-  for (const op of ops) if (op.path) slot(imports, op.path).push(op.fn);
+  for (const op of ops) if (op.path && op.fn) slot(imports, op.path).push(op.fn);
   const lines = [
     "// Generated by tools/build/gen.mjs from spec/insn/. Do not edit.",
     'import { raise, V_UD } from "./fault";',

@@ -104,7 +104,6 @@ export const stages = {
     minutes: 12,
     steps: [
       { name: "types", run: () => run(bin("tsc"), ["--noEmit", "-p", "tsconfig.json"]) },
-      // Scripts of older parts leave types of parameters open; those that say @ts-check do not.
       {
         name: "types of scripts",
         run: () => run(bin("tsc"), ["--noEmit", "-p", "tsconfig.scripts.json"]),

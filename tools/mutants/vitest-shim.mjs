@@ -28,10 +28,10 @@ addCustomEqualityTesters([
       ? Buffer.compare(a, b) === 0
       : undefined,
 ]);
-/** @type {any} */
-export const expect = (/** @type {unknown} */ value, /** @type {string} */ message) =>
+const shown = (/** @type {unknown} */ value, /** @type {string} */ message) =>
   chai.expect(value, message);
-Object.assign(expect, chai.expect);
+Object.assign(shown, chai.expect);
+export const expect = /** @type {import("vitest").ExpectStatic} */ (/** @type {unknown} */ (shown));
 Object.assign(expect, Reflect.get(globalThis, ASYMMETRIC_MATCHERS_OBJECT));
 setState({ assertionCalls: 0, testPath: "", currentTestName: "" }, expect);
 Reflect.get(chai.expect, "extend").call(chai.expect, expect, customMatchers);
@@ -95,8 +95,8 @@ async function runCase(suites, body) {
 /**
  * A title with vitest's placeholders left as they are, made different by a number.
  * @template T
- * @param {(title: string, body: (...values: any[]) => unknown) => void} one
- * @returns {(rows: T[]) => (title: string, body: (...values: any[]) => unknown) => void}
+ * @param {(title: string, body: (...values: unknown[]) => unknown) => void} one
+ * @returns {(rows: T[]) => (title: string, body: (...values: unknown[]) => unknown) => void}
  */
 const each = (one) => (rows) => (title, body) => {
   rows.forEach((row, i) => {
@@ -105,16 +105,15 @@ const each = (one) => (rows) => (title, body) => {
   });
 };
 
-/** @type {any} */
 export const describe = (/** @type {string} */ name, /** @type {Body} */ body) => {
   current = suite(name, current);
   body();
   current = current.parent ?? suite("");
 };
 
-/** @type {any} */
-export const it = (/** @type {string} */ name, /** @type {any} */ a, /** @type {any} */ b) => {
-  const body = typeof a === "function" ? a : b;
+/** @param {string} name @param {Body | object} a options, when a body follows @param {Body} [b] */
+export const it = (name, a, b) => {
+  const body = /** @type {Body} */ (typeof a === "function" ? a : b);
   const suites = around(current);
   const names = suites.map((part) => part.name);
   const full = [...names, name].filter((part) => part !== "").join(" > ");

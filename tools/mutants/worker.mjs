@@ -13,6 +13,13 @@ import { collect } from "./vitest-shim.mjs";
  * mutant makes it spin.
  *
  * @typedef {{ id: string, digest: string, run: () => Promise<void> }} Case
+ *
+ * What a bundle exports: the library, and the test files by name.
+ * @typedef {typeof import("../../src/hosts/sim/index.js") & typeof import("../../src/play/index.js")
+ *   & Pick<typeof import("../../src/engine/bridge/index.js"), "Engine">
+ *   & { Layout: NonNullable<MemoryPool["layout"]>, tests: Record<string, () => Promise<unknown>> }} Code
+ *
+ * @typedef {{ baseline: string[] } | { mutant: string, ask: { id: string, hits: number }[], reload: boolean }} Order
  */
 
 const [folder = "", bundle = "", count = "0", digests = "{}"] = process.argv.slice(2);
@@ -90,8 +97,8 @@ const vectors = join(root, "tests/vectors");
 
 /**
  * A recorded scenario: the first line that differs from Linux's is a failure.
- * @param {any} code
- * @param {any} engine
+ * @param {Code} code
+ * @param {import("../../src/kvm/index.js").EngineFactory} engine
  * @param {string} name
  * @returns {Case}
  */
@@ -113,7 +120,7 @@ function scenario(code, engine, name) {
   return { id: `scenario ${name}`, digest: digest(`${text.toString("latin1")}\0${answers}`), run };
 }
 
-/** @param {any} code */
+/** @param {Code} code */
 async function scenarios(code) {
   if (!hasScenarios) return [];
   const core = readFileSync(join(root, "dist/engine/core.wasm"));
@@ -126,7 +133,7 @@ async function scenarios(code) {
     .map((path) => scenario(code, engine, path.slice(0, -4)));
 }
 
-/** @param {any} code */
+/** @param {Code} code */
 async function unitCases(code) {
   /** @type {Case[]} */
   const cases = [];
@@ -236,8 +243,8 @@ async function tryMutant({ mutant, ask, reload }) {
   send({ tried: mutant, status: "survived", asked });
 }
 
-process.on("message", async (/** @type {any} */ request) => {
-  if (request.baseline !== undefined) await baseline(request.baseline);
+process.on("message", async (/** @type {Order} */ request) => {
+  if ("baseline" in request) await baseline(request.baseline);
   else await tryMutant(request);
   active = -1;
 });
