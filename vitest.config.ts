@@ -7,6 +7,7 @@ export default defineConfig({
     exclude: [
       "node_modules/**",
       "tests/boot/**",
+      "tests/browser/**",
       "tests/devices/**",
       "tests/exec/**",
       "tests/monitors/**",

@@ -26,6 +26,7 @@ const otherCodes = new Set([
   "DISK_NAME",
   "SOCKET_UNUSABLE",
   "TOOL_MISSING",
+  "PORT_UNUSABLE",
   "NET_CARDS",
   "MAC_ADDRESS",
   "NO_LIBSLIRP",
@@ -53,6 +54,7 @@ const optionFor: Record<string, string> = {
   TOO_MANY_MODULES: "--initrd",
   DISK_NAME: "--disk",
   SOCKET_UNUSABLE: "--control",
+  PORT_UNUSABLE: "--port",
   NET_CARDS: "--net",
   MAC_ADDRESS: "--net",
 };

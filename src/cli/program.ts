@@ -7,7 +7,8 @@ import { type GuestRequest, type RunLimits, runGuest, type Surroundings } from "
 import { type PlayHost, type PlayOptions, playFiles } from "./play-command.js";
 import { type RunOptions, requestFrom } from "./run-command.js";
 import { requestForStart, type StartOptions, type StartTerminal } from "./start-command.js";
-import { parseCpus, parseMemory, parseSeconds } from "./values.js";
+import { parseCpus, parseMemory, parsePort, parseSeconds } from "./values.js";
+import { serveWeb, type WebOptions } from "./web/web-command.js";
 
 /** What the commands run with. */
 export interface ProgramHost extends Surroundings, Pick<PlayHost, "loadEngine"> {
@@ -51,6 +52,13 @@ Example (QEMU 10):
 It prints "-kernel FILE -initrd FILE", options of QEMU. The files are the guest of 'kvm-xen start', in
 the cache folder, with modules for PV disks and PV network cards. Explained in docs/exec.md.`;
 
+const WEB_HELP = `
+Example:
+  $ kvm-xen web --open
+
+The address of the page is printed. The machine runs in the browser; the page has the embedded guest, the Debian
+guest of 'kvm-xen start' if that was fetched before, and takes your own kernel (docs/browser.md).`;
+
 const PLAY_HELP = `
 Example:
   $ kvm-xen play tests/vectors/topics/poll.scn
@@ -91,6 +99,9 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
   });
   addExec(program).action(async (words: string[], options: ExecOptions) => {
     status = await execCommand(words, options, host);
+  });
+  addWeb(program).action(async (options: WebOptions) => {
+    status = await serveWeb(options, host);
   });
   try {
     await program.parseAsync(args, { from: "user" });
@@ -189,6 +200,19 @@ function addGuest(program: Command): Command {
     .option("--update", "fetch the newest kernel even if there is one already")
     .allowExcessArguments(false)
     .addHelpText("after", GUEST_HELP);
+}
+
+function addWeb(program: Command): Command {
+  return addCommand(program, "web")
+    .description("serve a page with a machine in it, to browsers of this computer")
+    .addOption(
+      new Option("--port <n>", "the port to listen on; 0 takes a free one")
+        .argParser(parsePort)
+        .default(0),
+    )
+    .option("--open", "open the page in the browser")
+    .allowExcessArguments(false)
+    .addHelpText("after", WEB_HELP);
 }
 
 function addPlay(program: Command): Command {

@@ -1,8 +1,13 @@
 import { existsSync } from "node:fs";
 import type { DecodePath } from "../engine/bridge/index.js";
 import { readUserFile } from "../hosts/node/files.js";
-import { type ClockChoice, consoleCommandLine } from "../hosts/node/index.js";
-import { type BootModule, checkConfig, type MachineConfig } from "../vmm/machine/index.js";
+import type { ClockChoice } from "../hosts/node/index.js";
+import {
+  type BootModule,
+  checkConfig,
+  consoleCommandLine,
+  type MachineConfig,
+} from "../vmm/machine/index.js";
 import { checkBootChoice, directBoot } from "./direct-option.js";
 import { closeDisks, type OpenDisk, openDisks } from "./disk-option.js";
 import type { GuestRequest } from "./guest-run.js";

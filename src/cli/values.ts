@@ -40,3 +40,15 @@ export function parseSeconds(text: string): number {
   }
   return seconds;
 }
+
+/** The highest number of a TCP port. @nolimit the protocol has 16 bits for it */
+const MAX_PORT = 65535;
+
+/** Reads the number of a TCP port; 0 takes a free one. @throws InvalidArgumentError */
+export function parsePort(text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > MAX_PORT) {
+    throw new InvalidArgumentError(`Give a whole number, 0 to ${MAX_PORT}.`);
+  }
+  return port;
+}

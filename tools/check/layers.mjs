@@ -43,9 +43,11 @@ export const layers = {
     packages: ["node:*", "koffi"],
   },
   play: { may: ["base", "abi", "memory", "ports", "kvm/index.ts", "ioctl/index.ts"] },
+  // What hosts have in common, without modules of any of them.
+  "hosts/shared": { may: ["base", "ports"], packages: ["xz-decompress", "zstddec/stream"] },
   "hosts/node": {
-    may: ["base", "ports"],
-    packages: ["node:*", "koffi", "xz-decompress", "zstddec/stream"],
+    may: ["base", "ports", "hosts/shared"],
+    packages: ["node:*", "koffi"],
     // The public entry: what makes machines of all parts, and the words that its callers need.
     exceptions: { "index.ts": ["hosts/node/machine", "vmm/machine", "engine/bridge/index.ts"] },
   },
@@ -53,7 +55,21 @@ export const layers = {
     may: ["base", "ports", "vmm/machine", "engine/bridge/index.ts", "hosts/node", "hosts/sim"],
     packages: ["node:*"],
   },
+  "hosts/browser": { may: ["base", "ports", "hosts/shared"] },
   "hosts/sim": { may: ["base", "ports"] },
+  // The page of `kvm-xen web`, and the worker behind it.
+  page: {
+    may: [
+      "base",
+      "abi",
+      "ports",
+      "vmm/machine",
+      "engine/bridge/index.ts",
+      "hosts/browser",
+      "hosts/sim",
+    ],
+    packages: ["@xterm/*", "uplot", "uplot/*"],
+  },
   cli: {
     may: [
       "base",
@@ -71,7 +87,7 @@ export const layers = {
 
 /** What tests may import on top: tools for testing, and the host that they run on. */
 const testPackages = ["vitest", "fast-check", "node:*"];
-const testLayers = ["hosts/sim", "hosts/node", "engine/bridge", "abi"];
+const testLayers = ["hosts/sim", "hosts/shared", "hosts/node", "engine/bridge", "abi"];
 
 /**
  * The layer of a path relative to src/.

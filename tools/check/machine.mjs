@@ -23,6 +23,7 @@ const has = (name, ...args) =>
 const finders = {
   QEMU: () => ["qemu-system-x86_64", "qemu-img"].every((name) => has(name)),
   "a covered /dev/kvm": () => coverWords() !== undefined,
+  Chromium: () => has("chromium"),
   "a C compiler": () => has("gcc"),
   "an assembler": () => has("as"),
   "the headers of Linux and Xen": () =>

@@ -17,6 +17,7 @@ import { inCi, machineHas } from "./machine.mjs";
 export const skips = [
   { run: "embedded guest", needs: ["an assembler"] },
   { run: "nodes", needs: ["the newest Node"] },
+  { run: "browser", needs: ["Chromium"] },
   { run: "exec", needs: ["a C compiler"] },
   { run: "selftests", needs: ["a C compiler"] },
   { run: "devices", needs: ["QEMU", "the program depmod", "the tools of ext4", "libslirp"] },
@@ -52,7 +53,9 @@ export const skips = [
   { run: "unit", test: /^src\/hosts\/node\/cpio\.test\.ts > .* cpio/, needs: ["the program cpio"] },
   ...["xz", "zstd", "lz4"].map((tool) => ({
     run: "unit",
-    test: new RegExp(`^src/hosts/node/decompress-here\\.test\\.ts > decompress > '?${tool}\\b`),
+    test: new RegExp(
+      `^src/hosts/(node/decompress-here\\.test\\.ts > decompress > '?|browser/.* > undo )${tool}\\b`,
+    ),
     needs: [/** @type {import("./machine.mjs").Need} */ (`the program ${tool}`)],
   })),
   {

@@ -2,11 +2,11 @@ import { existsSync } from "node:fs";
 import { copyFile, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { HostError } from "../../base/index.js";
+import { decodeXz } from "../shared/unpack/xz.js";
+import { decodePlainXz } from "../shared/unpack/xz-plain.js";
 import { Apt, type AptPackage, type Pause } from "./apt.js";
 import { cachedFolder, fillFolder, openCache } from "./cache.js";
 import { type RunProgram, runProgram } from "./subprocess.js";
-import { decodeXz } from "./xz.js";
-import { decodePlainXz } from "./xz-plain.js";
 
 /**
  * The guest of `npm start`: Debian's newest cloud kernel and its static busybox, fetched with apt
@@ -86,6 +86,12 @@ export async function obtainDebianGuest(options: ObtainOptions): Promise<DebianG
     progress.end();
     await rm(ownLists, { recursive: true, force: true }).catch(() => undefined);
   }
+}
+
+/** The guest, if the cache has it; nothing is fetched. */
+export async function debianGuestInCache(cacheRoot: string): Promise<DebianGuest | undefined> {
+  const folder = cachedFolder(cacheRoot, FOLDER);
+  return folder === undefined ? undefined : describe(folder);
 }
 
 /** Of what apt and dpkg-deb say, and of errors of files. */

@@ -1,10 +1,10 @@
 import { gunzip } from "node:zlib";
 import type { CompressionFormat } from "../../ports/decompress.js";
-import { damaged, tooLarge } from "./compressed-data.js";
-import { decodeLz4Legacy } from "./lz4-legacy.js";
-import { decodeXz } from "./xz.js";
-import { decodePlainXz } from "./xz-plain.js";
-import { decodeZstd } from "./zstd.js";
+import { damaged, tooLarge } from "../shared/unpack/compressed-data.js";
+import { decodeLz4Legacy } from "../shared/unpack/lz4-legacy.js";
+import { decodeXz } from "../shared/unpack/xz.js";
+import { decodePlainXz } from "../shared/unpack/xz-plain.js";
+import { decodeZstd } from "../shared/unpack/zstd.js";
 
 /**
  * Decompresses one whole stream on the thread that calls: gzip by Node itself, xz and zstd by decoders compiled

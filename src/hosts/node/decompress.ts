@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { HostError } from "../../base/index.js";
 import type { CompressionFormat, Decompressors } from "../../ports/decompress.js";
-import { damaged } from "./compressed-data.js";
+import { damaged } from "../shared/unpack/compressed-data.js";
 import { decompressHere } from "./decompress-here.js";
 import type { DecompressReport, DecompressWork } from "./decompress-worker.js";
 

@@ -2,7 +2,7 @@
 export { HostError } from "../../base/index.js";
 export type { DecodePath, Engine, EngineOptions } from "../../engine/bridge/index.js";
 export type * from "../../ports/index.js";
-export { Machine, type MachineEnd } from "../../vmm/machine/index.js";
+export { consoleCommandLine, Machine, type MachineEnd } from "../../vmm/machine/index.js";
 export { NodeClock } from "./clock.js";
 export { StandardConsole } from "./console.js";
 export { nodeDecompressors } from "./decompress.js";
@@ -10,7 +10,6 @@ export { nodeEntropy } from "./entropy.js";
 export { type LogOutput, StandardErrorLog } from "./log.js";
 export { CardOpener, type CardPorts, type NetOption } from "./machine/cards.js";
 export {
-  consoleCommandLine,
   createMachine,
   type DiskChoice,
   type MachineDescription,

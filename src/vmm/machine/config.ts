@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from "../../base/index.js";
-import type { EngineFactory } from "../../kvm/index.js";
+import type { EngineFactory, EventLoop } from "../../kvm/index.js";
 import type { Decompressors } from "../../ports/decompress.js";
 import type { ByteStream, Clock, Entropy, Log, Timers } from "../../ports/index.js";
 import type { BootModule } from "../loader/boot.js";
@@ -38,6 +38,8 @@ export interface MachinePorts {
   readonly decompressors: Decompressors;
   readonly clock: Clock;
   readonly timers: Timers;
+  /** How the host's other work gets its turn; the default suits Node. */
+  readonly loop?: EventLoop;
   readonly log: Log;
   readonly console: ByteStream;
   readonly entropy: Entropy;

@@ -8,6 +8,7 @@ export { diskIndex, diskName, MAX_DISKS } from "../xen/backends/block/vdev.js";
 export { checkMac, MAX_CARDS, randomMac } from "../xen/backends/net/mac.js";
 export { NetBackend } from "../xen/backends/net/net-backend.js";
 export type { BackendHost } from "../xen/interfaces.js";
+export { consoleCommandLine } from "./command-line.js";
 export {
   checkConfig,
   MAX_CPUS,

@@ -57,8 +57,9 @@ export class Machine {
         ...(config.modules ?? []),
       ],
     });
-    const { engine, clock, timers } = ports;
-    return new Machine(await Kvm.open({ engine, clock, timers }), config, ports, plan);
+    const { engine, clock, timers, loop } = ports;
+    const options = { engine, clock, timers, ...(loop === undefined ? {} : { loop }) };
+    return new Machine(await Kvm.open(options), config, ports, plan);
   }
 
   /** Instructions retired so far by all vCPUs, since the first start. */

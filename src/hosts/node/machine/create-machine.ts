@@ -2,7 +2,13 @@
 import { HostError } from "../../../base/index.js";
 import type { Engine } from "../../../engine/bridge/index.js";
 import type { ByteStream, Disk, Log } from "../../../ports/index.js";
-import { type Backend, diskName, Machine, type MachineConfig } from "../../../vmm/machine/index.js";
+import {
+  type Backend,
+  consoleCommandLine,
+  diskName,
+  Machine,
+  type MachineConfig,
+} from "../../../vmm/machine/index.js";
 import { nodeDecompressors } from "../decompress.js";
 import { readUserFile } from "../files.js";
 import { openDisk } from "../open-disk.js";
@@ -124,14 +130,4 @@ function bytesOf(
   limit: Parameters<typeof readUserFile>[2],
 ): Promise<Uint8Array> {
   return typeof file === "string" ? readUserFile(file, role, limit) : Promise.resolve(file);
-}
-
-/**
- * The kernel's command line. A Xen HVM guest does not find its console by itself, so it is named
- * unless the user has named one.
- */
-export function consoleCommandLine(append: string, console: MachineConfig["console"]): string {
-  const namesConsole = /(^|\s)console=/.test(append);
-  if (namesConsole || console === "none") return append;
-  return `console=${console} ${append}`.trim();
 }

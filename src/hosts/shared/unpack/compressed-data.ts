@@ -1,10 +1,10 @@
-import { HostError } from "../../base/index.js";
-import type { CompressionFormat } from "../../ports/decompress.js";
+import { HostError } from "../../../base/index.js";
+import type { CompressionFormat } from "../../../ports/decompress.js";
 
 /** Whether a decoder could not get memory: WebAssembly's own, a buffer of Node, or zlib's. */
 const isNoMemory = (cause: unknown): boolean =>
   cause instanceof RangeError ||
-  (cause as NodeJS.ErrnoException | undefined)?.code === "Z_MEM_ERROR";
+  (cause as { readonly code?: unknown } | undefined)?.code === "Z_MEM_ERROR";
 
 /** The error for data that cannot be read; `what` says why. Of want of memory, that one. */
 export function damaged(format: CompressionFormat, what: string, cause?: unknown): HostError {

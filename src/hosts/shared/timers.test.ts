@@ -1,10 +1,10 @@
 import { expect, it } from "vitest";
-import { NodeClock } from "./clock.js";
-import { NodeTimers } from "./timers.js";
+import { NodeClock } from "../node/clock.js";
+import { RealTimers } from "./timers.js";
 
 it("fires by deadline when asked, and forgets what was cancelled", () => {
   let now = 0;
-  const timers = new NodeTimers({ monotonicNs: () => now });
+  const timers = new RealTimers({ monotonicNs: () => now });
   const fired: string[] = [];
   timers.arm(20, () => fired.push("b"));
   const first = timers.arm(10, () => fired.push("a"));
@@ -18,14 +18,14 @@ it("fires by deadline when asked, and forgets what was cancelled", () => {
 });
 
 it("keeps nothing of a timer that is armed anew again and again", () => {
-  const timers = new NodeTimers({ monotonicNs: () => 0 });
+  const timers = new RealTimers({ monotonicNs: () => 0 });
   timers.arm(5, () => undefined);
   for (let i = 0; i < 1000; i++) timers.arm(1e18 + i, () => undefined).cancel();
   expect(timers.armed).toBe(1);
 });
 
 it("does not fire a timer that a callback of the same moment cancelled", () => {
-  const timers = new NodeTimers({ monotonicNs: () => 100 });
+  const timers = new RealTimers({ monotonicNs: () => 100 });
   const fired: string[] = [];
   timers.arm(1, () => {
     fired.push("first");

@@ -1,3 +1,4 @@
+import { concat } from "./bytes.js";
 import { damaged, tooLarge } from "./compressed-data.js";
 
 /**
@@ -41,7 +42,7 @@ export function decodeLz4Legacy(data: Uint8Array, limit: number): Uint8Array {
     at += length;
     full = block.length === BLOCK_BYTES;
   }
-  return Buffer.concat(parts);
+  return concat(parts);
 }
 
 /** The bytes of one block; undefined when it is damaged or gives more than `room` bytes. */

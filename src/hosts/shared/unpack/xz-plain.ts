@@ -1,4 +1,5 @@
 import xzDecompress from "xz-decompress";
+import { concat } from "./bytes.js";
 import { damaged } from "./compressed-data.js";
 
 /** Output after which other work of this process gets its turn, in bytes. */
@@ -26,10 +27,10 @@ export async function decodePlainXz(file: Uint8Array, limit: number): Promise<Ui
       if (total > limit) break;
       if (total < turn) continue;
       turn = total + TURN;
-      await new Promise((resolve) => setImmediate(resolve));
+      await new Promise((resolve) => setTimeout(resolve, 0));
     }
   } catch (cause) {
     throw damaged("xz", "it is damaged", cause);
   }
-  return Buffer.concat(parts);
+  return concat(parts);
 }

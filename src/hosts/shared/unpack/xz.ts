@@ -1,7 +1,8 @@
-import { crc32 } from "node:zlib";
-import type { HostError } from "../../base/index.js";
+import type { HostError } from "../../../base/index.js";
 import { decodeBcjX86 } from "./bcj-x86.js";
+import { concat } from "./bytes.js";
 import { damaged as damagedData, tooLarge } from "./compressed-data.js";
+import { crc32 } from "./crc32.js";
 
 /**
  * Files in the .xz format (specification 1.2.1), as kernels are packed with them. The LZMA2 decoder
@@ -232,15 +233,5 @@ function withCrc(bytes: number[]): Uint8Array {
   const out = new Uint8Array(bytes.length + 4);
   out.set(bytes);
   putU32(out, bytes.length, crc32(out.subarray(0, bytes.length)));
-  return out;
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
   return out;
 }

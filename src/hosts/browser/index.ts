@@ -1,0 +1,6 @@
+/** A machine's ports in a browser, for a Web Worker that runs one. */
+export { RealTimers as BrowserTimers } from "../shared/timers.js";
+export { BrowserClock } from "./clock.js";
+export { browserDecompressors } from "./decompress.js";
+export { browserEntropy } from "./entropy.js";
+export { BrowserLoop } from "./loop.js";

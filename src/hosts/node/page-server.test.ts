@@ -1,0 +1,103 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { PageServer } from "./page-server.js";
+
+const TOKEN = "0123456789abcdef0123456789abcdef";
+
+let folder: string;
+let open: PageServer;
+let closed: PageServer;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "kvm-xen-page-"));
+  writeFileSync(join(folder, "secret.txt"), "secret");
+  const page = join(folder, "page");
+  mkdirSync(join(page, "assets"), { recursive: true });
+  writeFileSync(join(page, "index.html"), "<p>page");
+  writeFileSync(join(page, "assets/a.js"), "export {};");
+  const routes = new Map([
+    [
+      "events",
+      (_: unknown, response: { end(text: string): unknown }) => {
+        response.end("events");
+      },
+    ],
+  ]);
+  open = await PageServer.open({ folder: page, port: 0 });
+  closed = await PageServer.open({ folder: page, port: 0, token: TOKEN, routes });
+});
+afterAll(async () => {
+  await Promise.all([open.close(), closed.close()]);
+  rmSync(folder, { recursive: true });
+});
+
+/** Asks as no browser would: the path as it is, and any header. */
+function ask(
+  server: PageServer,
+  path: string,
+  headers: Record<string, string> = {},
+  method = "GET",
+): Promise<{ status: number | undefined; text: string }> {
+  const { port } = new URL(server.address);
+  return new Promise((resolve, reject) => {
+    const options = { host: "127.0.0.1", port, path, method, headers };
+    const sent = request(options, (response) => {
+      let text = "";
+      response.on("data", (bytes: Buffer) => {
+        text += bytes;
+      });
+      response.on("end", () => resolve({ status: response.statusCode, text }));
+    });
+    sent.on("error", reject);
+    sent.end();
+  });
+}
+
+describe("the page's server", () => {
+  it("gives the page and its files, and nothing else of the disk", async () => {
+    expect(await ask(open, "/")).toEqual({ status: 200, text: "<p>page" });
+    expect(await ask(open, "/assets/a.js?v=1")).toEqual({ status: 200, text: "export {};" });
+    for (const path of ["/../secret.txt", "/assets/../../secret.txt", "/%2e%2e/secret.txt"]) {
+      expect((await ask(open, path)).status, path).toBe(404);
+    }
+    expect((await ask(open, "/", {}, "POST")).status).toBe(405);
+    expect(await ask(open, "/", {}, "HEAD")).toEqual({ status: 200, text: "" });
+  });
+
+  it("answers to loopback names only: a stranger's name may lead here", async () => {
+    for (const name of ["localhost", "127.0.0.1:99", "[::1]"]) {
+      expect((await ask(open, "/", { host: name })).status, name).toBe(200);
+    }
+    for (const name of ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "x"]) {
+      expect((await ask(open, "/", { host: name })).status, name).toBe(403);
+    }
+  });
+
+  it("answers no page of another origin", async () => {
+    const { host } = new URL(open.address);
+    expect((await ask(open, "/", { origin: `http://${host}` })).status).toBe(200);
+    for (const origin of ["http://evil.example", `https://${host}`, "http://127.0.0.1:1", "null"]) {
+      expect((await ask(open, "/", { origin })).status, origin).toBe(403);
+    }
+  });
+
+  it("with a token, answers nobody who does not have it", async () => {
+    expect(new URL(closed.address).pathname).toBe(`/${TOKEN}/`);
+    expect(await ask(closed, `/${TOKEN}/events`)).toEqual({ status: 200, text: "events" });
+    const wrong = TOKEN.replace(/f$/, "e");
+    for (const path of ["/", "/events", `/${wrong}/events`, `/${TOKEN}`, `/${TOKEN.slice(1)}/`]) {
+      expect((await ask(closed, path)).status, path).toBe(403);
+    }
+  });
+
+  it("says which port cannot be used", async () => {
+    const port = Number(new URL(open.address).port);
+    await expect(PageServer.open({ folder, port })).rejects.toMatchObject({
+      code: "PORT_UNUSABLE",
+    });
+    const none = PageServer.open({ folder: join(folder, "none"), port: 0 });
+    await expect(none).rejects.toMatchObject({ code: "NOT_BUILT" });
+  });
+});

@@ -1,0 +1,98 @@
+/** Where the embedded guest is. */
+const embeddedImage = new URL("../../guest/embedded/image.elf", import.meta.url).href;
+
+/** The files of a guest, and what its kernel is told. */
+export interface GuestFiles {
+  readonly kernel: Uint8Array;
+  readonly initrd?: Uint8Array;
+  /** Words before those of the person. */
+  readonly append: string;
+}
+
+/** The Debian guest, if whoever serves this page has it. */
+export interface ServedGuest {
+  readonly description: string;
+  /** Addresses, relative to the page. */
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly append: string;
+}
+
+/** Told how far a download is. */
+export type OnProgress = (text: string) => void;
+
+/** Asks the server whether it has the guest of `npm start`. */
+export async function servedGuest(): Promise<ServedGuest | undefined> {
+  try {
+    const answer = await fetch("guest/debian.json");
+    const isJson = answer.headers.get("content-type")?.startsWith("application/json");
+    return answer.ok && isJson ? ((await answer.json()) as ServedGuest) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The small guest that is part of the page. */
+export async function embeddedGuest(onProgress: OnProgress): Promise<GuestFiles> {
+  return { kernel: await download(embeddedImage, "the embedded guest", onProgress), append: "" };
+}
+
+/** Fetches the guest that the server has. */
+export async function debianGuest(
+  served: ServedGuest,
+  onProgress: OnProgress,
+): Promise<GuestFiles> {
+  const kernel = await download(served.kernel, "the kernel", onProgress);
+  const initrd = await download(served.initrd, "the initial RAM disk", onProgress);
+  return { kernel, initrd, append: served.append };
+}
+
+/** Reads files of the person. */
+export async function ownGuest(kernel: File, initrd: File | undefined): Promise<GuestFiles> {
+  const read = async (file: File) => new Uint8Array(await file.arrayBuffer());
+  return {
+    kernel: await read(kernel),
+    ...(initrd === undefined ? {} : { initrd: await read(initrd) }),
+    append: "",
+  };
+}
+
+/** Sorts dropped files: what looks like a kernel, and the other one. */
+export async function sortFiles(files: readonly File[]): Promise<{ kernel?: File; initrd?: File }> {
+  const sorted: { kernel?: File; initrd?: File } = {};
+  for (const file of files) {
+    if (sorted.kernel === undefined && (await looksLikeKernel(file))) sorted.kernel = file;
+    else sorted.initrd = file;
+  }
+  return sorted;
+}
+
+/** An ELF image, or "HdrS" where a bzImage has it (Documentation/arch/x86/boot.rst); else its name decides. */
+async function looksLikeKernel(file: File): Promise<boolean> {
+  const head = new Uint8Array(await file.slice(0, 0x206).arrayBuffer());
+  const text = (from: number, to: number) => String.fromCharCode(...head.subarray(from, to));
+  if (text(0, 4) === "\x7fELF" || text(0x202, 0x206) === "HdrS") return true;
+  return /vmlinu|bzimage|kernel|xen/i.test(file.name) && !/initr|cpio/i.test(file.name);
+}
+
+async function download(
+  address: string,
+  what: string,
+  onProgress: OnProgress,
+): Promise<Uint8Array> {
+  const answer = await fetch(address);
+  if (!answer.ok || answer.body === null) {
+    throw new Error(`${what} cannot be loaded: ${answer.status} ${answer.statusText}`);
+  }
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let bytes = 0;
+  const reader = answer.body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    bytes += value.length;
+    onProgress(`loading ${what}: ${(bytes / 1e6).toFixed(1)} MB`);
+  }
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}

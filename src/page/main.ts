@@ -1,0 +1,214 @@
+/** The page: a machine in a worker, its terminal, and what one can do to it. */
+import { MachineClient, type MachineListener } from "./client.js";
+import { element } from "./elements.js";
+import {
+  debianGuest,
+  embeddedGuest,
+  type GuestFiles,
+  ownGuest,
+  servedGuest,
+  sortFiles,
+} from "./guests.js";
+import type { MachineStatus } from "./protocol.js";
+import { ConsoleTerminal } from "./terminal.js";
+
+const MIB = 1 << 20;
+/** Where the engine is. */
+const engineCore = new URL("../../dist/engine/core.wasm", import.meta.url).href;
+
+const terminal = new ConsoleTerminal(element("terminal", HTMLElement));
+const state = element("state", HTMLOutputElement);
+const figures = element("figures", HTMLOutputElement);
+const message = element("message", HTMLElement);
+const form = element("form", HTMLFormElement);
+const settings = element("settings", HTMLDetailsElement);
+const append = element("append", HTMLInputElement);
+const fileInputs = {
+  kernel: element("kernel", HTMLInputElement),
+  initrd: element("initrd", HTMLInputElement),
+};
+const buttons = {
+  pause: element("pause", HTMLButtonElement),
+  step: element("step", HTMLButtonElement),
+  reset: element("reset", HTMLButtonElement),
+  stop: element("stop", HTMLButtonElement),
+};
+
+const served = servedGuest();
+const dropped: { kernel?: File; initrd?: File } = {};
+let client: MachineClient | undefined;
+let isPaused = false;
+let before = { instructions: 0, at: performance.now() };
+
+/** Shows a line above the terminal, with a button if there is something to do. */
+function tell(text: string | undefined, action?: { name: string; run: () => void }): void {
+  message.hidden = text === undefined;
+  message.textContent = text ?? "";
+  if (text === undefined || action === undefined) return;
+  const button = document.createElement("button");
+  button.textContent = action.name;
+  button.onclick = action.run;
+  message.append(button);
+}
+
+function showState(text: string, runs: boolean, paused = false): void {
+  state.textContent = text;
+  isPaused = paused;
+  buttons.pause.disabled = !runs;
+  buttons.pause.textContent = paused ? "Resume" : "Pause";
+  buttons.step.disabled = !paused;
+  buttons.reset.disabled = !runs;
+  buttons.stop.disabled = client === undefined;
+}
+
+function showStatus(status: MachineStatus): void {
+  const now = performance.now();
+  const mips = (status.instructions - before.instructions) / (now - before.at) / 1000;
+  before = { instructions: status.instructions, at: now };
+  const runs = status.state !== "ended";
+  showState(status.state, runs, status.state === "paused");
+  const memory = `${Math.round(status.memoryBytes / MIB)} MiB`;
+  const speed = `${Math.max(0, mips).toFixed(0)} MIPS`;
+  figures.textContent = `${status.instructions.toLocaleString("en")} instructions · ${speed} · ${memory}`;
+}
+
+const listener: MachineListener = {
+  progress: (text) => showState(text, false),
+  started() {
+    tell(undefined);
+    showState("running", true);
+    terminal.focus();
+  },
+  output: (bytes, shown) => terminal.write(bytes, shown),
+  log: (text) => terminal.note(text),
+  status: showStatus,
+  ended(text) {
+    client = undefined;
+    terminal.note(text);
+    showState("ended", false);
+    tell(text, { name: "Start again", run: start });
+  },
+  refused(code, text) {
+    client = undefined;
+    showState("no machine", false);
+    settings.open = true;
+    tell(
+      code === undefined
+        ? `this is a defect of kvm-xen, please report it: ${text}`
+        : `${text} (${code})`,
+    );
+  },
+  died(text) {
+    client = undefined;
+    showState("gone", false);
+    tell(text, { name: "Restart", run: start });
+  },
+};
+
+async function chosenGuest(): Promise<GuestFiles> {
+  const progress = (text: string) => showState(text, false);
+  const choice = new FormData(form).get("guest");
+  if (choice === "embedded") return embeddedGuest(progress);
+  if (choice === "debian") {
+    const guest = await served;
+    if (guest === undefined) throw new Error("the server of this page has no Debian guest");
+    return debianGuest(guest, progress);
+  }
+  const kernel = fileInputs.kernel.files?.[0] ?? dropped.kernel;
+  if (kernel === undefined) throw new Error("choose a kernel, or drop one here");
+  return ownGuest(kernel, fileInputs.initrd.files?.[0] ?? dropped.initrd);
+}
+
+/** Starts what the form says, in place of what runs. */
+async function start(): Promise<void> {
+  stop();
+  tell(undefined);
+  terminal.clear(new FormData(form).get("guest") === "embedded");
+  const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  const mine = new MachineClient(worker, listener);
+  client = mine;
+  try {
+    const guest = await chosenGuest();
+    if (client !== mine) return;
+    before = { instructions: 0, at: performance.now() };
+    const number = (id: string) => element(id, HTMLInputElement).valueAsNumber;
+    mine.start({
+      kernel: guest.kernel,
+      ...(guest.initrd === undefined ? {} : { initrd: guest.initrd }),
+      append: `${guest.append} ${append.value}`.trim(),
+      memoryBytes: number("memory") * MIB,
+      cpus: number("cpus"),
+      console: element("console", HTMLSelectElement).value as "hvc0" | "ttyS0" | "none",
+      clock: element("clock", HTMLSelectElement).value as "real" | "virtual",
+      engine: engineCore,
+      rows: terminal.rows,
+      columns: terminal.columns,
+    });
+  } catch (error) {
+    if (client !== mine) return;
+    stop();
+    settings.open = true;
+    tell(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function stop(): void {
+  client?.close();
+  client = undefined;
+  showState("no machine", false);
+}
+
+terminal.onInput = (bytes) => client?.say({ kind: "input", bytes });
+terminal.onSize = (rows, columns) => client?.say({ kind: "size", rows, columns });
+buttons.pause.onclick = () => client?.say({ kind: isPaused ? "resume" : "pause" });
+buttons.step.onclick = () => client?.say({ kind: "step" });
+buttons.reset.onclick = () => client?.say({ kind: "reset" });
+buttons.stop.onclick = () => {
+  stop();
+  tell("the machine was stopped", { name: "Start again", run: start });
+};
+form.onsubmit = (event) => {
+  event.preventDefault();
+  settings.open = false;
+  void start();
+};
+
+for (const input of Object.values(fileInputs)) input.onchange = chooseFiles;
+
+function chooseFiles(): void {
+  const radio = form.querySelector<HTMLInputElement>("input[value=files]");
+  if (radio !== null) radio.checked = true;
+}
+
+async function drop(files: readonly File[]): Promise<void> {
+  const { kernel, initrd } = await sortFiles(files);
+  if (kernel !== undefined) dropped.kernel = kernel;
+  if (initrd !== undefined) dropped.initrd = initrd;
+  chooseFiles();
+  for (const input of Object.values(fileInputs)) input.value = "";
+  settings.open = true;
+  const names = [dropped.kernel, dropped.initrd].flatMap((file) => (file ? [file.name] : []));
+  tell(`dropped: ${names.join(", ")}`, { name: "Start", run: () => form.requestSubmit() });
+}
+
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+addEventListener("dragleave", () => document.body.classList.remove("dropping"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  const files = [...(event.dataTransfer?.files ?? [])];
+  if (files.length > 0) void drop(files);
+});
+
+// For tests and for the console of the browser.
+Object.assign(globalThis, { kvmXen: { text: () => terminal.text(), terminal } });
+
+void served.then((guest) => {
+  if (guest === undefined) return;
+  element("debian-label", HTMLElement).hidden = false;
+  element("debian-name", HTMLElement).textContent = guest.description;
+});
+void start();

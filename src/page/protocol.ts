@@ -1,0 +1,51 @@
+/** What the page and the worker that runs the machine say to each other. */
+import type { MachineConfig, MachineEnd } from "../vmm/machine/index.js";
+
+/** A machine to start. */
+export interface StartRequest {
+  readonly kernel: Uint8Array;
+  readonly initrd?: Uint8Array;
+  readonly append: string;
+  readonly memoryBytes: number;
+  readonly cpus: number;
+  readonly console: MachineConfig["console"];
+  readonly clock: "real" | "virtual";
+  /** Where the engine's core is. */
+  readonly engine: string;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** To the worker. */
+export type ToWorker =
+  | { readonly kind: "start"; readonly request: StartRequest }
+  | { readonly kind: "input"; readonly bytes: Uint8Array }
+  /** So many bytes of output are on the screen. */
+  | { readonly kind: "shown"; readonly bytes: number }
+  | { readonly kind: "size"; readonly rows: number; readonly columns: number }
+  | { readonly kind: "pause" }
+  | { readonly kind: "resume" }
+  /** Run one slice of a paused machine. */
+  | { readonly kind: "step" }
+  | { readonly kind: "reset" }
+  | { readonly kind: "ping" };
+
+/** What a machine does, several times a second. */
+export interface MachineStatus {
+  readonly state: "running" | "paused" | "suspended" | "ended";
+  readonly instructions: number;
+  readonly reboots: number;
+  readonly memoryBytes: number;
+}
+
+/** To the page. */
+export type ToPage =
+  | { readonly kind: "progress"; readonly text: string }
+  | { readonly kind: "started" }
+  | { readonly kind: "output"; readonly bytes: Uint8Array }
+  | { readonly kind: "log"; readonly text: string }
+  | { readonly kind: "status"; readonly status: MachineStatus }
+  | { readonly kind: "end"; readonly end: MachineEnd }
+  /** The machine cannot be made, or its library has a defect: then there is no code. */
+  | { readonly kind: "refused"; readonly code: string | undefined; readonly text: string }
+  | { readonly kind: "pong" };

@@ -1,0 +1,130 @@
+/** The worker that runs the machine: the page's own thread stays free. */
+import { HostError } from "../base/index.js";
+import { Engine } from "../engine/bridge/index.js";
+import {
+  BrowserClock,
+  BrowserLoop,
+  BrowserTimers,
+  browserDecompressors,
+  browserEntropy,
+} from "../hosts/browser/index.js";
+import { SeededEntropy } from "../hosts/sim/entropy.js";
+import { HeapTimers, VirtualClock } from "../hosts/sim/index.js";
+import { consoleCommandLine, Machine, type MachinePorts } from "../vmm/machine/index.js";
+import type { StartRequest, ToPage, ToWorker } from "./protocol.js";
+import { Stepper } from "./stepper.js";
+import { WorkerConsole } from "./worker-console.js";
+
+/** Milliseconds between two words about what the machine does. */
+const STATUS_MS = 250;
+
+const port = globalThis as unknown as {
+  onmessage: (event: MessageEvent<ToWorker>) => void;
+  postMessage(message: ToPage, transfer?: Transferable[]): void;
+};
+const say = (message: ToPage, transfer: Transferable[] = []) => port.postMessage(message, transfer);
+
+const loop = new BrowserLoop();
+const console = new WorkerConsole((bytes) => say({ kind: "output", bytes }, [bytes.buffer]));
+let machine: Machine | undefined;
+let stepper: Stepper | undefined;
+
+const log: MachinePorts["log"] = {
+  warn: (text) => say({ kind: "log", text }),
+  debug: () => undefined,
+};
+
+type TimePorts = Pick<MachinePorts, "clock" | "timers" | "entropy">;
+
+function timePorts(choice: StartRequest["clock"]): TimePorts {
+  if (choice === "virtual") {
+    const clock = new VirtualClock();
+    return { clock, timers: new HeapTimers(clock), entropy: new SeededEntropy() };
+  }
+  const clock = new BrowserClock();
+  clock.work = () => machine?.instructions ?? 0;
+  return { clock, timers: new BrowserTimers(clock), entropy: browserEntropy };
+}
+
+async function start(request: StartRequest): Promise<void> {
+  say({ kind: "progress", text: "loading the engine" });
+  const answer = await fetch(request.engine);
+  if (!answer.ok) throw new HostError("NOT_BUILT", `the engine cannot be loaded: ${answer.status}`);
+  const core = new Uint8Array(await answer.arrayBuffer());
+  const time = timePorts(request.clock);
+  const seed = new Uint8Array(8);
+  time.entropy.fill(seed);
+  const engine = await Engine.compile(core, { seed: new DataView(seed.buffer).getBigUint64(0) });
+  say({ kind: "progress", text: "unpacking the kernel" });
+  const { kernel, initrd, append, memoryBytes, cpus } = request;
+  machine = await Machine.create(
+    {
+      kernel,
+      ...(initrd === undefined ? {} : { initrd }),
+      commandLine: consoleCommandLine(append, request.console),
+      memoryBytes,
+      cpus,
+      console: request.console,
+    },
+    { engine, decompressors: browserDecompressors, loop, log, console, ...time },
+  );
+  stepper = new Stepper(machine, loop);
+  machine.setConsoleSize(request.rows, request.columns);
+  say({ kind: "started" });
+  const timer = setInterval(() => tell(), STATUS_MS);
+  const end = await machine.run();
+  clearInterval(timer);
+  tell();
+  say({ kind: "end", end });
+}
+
+function tell(): void {
+  if (machine === undefined) return;
+  const { state, instructions, reboots, memoryBytes } = machine;
+  say({ kind: "status", status: { state, instructions, reboots, memoryBytes } });
+}
+
+function fail(error: unknown): void {
+  if (error instanceof HostError) {
+    say({ kind: "refused", code: error.code, text: error.message });
+    return;
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  say({ kind: "refused", code: undefined, text });
+}
+
+function obey(message: ToWorker): void {
+  switch (message.kind) {
+    case "start":
+      start(message.request).catch(fail);
+      return;
+    case "input":
+      console.receive(message.bytes);
+      return;
+    case "shown":
+      console.shown(message.bytes);
+      return;
+    case "ping":
+      say({ kind: "pong" });
+      return;
+  }
+  if (machine === undefined || machine.state === "ended") return;
+  if (message.kind === "size") machine.setConsoleSize(message.rows, message.columns);
+  else if (message.kind === "pause") machine.pause();
+  else if (message.kind === "resume") resume(machine);
+  else if (message.kind === "step") stepper?.step();
+  else machine.reset();
+  tell();
+}
+
+function resume(paused: Machine): void {
+  if (paused.state !== "running") paused.resume();
+}
+
+port.onmessage = ({ data }) => {
+  try {
+    obey(data);
+  } catch (error) {
+    fail(error);
+  }
+};

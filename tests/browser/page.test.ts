@@ -1,0 +1,254 @@
+/** The page of `kvm-xen web` in a real Chromium. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { machineHas } from "../../tools/check/machine.mjs";
+import {
+  openBrowser,
+  plainServer,
+  Served,
+  startWith,
+  terminalText,
+  waitForText,
+} from "./support.js";
+
+const root = new URL("../../", import.meta.url).pathname;
+const main = join(root, "dist/cli/main.js");
+const image = join(root, "guest/embedded/image.elf");
+
+/** Transferred before the guest, as the issue of the page allows it. */
+const LARGEST_PAGE = 300_000;
+
+describe.skipIf(!machineHas("Chromium"))("the page of kvm-xen web", () => {
+  let served: Served;
+  let browser: Browser;
+  let folder: string;
+  let page: Page;
+  const errors: string[] = [];
+  const open = async (address = served.address, width = 1100): Promise<Page> => {
+    page = await browser.newPage({ viewport: { width, height: 760 } });
+    page.on("pageerror", (error) => errors.push(String(error)));
+    await page.goto(address);
+    return page;
+  };
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "kvm-xen-web-"));
+    // Fetches Debian's guest unless it is there.
+    expect(spawnSync(process.execPath, [main, "guest"]).status).toBe(0);
+    served = await Served.open(["web"]);
+    browser = await openBrowser();
+  });
+  afterEach(async () => {
+    await page?.close();
+    expect(errors.splice(0)).toEqual([]);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    // 128 + SIGTERM.
+    expect(await served?.close()).toBe(143);
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it("starts the embedded guest by itself, which says under the virtual clock what it says in Node", async () => {
+    await open();
+    await waitForText(page, /the guest has powered itself off/);
+    await startWith(page, { guest: "embedded", clock: "virtual" });
+    const inNode = spawnSync(
+      process.execPath,
+      [main, "run", "--kernel", image, "--clock", "virtual"],
+      { encoding: "utf8" },
+    );
+    const lines = (text: string) =>
+      text
+        .split("\n")
+        .map((line) => line.trimEnd())
+        .filter((line) => line !== "");
+    await waitForText(page, /runstate[\s\S]*powered itself off/);
+    const [own, ...said] = lines(await terminalText(page)).reverse();
+    expect(own).toBe("kvm-xen: the guest has powered itself off");
+    expect(said.reverse()).toEqual(lines(inNode.stdout));
+  });
+
+  it("boots the Debian guest, takes what is typed, and can be paused, stepped and reset", async () => {
+    await open();
+    await page.evaluate(() => {
+      const long: number[] = [];
+      Object.assign(globalThis, { long });
+      new PerformanceObserver((list) => {
+        for (const { duration } of list.getEntries()) long.push(duration);
+      }).observe({ entryTypes: ["longtask"] });
+    });
+    await page.waitForSelector("#debian-label:not([hidden])", { state: "attached" });
+    await startWith(page, { guest: "debian" });
+    await waitForText(page, /\/root #\s*$/);
+    const longest = await page.evaluate(() =>
+      Math.max(0, ...(globalThis as unknown as { long: number[] }).long),
+    );
+    console.log(`longest task of the page's thread while Debian booted: ${longest.toFixed(0)} ms`);
+    await page.click("#terminal");
+    await page.keyboard.type("cat /sys/hypervisor/type; stty size\n");
+    const shown = await waitForText(page, /\nxen\n\d+ \d+\n\/root #\s*$/);
+    const size = await page.evaluate(() => {
+      const { terminal } = globalThis.kvmXen as unknown as {
+        terminal: { rows: number; columns: number };
+      };
+      return `${terminal.rows} ${terminal.columns}`;
+    });
+    expect(shown).toContain(`\nxen\n${size}\n`);
+
+    const executed = async () => {
+      const text = (await page.textContent("#figures")) ?? "";
+      return Number(/^[\d,]+/.exec(text)?.[0].replaceAll(",", ""));
+    };
+    const state = (wanted: string) =>
+      page.waitForFunction(
+        (text) => document.getElementById("state")?.textContent === text,
+        wanted,
+      );
+    await page.click("#pause");
+    await state("paused");
+    await page.waitForTimeout(600);
+    const before = await executed();
+    await page.keyboard.type("x");
+    await page.waitForTimeout(600);
+    expect(await executed()).toBe(before);
+    await page.click("#step");
+    await page.waitForFunction(
+      (old) => !document.getElementById("figures")?.textContent?.startsWith(old),
+      before.toLocaleString("en"),
+    );
+    await page.waitForTimeout(600);
+    const stepped = (await executed()) - before;
+    // One slice is 200,000 units of work.
+    expect(stepped).toBeGreaterThan(0);
+    expect(stepped).toBeLessThan(1_000_000);
+    await state("paused");
+    await page.click("#pause");
+    await state("running");
+    await page.click("#reset");
+    await waitForText(
+      page,
+      /\/root #[\s\S]*Linux version[\s\S]*Linux version|\/root #[\s\S]*Run \/init/,
+      120,
+    );
+  });
+
+  it("refuses what run refuses, with the same words", async () => {
+    const wrong = join(folder, "wrong");
+    const files: Record<string, Uint8Array> = {
+      text: Buffer.from("This is no kernel, however long it is. ".repeat(40)),
+      cut: readFileSync(image).subarray(0, 700),
+      "gzip-of-nothing": Buffer.from("1f8b08000000000002ff0000", "hex"),
+    };
+    await open();
+    await waitForText(page, /powered itself off/);
+    const refusals: [string, Uint8Array, string[], Record<string, string>][] = [
+      ...Object.entries(files).map(
+        ([name, bytes]): [string, Uint8Array, string[], Record<string, string>] => [
+          name,
+          bytes,
+          [],
+          {},
+        ],
+      ),
+      ["memory", readFileSync(image), ["--memory", "1M"], { memory: "1" }],
+      ["much memory", readFileSync(image), ["--memory", "4G"], { memory: "4096" }],
+      ["CPUs", readFileSync(image), ["--cpus", "65"], { cpus: "65" }],
+      ["words", readFileSync(image), ["--append", "x".repeat(5000)], { append: "x".repeat(5000) }],
+    ];
+    for (const [name, bytes, args, values] of refusals) {
+      writeFileSync(wrong, bytes);
+      const run = spawnSync(process.execPath, [main, "run", "--kernel", wrong, ...args], {
+        encoding: "utf8",
+      });
+      expect(run.status, name).not.toBe(0);
+      const said = run.stderr
+        .trim()
+        .replace(/^kvm-xen: /, "")
+        .replace(/ \(--[a-z]+\)$/, "");
+      await page.setInputFiles("#kernel", wrong);
+      await startWith(page, { guest: "files", memory: "256", cpus: "1", append: "", ...values });
+      await page
+        .waitForFunction(
+          (text) => document.getElementById("message")?.textContent?.includes(text),
+          said,
+          { timeout: 20_000 },
+        )
+        .catch(async () => {
+          expect(await page.textContent("#message"), name).toContain(said);
+        });
+    }
+  });
+
+  it("takes a kernel that is dropped on it", async () => {
+    await open();
+    await waitForText(page, /powered itself off/);
+    const base64 = readFileSync(image).toString("base64");
+    await page.evaluate((text) => {
+      const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([bytes], "something"));
+      dataTransfer.items.add(new File(["no kernel"], "initrd.img"));
+      dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+    }, base64);
+    await page.waitForFunction(() =>
+      document.getElementById("message")?.textContent?.startsWith("dropped: something, initrd.img"),
+    );
+    await page.click("#message button");
+    await waitForText(page, /a tour of the machine[\s\S]*powered itself off/);
+  });
+
+  it("says in one line that the worker is gone, and starts it again", async () => {
+    await open();
+    await page.waitForSelector("#debian-label:not([hidden])", { state: "attached" });
+    await startWith(page, { guest: "debian" });
+    await waitForText(page, /Linux version/);
+    await Promise.all(page.workers().map((worker) => worker.evaluate(() => self.close())));
+    await page.waitForFunction(() =>
+      document.getElementById("message")?.textContent?.startsWith("the machine is gone"),
+    );
+    await page.click("#message button");
+    await waitForText(page, /Linux version/);
+  });
+
+  it("works from any web server, below any path, without special headers", async () => {
+    const plain = await plainServer(join(root, "dist/web"), "/deep/below/");
+    try {
+      // So narrow that a phone is wider.
+      await open(plain.address, 320);
+      await waitForText(page, /powered itself off/);
+      const [wide, room] = await page.evaluate(() => [
+        document.documentElement.scrollWidth,
+        document.documentElement.clientWidth,
+      ]);
+      expect(wide).toBeLessThanOrEqual(room as number);
+    } finally {
+      await plain.close();
+    }
+  });
+
+  it("is small: what is transferred before the guest", async () => {
+    const asked = new Set<string>();
+    page = await browser.newPage();
+    page.on("request", (request) => asked.add(request.url().slice(served.address.length)));
+    await page.goto(served.address);
+    await waitForText(page, /powered itself off/);
+    const parts = [/^assets\/worker.*\.js$/, /^assets\/core.*\.wasm$/, /^assets\/index.*\.js$/];
+    for (const part of parts) {
+      expect([...asked].filter((name) => part.test(name))).toHaveLength(1);
+    }
+    let sum = 0;
+    for (const name of asked) {
+      if (/\.elf$|^guest\//.test(name)) continue;
+      // As the browser asks.
+      const headers = { "Accept-Encoding": "gzip, deflate, br, zstd" };
+      const answer = await fetch(served.address + name, { headers });
+      sum += Number(answer.headers.get("content-length"));
+    }
+    console.log(`transferred before the guest: ${sum} bytes`);
+    expect(sum).toBeLessThanOrEqual(LARGEST_PAGE);
+  });
+});

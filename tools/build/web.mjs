@@ -1,0 +1,31 @@
+// @ts-check
+/** Builds the page of `kvm-xen web` into dist/web: static files that work below any path. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+if (
+  ["vite", "@xterm/xterm", "uplot"].some((name) => !existsSync(join(root, "node_modules", name)))
+) {
+  console.error("web: the page is left out, what it is made of is not installed: npm ci");
+} else {
+  const { build } = await import("vite");
+  await build({
+    configFile: false,
+    root: join(root, "src/page"),
+    base: "./",
+    logLevel: "warn",
+    worker: { format: "es" },
+    build: {
+      outDir: join(root, "dist/web"),
+      emptyOutDir: true,
+      assetsInlineLimit: 0,
+      modulePreload: { polyfill: false },
+      target: "es2023",
+      rollupOptions: { checks: { pluginTimings: false } },
+      license: { fileName: "licenses.md" },
+      chunkSizeWarningLimit: 1000,
+    },
+  });
+}
