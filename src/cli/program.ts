@@ -4,6 +4,7 @@ import { type ExecOptions, execCommand } from "./exec-command.js";
 import { describeFailure } from "./exit-status.js";
 import { type GuestOptions, guestFiles } from "./guest-command.js";
 import { type GuestRequest, type RunLimits, runGuest, type Surroundings } from "./guest-run.js";
+import { type ImageHost, type ImageOptions, imageCommand } from "./image-command.js";
 import { type PlayHost, type PlayOptions, playFiles } from "./play-command.js";
 import { type RunOptions, requestFrom } from "./run-command.js";
 import { requestForStart, type StartOptions, type StartTerminal } from "./start-command.js";
@@ -11,7 +12,7 @@ import { parseCpus, parseMemory, parsePort, parseSeconds } from "./values.js";
 import { serveWeb, type WebOptions } from "./web/web-command.js";
 
 /** What the commands run with. */
-export interface ProgramHost extends Surroundings, Pick<PlayHost, "loadEngine"> {
+export interface ProgramHost extends Surroundings, ImageHost, Pick<PlayHost, "loadEngine"> {
   readonly version: string;
   readonly output: Surroundings["output"] & StartTerminal;
   readonly error: Surroundings["error"] & StartTerminal;
@@ -59,6 +60,16 @@ Example:
 The address of the page is printed. The machine runs in the browser; the page has the embedded guest, the Debian
 guest of 'kvm-xen start' if that was fetched before, and takes your own kernel (docs/browser.md).`;
 
+const IMAGE_HELP = `
+Example:
+  $ kvm-xen image -o debian.img
+  $ kvm-xen run --disk debian.img --direct --net user --memory 512M
+
+On a terminal it shows what is under way; it takes a minute or two. The packages come from the archive that
+this machine's apt is configured with. Root needs no password at the console; through ssh it logs in by the
+key that --ssh-key FILE names, such as ~/.ssh/id_ed25519.pub. Needs mmdebstrap, sfdisk and mke2fs, but not to
+be root. Explained in docs/image.md.`;
+
 const PLAY_HELP = `
 Example:
   $ kvm-xen play tests/vectors/topics/poll.scn
@@ -96,6 +107,9 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
   });
   addGuest(program).action(async (options: GuestOptions) => {
     host.output.write(Buffer.from(`${await guestFiles(options, host.error)}\n`));
+  });
+  addImage(program).action(async (options: ImageOptions) => {
+    status = await imageCommand(options, host);
   });
   addExec(program).action(async (words: string[], options: ExecOptions) => {
     status = await execCommand(words, options, host);
@@ -213,6 +227,26 @@ function addWeb(program: Command): Command {
     .option("--open", "open the page in the browser")
     .allowExcessArguments(false)
     .addHelpText("after", WEB_HELP);
+}
+
+function addImage(program: Command): Command {
+  return addCommand(program, "image")
+    .description("make a bootable disk image of Debian")
+    .option("--suite <codename>", "the release, such as bookworm (default: this machine's)")
+    .addOption(
+      new Option("--include <packages>", "more packages, with commas between; may be given again")
+        .argParser((text: string, before: readonly string[]) => [...before, text])
+        .default([], "none"),
+    )
+    .addOption(
+      new Option("--size <amount>", "the disk's size, with its unit; the file has holes")
+        .argParser(parseMemory)
+        .default(parseMemory("4G"), "4G"),
+    )
+    .option("--ssh-key <file>", "a public key by which root may log in; installs openssh-server")
+    .requiredOption("-o, --output <file>", "the image")
+    .allowExcessArguments(false)
+    .addHelpText("after", IMAGE_HELP);
 }
 
 function addPlay(program: Command): Command {

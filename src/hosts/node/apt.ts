@@ -1,8 +1,7 @@
-import { existsSync } from "node:fs";
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { HostError } from "../../base/index.js";
-import { type RunProgram, runProgram } from "./subprocess.js";
+import { areInstalled, type RunProgram, runProgram } from "./subprocess.js";
 
 /**
  * Debian packages without root and without installing anything: apt's own download command, with
@@ -17,6 +16,15 @@ export interface AptPackage {
   readonly version: string;
   /** Bytes of the package file. */
   readonly bytes: number;
+}
+
+/** A part of an archive that apt is configured with. */
+export interface AptArchive {
+  readonly uri: string;
+  /** Such as `bookworm` or `bookworm-security`. */
+  readonly codename: string;
+  /** Who it is of, such as `Debian`. */
+  readonly origin: string;
 }
 
 const ARCHITECTURE = "amd64";
@@ -53,9 +61,7 @@ export class Apt {
 
   /** Whether this machine has the programs that are needed. */
   static isPresent(env: NodeJS.ProcessEnv = process.env): boolean {
-    const folders = (env["PATH"] ?? "").split(":");
-    const has = (name: string) => folders.some((folder) => existsSync(join(folder, name)));
-    return ["apt-get", "apt-cache", "dpkg-deb"].every(has);
+    return areInstalled(["apt-get", "apt-cache", "dpkg-deb"], env["PATH"]);
   }
 
   /** The packages that `name` depends on, as a meta package points to its newest kernel. */
@@ -75,6 +81,29 @@ export class Apt {
     const version = field("Version");
     if (version === undefined) throw new HostError("NO_PACKAGE", `apt knows no package ${name}`);
     return { name, version, bytes: Number(field("Size") ?? 0) };
+  }
+
+  /** The archives of the machine's package lists that have a component `main`. */
+  async archives(): Promise<AptArchive[]> {
+    const format = "$(REPO_URI) $(CODENAME) $(COMPONENT) $(ORIGIN)";
+    const args = ["indextargets", "--format", format, "Created-By: Packages"];
+    const text = await this.#run("apt-get", [...this.#options, ...args]);
+    const rows = text.split("\n").map((line) => line.split(" "));
+    return rows.flatMap(([uri, codename, component, ...origin]) =>
+      uri && codename && component === "main" ? [{ uri, codename, origin: origin.join(" ") }] : [],
+    );
+  }
+
+  /** The proxy that apt is told to use for http; undefined without one. */
+  async proxy(): Promise<string | undefined> {
+    const text = await this.#run("apt-config", [
+      "dump",
+      "--format",
+      "%f %v%n",
+      "Acquire::http::Proxy",
+    ]);
+    const [, url] = /^Acquire::http::Proxy (\S+)$/m.exec(text) ?? [];
+    return url === "DIRECT" ? undefined : (url ?? process.env["http_proxy"]);
   }
 
   /** Downloads a package into `folder` and returns the path of its file. */

@@ -1,10 +1,24 @@
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { HostError } from "../../base/index.js";
 
 /** How to run a program. */
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** An open file that takes its standard output, of which nothing is returned then. */
+  readonly output?: number;
+  /** Is given the lines of its standard error output as they come. */
+  readonly onErrorLine?: (line: string) => void;
+  /** Ends it by SIGTERM. */
+  readonly signal?: AbortSignal;
+}
+
+/** Whether programs can be started by their names. */
+export function areInstalled(names: readonly string[], path = process.env["PATH"] ?? ""): boolean {
+  const folders = path.split(":");
+  return names.every((name) => folders.some((folder) => existsSync(join(folder, name))));
 }
 
 /** Runs a program to its end and returns what it wrote to its standard output. */
@@ -24,15 +38,20 @@ export const runProgram: RunProgram = (program, args, options = {}) =>
     const child = spawn(program, args, {
       cwd: options.cwd,
       env: { ...process.env, LC_ALL: "C.UTF-8", ...options.env },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", options.output ?? "pipe", "pipe"],
+      signal: options.signal,
     });
     let output = "";
     let complaint = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    let line = "";
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       output += text;
     });
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       complaint = (complaint + text).slice(-4000);
+      const lines = (line + text).split("\n");
+      line = (lines.pop() ?? "").slice(-4000);
+      for (const whole of lines) options.onErrorLine?.(whole);
     });
     child.on("error", (cause: NodeJS.ErrnoException) => {
       const missing = cause.code === "ENOENT";
