@@ -150,6 +150,15 @@ export const RELEASES = [
     recorded: ["ioctls/before-cpuid", "ioctls/feature-msrs", "ioctls/settings"],
   },
   {
+    rule: "emulatesOsvw",
+    title: "OSVW_ID_LENGTH and OSVW_STATUS where the host has no OSVW",
+    does: {
+      6.12: "The bit of the guest's CPUID brings them.",
+      7.2: "They are not there, whatever the guest's CPUID says.",
+    },
+    recorded: ["ioctls/osvw"],
+  },
+  {
     rule: "namesPlatformInfo",
     title: "IA32_PLATFORM_INFO of the system",
     does: {

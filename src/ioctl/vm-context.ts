@@ -55,6 +55,9 @@ export class VmContext {
     this.#late.add(slot);
   }
 
+  /** The VM has a device of KVM_DEV_TYPE_VFIO. */
+  hasVfioDevice = false;
+
   /** A descriptor refers to the VM. */
   hold(): void {
     this.#files++;

@@ -20,8 +20,9 @@ import {
 } from "../kvm/index.js";
 import { refuse } from "./argument.js";
 import { createStatsFile } from "./stats-file.js";
-import { reads, type Table, takes, writes } from "./table.js";
+import { reads, type Table, takes, updates, writes } from "./table.js";
 import { createVcpuFile } from "./vcpu-file.js";
+import { createDevice } from "./vfio-device.js";
 import type { VmContext } from "./vm-context.js";
 
 /** Arguments above this mean the same to every typed method: too large. */
@@ -77,9 +78,7 @@ export const vmRows: Table<VmContext> = new Map([
     createStatsFile(context, "kvm-vm-stats", "", () => context.vm.statistics()),
   ),
   reads(KVM_X86_SET_MSR_FILTER, "KVM_X86_SET_MSR_FILTER", kvm_msr_filter, setMsrFilter),
-  reads(KVM_CREATE_DEVICE, "KVM_CREATE_DEVICE", kvm_create_device, () =>
-    refuse("ENODEV", "no devices of this kind"),
-  ),
+  updates(KVM_CREATE_DEVICE, "KVM_CREATE_DEVICE", kvm_create_device, createDevice),
   writes(KVM_GET_CLOCK, "KVM_GET_CLOCK", kvm_clock_data, ({ vm }) => {
     const { clock, flags, realtime, hostTsc } = vm.getClock();
     return { clock, flags, realtime, host_tsc: hostTsc };

@@ -27,6 +27,8 @@ export interface LinuxRules {
   readonly checksCr4WithoutCpuid: boolean;
   /** MSRs that the guest's CPUID does not have are unknown to the client, too. */
   readonly hidesMsrsFromClient: boolean;
+  /** The MSRs of OSVW are there when the guest's CPUID says so, whatever the host has. */
+  readonly emulatesOsvw: boolean;
   /** IA32_PLATFORM_INFO is a feature MSR of the system. */
   readonly namesPlatformInfo: boolean;
   /** KVM_CAP_X86_DISABLE_EXITS cannot be enabled behind the first vCPU. */
@@ -68,6 +70,7 @@ export function linuxRules(release: LinuxRelease): LinuxRules {
     hasOneReg: !is6,
     checksCr4WithoutCpuid: !is6,
     hidesMsrsFromClient: !is6,
+    emulatesOsvw: is6,
     namesPlatformInfo: !is6,
     disableExitsComesFirst: !is6,
     showsBusCycle: !is6,

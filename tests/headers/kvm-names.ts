@@ -27,6 +27,7 @@ export const kvmNewer: readonly RegExp[] = [
   /^KVM_XEN_INVALID_(GFN|GPA)$/,
   /^KVM_XEN_ATTR_TYPE_(RUNSTATE_UPDATE_FLAG|SHARED_INFO_HVA)$/,
   /^KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA$/,
+  /^KVM_DEV_VFIO_FILE/,
 ];
 
 /** By module of src/abi/kvm. */
@@ -36,6 +37,8 @@ export const kvmRules: Readonly<Record<string, Rules>> = {
     KvmLimit: { ours: "limits inside the kernel; they are asked of it, not read in a header" },
   },
   devices: {
+    KvmDevType: { prefix: "KVM_DEV_TYPE_" },
+    KvmDevVfio: { prefix: "KVM_DEV_VFIO_" },
     KvmPitFlag: { prefix: "KVM_PIT_FLAGS_" },
     KvmGuestDbg: { prefix: "KVM_GUESTDBG_" },
     KvmIoeventfdFlag: {

@@ -150,8 +150,6 @@ export const xenRules: Readonly<Record<string, Rules>> = {
     Gtf: { prefix: "GTF_" },
     Gntmap: { prefix: "GNTMAP_" },
     GRANT_ENTRIES_PER_FRAME_V1: { is: "4096 / sizeof(struct grant_entry_v1)" },
-    GNTTAB_CACHE_OPS: { is: "GNTTAB_CACHE_CLEAN | GNTTAB_CACHE_INVAL" },
-    GNTTABOP_CMD_MASK: { ours: "inside Xen: where a preempted call goes on" },
     gnttab_copy_ptr: { struct: "__typeof__(((struct gnttab_copy *)0)->source)" },
     gnttab_copy_tail: { ours: "a part of a structure, whose other part and whole are compared" },
     GNTTAB_COPY_SIZE: {

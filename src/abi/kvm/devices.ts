@@ -95,3 +95,9 @@ export interface KvmCoalescedZone {
 
 /** `KVM_IOEVENTFD_FLAG_*`. */
 export const KvmIoeventfdFlag = { DATAMATCH: 1, PIO: 2, DEASSIGN: 4, VIRTIO_CCW: 8 } as const;
+
+/** `KVM_DEV_TYPE_*`: types of KVM_CREATE_DEVICE that x86 has. */
+export const KvmDevType = { VFIO: 4 } as const;
+
+/** `KVM_DEV_VFIO_*`: the group of attributes of such a device, and its attributes. */
+export const KvmDevVfio = { FILE: 1, FILE_ADD: 1, FILE_DEL: 2 } as const;

@@ -123,6 +123,12 @@ export const CpuidExt21Eax = {
   SRSO_NO: 1 << 29,
 } as const;
 
+/** Leaf 0x80000021 ECX. */
+export const CpuidExt21Ecx = {
+  TSA_SQ_NO: 1 << 1,
+  TSA_L1_NO: 1 << 2,
+} as const;
+
 /** Leaf 0x40000001 EAX of KVM's own leaves (`asm/kvm_para.h`). */
 export const KvmFeature = {
   CLOCKSOURCE: 1 << 0,

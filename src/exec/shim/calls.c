@@ -117,9 +117,10 @@ static int prepare(uint32_t handle, unsigned long request, uint64_t argument) {
   return 0;
 }
 
-/* The ioctls that make a descriptor: it is made first, and the server gets the other end. */
+/* The ioctls that may make a descriptor: it is made first, and the server gets the other end. */
 static bool makes_descriptor(uint32_t request) {
-  return request == KVM_CREATE_VM || request == KVM_CREATE_VCPU || request == KVM_GET_STATS_FD;
+  return request == KVM_CREATE_VM || request == KVM_CREATE_VCPU || request == KVM_GET_STATS_FD ||
+         request == KVM_CREATE_DEVICE;
 }
 
 static int make(struct message *request) {
@@ -130,7 +131,8 @@ static int make(struct message *request) {
   /* Without one too: other refusals come first. */
   int64_t result = server_call_giving(request, &other, fd >= 0, &reply);
   if (other >= 0) real_close(other);
-  if (result >= 0 && fd >= 0) {
+  /* KVM_CREATE_DEVICE_TEST makes none. */
+  if (result >= 0 && fd >= 0 && reply.b) {
     descriptor_set(fd, (uint32_t)reply.b);
     descriptor_name(fd, (uint32_t)reply.b);
   } else if (fd >= 0) {
@@ -144,6 +146,8 @@ static int named_descriptors(uint32_t request, uint64_t argument, int named[2]) 
   struct kvm_irqfd irq;
   struct kvm_ioeventfd io;
   struct kvm_xen_hvm_attr xen;
+  struct kvm_device_attr attr;
+  int32_t file;
   named[0] = named[1] = -1;
   if (request == KVM_IRQFD && copy_in(&irq, argument, sizeof irq)) {
     named[0] = (int)irq.fd;
@@ -153,6 +157,9 @@ static int named_descriptors(uint32_t request, uint64_t argument, int named[2]) 
   } else if (request == KVM_XEN_HVM_SET_ATTR && copy_in(&xen, argument, sizeof xen) &&
              xen.type == KVM_XEN_ATTR_TYPE_EVTCHN) {
     named[0] = xen.u.evtchn.deliver.eventfd.fd;
+  } else if (request == KVM_SET_DEVICE_ATTR && copy_in(&attr, argument, sizeof attr) &&
+             attr.group == KVM_DEV_VFIO_GROUP && copy_in(&file, attr.addr, sizeof file)) {
+    named[0] = file;
   }
   int count = 0;
   for (int i = 0; i < 2; i++)

@@ -10,6 +10,7 @@ import {
   CpuidExt1Edx,
   CpuidExt8Ebx,
   CpuidExt21Eax,
+  CpuidExt21Ecx,
   cpuidText,
   KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
   KvmFeature,
@@ -154,7 +155,8 @@ export function supportedCpuid(onlineCpus = 1): CpuidEntry2[] {
         CpuidExt21Eax.AUTOIBRS |
         CpuidExt21Eax.SRSO_NO,
       0,
-      0,
+      // A processor of this family is not affected by transient scheduler attacks: Linux tells guests so.
+      CpuidExt21Ecx.TSA_SQ_NO | CpuidExt21Ecx.TSA_L1_NO,
       0,
     ),
     leaf(0x40000000, 0x40000001, cpuidText("KVMK"), cpuidText("VMKV"), cpuidText("M")),

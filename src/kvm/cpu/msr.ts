@@ -104,6 +104,9 @@ const HWCR_MC_STATUS = 1n << 18n;
 const HWCR_TSC_FREQ_SEL = 1n << 24n;
 const HWCR_IGNORED = 0x148n;
 
+/** OSVW: what the client may see of it depends on the guest, too. */
+const OSVW: ReadonlySet<number> = new Set([Msr.AMD64_OSVW_ID_LENGTH, Msr.AMD64_OSVW_STATUS]);
+
 /** MSRs that do not exist without their feature for newer releases; before, the access is invalid, and the client has them. */
 function isUnknownWithout(index: number, isWrite: boolean): boolean {
   if (index === Msr.IA32_XSS) return isWrite;
@@ -214,8 +217,9 @@ export class MsrFile {
       this.#unknown();
       return false;
     }
-    const isForClient = index !== Msr.AMD64_OSVW_ID_LENGTH && index !== Msr.AMD64_OSVW_STATUS;
-    return (fromHost && isForClient) || cpuid.hasAny(features);
+    // Linux 7.2 has OSVW for a guest only where the host has it.
+    if (!linux.emulatesOsvw && OSVW.has(index)) return false;
+    return (fromHost && !OSVW.has(index)) || cpuid.hasAny(features);
   }
 
   #read(index: number, fromHost: boolean): bigint | undefined {

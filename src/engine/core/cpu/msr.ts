@@ -57,12 +57,12 @@ const EXITS_RULED: u32 = 2;
 function leaves(index: u32): bool {
   const exits = load<u32>(MSR_EXITS);
   if (place(index) == 0 || (exits & EXITS_ALL) != 0) return true;
-  return (exits & EXITS_RULED) != 0 && (index == MSR_EFER || index == MSR_TSC_AUX);
+  return (exits & EXITS_RULED) != 0 && (index == MSR_EFER || index == MSR_TSC_AUX || index == 0x175 || index == 0x176);
 }
 
-/** Whether a value is one of the registers' that must be canonical addresses. */
+/** Whether a value is one of the registers' that must be canonical addresses. On AMD's processors SYSENTER_ESP and _EIP need not be. */
 function holdsAddress(index: u32): bool {
-  return index == 0x175 || index == 0x176 || index == MSR_LSTAR || index == MSR_CSTAR || (index >= 0xc0000100 && index <= 0xc0000102);
+  return index == MSR_LSTAR || index == MSR_CSTAR || (index >= 0xc0000100 && index <= 0xc0000102);
 }
 
 function canonical(value: u64): bool {
@@ -93,7 +93,7 @@ function writeMsr(index: u32, value: u64, fromGuest: bool): bool {
   if (index == MSR_EFER) return writeEfer(value, fromGuest);
   if (holdsAddress(index) && !canonical(value)) return false;
   if (index == MSR_PAT && !goodPat(value)) return false;
-  if ((index == MSR_TSC_AUX || index == MSR_SYSENTER_CS) && value >> 32 != 0) return false;
+  if ((index == MSR_TSC_AUX || (index == MSR_SYSENTER_CS && fromGuest)) && value >> 32 != 0) return false;
   store<u64>(place(index), value);
   return true;
 }
