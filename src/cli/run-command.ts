@@ -3,6 +3,7 @@ import type { DecodePath } from "../engine/bridge/index.js";
 import { readUserFile } from "../hosts/node/files.js";
 import type { ClockChoice } from "../hosts/node/index.js";
 import {
+  type BootConfig,
   type BootModule,
   checkConfig,
   consoleCommandLine,
@@ -56,10 +57,10 @@ export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
   const given = options.kernel === undefined ? undefined : await givenFiles(options);
   const disks = await openDisks(options.disk ?? []);
   try {
-    const files = given ?? (await filesOf(disks, options.append));
+    const fromDisk = () => filesOf(disks, options);
     const config: MachineConfig = {
-      ...files,
-      commandLine: consoleCommandLine(files.commandLine, options.console),
+      // What the guest has installed meanwhile is what a reboot boots.
+      ...(given ?? { ...(await fromDisk()), bootAgain: fromDisk }),
       memoryBytes: options.memory,
       cpus: options.cpus,
       console: options.console,
@@ -72,16 +73,15 @@ export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
   }
 }
 
-type Files = Pick<MachineConfig, "kernel" | "initrd" | "modules" | "commandLine">;
-
 /** What is booted, from a disk. */
-async function filesOf(disks: readonly OpenDisk[], append: string): Promise<Files> {
-  const { kernel, initrd, append: words } = await directBoot(disks, append);
-  return { kernel, ...(initrd === undefined ? {} : { initrd }), commandLine: words };
+async function filesOf(disks: readonly OpenDisk[], options: RunOptions): Promise<BootConfig> {
+  const { kernel, initrd, append } = await directBoot(disks, options.append);
+  const commandLine = consoleCommandLine(append, options.console);
+  return { kernel, ...(initrd === undefined ? {} : { initrd }), commandLine };
 }
 
 /** What is booted, from files. */
-async function givenFiles(options: RunOptions): Promise<Files> {
+async function givenFiles(options: RunOptions): Promise<BootConfig> {
   const kernel = await readUserFile(options.kernel ?? "", "kernel", kernelLimit);
   const [first, ...more] = await readModules(options.initrd, options.memory);
   // A module with a command line is not an initial RAM disk of Linux.
@@ -91,7 +91,7 @@ async function givenFiles(options: RunOptions): Promise<Files> {
     kernel,
     ...(isInitrd ? { initrd: first.bytes } : {}),
     ...(modules.length > 0 ? { modules } : {}),
-    commandLine: options.append,
+    commandLine: consoleCommandLine(options.append, options.console),
   };
 }
 

@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { HostError } from "../../src/base/index.js";
 import { busyboxInitramfs } from "../../src/hosts/node/initramfs.js";
 import { runCli } from "./support/cli.js";
 import { debianGuest, kernelPath, workFolder } from "./support/guests.js";
@@ -11,12 +12,13 @@ afterAll(() => folder.remove());
 const file = (path: string) => new URL(`../../${path}`, import.meta.url).pathname;
 
 /** The guest of `npm start`. */
-async function startGuest(): Promise<TestMachine> {
+async function startGuest(appendAgain?: () => Promise<string>): Promise<TestMachine> {
   const guest = await debianGuest();
   const initrd = join(folder.path, "start.cpio");
   const init = readFileSync(file("guest/debian/init.sh"));
   writeFileSync(initrd, busyboxInitramfs(readFileSync(guest.busyboxPath), init));
-  return TestMachine.start({ kernel: guest.kernelPath, initrd, cpus: 1 });
+  const more = appendAgain === undefined ? {} : { appendAgain };
+  return TestMachine.start({ kernel: guest.kernelPath, initrd, cpus: 1, ...more });
 }
 
 describe("the guest of npm start", () => {
@@ -35,6 +37,30 @@ describe("the guest of npm start", () => {
 });
 
 describe("a machine", () => {
+  it("asks at each reboot what it boots, and can be stopped meanwhile", async () => {
+    let asked = 0;
+    const guest = await startGuest(async () => {
+      asked += 1;
+      if (asked === 2) guest.machine.stop();
+      return "console=hvc0 cryptomgr.notests again";
+    });
+    await guest.waitFor(/ends it/);
+    expect(asked).toBe(0);
+    guest.machine.reset();
+    await guest.waitFor(/Command line: console=hvc0 cryptomgr.notests again[\s\S]*ends it/);
+    guest.machine.reset();
+    expect(await guest.ended).toEqual({ kind: "stopped" });
+    expect([asked, guest.machine.reboots]).toEqual([2, 2]);
+  });
+
+  it("ends with what kept it from booting again", async () => {
+    const guest = await startGuest(() => Promise.reject(new HostError("DISK_NOT_BOOTABLE", "")));
+    await guest.waitFor(/ends it/);
+    guest.machine.reset();
+    await expect(guest.ended).rejects.toMatchObject({ code: "DISK_NOT_BOOTABLE" });
+    expect(guest.machine.state).toBe("ended");
+  });
+
   it("refuses what its state does not allow, by a code", async () => {
     const guest = await startGuest();
     const { machine } = guest;

@@ -1,3 +1,14 @@
+import { createServer } from "node:http";
+
+/** A port that is free at the moment. */
+export async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
+  const { port } = probe.address() as { port: number };
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}
+
 /** Words for the scripts of guests with network cards. */
 
 /** `lease CARD`: gets an address by DHCP, and says it as `CARD`. */

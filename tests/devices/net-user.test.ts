@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Cli } from "../boot/support/cli.js";
 import { workFolder } from "../boot/support/guests.js";
-import { LEASE } from "./net-support.js";
+import { freePort, LEASE } from "./net-support.js";
 import { guestArguments, makeImage, said } from "./support.js";
 
 const folder = workFolder();
@@ -31,15 +31,6 @@ afterAll(() => {
   server.close();
   folder.remove();
 });
-
-/** A port that is free at the moment. */
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const { port } = probe.address() as { port: number };
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}
 
 /** What a server in the guest says to whoever connects; tried until it listens. */
 async function ask(at: number): Promise<string> {

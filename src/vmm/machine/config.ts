@@ -6,6 +6,9 @@ import type { BootModule } from "../loader/boot.js";
 import { mib, refuse } from "../loader/errors.js";
 import type { Backend } from "../xen/backends/backend.js";
 
+/** What a machine boots. */
+export type BootConfig = Pick<MachineConfig, "kernel" | "initrd" | "modules" | "commandLine">;
+
 /**
  * A machine to run. The command line is passed as it is: a guest that shall use the console needs
  * `console=hvc0` (or `console=ttyS0`) in it, since Linux does not choose it by itself.
@@ -30,6 +33,11 @@ export interface MachineConfig {
   readonly console: "hvc0" | "ttyS0" | "none";
   /** Paravirtual devices. They are the machine's from now on, through reboots, and closed when it has ended. */
   readonly devices?: readonly Backend[];
+  /**
+   * What is booted after each reboot, asked when all that the guest has written is on its disks; without it what was
+   * booted first. What it throws ends the machine, and is thrown by {@link Machine.run}.
+   */
+  readonly bootAgain?: () => Promise<BootConfig>;
 }
 
 /** The world outside the machine. */

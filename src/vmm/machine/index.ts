@@ -10,6 +10,7 @@ export { NetBackend } from "../xen/backends/net/net-backend.js";
 export type { BackendHost } from "../xen/interfaces.js";
 export { consoleCommandLine } from "./command-line.js";
 export {
+  type BootConfig,
   checkConfig,
   MAX_CPUS,
   type MachineConfig,

@@ -4,7 +4,13 @@ import { type BootPlan, planBoot } from "../loader/boot.js";
 import { refuse } from "../loader/errors.js";
 import { readKernel } from "../loader/kernel.js";
 import type { Backend, DeviceStatus } from "../xen/backends/backend.js";
-import { checkConfig, type MachineConfig, type MachineEnd, type MachinePorts } from "./config.js";
+import {
+  type BootConfig,
+  checkConfig,
+  type MachineConfig,
+  type MachineEnd,
+  type MachinePorts,
+} from "./config.js";
 import { MachineDevices } from "./devices.js";
 import { Instance } from "./instance.js";
 import { ACPI_AREA, memoryMap } from "./layout.js";
@@ -17,7 +23,7 @@ export class Machine {
   readonly #kvm: Kvm;
   readonly #config: MachineConfig;
   readonly #ports: MachinePorts;
-  readonly #plan: BootPlan;
+  #plan: BootPlan;
   readonly #uuid: Uint8Array;
   readonly #devices: MachineDevices;
   #instance: Instance;
@@ -47,16 +53,7 @@ export class Machine {
    */
   static async create(config: MachineConfig, ports: MachinePorts): Promise<Machine> {
     checkConfig(config);
-    const plan = planBoot({
-      kernel: await readKernel(config.kernel, ports.decompressors, config.memoryBytes),
-      commandLine: config.commandLine,
-      memmap: memoryMap(config.memoryBytes),
-      rsdpPaddr: ACPI_AREA.addr,
-      modules: [
-        ...(config.initrd === undefined ? [] : [{ bytes: config.initrd }]),
-        ...(config.modules ?? []),
-      ],
-    });
+    const plan = await planOf(config, config, ports);
     const { engine, clock, timers, loop } = ports;
     const options = { engine, clock, timers, ...(loop === undefined ? {} : { loop }) };
     return new Machine(await Kvm.open(options), config, ports, plan);
@@ -79,7 +76,7 @@ export class Machine {
 
   /**
    * Runs the guest until it is powered off, crashes or is stopped. Rejects with an InvariantError when this
-   * program has a defect.
+   * program has a defect, and with what {@link MachineConfig.bootAgain} throws.
    * @throws HostError RUNNING when it was called before.
    */
   async run(): Promise<MachineEnd> {
@@ -107,6 +104,10 @@ export class Machine {
       // What the guest wrote last has to be there before it reads it again.
       await this.#devices.suspend();
       await this.#devices.dropLeaving();
+      const files = await this.#config.bootAgain?.();
+      if (files !== undefined) this.#plan = await planOf(files, this.#config, this.#ports);
+      // Whoever stopped it meanwhile found nothing that ran.
+      if (this.#stopped !== undefined) return { kind: this.#stopped };
       this.#instance = this.#boot();
       this.#devices.resume();
     }
@@ -257,6 +258,24 @@ export class Machine {
     if (size !== undefined) instance.domain.setConsoleSize(size.rows, size.columns);
     return instance;
   }
+}
+
+/** Reads what is booted, and places it into the memory of a machine. */
+async function planOf(
+  files: BootConfig,
+  { memoryBytes }: MachineConfig,
+  { decompressors }: MachinePorts,
+): Promise<BootPlan> {
+  return planBoot({
+    kernel: await readKernel(files.kernel, decompressors, memoryBytes),
+    commandLine: files.commandLine,
+    memmap: memoryMap(memoryBytes),
+    rsdpPaddr: ACPI_AREA.addr,
+    modules: [
+      ...(files.initrd === undefined ? [] : [{ bytes: files.initrd }]),
+      ...(files.modules ?? []),
+    ],
+  });
 }
 
 /** A random UUID (RFC 9562, version 4). */

@@ -19,7 +19,13 @@ export class TestMachine {
   }
 
   /** Starts it, with 256 MiB, hvc0 as console and no self-tests. */
-  static async start(files: { kernel: string; initrd: string; cpus: number }) {
+  static async start(files: {
+    kernel: string;
+    initrd: string;
+    cpus: number;
+    /** Gives another command line after a reboot. */
+    appendAgain?: () => Promise<string>;
+  }) {
     const clock = new VirtualClock();
     const log = { warn: () => undefined, debug: () => undefined };
     let take: (bytes: Uint8Array) => void = () => undefined;
@@ -31,15 +37,21 @@ export class TestMachine {
       cpus: files.cpus,
       console: "hvc0",
     } as const;
-    const machine = await Machine.create(config, {
-      engine: await Engine.compile(readFileSync(core)),
-      decompressors: nodeDecompressors,
-      clock,
-      timers: new HeapTimers(clock),
-      log,
-      console: { write: (bytes) => take(bytes), onData: () => undefined },
-      entropy: { fill: (bytes) => bytes.fill(7) },
-    });
+    const { appendAgain } = files;
+    const bootAgain =
+      appendAgain && (async () => ({ ...config, commandLine: await appendAgain() }));
+    const machine = await Machine.create(
+      { ...config, ...(bootAgain ? { bootAgain } : {}) },
+      {
+        engine: await Engine.compile(readFileSync(core)),
+        decompressors: nodeDecompressors,
+        clock,
+        timers: new HeapTimers(clock),
+        log,
+        console: { write: (bytes) => take(bytes), onData: () => undefined },
+        entropy: { fill: (bytes) => bytes.fill(7) },
+      },
+    );
     const self = new TestMachine(machine);
     take = (bytes) => self.#take(bytes);
     return self;
