@@ -25,7 +25,7 @@ const TIMED = new Set([
   "tsc_msrs_test",
   "xapic_ipi_test",
 ]);
-const TRIES = 3;
+const TRIES = 5;
 /** What is not for this library: nested virtualization, SEV, PMU, AMX, and all of Hyper-V. */
 const ELSEWHERE = /^(amx_|evmcs_|hyperv_|nested_|pmu_|sev_|svm_|vmx_)/;
 
