@@ -159,13 +159,13 @@ export const stages = {
     steps: [{ name: "programs under exec", skip: "exec", run: () => configured("exec") }],
   },
   selftests: {
-    minutes: 9,
+    minutes: 10,
     steps: [
       { name: "the kernel's selftests", skip: "selftests", run: () => configured("selftests") },
     ],
   },
   monitors: {
-    minutes: 11,
+    minutes: 10,
     steps: [{ name: "virtual machine monitors under exec", skip: "monitors", run: monitors }],
   },
   mutants: {
