@@ -1,6 +1,7 @@
-import type { CompressionFormat, Decompressors } from "../../ports/decompress.js";
+import type { Decompressors } from "../../ports/decompress.js";
 import { concat } from "../shared/unpack/bytes.js";
 import { damaged, tooLarge } from "../shared/unpack/compressed-data.js";
+import { decode } from "../shared/unpack/decode.js";
 
 /**
  * Decompression in a browser: gzip by the browser itself, the others by decoders that are loaded when a kernel needs
@@ -8,27 +9,7 @@ import { damaged, tooLarge } from "../shared/unpack/compressed-data.js";
  * Every failure is a HostError: `UNPACKED_TOO_LARGE`, `HOST_MEMORY`, or `COMPRESSED_DATA` for damaged data.
  */
 export const browserDecompressors: Decompressors = {
-  async decompress(
-    format: CompressionFormat,
-    data: Uint8Array,
-    limit: number,
-  ): Promise<Uint8Array> {
-    switch (format) {
-      case "gzip":
-        return decodeGzip(data, limit);
-      case "xz": {
-        const [{ decodeXz }, { decodePlainXz }] = await Promise.all([
-          import("../shared/unpack/xz.js"),
-          import("../shared/unpack/xz-plain.js"),
-        ]);
-        return decodeXz(data, decodePlainXz, limit);
-      }
-      case "zstd":
-        return (await import("../shared/unpack/zstd.js")).decodeZstd(data, limit);
-      case "lz4":
-        return (await import("../shared/unpack/lz4-legacy.js")).decodeLz4Legacy(data, limit);
-    }
-  },
+  decompress: (format, data, limit) => decode(format, data, limit, decodeGzip),
 };
 
 async function decodeGzip(data: Uint8Array, limit: number): Promise<Uint8Array> {

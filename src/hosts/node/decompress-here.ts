@@ -1,14 +1,11 @@
 import { gunzip } from "node:zlib";
 import type { CompressionFormat } from "../../ports/decompress.js";
 import { damaged, tooLarge } from "../shared/unpack/compressed-data.js";
-import { decodeLz4Legacy } from "../shared/unpack/lz4-legacy.js";
-import { decodeXz } from "../shared/unpack/xz.js";
-import { decodePlainXz } from "../shared/unpack/xz-plain.js";
-import { decodeZstd } from "../shared/unpack/zstd.js";
+import { decode } from "../shared/unpack/decode.js";
 
 /**
  * Decompresses one whole stream on the thread that calls: gzip by Node itself, xz and zstd by decoders compiled
- * to WebAssembly, lz4 by one in TypeScript. Most of them work in one piece, which takes seconds near a GiB.
+ * to WebAssembly, lz4 by one in TypeScript.
  * @throws HostError `UNPACKED_TOO_LARGE`, `HOST_MEMORY`, or `COMPRESSED_DATA` for damaged data.
  */
 export async function decompressHere(
@@ -16,16 +13,7 @@ export async function decompressHere(
   data: Uint8Array,
   limit: number,
 ): Promise<Uint8Array> {
-  switch (format) {
-    case "gzip":
-      return decodeGzip(data, limit);
-    case "xz":
-      return decodeXz(data, decodePlainXz, limit);
-    case "zstd":
-      return decodeZstd(data, limit);
-    case "lz4":
-      return decodeLz4Legacy(data, limit);
-  }
+  return decode(format, data, limit, decodeGzip);
 }
 
 /** Input of zlib for one step of its work; other work of this process gets its turn between steps. */
