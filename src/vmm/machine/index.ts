@@ -5,6 +5,11 @@ export { LoadErrorCode, type LoadErrorCodeName } from "../loader/errors.js";
 export type { Backend, DeviceStatus, SavedValue } from "../xen/backends/backend.js";
 export { BlockBackend } from "../xen/backends/block/block-backend.js";
 export { diskIndex, diskName, MAX_DISKS } from "../xen/backends/block/vdev.js";
+export {
+  ConsoleBackend,
+  type ConsoleOptions,
+  MAX_CONSOLE_NUMBER,
+} from "../xen/backends/console/console-backend.js";
 export { checkMac, MAX_CARDS, randomMac } from "../xen/backends/net/mac.js";
 export { NetBackend } from "../xen/backends/net/net-backend.js";
 export type { BackendHost } from "../xen/interfaces.js";

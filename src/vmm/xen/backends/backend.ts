@@ -13,7 +13,7 @@ export type SavedValue =
 export interface DeviceStatus {
   /** What the host calls it, and the guest where it can be told: `xvda`. */
   readonly name: string;
-  /** Its class on xenbus: `vbd`, `vif`. */
+  /** Its class on xenbus: `vbd`, `vif`, `console`. */
   readonly class: string;
   /** Whether the guest has a driver that is connected to it. */
   readonly connected: boolean;

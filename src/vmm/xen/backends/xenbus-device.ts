@@ -15,7 +15,7 @@ import { FrontendNodes, makeNodes, type Nodes } from "./nodes.js";
 /** What is special about a class of devices. */
 export interface XenbusDriver {
   /** The class, as in `device/CLASS/ID`. */
-  readonly class: "vbd" | "vif";
+  readonly class: "vbd" | "vif" | "console";
   /** The last part of the paths; Linux takes it for the handle. */
   readonly id: string;
   /** Name for people, such as `xvda`. */

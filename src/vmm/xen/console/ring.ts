@@ -19,7 +19,7 @@ const TO_GUEST: ByteRingLayout = {
 
 /**
  * Input that waits for the guest at most, in bytes; what a person pastes fits.
- * @limit guest | input for hvc0 that the guest does not read | bytes | it is lost, with a warning
+ * @limit guest | input for a PV console that the guest does not read | bytes | it is lost, with a warning
  */
 const MAX_WAITING = 1 << 20;
 
@@ -54,8 +54,19 @@ export class ConsoleRing {
     if (moved) this.#notify();
   }
 
+  /** Input that the guest has not taken yet. */
+  get waiting(): Uint8Array {
+    return this.#waiting;
+  }
+
   /** Takes input for the guest; what does not fit waits until the guest has read. */
   input(bytes: Uint8Array): void {
+    this.keep(bytes);
+    if (this.#feed()) this.#notify();
+  }
+
+  /** Takes input that waits for the next {@link process}. */
+  keep(bytes: Uint8Array): void {
     if (this.#waiting.length + bytes.length > MAX_WAITING) {
       this.#log.warn("console: the guest does not read its input; some of it is lost");
       return;
@@ -64,7 +75,6 @@ export class ConsoleRing {
     all.set(this.#waiting);
     all.set(bytes, this.#waiting.length);
     this.#waiting = all;
-    if (this.#feed()) this.#notify();
   }
 
   #feed(): boolean {
