@@ -13,9 +13,10 @@ const LIMIT_MS = 300_000;
  * @param {string[]} args
  * @param {string} marker
  * @param {boolean} kill whether to end it then; otherwise it has to end by itself
+ * @param {number} [limitMs] a guest that has not come so far by then has hung
  * @returns {Promise<Run>} seconds from the start to the marker
  */
-export async function runToMarker(program, args, marker, kill) {
+export async function runToMarker(program, args, marker, kill, limitMs = LIMIT_MS) {
   const started = performance.now();
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
@@ -30,7 +31,7 @@ export async function runToMarker(program, args, marker, kill) {
     seconds = (performance.now() - started) / 1000;
     if (kill) child.kill("SIGKILL");
   });
-  const limit = setTimeout(() => child.kill("SIGKILL"), LIMIT_MS);
+  const limit = setTimeout(() => child.kill("SIGKILL"), limitMs);
   const [status] = await once(child, "close");
   clearTimeout(limit);
   if (Number.isNaN(seconds)) {
@@ -48,6 +49,14 @@ export async function runToMarker(program, args, marker, kill) {
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[sorted.length >> 1] ?? Number.NaN;
+}
+
+/**
+ * What several ratios come to.
+ * @param {number[]} ratios
+ */
+export function geometricMean(ratios) {
+  return Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length);
 }
 
 /**

@@ -4,15 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ProgressLine } from "../dist/hosts/node/progress-line.js";
-import { Boots } from "./boots.mjs";
+import { boots } from "./boots.mjs";
 import { events } from "./events.mjs";
 import { execRoundTrips } from "./exec.mjs";
+import { GuestRuns } from "./guest-runs.mjs";
 import { ioctls } from "./ioctls.mjs";
 import { monitors } from "./monitors.mjs";
+import { programs } from "./programs.mjs";
+import { userland } from "./userland.mjs";
 import { vms } from "./vms.mjs";
 
 const USAGE = `npm run bench -- [SECTION]... [--runs N] [--kernel FILE]... [--full] [--only NAME]...
-Measures and prints medians. It judges nothing. Sections, all but monitors and programs by default:
+Measures and prints medians. It judges nothing. Sections, all but monitors, programs and userland by default:
   events          event channel sends through the API and round trips in the guest, per second,
                   next to the three atomic operations they need at least (needs gcc)
   exec            calls of a client under \`kvm-xen exec\`, there and back (needs gcc)
@@ -22,14 +25,18 @@ Measures and prints medians. It judges nothing. Sections, all but monitors and p
                   when that is installed: seconds, instructions and MIPS
   monitors        the same guest in QEMU, under \`kvm-xen exec\` with KVM and with Xen, and by QEMU's own processor:
                   the installed QEMU, and QEMU 10 if \`npm run test:monitors\` has fetched it
-  programs        guest-bench.c inside the guest and natively (needs gcc)
+  programs        guest-bench.c, each program in a fresh guest, here, in QEMU and natively; built for 64 and for 32 bits
+                  (needs gcc, and gcc-multilib for the latter)
+  userland        what people run: gcc, Python, gzip, xz, openssl, sqlite, node, in a whole Debian, here and in QEMU
+                  (needs what \`kvm-xen image\` needs, and two minutes once)
 Options:
   --runs N        how often (3)
-  --only NAME     only the rows of events and programs with that name; may be repeated
+  --only NAME     only the rows of events, programs and userland with that name; may be repeated
   --kernel FILE   a bzImage; default: Debian's newest cloud kernel, as \`npm start\` fetches it
+  --node FILE     the Node that runs kvm-xen in boots, programs and userland (this one)
   --full          with the kernel's cryptography self-tests, two thirds of such a boot`;
 
-const SECTIONS = ["events", "exec", "ioctls", "vms", "boots", "monitors", "programs"];
+const SECTIONS = ["events", "exec", "ioctls", "vms", "boots", "monitors", "programs", "userland"];
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -38,6 +45,7 @@ const { values: options, positionals } = parseArgs({
     runs: { type: "string", default: "3" },
     full: { type: "boolean", default: false },
     only: { type: "string", multiple: true, default: [] },
+    node: { type: "string", default: process.execPath },
     help: { type: "boolean", default: false },
   },
 });
@@ -51,7 +59,7 @@ if (options.help || unknown.length > 0) {
 const sections =
   positionals.length > 0 ? positionals : ["events", "exec", "ioctls", "vms", "boots"];
 const runs = Number(options.runs);
-const { only, full, kernel: kernels } = options;
+const { only, full, kernel: kernels, node } = options;
 const progress = new ProgressLine(process.stderr);
 if (sections.includes("events")) await events({ runs, only }, progress);
 if (sections.includes("exec")) execRoundTrips(runs, progress);
@@ -62,9 +70,10 @@ if (needsFolder) {
   const folder = mkdtempSync(join(tmpdir(), "kvm-xen-bench-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
   if (sections.includes("boots") || sections.includes("programs")) {
-    const boots = await Boots.create(folder, { kernels, runs, full, only }, progress);
-    if (sections.includes("boots")) for (const path of boots.kernels) await boots.boot(path);
-    if (sections.includes("programs")) await boots.programs(boots.kernels[0] ?? "");
+    const guests = await GuestRuns.create(folder, { kernels, runs, full, only, node }, progress);
+    if (sections.includes("boots")) await boots(guests, runs, progress);
+    if (sections.includes("programs")) await programs(guests, folder, { runs, only }, progress);
   }
   if (sections.includes("monitors")) await monitors({ folder, runs, full }, progress);
 }
+if (sections.includes("userland")) await userland({ runs, only, node }, progress);
