@@ -17,7 +17,7 @@ describe.each([
   { name: "slots", count: 1 },
   { name: "nowhere", count: 2 },
   { name: "numbers", count: 2 },
-  { name: "waits", count: 4 },
+  { name: "waits", count: 5 },
   { name: "access", count: 9 },
   { name: "operands", count: 5 },
   { name: "passed", count: 7 },

@@ -278,17 +278,6 @@ static void *map_pages(int fd, uint64_t offset, size_t size) {
   return page == MAP_FAILED ? NULL : (char *)page + (offset & 4095);
 }
 
-/* A number that this process keeps until it becomes another program. */
-static uint32_t program(void) {
-  static _Atomic uint32_t number;
-  while (!number) {
-    uint32_t random = 1, none = 0;
-    syscall(SYS_getrandom, &random, sizeof random, 0);
-    atomic_compare_exchange_strong(&number, &none, random);
-  }
-  return number;
-}
-
 /* Opens one; *own gets its mailbox, when there are mailboxes and it wants one. */
 static int open_connection(struct connection *own) {
   const char *name = server_name();
@@ -304,7 +293,7 @@ static int open_connection(struct connection *own) {
                           .b = (uint64_t)getpid(),
                           .c = (uint64_t)syscall(SYS_gettid),
                           .d = own != NULL,
-                          .handle = program()};
+                          .handle = program_number()};
   /* Where Yama restricts it: the server reads and writes what arguments point to. */
   if (server_pid()) prctl(PR_SET_PTRACER, server_pid(), 0, 0, 0);
   struct message answer;
@@ -472,34 +461,6 @@ int64_t server_call_giving(const struct message *request, const int *descriptors
   return call(request, descriptors, count, answer, NULL, NULL, 0);
 }
 
-/* Signals that end nothing when the program says nothing about them. */
-static bool is_ignored(int signal) {
-  struct sigaction action;
-  if (sigaction(signal, NULL, &action)) return false;
-  if (action.sa_handler == SIG_IGN) return true;
-  return action.sa_handler == SIG_DFL && (signal == SIGCHLD || signal == SIGURG ||
-                                          signal == SIGWINCH || signal == SIGCONT);
-}
-
-/* Whether one of these is pending that the program wants; others are dropped, as Linux does. */
-static bool signal_waits(const sigset_t *wanted) {
-  sigset_t pending;
-  struct timespec now = {0};
-  bool found = false;
-  sigpending(&pending);
-  for (int s = 1; s < NSIG; s++) {
-    if (sigismember(wanted, s) != 1 || sigismember(&pending, s) != 1) continue;
-    sigset_t one;
-    sigemptyset(&one);
-    sigaddset(&one, s);
-    if (is_ignored(s))
-      sigtimedwait(&one, NULL, &now);
-    else
-      found = true;
-  }
-  return found;
-}
-
 /* This thread's descriptor that is readable when a signal is pending that `mask` lets through. */
 static int wake_descriptor(const sigset_t *mask, sigset_t *wanted) {
   sigfillset(wanted);
@@ -515,6 +476,43 @@ static int wake_descriptor(const sigset_t *mask, sigset_t *wanted) {
 
 /* Milliseconds that the server has for the answer to an INTERRUPT before handlers run meanwhile. */
 #define INTERRUPT_MS 3000
+
+/* A KVM_RUN that its thread may be cancelled in. */
+struct cancelled_run {
+  int fd;
+  bool temporary;
+  const sigset_t *outside;
+};
+
+/*
+ * In the kernel a thread leaves KVM_RUN before it is cancelled, and its vCPU stands still from then on: so
+ * also here, for a server that answers.
+ */
+static void run_cancelled(void *argument) {
+  struct cancelled_run *run = argument;
+  struct message interrupt = {.type = MSG_INTERRUPT}, answer;
+  int error = send_message(run->fd, &interrupt);
+  struct pollfd event = {.events = POLLIN};
+  int ready = 0;
+  do event.fd = own_now(run->fd);
+  while (!error && (ready = poll(&event, 1, INTERRUPT_MS)) < 0 && errno == EINTR);
+  if (ready > 0) error = receive_answer(run->fd, &answer, NULL, NULL, 0);
+  /* What comes later is no answer to the next call of this thread. */
+  release(run->fd, run->temporary, ready > 0 ? error : -ENODEV);
+  pthread_sigmask(SIG_SETMASK, run->outside, NULL);
+}
+
+/* poll(2), in which this thread may be cancelled. */
+static int poll_cancellable(struct pollfd *events, nfds_t count, int timeout,
+                            struct cancelled_run *run) {
+  int ready;
+  pthread_cleanup_push(run_cancelled, run);
+  pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+  ready = poll(events, count, timeout);
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+  pthread_cleanup_pop(0);
+  return ready;
+}
 
 /*
  * All signals are blocked while this waits: as in the kernel, handlers run when the call is over
@@ -536,6 +534,7 @@ int64_t server_call_interruptible(const struct message *request, const sigset_t 
   struct message answer = {0};
   struct message sent = *request;
   bool interrupted = false, done = false;
+  struct cancelled_run cancellable = {.fd = fd, .temporary = temporary, .outside = outside};
   /* Others are blocked in the program too, or have been handled. */
   if (!error && kvm_mask) sent.d = signal_waits(&wanted);
   if (!error && !temporary && mine.mailbox) {
@@ -556,9 +555,10 @@ int64_t server_call_interruptible(const struct message *request, const sigset_t 
   while (!error && !done) {
     struct pollfd events[2] = {{.fd = own_now(fd), .events = POLLIN},
                                {.fd = own_now(signals), .events = POLLIN}};
-    if (anywhere) pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-    int ready = poll(events, interrupted || signals < 0 ? 1 : 2, interrupted ? INTERRUPT_MS : -1);
-    if (anywhere) pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    nfds_t count = interrupted || signals < 0 ? 1 : 2;
+    int timeout = interrupted ? INTERRUPT_MS : -1;
+    int ready = anywhere ? poll_cancellable(events, count, timeout, &cancellable)
+                         : poll(events, count, timeout);
     /* poll() looks numbers up again when it is woken: these may be the program's files by now. */
     if (ready > 0 && (events[0].fd != own_now(fd) || events[1].fd != own_now(signals))) continue;
     /* A signal of libc's own, which cannot be blocked, or one that the program waits for. */

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,16 @@ static unsigned long socket_owner;
 
 const char *server_name(void) { return socket_name; }
 unsigned long server_pid(void) { return socket_owner; }
+
+uint32_t program_number(void) {
+  static _Atomic uint32_t number;
+  while (!number) {
+    uint32_t random = 1, none = 0;
+    syscall(SYS_getrandom, &random, sizeof random, 0);
+    atomic_compare_exchange_strong(&number, &none, random);
+  }
+  return number;
+}
 
 /* What stands before the handle; 0 when this program has no server. */
 static size_t prefix_of(char *text, size_t room) {

@@ -74,6 +74,8 @@ bool is_confined(void);
 /* The name of the server's socket, "" when this program has none; its process, or 0. */
 const char *server_name(void);
 unsigned long server_pid(void);
+/* A number that this process keeps until it becomes another program. */
+uint32_t program_number(void);
 
 /* Gives a new descriptor the name that tells its handle. */
 void descriptor_name(int fd, uint32_t handle);
@@ -88,6 +90,11 @@ void status_of_handle(uint32_t handle, struct stat *status);
 bool is_kvm(const char *path);
 /* The handle that the *at functions mean by (folder, path, flags) without a path, or 0. */
 uint32_t handle_without_path(int folder, const char *path, int flags);
+
+/* signals.c */
+
+/* Whether one of these is pending that the program wants; others are dropped, as Linux does. */
+bool signal_waits(const sigset_t *wanted);
 
 /* memory.c: memory of the program that is a guest's memory too. */
 

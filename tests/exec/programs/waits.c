@@ -180,6 +180,71 @@ static void part_killed(void) {
   printf("signal %d\n", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 }
 
+/* l: inc dword [3000h]; jmp l */
+static const char counting[] = "\x66\xff\x06\x00\x30\xeb\xf9";
+
+static bool counts(struct machine *m) {
+  volatile uint32_t *counter = (volatile uint32_t *)(m->memory + 0x3000);
+  uint32_t before = *counter;
+  for (int tries = 0; tries < 10 && *counter == before; tries++) milliseconds(10);
+  return *counter != before;
+}
+
+static volatile int cleaned;
+
+static void cleans(void *argument) {
+  struct machine *m = argument;
+  bool still = counts(m);
+  struct kvm_regs regs;
+  int result = ioctl(m->vcpu, KVM_GET_REGS, &regs);
+  sigset_t mask;
+  pthread_sigmask(SIG_SETMASK, NULL, &mask);
+  printf("in its cleanup: %s, GET_REGS %d, SIGUSR2 blocked %d, SIGTERM blocked %d\n",
+         still ? "counts" : "stands", result, sigismember(&mask, SIGUSR2),
+         sigismember(&mask, SIGTERM));
+  cleaned = 1;
+}
+
+static void *is_cancelled(void *argument) {
+  struct machine *m = argument;
+  int type;
+  pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+  pthread_cleanup_push(cleans, m);
+  for (;;) ioctl(m->vcpu, KVM_RUN, 0);
+  pthread_cleanup_pop(0);
+  return NULL;
+}
+
+/* A thread that is cancelled in KVM_RUN has left it, and its vCPU stands still. */
+static void part_cancelled(void) {
+  struct machine m = new_machine(NULL);
+  CODE_IS(&m, counting);
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, SIGUSR2);
+  pthread_sigmask(SIG_BLOCK, &one, NULL);
+  for (int round = 0; round < 3; round++) {
+    pthread_t thread;
+    cleaned = 0;
+    pthread_create(&thread, NULL, is_cancelled, &m);
+    while (!counts(&m)) {}
+    pthread_cancel(thread);
+    void *result;
+    pthread_join(thread, &result);
+    printf("%s, %s, then it %s\n", result == PTHREAD_CANCELED ? "cancelled" : "not cancelled",
+           cleaned ? "cleaned up" : "not cleaned up", counts(&m) ? "counts" : "stands");
+  }
+  pthread_sigmask(SIG_UNBLOCK, &one, NULL);
+  /* Another thread goes on where it was. */
+  signal(SIGUSR1, nothing);
+  struct runner r = {.vcpu = m.vcpu};
+  pthread_create(&r.thread, NULL, runs, &r);
+  while (!counts(&m)) {}
+  end_thread(r.thread);
+  printf("another thread: %s\n", name_of(r.error));
+  end_machine(&m);
+}
+
 /* What finds no descriptor takes nothing. */
 static void part_ids(void) {
   struct machine m = new_machine(NULL);
@@ -209,6 +274,7 @@ static const struct part parts[] = {
     {"calls", part_calls},
     {"signals", part_signals},
     {"killed", part_killed},
+    {"cancelled", part_cancelled},
     {"ids", part_ids},
 };
 
