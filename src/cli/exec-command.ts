@@ -1,4 +1,5 @@
 import type { LinuxRelease } from "../play/index.js";
+import type { TracePlan } from "./trace/trace-option.js";
 
 /** The options of `kvm-xen exec`. */
 export interface ExecOptions {
@@ -16,7 +17,7 @@ export interface ExecHost {
 }
 
 /**
- * `kvm-xen exec`: runs a program with this library in place of /dev/kvm.
+ * `kvm-xen exec`: runs a program with this library in place of /dev/kvm; `events` of its VMs are written.
  * @returns the program's exit status, 128 and the signal's number when a signal ended it.
  * @throws HostError when it cannot be run.
  */
@@ -24,6 +25,7 @@ export async function execCommand(
   words: readonly string[],
   options: ExecOptions,
   host: ExecHost,
+  events?: TracePlan,
 ): Promise<number> {
   // Loaded here: the other commands work where its native parts do not.
   const { builtFiles, execProgram } = await import("../exec/index.js");
@@ -36,6 +38,7 @@ export async function execCommand(
     linux: options.linux,
     ...(trace !== undefined && { trace: trace === true ? "-" : trace }),
     ...(traceFilter !== undefined && { traceFilter }),
+    ...(events !== undefined && { events }),
   };
   return execProgram(request, builtFiles(), (text) => host.error.write(text));
 }

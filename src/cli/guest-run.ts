@@ -6,13 +6,14 @@ import type { ClockChoice, NetOption } from "../hosts/node/index.js";
 import type { LineServer } from "../hosts/node/line-server.js";
 import { type LogOutput, StandardErrorLog } from "../hosts/node/log.js";
 import type { SignalHandlers } from "../hosts/node/signals.js";
-import type { ByteStream, Log } from "../ports/index.js";
+import type { ByteStream, Clock, Log, TraceSink } from "../ports/index.js";
 import type { MachineConfig, MachineEnd } from "../vmm/machine/index.js";
 import { listenForControl } from "./control/control.js";
 import type { ControlTarget } from "./control/methods.js";
 import type { OpenDisk } from "./disk-option.js";
 import { ExitStatus } from "./exit-status.js";
 import { hostTrouble } from "./host-trouble.js";
+import { MachineTrace, type TracePlan } from "./trace/trace-option.js";
 
 /** A guest to run, and how. */
 export interface GuestRequest {
@@ -54,6 +55,8 @@ export interface Surroundings {
     streams: {
       console: ByteStream;
       log: Log;
+      /** Is given the machine's clock, and gives who is told what happens. */
+      watch?: (clock: Clock) => TraceSink;
       /** Is given what `--control` needs. */
       onControl?: (target: ControlTarget) => void;
     },
@@ -85,6 +88,8 @@ export interface RunLimits {
   readonly verbose: boolean;
   /** Path of the control socket. */
   readonly control?: string;
+  /** What happens is written down. */
+  readonly trace?: TracePlan;
 }
 
 /** Ends what is under way from outside: files that are read, a machine that is built, a guest. */
@@ -146,6 +151,8 @@ export async function runGuest(
     onContinue: () => console.reclaim(),
   });
   const timer = startTimeout(limits.timeoutSeconds, around.sinceStartMs(), ending);
+  const trace = limits.trace && new MachineTrace(limits.trace, (line) => log.warn(line));
+  const watch = trace && { watch: (clock: Clock) => trace.watch(clock) };
   let control: LineServer | undefined;
   let target: ControlTarget | undefined;
   const onControl = (made: ControlTarget) => {
@@ -155,7 +162,9 @@ export async function runGuest(
     const request = await ending.unlessEnded(preparation);
     const machine =
       request &&
-      (await ending.unlessEnded(around.createMachine(request, { console, log, onControl })));
+      (await ending.unlessEnded(
+        around.createMachine(request, { console, log, onControl, ...watch }),
+      ));
     if (request === undefined || machine === undefined) {
       return report({ kind: "stopped" }, ending.reason, log);
     }
@@ -182,6 +191,7 @@ export async function runGuest(
     return status;
   } finally {
     console.close();
+    trace?.end();
     clearTimeout(timer);
     stopListening();
     await control?.close();

@@ -36,7 +36,8 @@ export async function processHost(): Promise<ProgramHost> {
         seed: engineSeed(outside.entropy),
       });
       const decompressors = nodeDecompressors;
-      const ports = { engine, decompressors, ...outside, ...streams };
+      const { console, log } = streams;
+      const ports = { engine, decompressors, ...outside, console, log };
       const { disks = [] } = request;
       const cards = new CardOpener({ ...outside, log: streams.log });
       const devices = [
@@ -44,6 +45,7 @@ export async function processHost(): Promise<ProgramHost> {
         ...(await cards.openAll(request.cards ?? [])),
       ];
       const machine = await Machine.create({ ...request.config, devices }, ports);
+      if (streams.watch !== undefined) machine.trace = streams.watch(outside.clock);
       streams.onControl?.({
         machine,
         openDevice: {

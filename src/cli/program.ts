@@ -8,6 +8,7 @@ import { type ImageHost, type ImageOptions, imageCommand } from "./image-command
 import { type PlayHost, type PlayOptions, playFiles } from "./play-command.js";
 import { type RunOptions, requestFrom } from "./run-command.js";
 import { requestForStart, type StartOptions, type StartTerminal } from "./start-command.js";
+import { planTrace, type TraceOptions, type TracePlan } from "./trace/trace-option.js";
 import { parseCpus, parseMemory, parsePort, parseSeconds } from "./values.js";
 import { serveWeb, type WebOptions } from "./web/web-command.js";
 
@@ -87,19 +88,28 @@ The program has to be dynamically linked and made for Linux on x86-64; it needs 
 privileges. Its exit status is that of this command; 128 and the signal's number after a signal; 127
 when there is no such program, 126 when it cannot be started. Explained in docs/exec.md.`;
 
+const TRACE_HELP = `
+Example:
+  $ kvm-xen trace --filter 'sched_op,send,deliver' run --kernel vmlinuz --initrd initrd.img
+  $ kvm-xen trace -o boot.json start     # then open boot.json in https://ui.perfetto.dev
+  $ kvm-xen trace --summary exec -- qemu-system-x86_64 -accel kvm,xen-version=0x40011 ...
+
+Exits and wake-ups are shown only when they are asked for: --filter '*'. Explained in docs/trace.md.`;
+
 /**
  * Runs the command line `args` (without the program's name) and returns the exit status. Everything
  * that is refused is one line on the standard error output.
  */
 export async function runProgram(args: readonly string[], host: ProgramHost): Promise<number> {
   let status = 0;
-  const run = async (request: Promise<GuestRequest>, options: CommonOptions) => {
+  const run: RunAction = async (prepare, options, trace) => {
     const limits: RunLimits = {
       ...(options.timeout === undefined ? {} : { timeoutSeconds: options.timeout }),
       verbose: options.verbose ?? false,
       ...(options.control === undefined ? {} : { control: options.control }),
+      ...(trace === undefined ? {} : { trace }),
     };
-    status = await runGuest(request, limits, host);
+    status = await runGuest(prepare(), limits, host);
   };
   const program = makeProgram(host, run);
   addPlay(program).action(async (files: string[], options: PlayOptions) => {
@@ -113,6 +123,12 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
   });
   addExec(program).action(async (words: string[], options: ExecOptions) => {
     status = await execCommand(words, options, host);
+  });
+  const trace = addTrace(program);
+  const plan = () => planTrace(trace.opts<TraceOptions>());
+  addGuests(trace, host, (prepare, options) => run(prepare, options, plan()));
+  addExec(trace).action(async (words: string[], options: ExecOptions) => {
+    status = await execCommand(words, options, host, plan());
   });
   addWeb(program).action(async (options: WebOptions) => {
     status = await serveWeb(options, host);
@@ -133,10 +149,43 @@ type CommonOptions = Pick<RunOptions & StartOptions, "timeout" | "verbose"> & {
   readonly control?: string;
 };
 
-function makeProgram(
-  host: ProgramHost,
-  run: (request: Promise<GuestRequest>, options: CommonOptions) => Promise<void>,
-) {
+/** Runs what is prepared, and writes what happens when there is a plan for that. */
+type RunAction = (
+  prepare: () => Promise<GuestRequest>,
+  options: CommonOptions,
+  trace?: TracePlan,
+) => Promise<void>;
+
+/** The commands that boot a guest. */
+function addGuests(program: Command, host: ProgramHost, run: RunAction): void {
+  addRun(program).action((options: RunOptions) => run(() => requestFrom(options), options));
+  addStart(program).action((options: StartOptions) =>
+    run(() => requestForStart(options, host.output, host.error), options),
+  );
+}
+
+function addTrace(program: Command): Command {
+  return addCommand(program, "trace")
+    .description("run, start or exec, and write down what happens at Xen's interface")
+    .option(
+      "-o, --output <file>",
+      "where to; .jsonl: lines of JSON, .json: for Perfetto (default: text on the standard error output)",
+    )
+    .addOption(
+      new Option("--format <format>", "whatever the file's name").choices([
+        "text",
+        "json",
+        "perfetto",
+      ]),
+    )
+    .option("--filter <words>", "kinds of events, hypercalls, port=N, vcpu=N; '!' for all others")
+    .option("--summary", "at the end count events; without --output, print nothing else")
+    .enablePositionalOptions()
+    .helpCommand(false)
+    .addHelpText("after", TRACE_HELP);
+}
+
+function makeProgram(host: ProgramHost, run: RunAction) {
   const program = new Command("kvm-xen")
     .description("Boots Xen guests in plain Node: Linux KVM's Xen support on an x86-64 engine.")
     .version(host.version, "--version", "print the version")
@@ -151,10 +200,7 @@ function makeProgram(
       writeErr: (text) => host.error.write(text),
       outputError: errorLine("kvm-xen"),
     });
-  addRun(program).action((options: RunOptions) => run(requestFrom(options), options));
-  addStart(program).action((options: StartOptions) =>
-    run(requestForStart(options, host.output, host.error), options),
-  );
+  addGuests(program, host, run);
   return program;
 }
 

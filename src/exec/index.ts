@@ -8,7 +8,7 @@ import { adoptOrphans } from "./processes.js";
 import { preloadName, SOCKET_VARIABLE, whyNotPreloaded } from "./program.js";
 import { runProgram } from "./run-program.js";
 import { parseTraceFilter } from "./trace/index.js";
-import type { TraceRequest, WorkerReport, WorkerRequest } from "./worker.js";
+import type { EventRequest, TraceRequest, WorkerReport, WorkerRequest } from "./worker.js";
 
 /** A program to run with this library in place of /dev/kvm. */
 export interface ExecRequest {
@@ -18,6 +18,8 @@ export interface ExecRequest {
   readonly trace?: string;
   /** Which ones: names with commas between, `*` for any letters, all others when it begins with `!`. */
   readonly traceFilter?: string;
+  /** Write what happens at Xen's interface of its VMs: `kvm-xen trace exec`. */
+  readonly events?: EventRequest;
   /** Print a table of all calls at the end. */
   readonly stats: boolean;
   /** Answer through shared memory, by a thread that stays awake for a while after each call. */
@@ -68,6 +70,7 @@ export async function execProgram(
     name,
     stop,
     trace,
+    events: request.events,
     stats: request.stats,
     mailboxes: request.mailboxes,
     linux: request.linux,
@@ -102,6 +105,7 @@ export async function execProgram(
     shim.remove();
     close(stop);
     if (trace !== undefined && trace.fd > 2) closeSync(trace.fd);
+    if (request.events !== undefined && request.events.fd > 2) closeSync(request.events.fd);
   }
 }
 

@@ -4,7 +4,10 @@ import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../base/index.js";
 import { Engine } from "../engine/bridge/index.js";
 import { NodeClock, NodeTimers } from "../hosts/node/index.js";
+import { TraceFile } from "../hosts/node/trace-file.js";
 import { Kvm, type LinuxRelease } from "../kvm/index.js";
+import type { Clock, TraceSink } from "../ports/index.js";
+import { parseEventFilter, type TraceFormat, TraceRing, TraceWriter } from "../trace/index.js";
 import { installGuard } from "./libc.js";
 import { Reactor } from "./reactor.js";
 import { Server } from "./server.js";
@@ -20,6 +23,19 @@ export interface TraceRequest {
   readonly filter: string | undefined;
 }
 
+/** Which events of the VMs are written, and where to. */
+export interface EventRequest {
+  /** A descriptor, and its name for people. */
+  readonly fd: number;
+  readonly path: string | undefined;
+  readonly format: TraceFormat | undefined;
+  readonly filter: string | undefined;
+  readonly summary: boolean;
+}
+
+/** Milliseconds after which events are written at the latest. */
+const FLUSH_MS = 20;
+
 /** What the thread of the server is started with. */
 export interface WorkerRequest {
   /** Path of the engine. */
@@ -31,6 +47,7 @@ export interface WorkerRequest {
   /** An eventfd that tells the server to end as soon as nobody uses it. */
   readonly stop: number;
   readonly trace: TraceRequest | undefined;
+  readonly events: EventRequest | undefined;
   readonly stats: boolean;
   readonly mailboxes: boolean;
   readonly linux: LinuxRelease;
@@ -64,6 +81,42 @@ function outputOf({ fd, json, filter }: TraceRequest): TraceOutput {
   };
 }
 
+/** Writes what happens in VMs, each with its number. */
+class EventTrace {
+  readonly #ring: TraceRing;
+  readonly #writer: TraceWriter;
+  readonly #reactor: Reactor;
+  #vms = 0;
+
+  constructor(request: EventRequest, clock: Clock, reactor: Reactor, say: (line: string) => void) {
+    const { fd, path, format, filter, summary } = request;
+    const file = new TraceFile(fd, path, say);
+    this.#ring = new TraceRing(clock);
+    this.#writer = new TraceWriter(this.#ring, (text) => file.write(text), {
+      ...{ format, summary },
+      filter: filter === undefined ? undefined : parseEventFilter(filter),
+    });
+    this.#reactor = reactor;
+    this.#flush();
+  }
+
+  watch(vm: { trace: TraceSink | undefined }): void {
+    vm.trace = this.#ring.source(this.#vms++);
+  }
+
+  /** @returns lines for people. */
+  end(): string[] {
+    const { summary, dropped } = this.#writer.end();
+    const lost = dropped > 0 ? [`kvm-xen: ${dropped} events came too fast and are lost`] : [];
+    return [...lost, ...(summary === undefined ? [] : [summary])];
+  }
+
+  #flush(): void {
+    this.#writer.flush();
+    this.#reactor.after(FLUSH_MS, () => this.#flush());
+  }
+}
+
 /**
  * A program may ask again and again for what cannot be had.
  * @limit client | lines that exec says about memory that it cannot give | lines | it says no more
@@ -75,12 +128,15 @@ async function serve(request: WorkerRequest, report: (report: WorkerReport) => v
   const reactor = new Reactor();
   const engine = await Engine.compile(readFileSync(request.engine));
   const clock = new NodeClock();
+  const tell = (text: string) => report({ kind: "said", text: `kvm-xen: ${text}` });
+  const events = request.events && new EventTrace(request.events, clock, reactor, tell);
   const kvm = await Kvm.open({
     engine,
     clock,
     timers: new NodeTimers(clock),
     loop: reactor,
     linux: request.linux,
+    onVm: (vm) => events?.watch(vm),
     onlineCpus: cpus().length,
   });
   const { trace } = request;
@@ -108,7 +164,9 @@ async function serve(request: WorkerRequest, report: (report: WorkerReport) => v
     // Whatever went wrong: clients that wait for answers hear of it.
     server.close();
   }
-  report({ kind: "ended", summary: request.stats ? tracer?.summary() : undefined });
+  const calls = request.stats ? tracer?.summary() : undefined;
+  const ends = [...(events?.end() ?? []), ...(calls === undefined ? [] : [calls])];
+  report({ kind: "ended", summary: ends.length === 0 ? undefined : ends.join("\n") });
 }
 
 assert(parentPort !== null, "worker.ts runs as a thread only");

@@ -1,6 +1,7 @@
 import type { KvmXenEvtchn } from "../abi/kvm/index.js";
 import type { PvclockTime } from "../abi/xen/pvclock.js";
 import type { EngineVcpu } from "../engine/bridge/port.js";
+import type { TraceSink } from "../ports/index.js";
 import type { VmClock } from "./cpu/clock.js";
 import type { CpuidTable } from "./cpu/cpuid.js";
 import type { VcpuExitXen } from "./exits.js";
@@ -17,6 +18,8 @@ import type { VcpuXen, VmXen } from "./xen-api.js";
 
 /** What Xen support uses of a VM. */
 export interface XenVmHost {
+  /** Who watches; see ports/trace.ts. */
+  readonly trace: TraceSink | undefined;
   readonly slots: MemorySlots;
   readonly access: GuestAccess;
   readonly clock: VmClock;
@@ -94,6 +97,8 @@ export interface XenVcpuHooks {
   readonly deferredTimer: boolean;
   /** One of the two above may be set: a quick look for every entry. */
   readonly mayDefer: boolean;
+  /** Whether an interrupt of this vector is an upcall of this vCPU. */
+  isUpcall(vector: number): boolean;
   /** Delivers what is deferred, as far as it can be delivered. */
   processDeferred(): void;
   /** The local APIC was enabled by software. */

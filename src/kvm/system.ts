@@ -25,6 +25,8 @@ export interface KvmOptions {
   readonly linux?: LinuxRelease;
   /** Processors of the host that are online: KVM_CAP_NR_VCPUS. 1 by default. */
   readonly onlineCpus?: number;
+  /** Hears of each VM that is made, before anybody uses it. */
+  readonly onVm?: (vm: Vm) => void;
   /** How to let the host's other work run; the default suits Node and browsers. */
   readonly loop?: EventLoop;
 }
@@ -128,10 +130,12 @@ export class Kvm {
     if (type !== 0) refuse("EINVAL", "VM type");
     const { engine } = this.#options;
     const state = new VmState(engineVm(engine), this.#ports, this.#xen);
-    return new Vm(state, (cap) => {
+    const vm = new Vm(state, (cap) => {
       const { apicBusCycleNs } = state.settings;
       return this.#checkExtension(cap, { splits: state.irqchip === "split", apicBusCycleNs });
     });
+    this.#options.onVm?.(vm);
+    return vm;
   }
 }
 

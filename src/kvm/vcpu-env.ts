@@ -1,4 +1,5 @@
 import type { EngineVm } from "../engine/bridge/port.js";
+import type { TraceSink } from "../ports/index.js";
 import type { VmClock } from "./cpu/clock.js";
 import type { TscSync } from "./cpu/tsc-sync.js";
 import type { XenVmHooks } from "./hooks.js";
@@ -18,6 +19,8 @@ import type { VmSettings } from "./vm-settings.js";
 
 /** What a vCPU uses of its VM. */
 export interface VcpuEnv {
+  /** Who watches; see ports/trace.ts. */
+  readonly trace: TraceSink | undefined;
   readonly linux: LinuxRules;
   readonly engine: EngineVm;
   readonly clock: VmClock;

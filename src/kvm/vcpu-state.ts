@@ -213,6 +213,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   endHalt(): void {
     this.mpState = KvmMpState.RUNNABLE;
     this.stats.haltWakeup++;
+    const { trace } = this.env;
+    if (trace !== undefined) trace.woken(this.id);
     this.unhalted = false;
     const onWake = this.#onWake;
     this.#onWake = undefined;

@@ -1,5 +1,5 @@
 import type { EngineVm } from "../engine/bridge/port.js";
-import type { Clock, Timers } from "../ports/index.js";
+import type { Clock, Timers, TraceSink } from "../ports/index.js";
 import { VmClock } from "./cpu/clock.js";
 import { TscSync } from "./cpu/tsc-sync.js";
 import type { XenFactory, XenVmHooks, XenVmHost } from "./hooks.js";
@@ -37,6 +37,7 @@ export class VmState implements VcpuEnv, XenVmHost {
   readonly ioeventfds = new Ioeventfds((bus) => bus < 2 && this.coalesced.isFull(bus));
   irqchip: IrqchipMode = "none";
   masterclock = false;
+  trace: TraceSink | undefined = undefined;
   ioapic: Ioapic | undefined;
   pic: PicPair | undefined;
   pit: Pit | undefined;

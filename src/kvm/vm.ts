@@ -12,6 +12,7 @@ import {
 import type { ApicId, Hva } from "../base/index.js";
 import type { EngineCounters } from "../engine/bridge/port.js";
 import type { LinearMemory } from "../memory/index.js";
+import type { TraceSink } from "../ports/index.js";
 import { TSC_KHZ } from "./cpu/clock.js";
 import { type KvmMsrFilter, MsrFilter } from "./cpu/msr-filter.js";
 import { refuse } from "./error.js";
@@ -52,6 +53,14 @@ export class Vm {
     this.#checkExtension = checkExtension;
     this.#irqfds = new Irqfds(state.routing, state.linux.irqfdsAreExclusive);
     state.onPinEoi = (pin) => this.#irqfds.pinEnded(pin);
+  }
+
+  /** Who is told what happens in this VM; undefined: nobody, which costs nothing. */
+  get trace(): TraceSink | undefined {
+    return this.#state.trace;
+  }
+  set trace(sink: TraceSink | undefined) {
+    this.#state.trace = sink;
   }
 
   /** Where guest memory is allocated; a slot's `userspaceAddr` is an offset in it. */

@@ -44,8 +44,11 @@ export interface Running {
 }
 
 /** Starts `kvm-xen exec` with these words. */
-export function start(...words: readonly string[]): Running {
-  const child = spawn(process.execPath, [main, "exec", ...words], { stdio: "pipe" });
+export const start = (...words: readonly string[]): Running => startCommand("exec", ...words);
+
+/** Starts a command of `kvm-xen`. */
+export function startCommand(...words: readonly string[]): Running {
+  const child = spawn(process.execPath, [main, ...words], { stdio: "pipe" });
   let stdout = "";
   let stderr = "";
   const waiting: { text: string; resolve: () => void }[] = [];

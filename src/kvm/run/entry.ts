@@ -225,8 +225,11 @@ function injectNmi({ engine, stats }: VcpuState): void {
   engine.injectNmi();
 }
 
-function inject({ engine, stats }: VcpuState, vector: number): void {
+function inject(vcpu: VcpuState, vector: number): void {
+  const { engine, stats, env } = vcpu;
   stats.irqInjections++;
+  const { trace } = env;
+  if (trace !== undefined && vcpu.xen.isUpcall(vector)) trace.upcall(vcpu.id, vector);
   engine.injectInterrupt(vector);
 }
 

@@ -7,6 +7,7 @@ import {
   type EngineExitInfo,
   SegmentIndex,
 } from "../../engine/bridge/port.js";
+import { TraceBy } from "../../ports/index.js";
 import { hypervHypercall, hypervHypercalls } from "../cpu/hyperv.js";
 import { KvmMsrFilterFlag } from "../cpu/msr-filter.js";
 import { KvmMsrExitReason, type VcpuExit, type VcpuExitIo, type VcpuExitMmio } from "../exits.js";
@@ -30,6 +31,10 @@ export type AfterExit = "continue" | "yield" | VcpuExit;
 export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
   const { engine, env, stats } = vcpu;
   stats.exits++;
+  const { trace } = env;
+  if (trace !== undefined && code !== EngineExit.BUDGET) {
+    trace.exit(vcpu.id, code, engine.exit.address, engine.rip);
+  }
   switch (code) {
     case EngineExit.BUDGET:
     case EngineExit.NMI_WINDOW:
@@ -319,7 +324,8 @@ export function completeExit(vcpu: VcpuState): void {
   const exit = vcpu.pendingExit;
   if (exit === undefined) return;
   vcpu.pendingExit = undefined;
-  const { engine } = vcpu;
+  const { engine, env } = vcpu;
+  const { trace } = env;
   switch (exit.kind) {
     case "io":
       if (exit.finished === true) return;
@@ -342,6 +348,10 @@ export function completeExit(vcpu: VcpuState): void {
       // A client that changed RIP (reset, migration) does not want the result.
       if (linearRip(vcpu) !== vcpu.exitRip) return;
       engine.setGpr(Gpr.RAX, BigInt.asUintN(64, exit.result));
+      if (trace !== undefined) {
+        const [low, high] = [engine.gprLow(Gpr.RAX), engine.gprHigh(Gpr.RAX)];
+        trace.answered(vcpu.id, TraceBy.MONITOR, low, high);
+      }
       engine.skipInstruction(HYPERCALL_LENGTH);
       return;
     case "hypercall":

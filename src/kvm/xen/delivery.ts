@@ -38,6 +38,13 @@ export function isPending(domain: Domain, port: number): boolean | undefined {
  * @returns one of {@link Delivery}.
  */
 export function deliverFast(domain: Domain, port: number, vcpuId: number): number {
+  const result = raise(domain, port, vcpuId);
+  const { trace } = domain.host;
+  if (trace !== undefined) trace.delivered(vcpuId, port, result);
+  return result;
+}
+
+function raise(domain: Domain, port: number, vcpuId: number): number {
   const vcpu = domain.vcpuById(vcpuId);
   if (vcpu === undefined) return Delivery.INVALID;
   const layout = domain.layout;

@@ -16,6 +16,7 @@ import {
 } from "../../abi/xen/kvm-hypercalls.js";
 import { Errno } from "../../base/index.js";
 import type { EngineVcpu } from "../../engine/bridge/port.js";
+import { TraceBy, TraceTarget } from "../../ports/index.js";
 import type { HypercallOutcome } from "../hooks.js";
 import { Delivery, deliver, isPending } from "./delivery.js";
 import type { Domain } from "./domain.js";
@@ -43,12 +44,21 @@ const int = (value: bigint): number => Number(BigInt.asIntN(32, value));
 export function hypercall(domain: Domain, vcpu: VcpuDomain): HypercallOutcome {
   const { engine } = vcpu.host;
   const { longMode64: longmode, cpl } = engine;
+  const { trace } = domain.host;
+  const args = longmode ? LONG_ARGS : COMPAT_ARGS;
   if (cpl === 0 && (!longmode || engine.gprHigh(Gpr.RAX) === 0)) {
+    if (trace !== undefined) trace.hypercall(vcpu.host.id, engine, args, longmode);
     const result = answer(domain, vcpu, engine.gprLow(Gpr.RAX), longmode);
     if (typeof result === "number") engine.setGprNumber(Gpr.RAX, result);
     else if (result !== undefined) engine.setGpr(Gpr.RAX, BigInt.asUintN(64, result));
-    if (result !== undefined) return "done";
-  }
+    if (result !== undefined) {
+      if (trace !== undefined) {
+        const [low, high] = [engine.gprLow(Gpr.RAX), engine.gprHigh(Gpr.RAX)];
+        trace.answered(vcpu.host.id, TraceBy.KVM, low, high);
+      }
+      return "done";
+    }
+  } else if (trace !== undefined) trace.hypercall(vcpu.host.id, engine, args, longmode);
   const { input, params } = readCall(engine, longmode);
   return { kind: "xen", longmode, cpl, input, params, result: 0n };
 }
@@ -99,7 +109,7 @@ function answerOther(
       if (vcpu.timerPort === 0) return undefined;
       const { params } = readCall(vcpu.host.engine, longmode);
       const timeout = longmode ? params[0] : params[0] | (params[1] << 32n);
-      if (timeout === 0n) stopTimer(vcpu);
+      if (timeout === 0n) stopTimer(domain, vcpu);
       else startTimer(domain, vcpu, timeout, true);
       return 0;
     }
@@ -129,9 +139,16 @@ function evtchnOp(domain: Domain, vcpu: VcpuDomain, longmode: boolean): number |
   if (port === undefined) return -Errno.EFAULT;
   const entry = domain.evtchns.get(port);
   if (entry === undefined) return undefined;
+  const { trace } = domain.host;
   if ("eventfd" in entry) {
+    if (trace !== undefined) {
+      trace.sent(vcpu.host.id, TraceBy.KVM, port, TraceTarget.EVENTFD, 0, 0);
+    }
     entry.eventfd.signal();
     return 0;
+  }
+  if (trace !== undefined) {
+    trace.sent(vcpu.host.id, TraceBy.KVM, port, TraceTarget.PORT, entry.port, entry.vcpu);
   }
   const result = deliver(domain, entry.port, entry.vcpu);
   return result < 0 && result !== Delivery.MASKED ? undefined : 0;
@@ -190,7 +207,7 @@ function vcpuOp(domain: Domain, vcpu: VcpuDomain, call: Call): bigint | undefine
   if (op !== VCPUOP_set_singleshot_timer && op !== VCPUOP_stop_singleshot_timer) return undefined;
   if (Number(BigInt.asUintN(32, call.params[1])) !== vcpu.xenId) return EINVAL;
   if (op === VCPUOP_stop_singleshot_timer) {
-    stopTimer(vcpu);
+    stopTimer(domain, vcpu);
     return 0n;
   }
   const size = call.longmode ? SINGLESHOT_SIZE_64 : SINGLESHOT_SIZE_COMPAT;

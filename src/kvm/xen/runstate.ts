@@ -31,6 +31,8 @@ export function enterState(domain: Domain, vcpu: VcpuDomain, state: number): voi
     runstate.times[Runstate.RUNNABLE] = u64(runstate.times[Runstate.RUNNABLE] + stolen);
   }
   runstate.lastSteal = delay;
+  const { trace } = domain.host;
+  if (trace !== undefined) trace.runstate(vcpu.host.id, runstate.current, state);
   const current = runstate.current as 0 | 1 | 2 | 3;
   runstate.times[current] = u64(runstate.times[current] + delta);
   runstate.current = state;

@@ -1,3 +1,4 @@
+import { TraceBy } from "../../ports/index.js";
 import { Delivery, deliver, deliverFast } from "./delivery.js";
 import type { Domain } from "./domain.js";
 import type { VcpuDomain } from "./vcpu-domain.js";
@@ -27,12 +28,18 @@ export function startTimer(
     expires = now + delta;
   }
   vcpu.timerExpires = expires;
+  const { trace } = domain.host;
+  if (trace !== undefined) trace.timerArmed(vcpu.host.id, TraceBy.KVM, vcpu.timerPort, expires);
   if (delta <= 0n) fire(domain, vcpu);
   else arm(domain, vcpu);
 }
 
 /** Disarms; a firing that was not delivered is forgotten. */
-export function stopTimer(vcpu: VcpuDomain): void {
+export function stopTimer(domain: Domain, vcpu: VcpuDomain): void {
+  const { trace } = domain.host;
+  if (trace !== undefined && vcpu.timerExpires !== 0n) {
+    trace.timerStopped(vcpu.host.id, TraceBy.KVM, vcpu.timerPort);
+  }
   vcpu.timer?.cancel();
   vcpu.timer = undefined;
   vcpu.timerExpires = 0n;
@@ -64,6 +71,8 @@ function arm(domain: Domain, vcpu: VcpuDomain): void {
 function fire(domain: Domain, vcpu: VcpuDomain): void {
   if (vcpu.timerPending) return;
   const result = deliverFast(domain, vcpu.timerPort, vcpu.host.id);
+  const { trace } = domain.host;
+  if (trace !== undefined) trace.timerFired(vcpu.host.id, TraceBy.KVM, vcpu.timerPort, result);
   if (result !== Delivery.WOULD_BLOCK) {
     vcpu.timerExpires = 0n;
     return;

@@ -106,6 +106,10 @@ export class VcpuXenSupport implements XenVcpuHooks, VcpuXen {
     return vcpu.timerPending && vcpu.timerPort !== 0 && this.#domain.hypercallsEnabled;
   }
 
+  isUpcall(vector: number): boolean {
+    return vector === this.#domain.upcallVector || vector === this.#vcpu.upcallVector;
+  }
+
   processDeferred(): void {
     if (this.deferredEvents) deliverShadow(this.#domain, this.#vcpu);
     if (this.deferredTimer) deliverPendingTimer(this.#domain, this.#vcpu);
@@ -198,7 +202,7 @@ export class VcpuXenSupport implements XenVcpuHooks, VcpuXen {
     if (attr.port !== 0 && attr.priority !== KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL) {
       refuse("EINVAL", "priority");
     }
-    stopTimer(vcpu);
+    stopTimer(this.#domain, vcpu);
     vcpu.timerPort = attr.port;
     if (attr.port !== 0 && attr.expiresNs !== 0n) {
       startTimer(this.#domain, vcpu, attr.expiresNs, false);

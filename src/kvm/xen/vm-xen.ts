@@ -169,7 +169,7 @@ export class VmXenSupport implements XenVmHooks, VmXen {
   }
 
   close(): void {
-    for (const vcpu of this.#domain.vcpus) stopTimer(vcpu);
+    for (const vcpu of this.#domain.vcpus) stopTimer(this.#domain, vcpu);
     this.#domain.setMsr(0);
   }
 

@@ -16,7 +16,7 @@ import {
   type Vm,
 } from "../../kvm/index.js";
 import type { MemoryRegion } from "../../memory/index.js";
-import type { ByteStream } from "../../ports/index.js";
+import type { ByteStream, TraceSink } from "../../ports/index.js";
 import { buildAcpi } from "../firmware/acpi.js";
 import { RSDP_SIZE, SLEEP_CONTROL_PORT } from "../firmware/tables.js";
 import type { BootPlan } from "../loader/boot.js";
@@ -155,6 +155,12 @@ export class Instance {
   /** What the engine has done beside plain execution. */
   get engineCounters(): EngineCounters {
     return this.#counted ?? this.#vm.engineCounters;
+  }
+
+  /** Who is told what happens; undefined: nobody. */
+  set trace(sink: TraceSink | undefined) {
+    this.#vm.trace = sink;
+    this.#domain.trace = sink;
   }
 
   /** What backends get. */

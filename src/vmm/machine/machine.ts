@@ -1,5 +1,6 @@
 import { PAGE_SIZE } from "../../base/index.js";
 import { type CounterName, type EngineCounters, Kvm } from "../../kvm/index.js";
+import type { TraceSink } from "../../ports/index.js";
 import { type BootPlan, planBoot } from "../loader/boot.js";
 import { refuse } from "../loader/errors.js";
 import { readKernel } from "../loader/kernel.js";
@@ -29,6 +30,7 @@ export class Machine {
   #instance: Instance;
   #stopped: "timeout" | "stopped" | undefined;
   #consoleSize: { readonly rows: number; readonly columns: number } | undefined;
+  #trace: TraceSink | undefined;
   #ran = false;
   #ended = false;
   #reboots = 0;
@@ -67,6 +69,15 @@ export class Machine {
   /** What the engine has done beside plain execution, since the first start. */
   get engineCounters(): EngineCounters {
     return sum(this.#countersBefore, this.#instance.engineCounters);
+  }
+
+  /**
+   * Who is told what happens in the machine, through reboots; undefined, as at first: nobody, which costs nothing.
+   * `TraceRing` of kvm-xen/trace makes one.
+   */
+  set trace(sink: TraceSink | undefined) {
+    this.#trace = sink;
+    this.#instance.trace = sink;
   }
 
   /** How often the guest has rebooted, or was reset. */
@@ -254,6 +265,7 @@ export class Machine {
   #boot(): Instance {
     const guest = { plan: this.#plan, uuid: this.#uuid, devices: this.#devices.all };
     const instance = new Instance(this.#kvm, this.#config, this.#ports, guest);
+    instance.trace = this.#trace;
     const size = this.#consoleSize;
     if (size !== undefined) instance.domain.setConsoleSize(size.rows, size.columns);
     return instance;

@@ -9,7 +9,7 @@ import { VcpuInfo } from "../../abi/xen/vcpu-info.js";
 import { DOMID_SELF, Virq } from "../../abi/xen/xen.js";
 import { assert, Errno, type EvtchnPort, type GrantRef, PAGE_SIZE } from "../../base/index.js";
 import type { GuestMemory } from "../../memory/index.js";
-import type { ByteStream, Clock, Log, Timers } from "../../ports/index.js";
+import type { ByteStream, Clock, Log, Timers, TraceSink } from "../../ports/index.js";
 import type { Backend } from "./backends/backend.js";
 import { DebugText } from "./debug-text.js";
 import { EventDelivery } from "./event-delivery.js";
@@ -100,6 +100,8 @@ export class Domain implements BackendHost {
   readonly debugText: DebugText;
   readonly events: EventChannels;
   readonly grants: Grants;
+  /** Who watches; see ports/trace.ts. */
+  trace: TraceSink | undefined = undefined;
   readonly #rings: Rings;
   readonly #backends: Set<Backend>;
   /** Work of backends that no vCPU was charged for yet. */
@@ -116,7 +118,8 @@ export class Domain implements BackendHost {
     this.delivery = new EventDelivery(vm, kvmVcpus, this.sharedInfo, log);
     this.ports = new EventPorts(this.domid, this.delivery);
     for (const [id, kvm] of kvmVcpus) {
-      const timers = new VcpuTimers(vm, kvm, config, () => this.ports.raiseVirq(Virq.TIMER, id));
+      const fire = (): void => void this.ports.raiseVirq(Virq.TIMER, id);
+      const timers = new VcpuTimers(vm, kvm, config, fire, this);
       const wake = (): void => undefined;
       const fresh = { infoGpa: undefined, initialised: false, down: false };
       this.vcpus.set(id, { id, kvm, timers, ...fresh, wake });

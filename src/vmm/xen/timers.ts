@@ -4,7 +4,13 @@
  * which is kvmclock, in nanoseconds.
  */
 import { KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL } from "../../abi/kvm/index.js";
-import type { Clock, TimerHandle, Timers } from "../../ports/index.js";
+import {
+  type Clock,
+  type TimerHandle,
+  type Timers,
+  TraceBy,
+  type TraceSink,
+} from "../../ports/index.js";
 import { attempt, type XenVcpu, type XenVm } from "./kvm-objects.js";
 
 /** What set_timer_op takes for a bug of old kernels: more than 2^50 ns ahead, or negative. */
@@ -24,10 +30,19 @@ export class VcpuTimers {
   readonly #timers: Timers;
   /** Raises VIRQ_TIMER of the vCPU, if it is bound. */
   readonly #fire: () => void;
+  readonly #watched: { readonly trace: TraceSink | undefined };
   #oneShot: TimerHandle | undefined;
   #periodic: TimerHandle | undefined;
 
-  constructor(vm: Pick<XenVm, "getClock">, vcpu: XenVcpu, time: TimeSource, fire: () => void) {
+  /** `watched`: where those stand who watch. */
+  constructor(
+    vm: Pick<XenVm, "getClock">,
+    vcpu: XenVcpu,
+    time: TimeSource,
+    fire: () => void,
+    watched: { readonly trace: TraceSink | undefined } = { trace: undefined },
+  ) {
+    this.#watched = watched;
     this.#vm = vm;
     this.#vcpu = vcpu;
     this.#clock = time.clock;
@@ -48,7 +63,7 @@ export class VcpuTimers {
     }
     this.#oneShot = this.#arm(deadlineNs, () => {
       this.#oneShot = undefined;
-      this.#fire();
+      this.#raise();
     });
     return 0;
   }
@@ -81,7 +96,7 @@ export class VcpuTimers {
       const now = this.#vm.getClock().clock;
       while (next <= now) next += periodNs * ((now - next) / periodNs + 1n);
       this.#periodic = this.#arm(next, tick);
-      this.#fire();
+      this.#raise();
     };
     this.#periodic = this.#arm(next, tick);
   }
@@ -99,7 +114,15 @@ export class VcpuTimers {
     this.stopPeriodic();
   }
 
+  #raise(): void {
+    const { trace } = this.#watched;
+    if (trace !== undefined) trace.timerFired(this.#vcpu.id, TraceBy.MONITOR, 0, 1);
+    this.#fire();
+  }
+
   #arm(systemTimeNs: bigint, callback: () => void): TimerHandle {
+    const { trace } = this.#watched;
+    if (trace !== undefined) trace.timerArmed(this.#vcpu.id, TraceBy.MONITOR, 0, systemTimeNs);
     const delay = Number(systemTimeNs - this.#vm.getClock().clock);
     return this.#timers.arm(this.#clock.monotonicNs() + Math.max(0, delay), callback);
   }

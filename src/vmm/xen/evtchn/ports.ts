@@ -6,6 +6,7 @@
 import { Evtchnstat } from "../../../abi/xen/event-channel.js";
 import { NR_VIRQS, Virq, virqIsGlobal } from "../../../abi/xen/xen.js";
 import { Errno } from "../../../base/index.js";
+import { TraceTarget } from "../../../ports/index.js";
 
 /** What the port table asks of the domain. vCPUs are named by Xen vCPU id. */
 export interface EvtchnEffects {
@@ -200,6 +201,13 @@ export class EventPorts {
       default:
         return EINVAL;
     }
+  }
+
+  /** Where a send on a port goes, for who watches. */
+  target(port: number): TraceTarget {
+    const state = this.#ports.get(port)?.binding.state;
+    if (state === "backend") return TraceTarget.BACKEND;
+    return state === "ipi" || state === "loopback" ? TraceTarget.PORT : TraceTarget.NOWHERE;
   }
 
   /** EVTCHNOP_status; undefined for a port that cannot exist. */

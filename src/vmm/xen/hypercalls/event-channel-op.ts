@@ -19,6 +19,7 @@ import {
 import type { Fields, Layout, StructValue } from "../../../abi/xen/layout.js";
 import { DOMID_SELF } from "../../../abi/xen/xen.js";
 import { Errno } from "../../../base/index.js";
+import { TraceBy } from "../../../ports/index.js";
 import { answerTo, arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
 
 /** Reads the argument structure, or answers -EFAULT. */
@@ -96,12 +97,26 @@ const reset = withStruct(evtchn_reset, (call, value) => {
   return 0;
 });
 
+function send({ domain, vcpu }: Call, { port }: { readonly port: number }): number {
+  const { trace } = domain;
+  if (trace !== undefined) {
+    trace.sent(vcpu.kvm.id, TraceBy.MONITOR, port, domain.ports.target(port), 0, 0);
+  }
+  return domain.ports.send(port);
+}
+
+function unmask({ domain, vcpu }: Call, { port }: { readonly port: number }): number {
+  const { trace } = domain;
+  if (trace !== undefined) trace.unmasked(vcpu.kvm.id, port);
+  return domain.ports.unmask(port);
+}
+
 const subOps: SubOps = new Map<number, Handler>([
   [Evtchnop.bind_interdomain, bindInterdomain],
   [Evtchnop.bind_virq, bindVirq],
   [Evtchnop.bind_pirq, bindPirq],
   [Evtchnop.close, withStruct(evtchn_port, (call, { port }) => call.domain.ports.close(port))],
-  [Evtchnop.send, withStruct(evtchn_port, (call, { port }) => call.domain.ports.send(port))],
+  [Evtchnop.send, withStruct(evtchn_port, send)],
   [Evtchnop.status, status],
   [Evtchnop.alloc_unbound, allocUnbound],
   [Evtchnop.bind_ipi, bindIpi],
@@ -109,7 +124,7 @@ const subOps: SubOps = new Map<number, Handler>([
     Evtchnop.bind_vcpu,
     withStruct(evtchn_bind_vcpu, (call, { port, vcpu }) => call.domain.ports.bindVcpu(port, vcpu)),
   ],
-  [Evtchnop.unmask, withStruct(evtchn_port, (call, { port }) => call.domain.ports.unmask(port))],
+  [Evtchnop.unmask, withStruct(evtchn_port, unmask)],
   [Evtchnop.reset, reset],
   [Evtchnop.expand_array, expandArray],
   [Evtchnop.set_priority, setPriority],
