@@ -35,6 +35,11 @@ export interface Disk {
    * @throws HostError DISK_SIZE when that cannot be.
    */
   resize(bytes: number | undefined): Promise<void>;
+  /**
+   * A text that is another one when the content may be another one, for snapshots of machines; undefined when that
+   * cannot be told. Nothing may be under way.
+   */
+  generation?(): Promise<string | undefined>;
   /** Resolves when nothing is under way on the host. */
   idle(): Promise<void>;
   /** Gives the image back. Nothing may be under way. */

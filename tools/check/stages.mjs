@@ -145,7 +145,13 @@ export const stages = {
       },
     ],
   },
-  boot: { minutes: 7, steps: [{ name: "boots", run: () => configured("boot") }] },
+  boot: {
+    minutes: 7,
+    steps: [
+      { name: "boots", run: () => configured("boot") },
+      { name: "machines that are saved and restored", run: () => configured("snapshots") },
+    ],
+  },
   devices: {
     minutes: 4,
     steps: [{ name: "paravirtual devices", skip: "devices", run: () => configured("devices") }],

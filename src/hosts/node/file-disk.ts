@@ -105,6 +105,16 @@ export class FileDisk implements Disk {
     this.size = size;
   }
 
+  /** A file's time of change and size; of a block device nothing tells. */
+  async generation(): Promise<string | undefined> {
+    const { mtimeNs, size, isFile } = await this.#image.file.stat({ bigint: true }).then((now) => ({
+      mtimeNs: now.mtimeNs,
+      size: now.size,
+      isFile: now.isFile(),
+    }));
+    return isFile ? `${size} bytes, changed ${mtimeNs}` : undefined;
+  }
+
   idle(): Promise<void> {
     return this.#operations.idle();
   }

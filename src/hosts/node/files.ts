@@ -16,6 +16,20 @@ const reasons: Record<string, string> = {
   EAGAIN: "nothing can be read there now; save it to a file first",
 };
 
+/** Why a file of this host cannot be read or written, for people. */
+export function whyFileFails(cause: unknown): string {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  const own: Record<string, string> = {
+    ENOENT: "no such file or folder; check the path",
+    EACCES: "no permission",
+    EPERM: "no permission",
+    EROFS: "the disk is read-only",
+    ENOSPC: "the disk is full",
+    EDQUOT: "the disk quota is used up",
+  };
+  return own[code ?? ""] ?? reasons[code ?? ""] ?? message;
+}
+
 /** What a reader of a file needs of its kind. */
 interface Kind {
   isFile(): boolean;

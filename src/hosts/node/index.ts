@@ -2,7 +2,14 @@
 export { HostError } from "../../base/index.js";
 export type { DecodePath, Engine, EngineOptions } from "../../engine/bridge/index.js";
 export type * from "../../ports/index.js";
-export { consoleCommandLine, Machine, type MachineEnd } from "../../vmm/machine/index.js";
+export {
+  consoleCommandLine,
+  Machine,
+  type MachineEnd,
+  type SavedDevice,
+  type SavedMachine,
+  type Snapshot,
+} from "../../vmm/machine/index.js";
 export { NodeClock } from "./clock.js";
 export { StandardConsole } from "./console.js";
 export { nodeDecompressors } from "./decompress.js";
@@ -16,6 +23,7 @@ export {
 } from "./machine/create-machine.js";
 export { blockBackend } from "./machine/disks.js";
 export { loadEngine, packageFile } from "./machine/load-engine.js";
+export { openSnapshotFile, writeSnapshotFile } from "./machine/snapshot-file.js";
 export { TextConsole } from "./machine/text-console.js";
 export { type ClockChoice, engineSeed, type TimePorts, timePorts } from "./machine/time-ports.js";
 export {

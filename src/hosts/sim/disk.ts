@@ -61,6 +61,10 @@ export class PacedDisk implements Disk {
     return this.#disk.resize(bytes);
   }
 
+  async generation(): Promise<string | undefined> {
+    return this.#disk.generation?.();
+  }
+
   async idle(): Promise<void> {
     await this.#last;
     await this.#disk.idle();

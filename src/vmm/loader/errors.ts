@@ -27,6 +27,10 @@ export const LoadErrorCode = {
   DEVICE_NAME: "DEVICE_NAME",
   /** The device cannot have that size, or has none. */
   DISK_SIZE: "DISK_SIZE",
+  /** The guest, or one of its devices, cannot be saved. */
+  SNAPSHOT_IMPOSSIBLE: "SNAPSHOT_IMPOSSIBLE",
+  /** A machine that is to be restored has not the devices of the snapshot, or they have changed. */
+  SNAPSHOT_DEVICES: "SNAPSHOT_DEVICES",
   MEMORY_TARGET: "MEMORY_TARGET",
   CONSOLE_SIZE: "CONSOLE_SIZE",
   /** The host has not enough memory, or addresses. */

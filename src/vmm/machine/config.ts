@@ -40,6 +40,12 @@ export interface MachineConfig {
   readonly bootAgain?: () => Promise<BootConfig>;
 }
 
+/** What a machine consists of, devices aside. */
+export type Hardware = Pick<MachineConfig, "memoryBytes" | "cpus" | "console">;
+
+/** What a machine that was saved has besides: the rest is in its snapshot. */
+export type RestoreConfig = Pick<MachineConfig, "devices" | "bootAgain">;
+
 /** The world outside the machine. */
 export interface MachinePorts {
   readonly engine: EngineFactory;

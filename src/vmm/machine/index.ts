@@ -2,7 +2,8 @@
 export { type BootModule, MAX_MODULES } from "../loader/boot.js";
 export { type BootFiles, readBootFiles } from "../loader/disk/boot-files.js";
 export { LoadErrorCode, type LoadErrorCodeName } from "../loader/errors.js";
-export type { Backend, DeviceStatus, SavedValue } from "../xen/backends/backend.js";
+export type { SnapshotSink, SnapshotSource } from "../snapshot/file.js";
+export type { Backend, DeviceIdentity, DeviceStatus, SavedValue } from "../xen/backends/backend.js";
 export { BlockBackend } from "../xen/backends/block/block-backend.js";
 export { diskIndex, diskName, MAX_DISKS } from "../xen/backends/block/vdev.js";
 export {
@@ -21,5 +22,7 @@ export {
   type MachineConfig,
   type MachineEnd,
   type MachinePorts,
+  type RestoreConfig,
 } from "./config.js";
 export { Machine } from "./machine.js";
+export { type SavedDevice, SavedMachine, Snapshot } from "./snapshot.js";

@@ -33,9 +33,16 @@ import { continueCall } from "../xen/hypercalls/continuation.js";
 import { Hypercalls } from "../xen/hypercalls/dispatch.js";
 import { XEN_VERSION } from "../xen/hypercalls/xen-version.js";
 import { GuestPhysmap } from "../xen/overlay.js";
-import type { MachineConfig, MachinePorts } from "./config.js";
+import type { Hardware, MachinePorts } from "./config.js";
 import { vcpuCpuid } from "./cpuid.js";
 import { pvhRegs, pvhSregs } from "./entry-state.js";
+import {
+  type InstanceParts,
+  type InstanceState,
+  type PutPages,
+  readInstance,
+  writeInstance,
+} from "./instance-state.js";
 import { LastWords } from "./last-words.js";
 import {
   ACPI_AREA,
@@ -47,6 +54,7 @@ import {
   ramRanges,
   XENSTORE_GFN,
 } from "./layout.js";
+import { Parking } from "./parking.js";
 import { Standstill, Suspension } from "./suspension.js";
 
 /** Ports and interrupt of the first serial port of a PC. */
@@ -73,10 +81,14 @@ interface PendingSuspend {
 }
 
 export class Instance {
-  readonly #config: MachineConfig;
+  readonly #config: Hardware;
   readonly #ports: MachinePorts;
   readonly #vm: Vm;
   readonly #vcpus: readonly Vcpu[];
+  /** RAM without overlays, and the ACPI tables. */
+  readonly #ram: readonly MemoryRegion[];
+  /** MSRs that KVM names for saving. */
+  readonly #msrs: readonly number[];
   readonly #domain: Domain;
   readonly #hypercalls: Hypercalls;
   readonly #bus = new PortBus();
@@ -88,6 +100,7 @@ export class Instance {
   #end: InstanceEnd | undefined;
   #suspension: Suspension | undefined;
   #pause: Standstill | undefined;
+  readonly #parking: Parking;
   /** Told when the guest suspends itself. Without it, such a guest goes on at once. */
   #onSuspended: PendingSuspend | undefined;
   /** Instructions at the time of {@link close}. */
@@ -101,10 +114,11 @@ export class Instance {
    */
   constructor(
     kvm: Kvm,
-    config: MachineConfig,
+    config: Hardware,
     ports: MachinePorts,
     guest: {
-      readonly plan: BootPlan;
+      /** Undefined for one that {@link load} fills. */
+      readonly plan: BootPlan | undefined;
       readonly uuid: Uint8Array;
       readonly devices: readonly Backend[];
     },
@@ -112,6 +126,7 @@ export class Instance {
     this.#config = config;
     this.#ports = ports;
     this.#words = new LastWords(ports.log);
+    this.#parking = new Parking(config.cpus);
     this.#vm = createVm(kvm);
     this.#vm.createIrqchip();
     this.#vm.setGsiRouting(ioapicRoutes());
@@ -120,7 +135,9 @@ export class Instance {
       msr: XEN_CPUID_FIRST_LEAF,
     });
     this.#vm.xen.setAttr({ type: "XEN_VERSION", xenVersion: XEN_VERSION });
-    const physmap = new GuestPhysmap(this.#vm, this.#allocateMemory());
+    this.#msrs = kvm.getMsrIndexList();
+    this.#ram = this.#allocateMemory();
+    const physmap = new GuestPhysmap(this.#vm, this.#ram);
     this.#vcpus = this.#createVcpus(kvm);
     this.#domain = new Domain({
       vm: this.#vm,
@@ -144,7 +161,7 @@ export class Instance {
     this.#debugTexts.push(this.#domain.debugText);
     this.#hypercalls = new Hypercalls(this.#domain);
     this.#attachDevices();
-    this.#load(guest.plan);
+    if (guest.plan !== undefined) this.#load(guest.plan);
   }
 
   /** Instructions that all vCPUs have retired. */
@@ -232,8 +249,56 @@ export class Instance {
     if (suspension === undefined) throw refuse("NOT_SUSPENDED", "the guest is not suspended");
     this.#suspension = undefined;
     if (as === "restored") this.#domain.restore();
-    if (suspension.call !== undefined) suspension.call.result = as === "restored" ? 0n : 1n;
+    suspension.answer(as === "restored" ? 0n : 1n);
     suspension.end();
+  }
+
+  /**
+   * Reads all of a guest that has suspended itself, as it is to go on in a new domain. It stays suspended, and can go
+   * on here too.
+   * @throws HostError NOT_SUSPENDED; SNAPSHOT_IMPOSSIBLE for a guest that cannot be told; ENDED; HOST_MEMORY.
+   */
+  async save(): Promise<InstanceState> {
+    const suspension = this.#suspension;
+    if (suspension === undefined) throw refuse("NOT_SUSPENDED", "the guest is not suspended");
+    await this.#parking.all();
+    if (this.#suspension !== suspension)
+      throw refuse("ENDED", "the guest ended before it was saved");
+    if (!suspension.isAnswerable) {
+      const message =
+        "the guest suspended itself by a multicall, and cannot be told that it was restored";
+      throw refuse("SNAPSHOT_IMPOSSIBLE", message);
+    }
+    suspension.answer(0n);
+    for (const [id, vcpu] of this.#vcpus.entries()) {
+      await this.#finishExit(vcpu, this.#domain.vcpus.get(id) as DomainVcpu);
+    }
+    suspension.noteFinished();
+    return readInstance(this.#parts);
+  }
+
+  /**
+   * Fills an instance that has not run with what {@link save} gave, of a machine with the same memory and CPUs.
+   * @throws HostError SNAPSHOT_DAMAGED or SNAPSHOT_VERSION: the instance is not to be used then.
+   */
+  load(state: Omit<InstanceState, "pages">, pages: PutPages): Promise<void> {
+    return writeInstance(this.#parts, state, pages);
+  }
+
+  get #parts(): InstanceParts {
+    const [vm, vcpus, msrs, ram] = [this.#vm, this.#vcpus, this.#msrs, this.#ram];
+    return { vm, vcpus, msrs, ram, domain: this.#domain, uart: this.#uart };
+  }
+
+  /** Hands the answer to a vCPU's last exit to it, and lets it go no further. */
+  async #finishExit(vcpu: Vcpu, domainVcpu: DomainVcpu): Promise<void> {
+    vcpu.immediateExit = true;
+    for (;;) {
+      const exit = await vcpu.run();
+      if (exit.kind === "intr") break;
+      this.#handle(exit, domainVcpu);
+    }
+    vcpu.immediateExit = false;
   }
 
   /** Input for the console that the configuration names. */
@@ -387,13 +452,14 @@ export class Instance {
     while (this.#end === undefined) {
       const standstill = this.#pause ?? this.#suspension;
       if (standstill !== undefined) {
-        await standstill.over;
+        await this.#parking.wait(vcpu, standstill.over);
         continue;
       }
       if (domainVcpu.down) {
-        await new Promise<void>((resolve) => {
+        const up = new Promise<void>((resolve) => {
           domainVcpu.wake = resolve;
         });
+        await this.#parking.wait(vcpu, up);
         continue;
       }
       this.#handle(await vcpu.run(), domainVcpu);
@@ -445,7 +511,7 @@ export class Instance {
     const result = this.#hypercalls.dispatch(vcpu, exit);
     if (result instanceof Continuation) continueCall(vcpu.kvm, exit, result);
     else exit.result = result;
-    this.#suspension?.noteCall(exit);
+    this.#suspension?.noteCall(exit, this.#vcpus[vcpu.id] as Vcpu);
   }
 
   #handleIo({ direction, port, size, count, data }: VcpuExitIo): void {

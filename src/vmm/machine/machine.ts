@@ -8,13 +8,16 @@ import type { Backend, DeviceStatus } from "../xen/backends/backend.js";
 import {
   type BootConfig,
   checkConfig,
+  type Hardware,
   type MachineConfig,
   type MachineEnd,
   type MachinePorts,
+  type RestoreConfig,
 } from "./config.js";
 import { MachineDevices } from "./devices.js";
 import { Instance } from "./instance.js";
 import { ACPI_AREA, memoryMap } from "./layout.js";
+import { checkDevices, describeDevices, type SavedMachine, Snapshot } from "./snapshot.js";
 
 /**
  * A PVH guest of Xen with everything around it. Create, run once, perhaps stop. A guest that
@@ -22,10 +25,15 @@ import { ACPI_AREA, memoryMap } from "./layout.js";
  */
 export class Machine {
   readonly #kvm: Kvm;
-  readonly #config: MachineConfig;
+  readonly #hardware: Hardware;
   readonly #ports: MachinePorts;
-  #plan: BootPlan;
+  /** What was booted last; undefined in a machine that was restored and has not rebooted. */
+  #plan: BootPlan | undefined;
+  readonly #boot: BootConfig | undefined;
+  readonly #bootAgain: (() => Promise<BootConfig>) | undefined;
   readonly #uuid: Uint8Array;
+  /** The file of which it was made. */
+  readonly #saved: SavedMachine | undefined;
   readonly #devices: MachineDevices;
   #instance: Instance;
   #stopped: "timeout" | "stopped" | undefined;
@@ -37,14 +45,20 @@ export class Machine {
   #instructionsBefore = 0;
   #countersBefore: EngineCounters | undefined;
 
-  private constructor(kvm: Kvm, config: MachineConfig, ports: MachinePorts, plan: BootPlan) {
+  private constructor(kvm: Kvm, start: Start, ports: MachinePorts) {
+    const { hardware, plan, devices = [], saved } = start;
     this.#kvm = kvm;
-    this.#config = config;
+    this.#hardware = hardware;
     this.#ports = ports;
     this.#plan = plan;
-    this.#uuid = makeUuid(ports);
-    this.#devices = new MachineDevices(config.devices ?? []);
-    this.#instance = this.#boot();
+    this.#boot = start.boot;
+    this.#bootAgain = start.bootAgain;
+    this.#saved = saved;
+    this.#uuid = saved?.machine.uuid ?? makeUuid(ports);
+    this.#instructionsBefore = saved?.machine.instructions ?? 0;
+    this.#reboots = saved?.machine.reboots ?? 0;
+    this.#devices = new MachineDevices(devices);
+    this.#instance = this.#newInstance(plan);
     ports.console.onData((bytes) => this.#instance.input(bytes));
     ports.console.onRoom?.(() => this.#instance.outputRoom());
   }
@@ -56,9 +70,47 @@ export class Machine {
   static async create(config: MachineConfig, ports: MachinePorts): Promise<Machine> {
     checkConfig(config);
     const plan = await planOf(config, config, ports);
-    const { engine, clock, timers, loop } = ports;
-    const options = { engine, clock, timers, ...(loop === undefined ? {} : { loop }) };
-    return new Machine(await Kvm.open(options), config, ports, plan);
+    const { kernel, initrd, modules, commandLine, devices, bootAgain } = config;
+    const files = { kernel, ...(initrd && { initrd }), ...(modules && { modules }), commandLine };
+    return new Machine(
+      await openKvm(ports),
+      {
+        hardware: config,
+        plan,
+        devices,
+        boot: bootAgain === undefined ? files : undefined,
+        bootAgain,
+      },
+      ports,
+    );
+  }
+
+  /**
+   * Builds a machine that goes on where a guest has suspended itself: to the guest it is a new one, with the memory of
+   * the old. The devices have to be those that the machine had, with the same content; `bootAgain` is needed where the
+   * file has no kernel. The snapshot is the machine's from now on.
+   * @throws HostError SNAPSHOT_DEVICES, SNAPSHOT_DAMAGED, SNAPSHOT_VERSION; MEMORY_TOO_LARGE, HOST_MEMORY.
+   */
+  static async restore(
+    saved: SavedMachine,
+    config: RestoreConfig,
+    ports: MachinePorts,
+  ): Promise<Machine> {
+    const { devices, bootAgain } = config;
+    await checkDevices(saved.devices, devices ?? []);
+    const { hardware } = saved;
+    const start = { hardware, plan: undefined, devices, boot: undefined, bootAgain, saved };
+    const machine = new Machine(await openKvm(ports), start, ports);
+    try {
+      const { kvm, machine: layer } = saved;
+      await machine.#instance.load({ kvm, ...layer }, (linear, ram) =>
+        saved.readPages(linear, ram),
+      );
+      return machine;
+    } catch (refusal) {
+      machine.#instance.close();
+      throw refusal;
+    }
   }
 
   /** Instructions retired so far by all vCPUs, since the first start. */
@@ -98,6 +150,7 @@ export class Machine {
     } finally {
       this.#ended = true;
       await this.#devices.close();
+      await this.#saved?.close();
     }
   }
 
@@ -115,13 +168,48 @@ export class Machine {
       // What the guest wrote last has to be there before it reads it again.
       await this.#devices.suspend();
       await this.#devices.dropLeaving();
-      const files = await this.#config.bootAgain?.();
-      if (files !== undefined) this.#plan = await planOf(files, this.#config, this.#ports);
+      const files = await this.#filesAgain();
+      if (files !== undefined) this.#plan = await planOf(files, this.#hardware, this.#ports);
       // Whoever stopped it meanwhile found nothing that ran.
       if (this.#stopped !== undefined) return { kind: this.#stopped };
-      this.#instance = this.#boot();
+      this.#instance = this.#newInstance(this.#plan);
       this.#devices.resume();
     }
+  }
+
+  /** What is booted now, where it is not what was booted before. */
+  async #filesAgain(): Promise<BootConfig | undefined> {
+    if (this.#bootAgain !== undefined) return this.#bootAgain();
+    if (this.#plan !== undefined) return undefined;
+    if (this.#saved?.hasBoot) return this.#saved.readBoot();
+    throw refuse("SNAPSHOT_IMPOSSIBLE", "the guest reboots, and its snapshot has no kernel");
+  }
+
+  /**
+   * Saves the machine: asks the guest to suspend itself unless it is suspended, and copies it. It stays suspended:
+   * {@link resume} lets it go on, {@link stop} ends it. A guest that does not know how to suspend itself never answers.
+   * @throws HostError SNAPSHOT_IMPOSSIBLE for a paused guest, or a device that could not be recognised later;
+   * HOST_MEMORY; SUSPENDED and ENDED as {@link suspend}.
+   */
+  async save(): Promise<Snapshot> {
+    this.#checkNotEnded();
+    if (this.state === "paused") {
+      throw refuse("SNAPSHOT_IMPOSSIBLE", "a paused guest cannot be saved: let it go on before");
+    }
+    if (this.state === "running") await this.suspend();
+    const { kvm, domain, uart, pages } = await this.#instance.save();
+    const devices = await describeDevices(this.#devices.all);
+    const { memoryBytes, cpus, console } = this.#hardware;
+    const [uuid, reboots, instructions] = [this.#uuid, this.#reboots, this.instructions];
+    const hardware = { memoryBytes, cpus, console };
+    const run = { kind: "suspended", uuid, reboots, instructions } as const;
+    const boot = this.#boot ?? (this.#saved?.hasBoot ? await this.#saved.readBoot() : undefined);
+    return new Snapshot({
+      machine: { ...run, ...hardware, devices, uart, domain },
+      kvm,
+      pages,
+      boot,
+    });
   }
 
   /**
@@ -222,7 +310,7 @@ export class Machine {
    */
   setMemoryTarget(bytes: number): void {
     this.#checkNotEnded();
-    const most = this.#config.memoryBytes;
+    const most = this.#hardware.memoryBytes;
     if (!(bytes >= 0 && bytes <= most)) {
       throw refuse("MEMORY_TARGET", `${bytes} bytes are no memory target: give 0 to ${most}`);
     }
@@ -262,9 +350,9 @@ export class Machine {
     if (this.#ended) throw refuse("ENDED", "the machine has ended");
   }
 
-  #boot(): Instance {
-    const guest = { plan: this.#plan, uuid: this.#uuid, devices: this.#devices.all };
-    const instance = new Instance(this.#kvm, this.#config, this.#ports, guest);
+  #newInstance(plan: BootPlan | undefined): Instance {
+    const guest = { plan, uuid: this.#uuid, devices: this.#devices.all };
+    const instance = new Instance(this.#kvm, this.#hardware, this.#ports, guest);
     instance.trace = this.#trace;
     const size = this.#consoleSize;
     if (size !== undefined) instance.domain.setConsoleSize(size.rows, size.columns);
@@ -272,10 +360,26 @@ export class Machine {
   }
 }
 
+/** What a machine starts with. */
+interface Start {
+  readonly hardware: Hardware;
+  readonly devices: readonly Backend[] | undefined;
+  readonly bootAgain: (() => Promise<BootConfig>) | undefined;
+  /** Undefined when the guest is in `saved`. */
+  readonly plan: BootPlan | undefined;
+  /** What it is saved with, for reboots. */
+  readonly boot: BootConfig | undefined;
+  readonly saved?: SavedMachine;
+}
+
+function openKvm({ engine, clock, timers, loop }: MachinePorts): Promise<Kvm> {
+  return Kvm.open({ engine, clock, timers, ...(loop === undefined ? {} : { loop }) });
+}
+
 /** Reads what is booted, and places it into the memory of a machine. */
 async function planOf(
   files: BootConfig,
-  { memoryBytes }: MachineConfig,
+  { memoryBytes }: Hardware,
   { decompressors }: MachinePorts,
 ): Promise<BootPlan> {
   return planBoot({

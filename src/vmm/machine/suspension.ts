@@ -1,5 +1,5 @@
 import { Hypercall } from "../../abi/xen/xen.js";
-import type { VcpuExitXen } from "../../kvm/index.js";
+import type { Vcpu, VcpuExitXen } from "../../kvm/index.js";
 
 /** Keeps vCPUs from running: they wait for {@link over}. */
 export class Standstill {
@@ -18,17 +18,32 @@ export class Standstill {
 
 /** A guest that has suspended itself (SHUTDOWN_suspend). */
 export class Suspension extends Standstill {
-  #call: VcpuExitXen | undefined;
+  #call: { readonly exit: VcpuExitXen; readonly vcpu: Vcpu } | undefined;
+  #isFinished = false;
 
   /** Takes note of the hypercall that suspended the guest: the first to be answered after it. */
-  noteCall(exit: VcpuExitXen): void {
+  noteCall(exit: VcpuExitXen, vcpu: Vcpu): void {
     // A call inside a multicall has its result in memory already, which says "cancelled".
     const isDirect = Number(exit.input & 0xffffffffn) === Hypercall.sched_op;
-    if (isDirect) this.#call ??= exit;
+    if (isDirect) this.#call ??= { exit, vcpu };
   }
 
-  /** Whose result tells the guest how it was resumed. */
-  get call(): VcpuExitXen | undefined {
-    return this.#call;
+  /** Whether the guest can be told how it was resumed. */
+  get isAnswerable(): boolean {
+    return this.#call !== undefined;
+  }
+
+  /** What the call answers, in place of what it was before. */
+  answer(result: bigint): void {
+    if (this.#call === undefined) return;
+    const { exit, vcpu } = this.#call;
+    exit.result = result;
+    // The guest is behind its hypercall, in which its result is in a register.
+    if (this.#isFinished) vcpu.setRegs({ ...vcpu.getRegs(), rax: result });
+  }
+
+  /** The exit was handed to the vCPU. */
+  noteFinished(): void {
+    this.#isFinished = true;
   }
 }

@@ -102,6 +102,8 @@ export class Domain implements BackendHost {
   readonly grants: Grants;
   /** Who watches; see ports/trace.ts. */
   trace: TraceSink | undefined = undefined;
+  /** The page of the console's ring. */
+  readonly consolePage: LinearPage;
   readonly #rings: Rings;
   readonly #backends: Set<Backend>;
   /** Work of backends that no vCPU was charged for yet. */
@@ -130,6 +132,7 @@ export class Domain implements BackendHost {
     this.grantTable.reserve(config.consoleGfn, config.xenstoreGfn);
     this.events = { connect: (port, onNotify) => this.#connect(port, onNotify) };
     this.grants = { map: (ref, readonly) => this.#mapGrant(ref, readonly) };
+    this.consolePage = this.#page();
     this.#rings = this.#startRings();
     this.#backends = new Set(config.devices);
     for (const backend of this.#backends) backend.connect(this);
@@ -286,7 +289,7 @@ export class Domain implements BackendHost {
   /** Makes the two rings and all that a toolstack writes before the guest starts. */
   #startRings(): Rings {
     const { config, params } = this;
-    const pages = { store: this.#page(), console: this.#page() };
+    const pages = { store: this.#page(), console: this.consolePage };
     this.physmap.place(pages.store.hva, config.xenstoreGfn);
     this.physmap.place(pages.console.hva, config.consoleGfn);
     params.set(HvmParam.STORE_PFN, BigInt(config.xenstoreGfn));

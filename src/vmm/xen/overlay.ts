@@ -6,7 +6,7 @@
 import type { KvmUserspaceMemoryRegion } from "../../abi/kvm/index.js";
 import { type Gpa, gpa, type Hva, PAGE_SIZE } from "../../base/index.js";
 import { GuestMemory, type LinearMemory, type MemoryRegion } from "../../memory/index.js";
-import { RamFrames } from "./ram-frames.js";
+import { RamFrames, type SavedFrames } from "./ram-frames.js";
 
 /** What is needed of a KVM VM. */
 export interface SlotVm {
@@ -148,6 +148,18 @@ export class GuestPhysmap {
       this.#vm.linear.noteWrite(page, PAGE_SIZE);
     }
     this.#commit();
+  }
+
+  /** What became of the pages of RAM. */
+  saveFrames(): SavedFrames {
+    return this.#ram.save();
+  }
+
+  /** Puts that back, before the guest has run. @returns false when it makes no sense. */
+  restoreFrames(saved: SavedFrames): boolean {
+    const isSane = this.#ram.restore(saved);
+    this.#commit();
+    return isSane;
   }
 
   /** How often KVM was told of other memory. */

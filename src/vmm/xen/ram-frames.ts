@@ -35,6 +35,19 @@ interface Gap {
   readonly pages: number;
 }
 
+/**
+ * What became of pages, for a snapshot. Pages are numbered through all ranges, in their order.
+ * @nolimit its members are checked against the ranges
+ */
+export interface SavedFrames {
+  /** Pages that are not in their own frames, in ascending order. */
+  readonly elsewhere: readonly number[];
+  /** Pages that are free, in the order in which they were given back. */
+  readonly free: readonly number[];
+  /** Frames that have the page of another. */
+  readonly moved: readonly { readonly gfn: number; readonly page: number }[];
+}
+
 export class RamFrames {
   readonly #ranges: readonly Range[];
   /** Frames outside RAM, or whose own page is elsewhere, with the page that they got. */
@@ -124,6 +137,53 @@ export class RamFrames {
     return page;
   }
 
+  /** What became of the pages. */
+  save(): SavedFrames {
+    const elsewhere: number[] = [];
+    let base = 0;
+    for (const { states } of this.#ranges) {
+      states.forEach((state, i) => {
+        if (state === State.ELSEWHERE) elsewhere.push(base + i);
+      });
+      base += states.length;
+    }
+    const free = [...this.#free].map((gfn) => this.#numberOf(gfn));
+    const moved = [...this.#moved].map(([gfn, at]) => {
+      const range = this.#ranges.find(({ hva: start, size }) => at >= start && at < start + size);
+      assert(range !== undefined, "a page that is nobody's");
+      return { gfn, page: this.#numberOf(range.first + (at - range.hva) / PAGE_SIZE) };
+    });
+    return { elsewhere, free, moved };
+  }
+
+  /** Puts that back, where every page is in its own frame. @returns false when it makes no sense. */
+  restore({ elsewhere, free, moved }: SavedFrames): boolean {
+    const owners = new Set<number>();
+    for (const [pages, state] of [
+      [elsewhere, State.ELSEWHERE],
+      [free, State.FREE],
+    ] as const) {
+      for (const page of pages) {
+        const gfn = this.#frameOf(page);
+        if (gfn === undefined || this.#stateOf(gfn) !== State.OWN) return false;
+        this.#setState(gfn, state);
+        if (state === State.FREE) this.#free.add(gfn);
+      }
+    }
+    if (moved.length > MAX_MOVED) return false;
+    for (const { gfn, page } of moved) {
+      const owner = this.#frameOf(page);
+      const range = owner === undefined ? undefined : this.#rangeOf(owner);
+      const isTaken = this.#moved.has(gfn) || this.#stateOf(gfn) === State.OWN;
+      if (owner === undefined || range === undefined || isTaken || gfn >= END_OF_FRAMES)
+        return false;
+      if (owners.has(owner) || this.#stateOf(owner) !== State.ELSEWHERE) return false;
+      owners.add(owner);
+      this.#moved.set(gfn, ownPage(range, owner));
+    }
+    return true;
+  }
+
   /** Every frame has its own page again. Answers the pages that are back in their frames. */
   reset(): Hva[] {
     const back: Hva[] = [];
@@ -156,6 +216,32 @@ export class RamFrames {
 
   #rangeOf(gfn: number): Range | undefined {
     return this.#ranges.find(({ first, states }) => gfn >= first && gfn < first + states.length);
+  }
+
+  #stateOf(gfn: number): number | undefined {
+    const range = this.#rangeOf(gfn);
+    return range?.states[gfn - range.first];
+  }
+
+  /** The number of a frame's own page. */
+  #numberOf(gfn: number): number {
+    let base = 0;
+    for (const { first, states } of this.#ranges) {
+      if (gfn >= first && gfn < first + states.length) return base + gfn - first;
+      base += states.length;
+    }
+    assert(false, "a frame without a page of its own");
+    return 0;
+  }
+
+  /** The frame whose own page has a number. */
+  #frameOf(page: number): number | undefined {
+    let base = 0;
+    for (const { first, states } of this.#ranges) {
+      if (page >= base && page < base + states.length) return first + page - base;
+      base += states.length;
+    }
+    return undefined;
   }
 
   #setFree(range: Range, gfn: number): void {

@@ -8,6 +8,7 @@ import {
   diskName,
   Machine,
   type MachineConfig,
+  type SavedMachine,
 } from "../../../vmm/machine/index.js";
 import { nodeDecompressors } from "../decompress.js";
 import { readUserFile } from "../files.js";
@@ -15,6 +16,7 @@ import { openDisk } from "../open-disk.js";
 import { CardOpener, type NetOption } from "./cards.js";
 import { blockBackend } from "./disks.js";
 import { loadEngine, packageFile } from "./load-engine.js";
+import { openSnapshotFile } from "./snapshot-file.js";
 import { type ClockChoice, engineSeed, timePorts } from "./time-ports.js";
 
 /** A disk of a machine: an image by its path (or address, as openDisk takes it), or an open one. */
@@ -28,6 +30,11 @@ export type DiskChoice = {
 
 /** What {@link createMachine} makes a machine of. */
 export interface MachineDescription {
+  /**
+   * A snapshot's file: the machine goes on from there. Kernel, initrd, command line, memory, CPUs and console are
+   * the snapshot's then; disks and networks have to be those that it had.
+   */
+  readonly restore?: string;
   /** A kernel's file (a path) or its bytes; without one, the small guest that comes with this package. */
   readonly kernel?: string | Uint8Array;
   /** The initial RAM disk: a path or bytes. */
@@ -67,7 +74,7 @@ const NO_CONSOLE: ByteStream = { write: () => undefined, onData: () => undefined
 /**
  * Makes a machine that is ready for run(). Everything that was opened is the machine's and closed when it has ended;
  * when the machine cannot be made, it is closed at once.
- * @throws HostError as Machine.create, openDisk and the networks do; FILE_UNREADABLE or FILE_TOO_LARGE for a kernel
+ * @throws HostError as Machine.create, Machine.restore, openSnapshotFile, openDisk and the networks do; FILE_UNREADABLE or FILE_TOO_LARGE for a kernel
  * or initrd that cannot be read; SEED for a seed that is 0 or no number.
  */
 export async function createMachine(description: MachineDescription = {}): Promise<Machine> {
@@ -79,7 +86,8 @@ export async function createMachine(description: MachineDescription = {}): Promi
   // Whether the engine is shared or not, the machine's other random numbers are the same.
   const engineStart = engineSeed(outside.entropy);
   const engine = description.engine ?? (await loadEngine({ seed: engineStart }));
-  const files = await filesOf(description);
+  const saved =
+    description.restore === undefined ? undefined : await openSnapshotFile(description.restore);
   const devices: Backend[] = [...(description.devices ?? [])];
   try {
     for (const [index, choice] of (description.disks ?? []).entries()) {
@@ -88,7 +96,10 @@ export async function createMachine(description: MachineDescription = {}): Promi
       devices.push(blockBackend({ name, disk }, outside));
     }
     const cards = new CardOpener({ ...outside, log });
-    devices.push(...(await cards.openAll(description.networks ?? [])));
+    devices.push(...(await cards.openAll(savedNetworks(description.networks ?? [], saved))));
+    const ports = { engine, decompressors: nodeDecompressors, ...outside, log, console };
+    if (saved !== undefined) return await Machine.restore(saved, { devices }, ports);
+    const files = await filesOf(description);
     const config: MachineConfig = {
       ...files,
       memoryBytes: description.memoryBytes ?? DEFAULT_MEMORY,
@@ -96,12 +107,23 @@ export async function createMachine(description: MachineDescription = {}): Promi
       console: description.consoleDevice ?? "hvc0",
       devices,
     };
-    const ports = { engine, decompressors: nodeDecompressors, ...outside, log, console };
     return await Machine.create(config, ports);
   } catch (refusal) {
-    await Promise.allSettled(devices.map((device) => device.close()));
+    await Promise.allSettled([...devices.map((device) => device.close()), saved?.close()]);
     throw refusal;
   }
+}
+
+/** Network cards with the addresses that a saved machine's had, unless they are given. */
+export function savedNetworks(
+  networks: readonly NetOption[],
+  saved: Pick<SavedMachine, "devices"> | undefined,
+): NetOption[] {
+  const cards = (saved?.devices ?? []).filter(({ mac }) => mac !== undefined);
+  return networks.map((network, i) => {
+    const mac = network.mac ?? cards[i]?.mac;
+    return mac === undefined ? network : { ...network, mac };
+  });
 }
 
 async function filesOf(

@@ -4,6 +4,7 @@
  * written in spite of that is lost. Input waits in a queue that stands for the receive FIFO. Left out:
  * line errors, break, and modem lines other than in loopback.
  */
+import { bool, bytes, struct, u8, u16, type ValueOf } from "../../snapshot/codec.js";
 import type { PortDevice } from "../bus.js";
 import { Fcr, Ier, Iir, Lcr, Lsr, Mcr, Msr, Reg } from "./spec.js";
 
@@ -25,6 +26,13 @@ const MAX_WAITING = 1 << 20;
 const COMPACT = 1 << 16;
 /** Divisor for 115200 baud, what firmware would leave. */
 const DEFAULT_DIVISOR = 1;
+
+/** A serial port in a snapshot. */
+export const uartLayer = struct({
+  ...{ ier: u8, fifoEnabled: bool, lcr: u8, mcr: u8, scratch: u8, divisor: u16 },
+  thrEmptyEvent: bool,
+  input: bytes(0, MAX_WAITING),
+});
 
 export class Uart implements PortDevice {
   readonly #out: UartConnections;
@@ -104,6 +112,34 @@ export class Uart implements PortDevice {
       default:
         break;
     }
+    this.#update();
+  }
+
+  /** For a snapshot. */
+  save(): ValueOf<typeof uartLayer> {
+    return {
+      ier: this.#ier,
+      fifoEnabled: this.#fifoEnabled,
+      lcr: this.#lcr,
+      mcr: this.#mcr,
+      scratch: this.#scratch,
+      divisor: this.#divisor,
+      thrEmptyEvent: this.#thrEmptyEvent,
+      input: Uint8Array.from(this.#input.slice(this.#taken)),
+    };
+  }
+
+  /** Takes the place of one that was saved. */
+  restore(saved: ValueOf<typeof uartLayer>): void {
+    this.#ier = saved.ier & Ier.MASK;
+    this.#fifoEnabled = saved.fifoEnabled;
+    this.#lcr = saved.lcr;
+    this.#mcr = saved.mcr & Mcr.MASK;
+    this.#scratch = saved.scratch;
+    this.#divisor = saved.divisor;
+    this.#thrEmptyEvent = saved.thrEmptyEvent;
+    this.#input = [...saved.input];
+    this.#taken = 0;
     this.#update();
   }
 

@@ -21,6 +21,14 @@ export interface DeviceStatus {
   readonly bytes?: number;
 }
 
+/** What a device is recognised by when a machine is restored. */
+export interface DeviceIdentity {
+  /** Of a disk: a text that is another one when its content may be another one. */
+  readonly generation?: string | undefined;
+  /** Of a network card: its address. */
+  readonly mac?: string;
+}
+
 /**
  * The outer half of a paravirtual device: what Xen's domain 0 does for a guest. One backend is one device; it lives as
  * long as the machine, through reboots of the guest, each of which is a new domain.
@@ -29,6 +37,8 @@ export interface Backend {
   /** What a machine tells its devices apart by. */
   readonly name: string;
   status(): DeviceStatus;
+  /** What it is recognised by. Only while it is suspended, or before it is connected. */
+  identity?(): Promise<DeviceIdentity>;
   /**
    * The device is in this domain from now on: before the guest runs, or in its face (hot plug). A domain that it
    * was in before is no more: that one has to be suspended first, so that nothing of it is under way.

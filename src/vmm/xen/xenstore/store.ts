@@ -17,7 +17,7 @@ import {
   permits,
   type StoreNode,
 } from "./node.js";
-import { baseName, childPath, isXsError, parentOf } from "./path.js";
+import { baseName, childPath, isXsError, parentOf, parsePath } from "./path.js";
 import { TransactionView, Tree, type View } from "./view.js";
 import { type Change, type Watch, Watches } from "./watches.js";
 
@@ -65,6 +65,13 @@ export const DEFAULT_QUOTA: StoreQuota = {
 
 /** Changes in their order, by what they change. */
 type Changes = Map<string, Change>;
+
+/** A node of a store that is saved. */
+export interface SavedNode {
+  readonly path: string;
+  readonly value: Uint8Array;
+  readonly permissions: readonly Permission[];
+}
 
 interface Transaction {
   readonly domid: number;
@@ -282,6 +289,44 @@ export class Store {
       transaction.view.end();
       this.#transactions.delete(id);
     }
+  }
+
+  /** All nodes, each behind its parent, siblings in the order in which they were made. */
+  save(): SavedNode[] {
+    const nodes: SavedNode[] = [];
+    const add = (path: string): void => {
+      const node = this.#tree.get(path);
+      if (node === undefined) return;
+      nodes.push({ path, value: node.value, permissions: node.permissions });
+      for (const name of node.children) add(childPath(path, name));
+    };
+    add("/");
+    return nodes;
+  }
+
+  /**
+   * Replaces all nodes; nobody is told, and watches stay. Quotas are not looked at: they had their turn when the nodes
+   * were made.
+   * @returns false when the nodes make no tree; the store is not to be used then.
+   */
+  restore(nodes: readonly SavedNode[]): boolean {
+    for (const [path] of [...this.#tree.entries()]) if (path !== "/") this.#tree.remove(path);
+    const made = new Set<string>();
+    for (const { path, value, permissions } of nodes) {
+      const [owner, ...others] = permissions;
+      if (owner === undefined || !this.exists(owner.domid) || made.has(path)) return false;
+      if (!path.startsWith("/") || isXsError(parsePath(PRIVILEGED, path))) return false;
+      const isRoot = path === "/";
+      if (isRoot !== (made.size === 0)) return false;
+      const parent = isRoot ? undefined : this.#tree.get(parentOf(path));
+      if (!isRoot && (parent === undefined || !made.has(parentOf(path)))) return false;
+      made.add(path);
+      this.#tree.put(path, this.#node(value, [owner, ...others], []));
+      if (parent === undefined) continue;
+      const children = [...parent.children, baseName(path)];
+      this.#tree.put(parentOf(path), this.#node(parent.value, parent.permissions, children));
+    }
+    return made.size > 0;
   }
 
   #node(

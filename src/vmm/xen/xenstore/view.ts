@@ -39,6 +39,11 @@ export class Tree implements View {
   ownedBy(domid: number): number {
     return this.#accounts.nodes(domid);
   }
+
+  /** All nodes with their paths. */
+  entries(): IterableIterator<[string, StoreNode]> {
+    return this.#nodes.entries();
+  }
 }
 
 /**

@@ -5,7 +5,13 @@ import { XenbusState } from "../../../../abi/xen/xenbus.js";
 import { HostError } from "../../../../base/index.js";
 import type { Disk, DiskFailure } from "../../../../ports/index.js";
 import type { BackendHost } from "../../interfaces.js";
-import { type Backend, type DeviceStatus, fieldsOf, type SavedValue } from "../backend.js";
+import {
+  type Backend,
+  type DeviceIdentity,
+  type DeviceStatus,
+  fieldsOf,
+  type SavedValue,
+} from "../backend.js";
 import type { FrontendNodes, Nodes } from "../nodes.js";
 import { XenbusDevice, type XenbusDriver } from "../xenbus-device.js";
 import { BlockConnection, type ServedDisk } from "./connection.js";
@@ -95,6 +101,10 @@ export class BlockBackend implements Backend, XenbusDriver, ServedDisk {
     const { name, class: kind } = this;
     const connected = this.#device?.connected ?? false;
     return { name, class: kind, connected, bytes: this.disk.size };
+  }
+
+  async identity(): Promise<DeviceIdentity> {
+    return { generation: await this.disk.generation?.() };
   }
 
   async unplug(): Promise<void> {

@@ -3,7 +3,13 @@ import { XenbusState } from "../../../../abi/xen/xenbus.js";
 import { HostError } from "../../../../base/index.js";
 import type { Network } from "../../../../ports/index.js";
 import type { BackendHost } from "../../interfaces.js";
-import { type Backend, type DeviceStatus, fieldsOf, type SavedValue } from "../backend.js";
+import {
+  type Backend,
+  type DeviceIdentity,
+  type DeviceStatus,
+  fieldsOf,
+  type SavedValue,
+} from "../backend.js";
 import type { FrontendNodes, Nodes } from "../nodes.js";
 import { XenbusDevice, type XenbusDriver } from "../xenbus-device.js";
 import { NetConnection, readSaved } from "./connection.js";
@@ -95,6 +101,10 @@ export class NetBackend implements Backend, XenbusDriver {
   status(): DeviceStatus {
     const { name, class: kind } = this;
     return { name, class: kind, connected: this.#device?.connected ?? false };
+  }
+
+  async identity(): Promise<DeviceIdentity> {
+    return { mac: this.mac };
   }
 
   async unplug(): Promise<void> {

@@ -1,0 +1,33 @@
+import type { Vcpu } from "../../kvm/index.js";
+
+/** vCPUs that are outside of KVM, for as long as something keeps them from running. */
+export class Parking {
+  readonly #parked = new Set<Vcpu>();
+  readonly #count: number;
+  #onParked: () => void = () => undefined;
+
+  /** `count`: how many there are. */
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  /** A vCPU waits here. */
+  async wait(vcpu: Vcpu, over: Promise<void>): Promise<void> {
+    this.#parked.add(vcpu);
+    this.#onParked();
+    await over;
+    this.#parked.delete(vcpu);
+  }
+
+  /** Resolves when all are here at a time. */
+  all(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onParked = () => {
+        if (this.#parked.size < this.#count) return;
+        this.#onParked = () => undefined;
+        resolve();
+      };
+      this.#onParked();
+    });
+  }
+}

@@ -1,0 +1,265 @@
+/** A machine that was saved: what is in the file of a snapshot, and what has to be there when it is restored. */
+import type { LinearMemory, MemoryRegion } from "../../memory/index.js";
+import { refuse } from "../loader/errors.js";
+import { uartLayer } from "../platform/uart/model.js";
+import {
+  bool,
+  bytes,
+  damaged,
+  integer,
+  list,
+  oneOf,
+  optional,
+  struct,
+  text,
+  type ValueOf,
+} from "../snapshot/codec.js";
+import {
+  readJson,
+  readSection,
+  readSections,
+  type Section,
+  type SectionName,
+  type SnapshotSink,
+  type SnapshotSource,
+  writeHeader,
+  writeJson,
+  writeSection,
+} from "../snapshot/file.js";
+import { type KvmLayer, kvmLayer } from "../snapshot/kvm-layer.js";
+import { type PageRun, readPages, writePages } from "../snapshot/pages.js";
+import type { Backend } from "../xen/backends/backend.js";
+import { domainLayer } from "../xen/domain-state.js";
+import { type BootConfig, checkConfig, type Hardware, MAX_CPUS } from "./config.js";
+
+/** @limit file | the command line of a kernel or module in a snapshot | characters | SNAPSHOT_DAMAGED */
+const MAX_COMMAND_LINE = 1 << 16;
+/** @limit file | modules of a boot in a snapshot | modules | SNAPSHOT_DAMAGED */
+const MAX_MODULES = 256;
+/** @limit file | devices in a snapshot | devices | SNAPSHOT_DAMAGED */
+const MAX_DEVICES = 256;
+/** @limit file | name of a device, and of what it contains, in a snapshot | characters | SNAPSHOT_DAMAGED */
+const MAX_NAME = 200;
+
+const natural = integer(0, Number.MAX_SAFE_INTEGER);
+const name = text(MAX_NAME);
+
+const device = struct({
+  name,
+  class: name,
+  /** Of a disk: its size, and a text that is another one when its content may be. */
+  bytes: optional(natural),
+  generation: optional(name),
+  /** Of a network card. */
+  mac: optional(name),
+});
+
+/** A device of a machine that was saved. */
+export type SavedDevice = ValueOf<typeof device>;
+
+const machineLayer = struct({
+  kind: oneOf("suspended"),
+  memoryBytes: natural,
+  cpus: integer(1, MAX_CPUS),
+  console: oneOf("hvc0", "ttyS0", "none"),
+  uuid: bytes(16),
+  instructions: natural,
+  reboots: natural,
+  /** What a reboot boots, whose files are in sections of their own. */
+  boot: optional(
+    struct({
+      commandLine: text(MAX_COMMAND_LINE),
+      hasInitrd: bool,
+      modules: list(optional(text(MAX_COMMAND_LINE)), MAX_MODULES),
+    }),
+  ),
+  devices: list(device, MAX_DEVICES),
+  uart: optional(uartLayer),
+  domain: domainLayer,
+});
+
+/** Values of the machine's layer. */
+export type MachineLayer = ValueOf<typeof machineLayer>;
+
+/** What a machine gives to a {@link Snapshot}. */
+export interface SnapshotContent {
+  readonly machine: Omit<MachineLayer, "boot">;
+  readonly kvm: KvmLayer;
+  readonly pages: readonly PageRun[];
+  readonly boot: BootConfig | undefined;
+}
+
+/** A machine at one moment, with a copy of its memory: it stays as it is while the machine goes on. */
+export class Snapshot {
+  readonly #content: SnapshotContent;
+
+  /** For {@link import("./machine.js").Machine.save}. */
+  constructor(content: SnapshotContent) {
+    this.#content = content;
+  }
+
+  /** Bytes of memory in it: those of pages that are not zero. */
+  get memoryBytes(): number {
+    return this.#content.pages.reduce((sum, run) => sum + run.bytes.length, 0);
+  }
+
+  /** Writes the file, in pieces of some megabytes. What the sink throws comes out. */
+  async write(sink: SnapshotSink): Promise<void> {
+    const { machine, kvm, pages, boot } = this.#content;
+    const modules = boot?.modules ?? [];
+    const layer: MachineLayer = {
+      ...machine,
+      boot: boot && {
+        commandLine: boot.commandLine,
+        hasInitrd: boot.initrd !== undefined,
+        modules: modules.map(({ commandLine }) => commandLine),
+      },
+    };
+    await writeHeader(sink);
+    await writeJson(sink, "machine", machineLayer.write(layer));
+    await writeJson(sink, "kvm", kvmLayer.write(kvm));
+    if (boot !== undefined) {
+      await writeSection(sink, "kernel", [boot.kernel]);
+      if (boot.initrd !== undefined) await writeSection(sink, "initrd", [boot.initrd]);
+      for (const { bytes: content } of modules) await writeSection(sink, "module", [content]);
+    }
+    await writePages(sink, pages);
+    await writeSection(sink, "end", []);
+  }
+}
+
+/** The file of a snapshot, whose parts have been looked at; its memory is read when a machine is made of it. */
+export class SavedMachine {
+  readonly #source: SnapshotSource;
+  readonly #sections: readonly Section[];
+  /** What there is beside files and memory. */
+  readonly machine: MachineLayer;
+  readonly kvm: KvmLayer;
+
+  private constructor(
+    source: SnapshotSource,
+    sections: readonly Section[],
+    layers: { machine: MachineLayer; kvm: KvmLayer },
+  ) {
+    this.#source = source;
+    this.#sections = sections;
+    this.machine = layers.machine;
+    this.kvm = layers.kvm;
+  }
+
+  /**
+   * Reads a file but for its memory. The source is the machine's that is made of it.
+   * @throws HostError NOT_A_SNAPSHOT, SNAPSHOT_VERSION, SNAPSHOT_DAMAGED.
+   */
+  static async open(source: SnapshotSource): Promise<SavedMachine> {
+    const sections = await readSections(source);
+    const json = (of: SectionName) => readJson(source, sections, of);
+    const machine = machineLayer.read(await json("machine"), "machine");
+    const kvm = kvmLayer.read(await json("kvm"), "kvm");
+    checkConfig(machine);
+    if (kvm.vcpus.length !== machine.cpus) throw damaged("the number of vCPUs");
+    return new SavedMachine(source, sections, { machine, kvm });
+  }
+
+  get hardware(): Hardware {
+    const { memoryBytes, cpus, console } = this.machine;
+    return { memoryBytes, cpus, console };
+  }
+
+  /** The devices that have to be there. */
+  get devices(): readonly SavedDevice[] {
+    return this.machine.devices;
+  }
+
+  /** Whether the file has what a reboot boots. */
+  get hasBoot(): boolean {
+    return this.machine.boot !== undefined;
+  }
+
+  /** What a reboot boots. @throws HostError SNAPSHOT_DAMAGED */
+  async readBoot(): Promise<BootConfig> {
+    const { boot } = this.machine;
+    if (boot === undefined) throw damaged("no kernel");
+    const [kernel] = await this.#files("kernel", 1);
+    const [initrd] = await this.#files("initrd", boot.hasInitrd ? 1 : 0);
+    const modules = await this.#files("module", boot.modules.length);
+    return {
+      kernel: kernel as Uint8Array,
+      ...(initrd === undefined ? {} : { initrd }),
+      modules: modules.map((content, i) => {
+        const commandLine = boot.modules[i];
+        return { bytes: content, ...(commandLine === undefined ? {} : { commandLine }) };
+      }),
+      commandLine: boot.commandLine,
+    };
+  }
+
+  async #files(of: SectionName, count: number): Promise<Uint8Array[]> {
+    const found = this.#sections.filter((section) => section.name === of);
+    if (found.length !== count) throw damaged(`section ${of}`);
+    return Promise.all(found.map((section) => readSection(this.#source, section)));
+  }
+
+  /** Reads the memory into regions that are all zero. @throws HostError SNAPSHOT_DAMAGED */
+  async readPages(linear: LinearMemory, ram: readonly MemoryRegion[]): Promise<void> {
+    for (const section of this.#sections) {
+      if (section.name === "pages") await readPages(this.#source, section, linear, ram);
+    }
+  }
+
+  /** The source is not read any more. */
+  async close(): Promise<void> {
+    await this.#source.close?.();
+  }
+}
+
+/** Asks devices what they are. @throws HostError SNAPSHOT_IMPOSSIBLE for one that nobody could recognise. */
+export function describeDevices(devices: readonly Backend[]): Promise<SavedDevice[]> {
+  return Promise.all(
+    devices.map(async (backend): Promise<SavedDevice> => {
+      const { name: own, class: kind, bytes: size } = backend.status();
+      const identity = await backend.identity?.();
+      if (size !== undefined && identity?.generation === undefined) {
+        const message = `${own} cannot be recognised when the machine is restored: save machines whose disks are files`;
+        throw refuse("SNAPSHOT_IMPOSSIBLE", message);
+      }
+      return {
+        name: own,
+        class: kind,
+        bytes: size,
+        generation: identity?.generation,
+        mac: identity?.mac,
+      };
+    }),
+  );
+}
+
+/** Checks that there are the same devices as when a machine was saved. @throws HostError SNAPSHOT_DEVICES */
+export async function checkDevices(
+  saved: readonly SavedDevice[],
+  devices: readonly Backend[],
+): Promise<void> {
+  const here = await describeDevices(devices);
+  for (const one of saved) {
+    const found = here.find((other) => other.name === one.name && other.class === one.class);
+    if (found === undefined) throw refuse("SNAPSHOT_DEVICES", missing(one));
+    const isSame = found.bytes === one.bytes && found.generation === one.generation;
+    if (!isSame) {
+      const message = `disk ${one.name} is not as it was when the machine was saved: what the guest remembers of it is wrong`;
+      throw refuse("SNAPSHOT_DEVICES", message);
+    }
+    if (found.mac !== one.mac) {
+      throw refuse("SNAPSHOT_DEVICES", `${one.name} had the address ${one.mac}: give it with mac=`);
+    }
+  }
+  const odd = here.find((other) => !saved.some((one) => one.name === other.name));
+  if (odd === undefined) return;
+  const message = `the machine had no ${odd.name} when it was saved: leave it out, and add it when it runs`;
+  throw refuse("SNAPSHOT_DEVICES", message);
+}
+
+function missing({ name: own, class: kind, bytes: size }: SavedDevice): string {
+  if (kind === "vbd") return `the machine has a disk ${own} of ${size} bytes: give it with --disk`;
+  if (kind === "vif") return `the machine has a network card ${own}: give it with --net`;
+  return `the machine has a device ${own}: give it`;
+}
