@@ -137,6 +137,23 @@ export const SHOWN = [
     ],
     here: { "dirty 1": "0", "dirty 2": "0" },
   },
+  {
+    what: "VMCALL of a guest whose CPUID names Intel, in code that it may not write",
+    steps: [
+      ...VM,
+      "config 0x22 0x40000000",
+      `${CPUID} 0:0:1:756e6547:6c65746e:49656e69`,
+      "v0 mode64",
+      "poke 0x82008 a100000000000000",
+      "poke 0x1000 0f01c1e610f4",
+      "v0 regs rip=0x201000 rax=0x11 rdx=0 rsp=0x8000",
+      "v0 run",
+      "peek 0x1000 3",
+    ],
+    here: {
+      "v0 run": "0 XEN type=1 longmode=1 cpl=0 input=0x11 params=0,0,0,0,0,0",
+    },
+  },
 ];
 
 /** @param {Shown} shown */

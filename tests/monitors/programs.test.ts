@@ -81,8 +81,6 @@ for (const backend of ["memory-backend-memfd", "memory-backend-file"]) {
 
 /** Tests of kvm-ioctls that fail here, and why. */
 const KVM_IOCTLS = [
-  // KVM_DEV_TYPE_VFIO: there are no devices.
-  "ioctls::device::tests::test_create_device",
   // Wants KVM_SET_TSC_KHZ of 0 to fail where there is no TSC scaling; Linux takes it.
   "ioctls::vcpu::tests::test_set_tsc_khz",
   // Dirty log: a page that the guest only executes is in Linux's, see docs/reference/differences.md.

@@ -38,6 +38,7 @@ export interface CpuidResult {
 const ZERO: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
 const AMD = cpuidText("Auth");
 const HYGON = cpuidText("Hygo");
+const INTEL = cpuidText("Genu");
 
 const { MONITOR } = Cpuid1Ecx;
 
@@ -139,6 +140,8 @@ export class CpuidTable {
   hasMonitor = false;
   /** AMD's or Hygon's; a table without a vendor counts as Intel's. */
   isAmd = false;
+  /** The table says that it is Intel's. */
+  isIntel = false;
   /** Family and model are known. */
   hasModel = false;
   /** XCR0 bits that the guest may set, besides x87. */
@@ -202,6 +205,7 @@ export class CpuidTable {
     const word = this.#word;
     const vendor = word(0, 0, "ebx");
     this.isAmd = vendor === AMD || vendor === HYGON;
+    this.isIntel = vendor === INTEL;
     this.hasModel = this.find(1, 0) !== undefined;
     this.hasTscAdjust = (word(7, 0, "ebx") & Cpuid7Ebx.TSC_ADJUST) !== 0;
     this.xcr0 = BigInt(word(0xd, 0, "eax")) & SUPPORTED_XCR0;

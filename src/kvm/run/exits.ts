@@ -57,7 +57,7 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
       return handleMmio(vcpu);
     case EngineExit.HYPERCALL:
       stats.hypercalls++;
-      return engine.exit.aux === VMCALL ? patchHypercall(vcpu) : handleHypercall(vcpu);
+      return engine.exit.aux === VMCALL ? handleVmcall(vcpu) : handleHypercall(vcpu);
     case EngineExit.CPUID: {
       if (vcpu.msrs.cpuidFaults && engine.cpl !== 0) return raiseGp(vcpu);
       const fn = engine.gprLow(Gpr.RAX);
@@ -284,6 +284,11 @@ function handleHypercall(vcpu: VcpuState): AfterExit {
     return outcome;
   }
   return leaveHypercall(vcpu);
+}
+
+function handleVmcall(vcpu: VcpuState): AfterExit {
+  const outcome = patchHypercall(vcpu);
+  return outcome === "hypercall" ? handleHypercall(vcpu) : outcome;
 }
 
 function leaveHypercall(vcpu: VcpuState): "continue" | "yield" {

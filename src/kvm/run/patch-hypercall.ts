@@ -24,23 +24,23 @@ interface Piece {
   readonly bytes: Uint8Array;
 }
 
-function fault(vcpu: VcpuState, at: Gva): undefined {
+function fault(vcpu: VcpuState, at: Gva): "continue" {
   const present = vcpu.engine.translate(at, "read") !== undefined;
   vcpu.engine.cr2 = at;
   const errorCode = PF_WRITE | (present ? PF_PRESENT : 0);
   vcpu.queueException(Exception.PF, errorCode);
-  return undefined;
+  return "continue";
 }
 
-/** VMMCALL at RIP, by pages; undefined after a page fault. */
-function piecesAt(vcpu: VcpuState, rip: bigint): Piece[] | undefined {
+/** VMMCALL at RIP, by pages; the address that cannot be written when there is one. */
+function piecesAt(vcpu: VcpuState, rip: bigint): Piece[] | Gva {
   const inPage = PAGE_SIZE - Number(rip % BigInt(PAGE_SIZE));
   const pieces: Piece[] = [];
   for (const bytes of [VMMCALL.subarray(0, inPage), VMMCALL.subarray(inPage)]) {
     if (bytes.length === 0) continue;
     const at = gva(pieces.length === 0 ? rip : rip + BigInt(inPage));
     const physical = vcpu.engine.translate(at, "write");
-    if (physical === undefined) return fault(vcpu, at);
+    if (physical === undefined) return at;
     pieces.push({ physical, bytes });
   }
   return pieces;
@@ -50,9 +50,12 @@ function piecesAt(vcpu: VcpuState, rip: bigint): Piece[] | undefined {
  * VMCALL on an AMD processor: KVM writes the instruction that the processor has over it, and the
  * guest executes that (KVM_X86_QUIRK_FIX_HYPERCALL_INSN). Not for user code, which gets #GP, and not
  * with the quirk off, which gives #UD. The address is RIP as it is, without the base of CS.
- * @returns an exit when the code is in no writable slot: the client gets the write.
+ *
+ * A guest whose CPUID names Intel and whose code cannot be written makes the hypercall, as on Intel's processor: Linux
+ * writes so, in code that it has made read-only, when QEMU gives it the vendor of an Intel host.
+ * @returns "hypercall" in that case; an exit when the code is in no writable slot: the client gets the write.
  */
-export function patchHypercall(vcpu: VcpuState): "continue" | VcpuExit {
+export function patchHypercall(vcpu: VcpuState): "continue" | "hypercall" | VcpuExit {
   const { engine, env } = vcpu;
   if (engine.cpl !== 0) {
     vcpu.queueException(Exception.GP, 0);
@@ -62,7 +65,11 @@ export function patchHypercall(vcpu: VcpuState): "continue" | VcpuExit {
     vcpu.queueException(Exception.UD, undefined);
     return "continue";
   }
-  for (const { physical, bytes } of piecesAt(vcpu, engine.rip) ?? []) {
+  const pieces = piecesAt(vcpu, engine.rip);
+  if (typeof pieces === "bigint") {
+    return vcpu.cpuid.isIntel ? "hypercall" : fault(vcpu, pieces);
+  }
+  for (const { physical, bytes } of pieces) {
     if (env.access.write(physical, bytes)) continue;
     const exit: VcpuExitMmio = {
       kind: "mmio",
