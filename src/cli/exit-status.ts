@@ -43,6 +43,9 @@ const otherCodes = new Set([
   "IO_ERROR",
   "NO_CURRENT_FOLDER",
   "NO_WEBASSEMBLY",
+  "EXEC_NO_AGENT",
+  "EXEC_LOST",
+  "CONSOLE_NUMBER",
 ]);
 
 /** The option that helps against a refusal, for the codes where one does. */

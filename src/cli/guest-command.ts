@@ -3,13 +3,9 @@ import { dirname, join } from "node:path";
 import { HostError } from "../base/index.js";
 import { Apt } from "../hosts/node/apt.js";
 import { cacheRoot } from "../hosts/node/cache.js";
+import { guestInitramfs } from "../hosts/node/guest-initramfs.js";
 import { ProgressLine } from "../hosts/node/progress-line.js";
-import {
-  guestInitramfs,
-  type ObtainGuest,
-  obtainDebian,
-  type StartTerminal,
-} from "./start-command.js";
+import { type ObtainGuest, obtainDebian, type StartTerminal } from "./start-command.js";
 
 /** The options of `kvm-xen guest`. */
 export interface GuestOptions {

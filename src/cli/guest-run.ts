@@ -86,6 +86,7 @@ export interface RunLimits {
   readonly timeoutSeconds?: number;
   /** Print details about the running machine. */
   readonly verbose: boolean;
+
   /** Path of the control socket. */
   readonly control?: string;
   /** What happens is written down. */
@@ -93,7 +94,7 @@ export interface RunLimits {
 }
 
 /** Ends what is under way from outside: files that are read, a machine that is built, a guest. */
-class Ending {
+export class Ending {
   /** Why, once there is a reason: the first one. */
   reason: Stop | undefined;
   /** What runs and has to be told. */
@@ -220,14 +221,16 @@ function obey(
   }
 }
 
-function startTimeout(seconds: number | undefined, elapsedMs: number, ending: Ending) {
+/** Ends what is under way when the seconds of --timeout are over. */
+export function startTimeout(seconds: number | undefined, elapsedMs: number, ending: Ending) {
   if (seconds === undefined) return undefined;
   const message = `stopped: the ${seconds} s of --timeout are over`;
   const left = Math.max(0, seconds * 1000 - elapsedMs);
   return setTimeout(() => ending.stop({ status: ExitStatus.TIMEOUT, message }), left);
 }
 
-function report(end: MachineEnd, stopped: Stop | undefined, log: Log): number {
+/** Says how a machine has ended, where that has to be said. @returns the exit status. */
+export function report(end: MachineEnd, stopped: Stop | undefined, log: Log): number {
   switch (end.kind) {
     case "poweroff":
       return ExitStatus.OK;

@@ -1,6 +1,8 @@
 import { Command, CommanderError, Option } from "commander";
+import { HostError } from "../base/index.js";
 import { LINUX_RELEASES } from "../play/index.js";
 import { type ExecOptions, execCommand } from "./exec-command.js";
+import { runCommand } from "./exec-run.js";
 import { describeFailure } from "./exit-status.js";
 import { type GuestOptions, guestFiles } from "./guest-command.js";
 import { type GuestRequest, type RunLimits, runGuest, type Surroundings } from "./guest-run.js";
@@ -35,13 +37,15 @@ With snapshot the file stays as it is; explained in docs/disks.md.
 A network card's other end is this process; here ssh -p 2222 127.0.0.1 reaches the guest (docs/network.md):
   $ kvm-xen run --kernel vmlinuz --initrd initrd.img --net user,hostfwd=tcp:127.0.0.1:2222-:22
 The guest's console is standard input and output; on a terminal, Ctrl-] then q leaves, and ? tells what
-else there is.
-Exit status: 0 after power-off, 1 if the guest crashed or the options make no sense, 2 if a file
+else there is. With --exec the streams are the command's, and the console is not seen:
+  $ kvm-xen run --kernel vmlinuz --initrd initrd.img --disk data.img --exec "md5sum /dev/xvda"
+Exit status: that of --exec's command; else 0 after power-off, 1 if the guest crashed or the options make no sense, 2 if a file
 cannot be used, 124 after the timeout.`;
 
 const START_HELP = `
 Example:
   $ kvm-xen start --cpus 2 --disk data.img --net user
+  $ echo hello | kvm-xen start --exec "tr a-z A-Z"
 
 The kernel and busybox come from Debian's packages through apt-get, without root, and are kept in
 $XDG_CACHE_HOME/kvm-xen or ~/.cache/kvm-xen. Without apt-get a small embedded guest is booted.`;
@@ -109,7 +113,16 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
       ...(options.control === undefined ? {} : { control: options.control }),
       ...(trace === undefined ? {} : { trace }),
     };
-    status = await runGuest(prepare(), limits, host);
+    const { exec } = options;
+    if (exec === undefined) status = await runGuest(prepare(), limits, host);
+    else {
+      if (trace !== undefined) throw new HostError("USAGE", "trace has no --exec");
+      const wanted = prepare().then((made) => ({
+        ...made,
+        config: { ...made.config, exec: true },
+      }));
+      status = await runCommand(wanted, exec, limits, host);
+    }
   };
   const program = makeProgram(host, run);
   addPlay(program).action(async (files: string[], options: PlayOptions) => {
@@ -147,6 +160,8 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
 type CommonOptions = Pick<RunOptions & StartOptions, "timeout" | "verbose"> & {
   /** Path of the control socket. */
   readonly control?: string;
+  /** A command for the guest's shell. */
+  readonly exec?: string;
 };
 
 /** Runs what is prepared, and writes what happens when there is a plan for that. */
@@ -371,6 +386,10 @@ function addCommon(command: Command): Command {
       ).argParser(parseSeconds),
     )
     .option("--control <path>", "a Unix socket that takes lines of JSON (docs/control.md)")
+    .option(
+      "--exec <command>",
+      "run it in the guest's shell and end with its exit status (docs/guest-agent.md)",
+    )
     .option("--stats", "at the end print instructions executed, time and speed")
     .option("--verbose", "print details about the running machine")
     .allowExcessArguments(false);

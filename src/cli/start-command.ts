@@ -1,12 +1,8 @@
-import { basename } from "node:path";
-import { fileURLToPath } from "node:url";
 import { HostError } from "../base/index.js";
 import { Apt } from "../hosts/node/apt.js";
 import { cacheRoot } from "../hosts/node/cache.js";
-import type { CpioEntry } from "../hosts/node/cpio.js";
 import { type DebianGuest, obtainDebianGuest, type Progress } from "../hosts/node/debian-guest.js";
-import { readUserFile } from "../hosts/node/files.js";
-import { busyboxInitramfs } from "../hosts/node/initramfs.js";
+import { guestInitramfs, readGuestKernel, readPackageFile } from "../hosts/node/guest-initramfs.js";
 import { ProgressLine } from "../hosts/node/progress-line.js";
 import { closeDisks, openDisks } from "./disk-option.js";
 import type { GuestRequest } from "./guest-run.js";
@@ -43,26 +39,6 @@ export type ObtainGuest = (progress: Progress, update: boolean) => Promise<Debia
 /** The real way. */
 export const obtainDebian: ObtainGuest = (progress, update) =>
   obtainDebianGuest({ cacheRoot: cacheRoot(), progress, update });
-
-/**
- * Bytes of a file that comes with this package, or is in the cache.
- * @limit file | a kernel or busybox in the cache | bytes | FILE_TOO_LARGE, status 2
- */
-const MAX_CACHED_FILE = 256 << 20;
-
-/** That limit, as files are read with it. */
-const cachedLimit = { bytes: MAX_CACHED_FILE, what: "256 MiB" };
-
-/** A file that comes with this package, by its path from the package's root. */
-const ownFile = (path: string) =>
-  readUserFile(
-    fileURLToPath(new URL(`../../${path}`, import.meta.url)),
-    "a file of this package",
-    cachedLimit,
-  );
-
-/** The guest's first process. */
-const guestInit = (): Promise<Uint8Array> => ownFile("guest/debian/init.sh");
 
 /**
  * Gets the guest of `npm start`: Debian's, or the embedded one where there is no Debian to get it
@@ -119,7 +95,7 @@ function instead(options: StartOptions, error: StartTerminal, why: string): Prom
 }
 
 async function embeddedRequest(options: StartOptions): Promise<GuestRequest> {
-  return request(options, await ownFile("guest/embedded/image.elf"), undefined, "");
+  return request(options, await readPackageFile("guest/embedded/image.elf"), undefined, "");
 }
 
 async function debianRequest(
@@ -128,7 +104,7 @@ async function debianRequest(
   guest: DebianGuest,
 ): Promise<GuestRequest> {
   const [kernel, initramfs] = await Promise.all([
-    readUserFile(guest.kernelPath, "kernel", cachedLimit),
+    readGuestKernel(guest),
     guestInitramfs(guest, driversFor(options)),
   ]);
   // Words that the kernel does not know become the environment of its first process. The self-tests
@@ -147,26 +123,6 @@ function driversFor({ disk = [], net = [] }: StartOptions): string[] {
     ...(disk.length > 0 ? ["xen-blkfront"] : []),
     ...(net.length > 0 ? ["xen-netfront"] : []),
   ];
-}
-
-/** The guest's initial RAM disk, with those of its kernel's modules that are named; all without a list. */
-export async function guestInitramfs(
-  guest: DebianGuest,
-  wanted?: readonly string[],
-): Promise<Uint8Array> {
-  const read = (path: string) => readUserFile(path, "file in the cache", cachedLimit);
-  const paths = (guest.modulePaths ?? []).filter(
-    (path) => wanted?.includes(basename(path).replace(/\.ko$/, "")) ?? true,
-  );
-  const modules = paths.map(async (path): Promise<CpioEntry> => {
-    const data = await read(path);
-    return { kind: "file", path: `lib/modules/${basename(path)}`, mode: 0o644, data };
-  });
-  return busyboxInitramfs(await read(guest.busyboxPath), await guestInit(), [
-    { kind: "folder", path: "lib" },
-    { kind: "folder", path: "lib/modules" },
-    ...(await Promise.all(modules)),
-  ]);
 }
 
 function request(

@@ -5,9 +5,9 @@ import type { ServerResponse } from "node:http";
 import { fileURLToPath } from "node:url";
 import { cacheRoot } from "../../hosts/node/cache.js";
 import { debianGuestInCache } from "../../hosts/node/debian-guest.js";
+import { guestInitramfs } from "../../hosts/node/guest-initramfs.js";
 import { type PageRoute, PageServer } from "../../hosts/node/page-server.js";
 import type { ProgramHost } from "../program.js";
-import { guestInitramfs } from "../start-command.js";
 
 /** The options of `kvm-xen web`. */
 export interface WebOptions {

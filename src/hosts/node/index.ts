@@ -4,6 +4,8 @@ export type { DecodePath, Engine, EngineOptions } from "../../engine/bridge/inde
 export type * from "../../ports/index.js";
 export {
   consoleCommandLine,
+  type ExecOptions,
+  type ExecResult,
   Machine,
   type MachineEnd,
   type SavedDevice,
@@ -14,6 +16,7 @@ export { NodeClock } from "./clock.js";
 export { StandardConsole } from "./console.js";
 export { nodeDecompressors } from "./decompress.js";
 export { nodeEntropy } from "./entropy.js";
+export { agentPath } from "./guest-initramfs.js";
 export { type LogOutput, StandardErrorLog } from "./log.js";
 export { CardOpener, type CardPorts, type NetOption } from "./machine/cards.js";
 export {
@@ -21,8 +24,9 @@ export {
   type DiskChoice,
   type MachineDescription,
 } from "./machine/create-machine.js";
+export { debianGuest, type GuestFiles } from "./machine/debian.js";
 export { blockBackend } from "./machine/disks.js";
-export { loadEngine, packageFile } from "./machine/load-engine.js";
+export { loadEngine } from "./machine/load-engine.js";
 export { openSnapshotFile, writeSnapshotFile } from "./machine/snapshot-file.js";
 export { TextConsole } from "./machine/text-console.js";
 export { type ClockChoice, engineSeed, type TimePorts, timePorts } from "./machine/time-ports.js";
@@ -33,4 +37,5 @@ export {
 } from "./network/network-thread.js";
 export { openSocketNetwork } from "./network/socket-network.js";
 export { type DiskOptions, openDisk } from "./open-disk.js";
+export { packageFile } from "./package-file.js";
 export { NodeTimers } from "./timers.js";

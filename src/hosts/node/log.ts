@@ -5,7 +5,7 @@ export interface LogOutput {
   readonly isTTY?: boolean;
   /** Bytes that were written and not taken by the reader yet. */
   readonly writableLength?: number;
-  write(text: string): unknown;
+  write(text: string | Uint8Array): unknown;
 }
 
 /** @limit reader | messages on the standard error output that nobody reads | bytes | they are lost, and counted */

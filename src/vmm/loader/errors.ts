@@ -33,6 +33,22 @@ export const LoadErrorCode = {
   SNAPSHOT_DEVICES: "SNAPSHOT_DEVICES",
   MEMORY_TARGET: "MEMORY_TARGET",
   CONSOLE_SIZE: "CONSOLE_SIZE",
+  /** A command of a machine that does not run yet, or was made without `exec`. */
+  NOT_RUNNING: "NOT_RUNNING",
+  EXEC_OFF: "EXEC_OFF",
+  /** A command's words, variables, folder or time-out make no sense. */
+  EXEC_ARGUMENTS: "EXEC_ARGUMENTS",
+  /** No agent answers in the guest; it was there and is no more; too many commands wait. */
+  EXEC_NO_AGENT: "EXEC_NO_AGENT",
+  EXEC_LOST: "EXEC_LOST",
+  EXEC_QUEUE: "EXEC_QUEUE",
+  /** The command was killed: it took too long, or wrote too much. */
+  EXEC_TIMEOUT: "EXEC_TIMEOUT",
+  EXEC_OUTPUT: "EXEC_OUTPUT",
+  /** The guest has no such program, cannot start it, or cannot go to its folder. */
+  NO_PROGRAM: "NO_PROGRAM",
+  PROGRAM_REFUSED: "PROGRAM_REFUSED",
+  EXEC_FOLDER: "EXEC_FOLDER",
   /** The host has not enough memory, or addresses. */
   HOST_MEMORY: "HOST_MEMORY",
 } as const;

@@ -31,6 +31,11 @@ export interface MachineConfig {
   readonly cpus: number;
   /** What the console stream is connected to. ttyS0 exists only if it is chosen here. */
   readonly console: "hvc0" | "ttyS0" | "none";
+  /**
+   * Gives the guest a console for the agent of {@link Machine.exec}: hvc1, or the first that {@link devices} leave.
+   * Without it, exec is refused.
+   */
+  readonly exec?: boolean;
   /** Paravirtual devices. They are the machine's from now on, through reboots, and closed when it has ended. */
   readonly devices?: readonly Backend[];
   /**

@@ -15,6 +15,8 @@ import {
   type RestoreConfig,
 } from "./config.js";
 import { MachineDevices } from "./devices.js";
+import { type AgentChannel, agentConsole, withoutAgent } from "./exec/agent-console.js";
+import type { ExecOptions, ExecResult } from "./exec/running-command.js";
 import { Instance } from "./instance.js";
 import { ACPI_AREA, memoryMap } from "./layout.js";
 import { checkDevices, describeDevices, type SavedMachine, Snapshot } from "./snapshot.js";
@@ -35,6 +37,7 @@ export class Machine {
   /** The file of which it was made. */
   readonly #saved: SavedMachine | undefined;
   readonly #devices: MachineDevices;
+  readonly #agent: AgentChannel | undefined;
   #instance: Instance;
   #stopped: "timeout" | "stopped" | undefined;
   #consoleSize: { readonly rows: number; readonly columns: number } | undefined;
@@ -57,7 +60,9 @@ export class Machine {
     this.#uuid = saved?.machine.uuid ?? makeUuid(ports);
     this.#instructionsBefore = saved?.machine.instructions ?? 0;
     this.#reboots = saved?.machine.reboots ?? 0;
-    this.#devices = new MachineDevices(devices);
+    const agent = agentConsole(start, ports);
+    this.#agent = agent?.channel;
+    this.#devices = new MachineDevices(agent === undefined ? devices : [...devices, agent.console]);
     this.#instance = this.#newInstance(plan);
     ports.console.onData((bytes) => this.#instance.input(bytes));
     ports.console.onRoom?.(() => this.#instance.outputRoom());
@@ -79,6 +84,7 @@ export class Machine {
         plan,
         devices,
         boot: bootAgain === undefined ? files : undefined,
+        exec: config.exec,
         bootAgain,
       },
       ports,
@@ -97,7 +103,7 @@ export class Machine {
     ports: MachinePorts,
   ): Promise<Machine> {
     const { devices, bootAgain } = config;
-    await checkDevices(saved.devices, devices ?? []);
+    await checkDevices(withoutAgent(saved.devices), devices ?? []);
     const { hardware } = saved;
     const start = { hardware, plan: undefined, devices, boot: undefined, bootAgain, saved };
     const machine = new Machine(await openKvm(ports), start, ports);
@@ -149,6 +155,7 @@ export class Machine {
       return await this.#runInstances();
     } finally {
       this.#ended = true;
+      this.#agent?.end();
       await this.#devices.close();
       await this.#saved?.close();
     }
@@ -165,6 +172,7 @@ export class Machine {
       this.#countersBefore = this.engineCounters;
       this.#reboots += 1;
       this.#ports.log.debug("the guest reboots");
+      this.#agent?.rebooted();
       // What the guest wrote last has to be there before it reads it again.
       await this.#devices.suspend();
       await this.#devices.dropLeaving();
@@ -210,6 +218,24 @@ export class Machine {
       pages,
       boot,
     });
+  }
+
+  /**
+   * Runs a program in the guest by the agent that it has (docs/guest-agent.md), and resolves when it has ended, with
+   * whatever status. `argv`: the program, found as a shell finds it, and its arguments; there is no shell. Sixteen run
+   * at a time; further ones wait for their turn in order.
+   * @throws HostError EXEC_OFF when the machine was made without `exec`; NOT_RUNNING before {@link run}; ENDED when the
+   * machine has ended, or does before the command; EXEC_ARGUMENTS and EXEC_QUEUE for what cannot be asked for;
+   * EXEC_NO_AGENT when no agent has answered for a minute; EXEC_LOST when it is gone, as by a reboot; NO_PROGRAM,
+   * PROGRAM_REFUSED and EXEC_FOLDER when the guest cannot start it; EXEC_TIMEOUT and EXEC_OUTPUT when it was killed.
+   */
+  async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    this.#checkNotEnded();
+    if (this.#agent === undefined) {
+      throw refuse("EXEC_OFF", "this machine was made without a console for commands: set 'exec'");
+    }
+    if (!this.#ran) throw refuse("NOT_RUNNING", "the machine does not run: call run() first");
+    return this.#agent.exec(argv, options);
   }
 
   /**
@@ -365,6 +391,8 @@ interface Start {
   readonly hardware: Hardware;
   readonly devices: readonly Backend[] | undefined;
   readonly bootAgain: (() => Promise<BootConfig>) | undefined;
+  /** There is a console for its agent; of one that is saved, the snapshot says so. */
+  readonly exec?: boolean | undefined;
   /** Undefined when the guest is in `saved`. */
   readonly plan: BootPlan | undefined;
   /** What it is saved with, for reboots. */

@@ -13,9 +13,10 @@ import {
 import { nodeDecompressors } from "../decompress.js";
 import { readUserFile } from "../files.js";
 import { openDisk } from "../open-disk.js";
+import { packageFile } from "../package-file.js";
 import { CardOpener, type NetOption } from "./cards.js";
 import { blockBackend } from "./disks.js";
-import { loadEngine, packageFile } from "./load-engine.js";
+import { loadEngine } from "./load-engine.js";
 import { openSnapshotFile } from "./snapshot-file.js";
 import { type ClockChoice, engineSeed, timePorts } from "./time-ports.js";
 
@@ -51,6 +52,8 @@ export interface MachineDescription {
   readonly console?: ByteStream;
   readonly disks?: readonly DiskChoice[];
   readonly networks?: readonly NetOption[];
+  /** Whether there is a console for Machine.exec; true by default. */
+  readonly exec?: boolean;
   /** More devices, such as backends of your own. */
   readonly devices?: readonly Backend[];
   /** `real` by default. */
@@ -105,6 +108,7 @@ export async function createMachine(description: MachineDescription = {}): Promi
       memoryBytes: description.memoryBytes ?? DEFAULT_MEMORY,
       cpus: description.cpus ?? 1,
       console: description.consoleDevice ?? "hvc0",
+      exec: description.exec ?? true,
       devices,
     };
     return await Machine.create(config, ports);

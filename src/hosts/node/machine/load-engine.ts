@@ -1,8 +1,8 @@
 /** The engine of this package, from its file. */
 import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
 import { HostError } from "../../../base/index.js";
 import { Engine, type EngineOptions } from "../../../engine/bridge/index.js";
+import { packageFile } from "../package-file.js";
 
 /**
  * Compiles the engine that comes with this package. One is enough for a process: every machine gets an instance with
@@ -15,9 +15,4 @@ export async function loadEngine(options: EngineOptions = {}): Promise<Engine> {
     throw new HostError("NOT_BUILT", `${path} is missing: run 'npm run build'`, { cause });
   });
   return Engine.compile(bytes, options);
-}
-
-/** A file of this package, by its path from the package's root. */
-export function packageFile(path: string): string {
-  return fileURLToPath(new URL(`../../../../${path}`, import.meta.url));
 }

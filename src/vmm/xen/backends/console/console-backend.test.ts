@@ -150,9 +150,14 @@ describe("a PV console beside hvc0", () => {
     const saved = JSON.parse(JSON.stringify(backend.save()));
     forget(frontend, backend);
     const heard: string[] = [];
-    const next = new ConsoleBackend(1, {
-      write: (bytes) => heard.push(toText(bytes)),
+    const told: string[] = [];
+    const stream = {
+      write: (bytes: Uint8Array) => heard.push(toText(bytes)),
       onData: () => undefined,
+    };
+    const next = new ConsoleBackend(1, stream, {
+      onConnected: () => told.push("connected"),
+      onRestored: () => told.push("restored"),
     });
     next.restore(test.domain, saved);
     expect(frontend.hear()).toBe("\x00\xffkept");

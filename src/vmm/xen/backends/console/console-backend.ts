@@ -12,7 +12,13 @@ import {
 } from "../../../../base/index.js";
 import type { ByteStream } from "../../../../ports/index.js";
 import type { BackendHost } from "../../interfaces.js";
-import { type Backend, type DeviceStatus, fieldsOf, type SavedValue } from "../backend.js";
+import {
+  type Backend,
+  type DeviceIdentity,
+  type DeviceStatus,
+  fieldsOf,
+  type SavedValue,
+} from "../backend.js";
 import type { FrontendNodes, Nodes } from "../nodes.js";
 import { XenbusDevice, type XenbusDriver } from "../xenbus-device.js";
 import { ConsoleConnection } from "./connection.js";
@@ -35,6 +41,8 @@ export interface ConsoleOptions {
   readonly channel?: string;
   /** Told when the guest has a driver for it, each time anew: after a reboot, too. */
   readonly onConnected?: () => void;
+  /** Told when it was restored with a driver that is connected, in place of that. */
+  readonly onRestored?: () => void;
 }
 
 export class ConsoleBackend implements Backend, XenbusDriver {
@@ -70,6 +78,11 @@ export class ConsoleBackend implements Backend, XenbusDriver {
     this.#options = options;
     stream.onData((bytes) => this.#connection?.input(bytes));
     stream.onRoom?.(() => this.#connection?.process());
+  }
+
+  /** By its channel: what is at the other end of one is not at that of another. */
+  identity(): Promise<DeviceIdentity> {
+    return Promise.resolve({ generation: this.#options.channel });
   }
 
   connect(host: BackendHost): void {
@@ -125,6 +138,7 @@ export class ConsoleBackend implements Backend, XenbusDriver {
       Number.parseInt(digits, 16),
     );
     if (bytes.length > 0) this.#connection?.input(bytes);
+    if (isConnected) this.#options.onRestored?.();
     this.#device.ready();
     this.#connection?.process();
   }
