@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { cacheRoot } from "../hosts/node/cache.js";
 import { nodeDecompressors } from "../hosts/node/decompress.js";
 import {
   blockBackend,
@@ -10,6 +11,7 @@ import {
 } from "../hosts/node/index.js";
 import { listenForSignals } from "../hosts/node/signals.js";
 import { clearOutputProcessing } from "../hosts/node/terminal.js";
+import { cachedDecompressors } from "../hosts/node/unpacked-cache.js";
 import { Machine } from "../vmm/machine/index.js";
 import { type OpenDisk, openDisks } from "./disk-option.js";
 import { parseNet } from "./net-option.js";
@@ -35,7 +37,7 @@ export async function processHost(): Promise<ProgramHost> {
         decode: request.decode ?? "compiled",
         seed: engineSeed(outside.entropy),
       });
-      const decompressors = nodeDecompressors;
+      const decompressors = cachedDecompressors(cacheRoot(), nodeDecompressors);
       const { console, log } = streams;
       const ports = { engine, decompressors, ...outside, console, log };
       const { disks = [] } = request;
