@@ -1,4 +1,4 @@
-import koffi from "koffi";
+import { koffi } from "../hosts/node/koffi.js";
 
 /**
  * The system calls that Node has no function for, through libc. Linux on x86-64 only. All answer as

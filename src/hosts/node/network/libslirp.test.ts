@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:net";
-import koffi from "koffi";
 import { afterEach, describe, expect, it } from "vitest";
+import { koffi } from "../koffi.js";
 import { SlirpLink } from "./libslirp.js";
 import type { Forward, LinkRequest } from "./link.js";
 import { PollList } from "./system.js";

@@ -1,6 +1,7 @@
 /** libslirp: a network in user space that needs no privileges, as QEMU has it. */
-import koffi, { type LibraryHandle } from "koffi";
+
 import { HostError } from "../../../base/index.js";
+import { koffi, type LibraryHandle } from "../koffi.js";
 import type { Forward, LinkRequest } from "./link.js";
 import { copyFrom, PollEvent, type PollList } from "./system.js";
 

@@ -1,4 +1,4 @@
-import koffi from "koffi";
+import { koffi } from "../koffi.js";
 
 /** The system calls that networks need and Node has no function for, through libc. Linux only. */
 const libc = koffi.load(null);
