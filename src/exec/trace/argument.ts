@@ -3,7 +3,7 @@ import { KvmIrqRoutingType } from "../../abi/kvm/irq.js";
 import * as k from "../../abi/kvm/structs.js";
 import { KvmXenEvtchnFlag, KvmXenHvmAttrType, KvmXenVcpuAttrType } from "../../abi/kvm/xen.js";
 import { type CType, u32, u64, type ValueOf } from "../../abi/layout.js";
-import { capName, xenHvmAttrName, xenVcpuAttrName } from "./names.js";
+import { capName, cpuidFlags, memFlags, xenHvmAttrName, xenVcpuAttrName } from "./names.js";
 
 /** Reads memory of the program; undefined where there is none. */
 export interface ProgramMemory {
@@ -28,7 +28,15 @@ interface List {
 
 const msrList: List = { count: "nmsrs", field: "indices", element: u32 };
 const msrs: List = { count: "nmsrs", field: "entries", element: k.kvm_msr_entry };
-const cpuid2: List = { count: "nent", field: "entries", element: k.kvm_cpuid_entry2 };
+const cpuid2: List = {
+  count: "nent",
+  field: "entries",
+  element: k.kvm_cpuid_entry2,
+  show: ({ flags, ...entry }: ValueOf<typeof k.kvm_cpuid_entry2>): Value => {
+    const { function: fn, index, eax, ebx, ecx, edx } = entry;
+    return { function: fn, index, flags: cpuidFlags(flags), eax, ebx, ecx, edx };
+  },
+};
 
 const lists = new Map<number, List>([
   [ioctls.KVM_GET_MSR_INDEX_LIST, msrList],
@@ -128,11 +136,30 @@ function showIrqchip({ chip_id, chip }: ValueOf<typeof k.kvm_irqchip>): Value {
   return chip_id === IOAPIC ? { chip_id, ioapic: chip.ioapic } : { chip_id, pic: chip.pic };
 }
 
+function showRegion(region: Readonly<Record<"flags", number>>): Value {
+  return { ...region, flags: memFlags(region.flags) };
+}
+
+/** Arguments that point to a number: shown in brackets, as strace shows what a pointer points to. */
+const pointed = new Set<number>([
+  ioctls.KVM_SET_IDENTITY_MAP_ADDR,
+  ioctls.KVM_X86_GET_MCE_CAP_SUPPORTED,
+  ioctls.KVM_X86_SETUP_MCE,
+]);
+
+function showPointed(memory: ProgramMemory, address: bigint): unknown {
+  const bytes = memory.read(address, u64.size);
+  if (bytes === undefined) return address;
+  return [u64.read(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0)];
+}
+
 /** How a structure is shown whose fields alone do not tell what they mean. */
 const shown = new Map<unknown, (value: never) => Value>([
   [k.kvm_xen_hvm_attr, showHvmAttr],
   [k.kvm_xen_vcpu_attr, showVcpuAttr],
   [k.kvm_irqchip, showIrqchip],
+  [k.kvm_userspace_memory_region, showRegion],
+  [k.kvm_userspace_memory_region2, showRegion],
   [
     k.kvm_enable_cap,
     ({ cap, flags, args }: ValueOf<typeof k.kvm_enable_cap>) => ({
@@ -169,18 +196,29 @@ function readList(memory: ProgramMemory, address: bigint, list: List, head: Valu
   return { ...head, [list.field]: elements };
 }
 
+/** The error with which the kernel writes the count of a list and nothing else. */
+const E2BIG = 7;
+
 /**
  * What the argument of an ioctl says: for a structure its fields, with the member of a union that applies and
  * the elements that follow it; a name or number for a value; the address when nothing is there.
+ * @param result of the call, when the kernel has written to the argument by now
  */
-export function argumentOf(memory: ProgramMemory, request: number, argument: bigint): unknown {
+export function argumentOf(
+  memory: ProgramMemory,
+  request: number,
+  argument: bigint,
+  result = 0,
+): unknown {
   if (request === ioctls.KVM_CHECK_EXTENSION) return capName(Number(BigInt.asUintN(32, argument)));
+  if (pointed.has(request)) return showPointed(memory, argument);
   const type: Decodable | undefined = ioctls.ioctlArgument(request);
   if (type?.decode === undefined) return argument;
   const bytes = memory.read(argument, type.size);
   if (bytes === undefined) return argument;
   const value = type.decode(bytes);
   const list = lists.get(request);
+  if (list !== undefined && result === -E2BIG) return value;
   if (list !== undefined) return readList(memory, argument, list, value, type.size);
   return shown.get(type)?.(value as never) ?? value;
 }

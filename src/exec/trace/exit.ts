@@ -55,6 +55,8 @@ function fieldsOf(run: Run, pages: Uint8Array): RunExit["fields"] {
     }
     case KvmExitReason.IOAPIC_EOI:
       return exit.eoi;
+    case KvmExitReason.TPR_ACCESS:
+      return exit.tpr_access;
     case KvmExitReason.X86_RDMSR:
     case KvmExitReason.X86_WRMSR:
       return exit.msr;

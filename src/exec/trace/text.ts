@@ -7,6 +7,19 @@ const BYTES_SHOWN = 16;
 /** Fields that say nothing. */
 export const isPadding = (name: string): boolean => /^(pad|padding|reserved)\d*$/.test(name);
 
+/**
+ * The fields of a structure that say something. A union without a name (`$` and a word here) counts as its first
+ * member, as it does in C: what applies of the others, argument.ts picks before.
+ */
+function fieldsOf(value: object): [string, unknown][] {
+  return Object.entries(value).flatMap(([name, field]: [string, unknown]) => {
+    if (isPadding(name)) return [];
+    if (!name.startsWith("$") || typeof field !== "object" || field === null)
+      return [[name, field]];
+    return fieldsOf(field).slice(0, 1);
+  });
+}
+
 /** Bytes as hexadecimal digits, lowest address first. */
 export const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
@@ -27,8 +40,9 @@ export function show(value: unknown): string {
     return `[${value.slice(0, shown).map(show).join(", ")}${rest}]`;
   }
   if (typeof value !== "object" || value === null) return String(value);
-  const fields = Object.entries(value).filter(([name]) => !isPadding(name));
-  return `{${fields.map(([name, field]) => `${name}=${show(field)}`).join(", ")}}`;
+  return `{${fieldsOf(value)
+    .map(([name, field]) => `${name}=${show(field)}`)
+    .join(", ")}}`;
 }
 
 /**
@@ -40,9 +54,5 @@ export function toJson(value: unknown): unknown {
   if (value instanceof Uint8Array) return hex(value);
   if (Array.isArray(value)) return value.map(toJson);
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([name]) => !isPadding(name))
-      .map(([name, field]) => [name, toJson(field)]),
-  );
+  return Object.fromEntries(fieldsOf(value).map(([name, field]) => [name, toJson(field)]));
 }

@@ -4,13 +4,20 @@ import {
   KVM_CHECK_EXTENSION,
   KVM_GET_MSRS,
   KVM_GET_REGS,
+  KVM_GET_SUPPORTED_CPUID,
+  KVM_IRQ_LINE,
   KVM_RUN,
+  KVM_SET_CPUID2,
   KVM_SET_GSI_ROUTING,
+  KVM_SET_IDENTITY_MAP_ADDR,
   KVM_SET_USER_MEMORY_REGION,
   KVM_XEN_HVM_SET_ATTR,
   KVM_XEN_VCPU_GET_ATTR,
 } from "../../abi/kvm/ioctl.js";
 import {
+  kvm_cpuid_entry2,
+  kvm_cpuid2,
+  kvm_irq_level,
   kvm_irq_routing,
   kvm_irq_routing_entry,
   kvm_msr_entry,
@@ -71,6 +78,37 @@ describe("a traced call", () => {
     );
   });
 
+  it("names the flags of a slot and of an entry of CPUID, and shows what a pointer points to", () => {
+    const region = kvm_userspace_memory_region.encode({ flags: 0x13 });
+    expect(trace(KVM_SET_USER_MEMORY_REGION, callerWith(region))).toContain(
+      "flags=KVM_MEM_LOG_DIRTY_PAGES|KVM_MEM_READONLY|0x10,",
+    );
+    const entry = kvm_cpuid_entry2.encode({ function: 4, index: 2, flags: 1, eax: 0x121 });
+    const table = callerWith(kvm_cpuid2.encode({ nent: 1 }), entry);
+    expect(trace(KVM_SET_CPUID2, table)).toContain(
+      "entries=[{function=4, index=2, flags=KVM_CPUID_FLAG_SIGNIFCANT_INDEX, eax=0x121, ebx=0, ecx=0, edx=0}]",
+    );
+    const eight = Uint8Array.of(0, 0xc0, 0xff, 0xfe, 0, 0, 0, 0);
+    expect(trace(KVM_SET_IDENTITY_MAP_ADDR, callerWith(eight))).toContain(
+      "ADDR, [0xfeffc000]) = 0",
+    );
+  });
+
+  it("shows a union without a name as C names its member", () => {
+    const line = kvm_irq_level.encode({ $line: { irq: 4 }, level: 1 });
+    expect(trace(KVM_IRQ_LINE, callerWith(line))).toContain("KVM_IRQ_LINE, {irq=4, level=1})");
+    const json = JSON.parse(trace(KVM_IRQ_LINE, callerWith(line), 0, { form: asJson }));
+    expect(json.argument).toEqual({ irq: 4, level: 1 });
+  });
+
+  it("shows no elements of a list that had no room for them", () => {
+    const list = callerWith(kvm_cpuid2.encode({ nent: 1 }), kvm_cpuid_entry2.encode({}));
+    expect(trace(KVM_GET_SUPPORTED_CPUID, list, -7)).toContain(
+      "CPUID, {nent=1, entries=[]}) = -1 E2BIG",
+    );
+    expect(trace(KVM_GET_SUPPORTED_CPUID, list)).toContain("{nent=1, entries=[{function=0,");
+  });
+
   it("shows an address when nothing is there", () => {
     expect(trace(KVM_GET_REGS, callerWith(), -14)).toContain("KVM_GET_REGS, 0x1000) = -1 EFAULT");
   });
@@ -105,7 +143,7 @@ describe("a traced call", () => {
   });
 
   it("reads no more elements than a call takes, whatever the count says", () => {
-    const text = trace(KVM_GET_MSRS, callerWith(kvm_msrs.encode({ nmsrs: 0xffffffff })), -7);
+    const text = trace(KVM_GET_MSRS, callerWith(kvm_msrs.encode({ nmsrs: 0xffffffff })), -14);
     expect(text).toContain("{nmsrs=0xffffffff, entries=[]}");
   });
 
@@ -119,6 +157,10 @@ describe("a traced call", () => {
     const xen = exit(KvmExitReason.XEN, { xen: { type: 1, u: { hcall } } });
     expect(trace(KVM_RUN, callerWith(), 0, { pages: xen })).toContain(
       "(KVM_EXIT_XEN {type=KVM_EXIT_XEN_HCALL, longmode=1, cpl=0, input=__HYPERVISOR_sched_op, params=[2, 0, 0, 0, 0, 0]})",
+    );
+    const tpr = exit(KvmExitReason.TPR_ACCESS, { tpr_access: { rip: 0x1000n, is_write: 1 } });
+    expect(trace(KVM_RUN, callerWith(), 0, { pages: tpr })).toContain(
+      "(KVM_EXIT_TPR_ACCESS {rip=0x1000, is_write=1})",
     );
     const hlt = exit(KvmExitReason.HLT, {});
     expect(trace(KVM_RUN, callerWith(), 0, { pages: hlt })).toContain("= 0 (KVM_EXIT_HLT)");

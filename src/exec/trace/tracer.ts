@@ -107,7 +107,7 @@ export class Tracer {
         caller,
         file: file.name,
         name,
-        argument: isWritten ? argumentOf(caller, request, argument) : early,
+        argument: isWritten ? argumentOf(caller, request, argument, result) : early,
         result,
         exit: pages === undefined ? undefined : exitOf(pages),
         start: start - this.#begin,
