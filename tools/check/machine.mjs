@@ -44,6 +44,7 @@ const finders = {
   // Users have no /usr/sbin in their PATH.
   "the program libvirtd": () => has("/usr/sbin/libvirtd") && has("virsh"),
   "the program lz4": () => has("lz4"),
+  "the program sqlite3": () => has("sqlite3", "-version"),
   "the program script": () => has("script"),
   "the program stress-ng": () => has("stress-ng"),
   "the program xz": () => has("xz"),

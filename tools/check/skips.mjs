@@ -20,7 +20,10 @@ export const skips = [
   { run: "browser", needs: ["Chromium"] },
   { run: "exec", needs: ["a C compiler"] },
   { run: "selftests", needs: ["a C compiler"] },
-  { run: "devices", needs: ["QEMU", "the program depmod", "the tools of ext4", "libslirp"] },
+  {
+    run: "devices",
+    needs: ["QEMU", "the program depmod", "the tools of ext4", "libslirp", "the program sqlite3"],
+  },
   { run: "monitors", needs: ["QEMU", "a C compiler", "the program depmod", "the program gdb"] },
   {
     run: "monitors",
