@@ -34,6 +34,13 @@ describe("--net", () => {
       "socket=a.sock,mac=00:16:3e:00:00:01",
       { kind: "socket", path: "a.sock", mac: "00:16:3e:00:00:01" },
     ],
+    ["passt", { kind: "passt", forwards: [] }],
+    [
+      "passt,hostfwd=tcp:127.0.0.1:2222-:22",
+      { kind: "passt", forwards: [{ ...ssh, hostAddress: "127.0.0.1" }] },
+    ],
+    ["tap=tap0", { kind: "tap", name: "tap0" }],
+    ["tap=tap0,mac=00:16:3e:00:00:01", { kind: "tap", name: "tap0", mac: "00:16:3e:00:00:01" }],
     ["sim", { kind: "sim", loss: 0 }],
     ["sim,loss=0.1", { kind: "sim", loss: 0.1 }],
   ])("%s", (text, expected) => {
@@ -42,7 +49,7 @@ describe("--net", () => {
 
   it.each([
     ["", "'' is no network"],
-    ["slirp", "'slirp' is no network: user, socket=PATH and sim are"],
+    ["slirp", "'slirp' is no network: user, passt, tap=NAME, socket=PATH and sim are"],
     ["socket=", "'socket=' is no network"],
     ["user,restrict=on", "'restrict' is no option of it"],
     ["sim,hostfwd=tcp::1-:1", "'hostfwd' is no option of it"],
@@ -57,6 +64,11 @@ describe("--net", () => {
     ["user,hostfwd=tcp::65536-:22", "makes no sense"],
     ["user,hostfwd=sctp::2222-:22", "makes no sense"],
     ["user,hostfwd=tcp:127.0.0.1:22-300.0.0.1:22", "makes no sense"],
+    ["passt,hostfwd=tcp::2222-10.0.2.15:22", "names no address of the guest"],
+    ["passt,hostloopback=on", "'hostloopback' is no option of it"],
+    ["tap=", "'' is no name of an interface"],
+    ["tap=sixteen-letters-", "is no name of an interface"],
+    ["tap=tap0,hostfwd=tcp::1-:1", "'hostfwd' is no option of it"],
     ["sim,loss=1", "loss is a share"],
     ["sim,loss=x", "loss is a share"],
   ])("refuses %s", (text, message) => {

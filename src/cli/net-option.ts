@@ -3,7 +3,9 @@ import { HostError } from "../base/index.js";
 import type { NetOption, UserForward } from "../hosts/node/index.js";
 import { checkMac, MAX_CARDS } from "../vmm/machine/index.js";
 
-const KINDS = "user, socket=PATH and sim are";
+const KINDS = "user, passt, tap=NAME, socket=PATH and sim are";
+/** What Linux lets an interface be called: up to 15 characters. */
+const INTERFACE = /^[^\s/%:]{1,15}$/;
 const EXAMPLE = "hostfwd=tcp:127.0.0.1:2222-:22 is one";
 
 const refuse = (text: string, problem: string): HostError =>
@@ -46,9 +48,15 @@ function readKind(
   options: Map<string, string[]>,
   take: (name: string) => string | undefined,
 ): NetOption {
-  if (kind === "user") {
+  if (kind === "user" || kind === "passt") {
     const forwards = (options.get("hostfwd") ?? []).map((value) => readForward(text, value));
     options.delete("hostfwd");
+    if (kind === "passt") {
+      if (forwards.some(({ guestAddress }) => guestAddress !== "")) {
+        throw refuse(text, "a hostfwd of passt names no address of the guest: it has the host's");
+      }
+      return { kind, forwards };
+    }
     const loopback = take("hostloopback") ?? "off";
     if (loopback !== "on" && loopback !== "off") throw refuse(text, "hostloopback is on or off");
     return { kind: "user", forwards, hostLoopback: loopback === "on" };
@@ -57,6 +65,11 @@ function readKind(
     const loss = Number(take("loss") ?? "0");
     if (!(loss >= 0 && loss < 1)) throw refuse(text, "loss is a share from 0 to below 1");
     return { kind: "sim", loss };
+  }
+  if (kind.startsWith("tap=")) {
+    const name = kind.slice(4);
+    if (!INTERFACE.test(name)) throw refuse(text, `'${name}' is no name of an interface`);
+    return { kind: "tap", name };
   }
   if (/^socket=./s.test(kind)) return { kind: "socket", path: kind.slice(7) };
   throw refuse(text, `'${kind}' is no network: ${KINDS}`);

@@ -31,10 +31,12 @@ export { openSnapshotFile, writeSnapshotFile } from "./machine/snapshot-file.js"
 export { TextConsole } from "./machine/text-console.js";
 export { type ClockChoice, engineSeed, type TimePorts, timePorts } from "./machine/time-ports.js";
 export {
+  openTapNetwork,
   openUserNetwork,
   type UserForward,
   type UserNetworkOptions,
 } from "./network/network-thread.js";
+export { openPasstNetwork } from "./network/passt.js";
 export { openSocketNetwork } from "./network/socket-network.js";
 export { type DiskOptions, openDisk } from "./open-disk.js";
 export { packageFile } from "./package-file.js";

@@ -9,7 +9,8 @@ import {
   randomMac,
 } from "../../../vmm/machine/index.js";
 import { HeapTimers, ScriptedNetwork } from "../../sim/index.js";
-import { openUserNetwork, type UserForward } from "../network/network-thread.js";
+import { openTapNetwork, openUserNetwork, type UserForward } from "../network/network-thread.js";
+import { openPasstNetwork } from "../network/passt.js";
 import { openSocketNetwork } from "../network/socket-network.js";
 
 /** A network card, and what it is connected to. */
@@ -21,6 +22,10 @@ export type NetOption = { readonly mac?: string } & (
       /** The guest reaches the loopback interface of the host. */
       readonly hostLoopback: boolean;
     }
+  /** A program of its own, passt, which is started for it: the guest has the host's addresses. */
+  | { readonly kind: "passt"; readonly forwards: readonly UserForward[] }
+  /** An interface of the host. */
+  | { readonly kind: "tap"; readonly name: string }
   /** Whoever listens on a Unix socket: passt, or another monitor. */
   | { readonly kind: "socket"; readonly path: string }
   /** One host in this process that answers ARP, DHCP, ping and echo; `loss`: share of frames lost, 0 to 1. */
@@ -82,6 +87,10 @@ export class CardOpener {
         const { forwards, hostLoopback } = option;
         return openUserNetwork({ log, subnet: 2 + index, forwards, hostLoopback });
       }
+      case "passt":
+        return openPasstNetwork(option.forwards, log);
+      case "tap":
+        return openTapNetwork(option.name, log);
       case "socket":
         return openSocketNetwork(option.path, log);
       case "sim":

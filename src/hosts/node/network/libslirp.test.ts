@@ -2,7 +2,7 @@ import { createServer, type Server } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { koffi } from "../koffi.js";
 import { SlirpLink } from "./libslirp.js";
-import type { Forward, LinkRequest } from "./link.js";
+import type { Forward, UserLinkRequest } from "./link.js";
 import { PollList } from "./system.js";
 
 /** Whether the library is installed: as tools/check/machine.mjs finds it. */
@@ -28,10 +28,13 @@ const forward = (hostPort: number, more: Partial<Forward> = {}): Forward => ({
   ...more,
 });
 
-function link(request: Partial<LinkRequest> = {}) {
+function link(request: Partial<UserLinkRequest> = {}) {
   const got: Uint8Array[] = [];
   const host = { receive: (bytes: Uint8Array) => void got.push(bytes), say: () => undefined };
-  const made = new SlirpLink({ subnet: 2, hostLoopback: false, forwards: [], ...request }, host);
+  const made = new SlirpLink(
+    { kind: "user", subnet: 2, hostLoopback: false, forwards: [], ...request },
+    host,
+  );
   open.push(made);
   return { made, got };
 }

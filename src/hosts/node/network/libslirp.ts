@@ -2,7 +2,7 @@
 
 import { HostError } from "../../../base/index.js";
 import { koffi, type LibraryHandle } from "../koffi.js";
-import type { Forward, LinkRequest } from "./link.js";
+import type { Forward, UserLinkRequest } from "./link.js";
 import { copyFrom, PollEvent, type PollList } from "./system.js";
 
 /** What a network of the thread gives to the guest, and says. */
@@ -55,7 +55,7 @@ export class SlirpLink {
   readonly #id: number;
 
   /** @throws HostError NO_LIBSLIRP when the library is missing; NET_UNUSABLE when a port cannot be had. */
-  constructor(request: LinkRequest, host: LinkHost) {
+  constructor(request: UserLinkRequest, host: LinkHost) {
     this.#library = Library.get();
     this.#id = this.#library.register(host);
     this.#slirp = this.#library.create(configFor(request, this.#library.version), this.#id);
@@ -88,7 +88,7 @@ export class SlirpLink {
   }
 }
 
-function configFor({ subnet, hostLoopback }: LinkRequest, version: number): Uint8Array {
+function configFor({ subnet, hostLoopback }: UserLinkRequest, version: number): Uint8Array {
   const config = new Uint8Array(Config.SIZE);
   const view = new DataView(config.buffer);
   const ipv4 = (last: number): number[] => [10, 0, subnet, last];

@@ -9,8 +9,18 @@ export interface Forward {
   readonly guestPort: number;
 }
 
-/** A network of libslirp that is to be opened. */
-export interface LinkRequest {
+/** A network that is to be opened. */
+export type LinkRequest = UserLinkRequest | TapLinkRequest;
+
+/** An interface of the host. */
+export interface TapLinkRequest {
+  readonly kind: "tap";
+  readonly name: string;
+}
+
+/** A network of libslirp. */
+export interface UserLinkRequest {
+  readonly kind: "user";
   /** N in 10.0.N.0/24 and fec0:0:0:N-2::/64. */
   readonly subnet: number;
   readonly hostLoopback: boolean;

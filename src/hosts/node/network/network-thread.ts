@@ -216,6 +216,7 @@ export async function openUserNetwork(options: UserNetworkOptions): Promise<Netw
   // TCP ends in libslirp: it takes segments of any size.
   const network = new ThreadNetwork({ checksum: false, segmentation: true }, log);
   await network.open({
+    kind: "user",
     subnet,
     hostLoopback,
     forwards: forwards.map((forward) => ({
@@ -226,5 +227,15 @@ export async function openUserNetwork(options: UserNetworkOptions): Promise<Netw
       guestPort: forward.guestPort,
     })),
   });
+  return network;
+}
+
+/**
+ * Opens an interface of the host (tap) by its name, which is made if there is none and this process may do so.
+ * @throws HostError NET_UNUSABLE when it cannot be had.
+ */
+export async function openTapNetwork(name: string, log: Log): Promise<Network> {
+  const network = new ThreadNetwork({ checksum: false, segmentation: false }, log);
+  await network.open({ kind: "tap", name });
   return network;
 }
