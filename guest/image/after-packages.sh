@@ -41,3 +41,29 @@ fi
 # Descriptions in other languages are as long as all the rest of the package lists.
 echo 'Acquire::Languages "none";' >"$root/etc/apt/apt.conf.d/80kvm-xen"
 ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+# GRUB's configuration, by Debian's own update-grub. It asks grub-probe for the disk of the root file system; no disk has that
+# yet: what it will be answers here.
+mkdir -p "$root/etc/default/grub.d" "$root/boot/grub"
+cat >"$root/etc/default/grub.d/kvm-xen.cfg" <<'END'
+GRUB_TERMINAL=console
+GRUB_TIMEOUT=1
+GRUB_CMDLINE_LINUX="console=hvc0"
+GRUB_CMDLINE_LINUX_DEFAULT=
+END
+mv "$root/usr/sbin/grub-probe" "$root/usr/sbin/grub-probe.kept"
+cat >"$root/usr/sbin/grub-probe" <<END
+#!/bin/sh
+case "\$*" in
+  *=device*) echo /dev/xvda1 ;;
+  *=fs_uuid*) echo $KVM_XEN_UUID ;;
+  *=fs\ * | *=fs | *"-t fs "*) echo ext2 ;;
+  *=partmap*) echo gpt ;;
+esac
+END
+chmod 755 "$root/usr/sbin/grub-probe"
+# update-grub names the root by its UUID when it sees it there; all of dev is removed later.
+mkdir -p "$root/dev/disk/by-uuid"
+touch "$root/dev/disk/by-uuid/$KVM_XEN_UUID"
+chroot "$root" update-grub 2>/dev/null
+mv "$root/usr/sbin/grub-probe.kept" "$root/usr/sbin/grub-probe"
+grep -q "root=UUID=$KVM_XEN_UUID" "$root/boot/grub/grub.cfg"

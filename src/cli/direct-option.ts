@@ -1,4 +1,4 @@
-/** `--direct`: the kernel that is installed on the first disk, without a boot loader. */
+/** The kernel that is installed on the first disk: by GRUB, as on any machine, or by `--direct` without a boot loader. */
 import { HostError } from "../base/index.js";
 import { type BootFiles, readBootFiles } from "../vmm/machine/index.js";
 import type { OpenDisk } from "./disk-option.js";
@@ -9,21 +9,32 @@ export interface BootChoice {
   readonly initrd: readonly string[];
   readonly disk?: readonly string[];
   readonly direct?: boolean;
+  readonly append: string;
 }
 
 /**
  * Checks that there is one kernel.
- * @throws HostError USAGE when there is none, or two.
+ * @returns whether it is GRUB that boots it, from the disk.
+ * @throws HostError USAGE when there is none, or two, or words for a kernel that only GRUB knows.
  */
-export function checkBootChoice({ kernel, initrd, disk = [], direct }: BootChoice): void {
+export function checkBootChoice(choice: BootChoice): boolean {
+  const { kernel, initrd, disk = [], direct, append } = choice;
   if (!direct && kernel === undefined) {
-    throw new HostError("USAGE", "give --kernel FILE, or --direct for the one on the first --disk");
+    if (disk.length === 0) {
+      throw new HostError("USAGE", "give --kernel FILE, or a --disk that has one");
+    }
+    if (initrd.length > 0 || append !== "") {
+      const message = `${append === "" ? "--initrd" : "--append"} needs --kernel or --direct`;
+      throw new HostError("USAGE", `${message}: without them GRUB boots what the disk says`);
+    }
+    return true;
   }
-  if (!direct) return;
+  if (!direct) return false;
   if (kernel !== undefined || initrd.length > 0) {
     throw new HostError("USAGE", "--direct takes kernel and initrd from the disk: give no others");
   }
   if (disk.length === 0) throw new HostError("USAGE", "--direct needs a --disk");
+  return false;
 }
 
 /**

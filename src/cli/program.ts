@@ -1,5 +1,8 @@
 import { Command, CommanderError, Option } from "commander";
 import { HostError } from "../base/index.js";
+import { cacheRoot } from "../hosts/node/cache.js";
+import { obtainGrub } from "../hosts/node/grub.js";
+import { ProgressLine } from "../hosts/node/progress-line.js";
 import { LINUX_RELEASES } from "../play/index.js";
 import { type ExecOptions, execCommand } from "./exec-command.js";
 import { runCommand } from "./exec-run.js";
@@ -33,6 +36,8 @@ initial RAM disk of that:
 A disk is a file of raw bytes; the guest sees xvda, xvdb and so on:
   $ truncate -s 1G data.img && mke2fs -q -t ext4 data.img
   $ kvm-xen run --kernel vmlinuz --initrd initrd.img --disk data.img --disk old.img,ro
+Without --kernel, GRUB boots the first disk, as on a real machine (docs/image.md makes one):
+  $ kvm-xen run --disk debian.img --net user --memory 512M
 With snapshot the file stays as it is; explained in docs/disks.md.
 A network card's other end is this process; here ssh -p 2222 127.0.0.1 reaches the guest (docs/network.md):
   $ kvm-xen run --kernel vmlinuz --initrd initrd.img --net user,hostfwd=tcp:127.0.0.1:2222-:22
@@ -68,7 +73,7 @@ guest of 'kvm-xen start' if that was fetched before, and takes your own kernel (
 const IMAGE_HELP = `
 Example:
   $ kvm-xen image -o debian.img
-  $ kvm-xen run --disk debian.img --direct --net user --memory 512M
+  $ kvm-xen run --disk debian.img --net user --memory 512M
 
 On a terminal it shows what is under way; it takes a minute or two. The packages come from the archive that
 this machine's apt is configured with. Root needs no password at the console; through ssh it logs in by the
@@ -173,7 +178,8 @@ type RunAction = (
 
 /** The commands that boot a guest. */
 function addGuests(program: Command, host: ProgramHost, run: RunAction): void {
-  addRun(program).action((options: RunOptions) => run(() => requestFrom(options), options));
+  const grub = () => obtainGrub({ cacheRoot: cacheRoot(), progress: new ProgressLine(host.error) });
+  addRun(program).action((options: RunOptions) => run(() => requestFrom(options, grub), options));
   addStart(program).action((options: StartOptions) =>
     run(() => requestForStart(options, host.output, host.error), options),
   );
@@ -230,8 +236,11 @@ const addCommand = (program: Command, name: string): Command =>
 function addRun(program: Command): Command {
   const command = addCommand(program, "run")
     .description("boot a kernel")
-    .option("--kernel <file>", "the kernel: ELF with a Xen PVH note, or a bzImage")
-    .option("--direct", "boot the kernel that the first disk has as /vmlinuz, with /initrd.img")
+    .option(
+      "--kernel <file>",
+      "the kernel: ELF with a Xen PVH note, or a bzImage (default: GRUB, which boots the first disk)",
+    )
+    .option("--direct", "boot the first disk's /vmlinuz with /initrd.img, without GRUB: faster")
     .addOption(
       new Option(
         "--initrd <file>",
@@ -350,7 +359,7 @@ function diskOption(): Option {
 function netOption(): Option {
   return new Option(
     "--net <kind>",
-    "a network card: user[,hostfwd=tcp:127.0.0.1:2222-:22][,hostloopback=on], socket=PATH or sim; again for more",
+    "a network card: user[,hostfwd=tcp:127.0.0.1:2222-:22][,hostloopback=on], passt, tap=NAME, socket=PATH or sim; again for more",
   )
     .argParser((text: string, before: readonly string[]) => [...before, text])
     .default([], "none");

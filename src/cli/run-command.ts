@@ -25,7 +25,7 @@ const kernelLimit = { bytes: MAX_KERNEL_FILE, what: "the 1 GiB that a kernel fil
 
 /** The options of `kvm-xen run`, as the command line gives them. */
 export interface RunOptions {
-  /** Undefined with {@link direct}. */
+  /** Undefined with {@link direct}, and when GRUB boots the first disk. */
   readonly kernel?: string;
   /** Boot the kernel of the first disk. */
   readonly direct?: boolean;
@@ -46,15 +46,19 @@ export interface RunOptions {
   readonly verbose?: boolean;
 }
 
+/** How GRUB is obtained: the real way, or a test's. @returns the path of its file */
+export type ObtainGrub = () => Promise<string>;
+
 /**
  * Turns options into a guest to run: reads the files and completes the kernel's command line.
- * @throws HostError when a file cannot be read, or is too large.
+ * @throws HostError when a file cannot be read, or is too large, or GRUB is needed and cannot be had.
  */
-export async function requestFrom(options: RunOptions): Promise<GuestRequest> {
+export async function requestFrom(options: RunOptions, obtain: ObtainGrub): Promise<GuestRequest> {
   checkConfig({ cpus: options.cpus, memoryBytes: options.memory });
   const cards = parseNets(options.net ?? []);
-  checkBootChoice(options);
-  const given = options.kernel === undefined ? undefined : await givenFiles(options);
+  const needsGrub = checkBootChoice(options);
+  const kernel = needsGrub ? await obtain() : options.kernel;
+  const given = kernel === undefined ? undefined : await givenFiles({ ...options, kernel });
   const disks = await openDisks(options.disk ?? []);
   try {
     const fromDisk = () => filesOf(disks, options);
@@ -81,8 +85,8 @@ async function filesOf(disks: readonly OpenDisk[], options: RunOptions): Promise
 }
 
 /** What is booted, from files. */
-async function givenFiles(options: RunOptions): Promise<BootConfig> {
-  const kernel = await readUserFile(options.kernel ?? "", "kernel", kernelLimit);
+async function givenFiles(options: RunOptions & { readonly kernel: string }): Promise<BootConfig> {
+  const kernel = await readUserFile(options.kernel, "kernel", kernelLimit);
   const [first, ...more] = await readModules(options.initrd, options.memory);
   // A module with a command line is not an initial RAM disk of Linux.
   const isInitrd = first !== undefined && first.commandLine === undefined;

@@ -35,6 +35,8 @@ export interface DebianImage {
 const PACKAGES = [
   ...["systemd-sysv", "udev", "dbus", "systemd-resolved", "iproute2", "iputils-ping"],
   ...["initramfs-tools", "zstd", "linux-image-cloud-amd64"],
+  // update-grub, which kernels call when they are installed; no boot loader is put on the disk.
+  "grub2-common",
 ];
 const TOOLS: Readonly<Record<string, string>> = {
   mmdebstrap: "mmdebstrap",
