@@ -103,6 +103,12 @@ describe("requestForStart", () => {
     expect(error.written).toEqual([]);
   });
 
+  it("refuses a command for the embedded guest, which has no shell, at once", async () => {
+    const wanted = { ...options, embedded: true, exec: "true" };
+    const request = requestForStart(wanted, terminal(true), terminal(false), async () => guest);
+    await expect(request).rejects.toMatchObject({ code: "USAGE" });
+  });
+
   it("says why a newer kernel was not fetched, and boots the one that is there", async () => {
     const error = terminal(false);
     const obtain = async () => ({ ...guest, notUpdated: "no network" });

@@ -2,7 +2,12 @@ import { HostError } from "../base/index.js";
 import { Apt } from "../hosts/node/apt.js";
 import { cacheRoot } from "../hosts/node/cache.js";
 import { type DebianGuest, obtainDebianGuest, type Progress } from "../hosts/node/debian-guest.js";
-import { guestInitramfs, readGuestKernel, readPackageFile } from "../hosts/node/guest-initramfs.js";
+import {
+  agentPath,
+  guestInitramfs,
+  readGuestKernel,
+  readPackageFile,
+} from "../hosts/node/guest-initramfs.js";
 import { ProgressLine } from "../hosts/node/progress-line.js";
 import { closeDisks, openDisks } from "./disk-option.js";
 import type { GuestRequest } from "./guest-run.js";
@@ -21,6 +26,8 @@ export interface StartOptions {
   readonly verbose?: boolean;
   /** Boot the guest that comes with this program. */
   readonly embedded?: boolean;
+  /** A command for the guest's agent. */
+  readonly exec?: string;
   /** Fetch the newest kernel again. */
   readonly update?: boolean;
 }
@@ -43,7 +50,8 @@ export const obtainDebian: ObtainGuest = (progress, update) =>
 /**
  * Gets the guest of `npm start`: Debian's, or the embedded one where there is no Debian to get it
  * from. Says on `error` what is booted.
- * @throws HostError when there should be a Debian guest but it cannot be fetched, or a disk cannot be used.
+ * @throws HostError when there should be a Debian guest but it cannot be fetched, a disk cannot be used, or the guest
+ * has no agent for `exec`.
  */
 export async function requestForStart(
   options: StartOptions,
@@ -52,6 +60,11 @@ export async function requestForStart(
   obtain: ObtainGuest = obtainDebian,
   hasApt: boolean = Apt.isPresent(),
 ): Promise<GuestRequest> {
+  if (options.exec !== undefined && agentPath() === undefined) {
+    const message =
+      "--exec needs the guest's agent, which was not built: install gcc and build again";
+    throw new HostError("NOT_BUILT", message);
+  }
   const cards = parseNets(options.net ?? []);
   const disks = await openDisks(options.disk ?? []);
   try {
@@ -95,6 +108,9 @@ function instead(options: StartOptions, error: StartTerminal, why: string): Prom
 }
 
 async function embeddedRequest(options: StartOptions): Promise<GuestRequest> {
+  if (options.exec !== undefined) {
+    throw new HostError("USAGE", "the embedded guest has no shell for --exec; Debian's has");
+  }
   return request(options, await readPackageFile("guest/embedded/image.elf"), undefined, "");
 }
 
