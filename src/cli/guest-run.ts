@@ -1,4 +1,5 @@
 import type { DecodePath } from "../engine/bridge/index.js";
+import type { GdbMachine } from "../gdb/index.js";
 import type { ConsoleInput, ConsoleOutput } from "../hosts/node/console.js";
 import { StandardConsole } from "../hosts/node/console.js";
 import { type ConsoleCommand, ESCAPE_KEY_HELP } from "../hosts/node/escape-key.js";
@@ -12,6 +13,7 @@ import { listenForControl } from "./control/control.js";
 import type { ControlTarget } from "./control/methods.js";
 import type { OpenDisk } from "./disk-option.js";
 import { ExitStatus } from "./exit-status.js";
+import { GdbServer } from "./gdb/gdb-server.js";
 import { hostTrouble } from "./host-trouble.js";
 import { MachineTrace, type TracePlan } from "./trace/trace-option.js";
 
@@ -35,6 +37,8 @@ export interface RunnableMachine {
   /** Tells the guest the size of the terminal, in characters. */
   setConsoleSize?(rows: number, columns: number): void;
   /** What a person at the console can do to it. */
+  /** Gives its vCPUs to a debugger. */
+  debug?: GdbMachine["debug"];
   readonly state?: "running" | "paused" | "suspended" | "ended";
   pause?(): void;
   resume?(): void;
@@ -89,6 +93,8 @@ export interface RunLimits {
 
   /** Path of the control socket. */
   readonly control?: string;
+  /** The port on which gdb is waited for; 0 takes a free one. */
+  readonly gdb?: number;
   /** What happens is written down. */
   readonly trace?: TracePlan;
 }
@@ -155,6 +161,7 @@ export async function runGuest(
   const trace = limits.trace && new MachineTrace(limits.trace, (line) => log.warn(line));
   const watch = trace && { watch: (clock: Clock) => trace.watch(clock) };
   let control: LineServer | undefined;
+  let gdb: GdbServer | undefined;
   let target: ControlTarget | undefined;
   const onControl = (made: ControlTarget) => {
     target = made;
@@ -171,6 +178,12 @@ export async function runGuest(
     }
     if (limits.control !== undefined && target !== undefined) {
       control = await listenForControl(limits.control, target);
+    }
+    const { debug } = machine;
+    if (limits.gdb !== undefined && debug !== undefined) {
+      const debugged = { debug: debug.bind(machine), stop: () => void machine.stop() };
+      gdb = await GdbServer.listen(debugged, limits.gdb);
+      log.warn(`the guest waits for gdb: target remote ${gdb.address}`);
     }
     if (console.hasEscapeKey) log.warn("Ctrl-] then q leaves, ? helps");
     around.onExit(() => console.close());
@@ -196,6 +209,7 @@ export async function runGuest(
     clearTimeout(timer);
     stopListening();
     await control?.close();
+    await gdb?.close();
   }
 }
 

@@ -24,6 +24,9 @@ export interface ProgramHost extends Surroundings, ImageHost, Pick<PlayHost, "lo
   readonly error: Surroundings["error"] & StartTerminal;
 }
 
+/** Where QEMU waits for gdb, too. */
+const GDB_PORT = 1234;
+
 const RUN_HELP = `
 Example:
   $ kvm-xen run --kernel vmlinuz --initrd initrd.img --append "root=/dev/ram0" --memory 512M
@@ -116,6 +119,7 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
       ...(options.timeout === undefined ? {} : { timeoutSeconds: options.timeout }),
       verbose: options.verbose ?? false,
       ...(options.control === undefined ? {} : { control: options.control }),
+      ...(options.gdb === undefined ? {} : { gdb: options.gdb === true ? GDB_PORT : options.gdb }),
       ...(trace === undefined ? {} : { trace }),
     };
     const { exec } = options;
@@ -167,6 +171,8 @@ type CommonOptions = Pick<RunOptions & StartOptions, "timeout" | "verbose"> & {
   readonly control?: string;
   /** A command for the guest's shell. */
   readonly exec?: string;
+  /** The port for gdb, or true for the usual one. */
+  readonly gdb?: number | true;
 };
 
 /** Runs what is prepared, and writes what happens when there is a plan for that. */
@@ -398,6 +404,12 @@ function addCommon(command: Command): Command {
     .option(
       "--exec <command>",
       "run it in the guest's shell and end with its exit status (docs/guest-agent.md)",
+    )
+    .addOption(
+      new Option(
+        "--gdb [port]",
+        `wait for gdb on this port of the loopback interface (default: ${GDB_PORT}); docs/gdb.md`,
+      ).argParser(parsePort),
     )
     .option("--stats", "at the end print instructions executed, time and speed")
     .option("--verbose", "print details about the running machine")

@@ -580,9 +580,10 @@ export class Vcpu {
     return stats.list(mpState === KvmMpState.HALTED && resolve !== undefined);
   }
 
-  /** KVM_TRANSLATE: the guest-physical address behind a virtual one, undefined when not mapped. */
-  translate(address: Gva): Gpa | undefined {
-    return this.#state.engine.translate(address, "read", 0);
+  /** KVM_TRANSLATE: the address behind a virtual one, undefined when not mapped; `any`: whatever SMAP forbids. */
+  translate(address: Gva, any = false): Gpa | undefined {
+    const at = this.#state.engine.translate(address, "read", 0);
+    return at ?? (any ? this.#state.engine.translate(address, "read", 3) : undefined);
   }
 
   /** `kvm_run.if_flag`: RFLAGS.IF. */

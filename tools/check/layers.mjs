@@ -26,6 +26,8 @@ export const layers = {
     exceptions: { "index.ts": ["kvm/xen"] },
   },
   "kvm/xen": { may: ["base", "abi", "memory", "ports", "engine/bridge/port.ts", "kvm"] },
+  // gdb's protocol, on the vCPUs that a machine gives to a debugger.
+  gdb: { may: ["base", "abi", "kvm/index.ts", "vmm/machine"] },
   // Events as numbers in a ring, and what they mean; whoever notes them knows only ports/trace.ts.
   trace: { may: ["base", "abi", "ports", "engine/bridge/port.ts"] },
   // Both are clients of KVM's public objects.
@@ -84,6 +86,7 @@ export const layers = {
       "hosts/node",
       "hosts/sim",
       "trace/index.ts",
+      "gdb/index.ts",
     ],
     packages: ["node:*", "commander"],
   },

@@ -26,6 +26,11 @@ export const skips = [
   },
   { run: "monitors", needs: ["QEMU", "a C compiler", "the program depmod", "the program gdb"] },
   {
+    run: "boot",
+    test: /^tests\/boot\/gdb\.test\.ts > gdb > /,
+    needs: ["the program gdb"],
+  },
+  {
     run: "monitors",
     test: /^tests\/monitors\/qemu-kvm\.test\.ts > the host's \/dev\/kvm is out of reach$/,
     needs: ["a covered /dev/kvm"],

@@ -24,6 +24,7 @@ export {
   type MachinePorts,
   type RestoreConfig,
 } from "./config.js";
+export { type DebugListener, DebugTarget } from "./debug-target.js";
 export type { ExecOptions, ExecResult } from "./exec/running-command.js";
 export { Machine } from "./machine.js";
 export { type SavedDevice, SavedMachine, Snapshot } from "./snapshot.js";

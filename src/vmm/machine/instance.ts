@@ -35,6 +35,7 @@ import { XEN_VERSION } from "../xen/hypercalls/xen-version.js";
 import { GuestPhysmap } from "../xen/overlay.js";
 import type { Hardware, MachinePorts } from "./config.js";
 import { vcpuCpuid } from "./cpuid.js";
+import type { DebuggedInstance, DebugTarget } from "./debug-target.js";
 import { pvhRegs, pvhSregs } from "./entry-state.js";
 import {
   type InstanceParts,
@@ -101,6 +102,10 @@ export class Instance {
   #suspension: Suspension | undefined;
   #pause: Standstill | undefined;
   readonly #parking: Parking;
+  /** Who holds vCPUs and hears of breakpoints. */
+  debugger: DebugTarget | undefined;
+  /** What each vCPU's last run() gave, or gives. */
+  readonly #running: Promise<VcpuExit>[] = [];
   /** Told when the guest suspends itself. Without it, such a guest goes on at once. */
   #onSuspended: PendingSuspend | undefined;
   /** Instructions at the time of {@link close}. */
@@ -183,6 +188,14 @@ export class Instance {
   /** What backends get. */
   get domain(): Domain {
     return this.#domain;
+  }
+
+  /** What a debugger works on. */
+  get debugged(): DebuggedInstance {
+    const whenOutside = async (): Promise<void> => {
+      await Promise.all(this.#running);
+    };
+    return { vcpus: this.#vcpus, memory: this.#domain.memory, whenOutside };
   }
 
   /** Runs until the end. Rejects when this program has a defect. Call once. */
@@ -450,7 +463,7 @@ export class Instance {
 
   async #runVcpu(vcpu: Vcpu, domainVcpu: DomainVcpu): Promise<void> {
     while (this.#end === undefined) {
-      const standstill = this.#pause ?? this.#suspension;
+      const standstill = this.#pause ?? this.#suspension ?? this.debugger?.standstillOf(vcpu.index);
       if (standstill !== undefined) {
         await this.#parking.wait(vcpu, standstill.over);
         continue;
@@ -462,7 +475,9 @@ export class Instance {
         await this.#parking.wait(vcpu, up);
         continue;
       }
-      this.#handle(await vcpu.run(), domainVcpu);
+      const running = vcpu.run();
+      this.#running[vcpu.index] = running;
+      this.#handle(await running, domainVcpu);
     }
   }
 
@@ -497,9 +512,11 @@ export class Instance {
       case "hypercall":
       case "rdmsr":
       case "wrmsr":
-      case "debug":
       case "ioapic-eoi":
         assert(false, `exit ${exit.kind}, which this machine does not have`);
+        return;
+      case "debug":
+        this.debugger?.hit(vcpu.id, exit);
         return;
       case "intr":
       case "again":
@@ -551,6 +568,7 @@ export class Instance {
     this.#end = end;
     for (const vcpu of this.#vcpus) vcpu.kick();
     this.unpause();
+    this.debugger?.go();
     this.#suspension?.end();
     this.#suspension = undefined;
     this.#onSuspended?.reject(refuse("ENDED", "the guest ended before it suspended itself"));

@@ -14,6 +14,7 @@ import {
   type MachinePorts,
   type RestoreConfig,
 } from "./config.js";
+import { type DebugListener, DebugTarget } from "./debug-target.js";
 import { MachineDevices } from "./devices.js";
 import { type AgentChannel, agentConsole, withoutAgent } from "./exec/agent-console.js";
 import type { ExecOptions, ExecResult } from "./exec/running-command.js";
@@ -42,6 +43,7 @@ export class Machine {
   #stopped: "timeout" | "stopped" | undefined;
   #consoleSize: { readonly rows: number; readonly columns: number } | undefined;
   #trace: TraceSink | undefined;
+  #debugger: DebugTarget | undefined;
   #ran = false;
   #ended = false;
   #reboots = 0;
@@ -136,6 +138,16 @@ export class Machine {
   set trace(sink: TraceSink | undefined) {
     this.#trace = sink;
     this.#instance.trace = sink;
+  }
+
+  /**
+   * Gives the vCPUs to a debugger outside of the guest: they stand still until it lets them go on, and again behind
+   * each reboot. Of several debuggers the last one has them.
+   */
+  debug(listener: DebugListener): DebugTarget {
+    this.#debugger = new DebugTarget(this.#instance.debugged, listener);
+    this.#instance.debugger = this.#debugger;
+    return this.#debugger;
   }
 
   /** How often the guest has rebooted, or was reset. */
@@ -380,6 +392,8 @@ export class Machine {
     const guest = { plan, uuid: this.#uuid, devices: this.#devices.all };
     const instance = new Instance(this.#kvm, this.#hardware, this.#ports, guest);
     instance.trace = this.#trace;
+    instance.debugger = this.#debugger;
+    this.#debugger?.moveTo(instance.debugged);
     const size = this.#consoleSize;
     if (size !== undefined) instance.domain.setConsoleSize(size.rows, size.columns);
     return instance;

@@ -43,6 +43,7 @@ export class Cli {
     });
     this.#child.stderr.setEncoding("utf8").on("data", (text: string) => {
       this.#stderr += text;
+      for (const watcher of this.#watchers) watcher();
     });
     this.#ended = new Promise((resolve) => {
       this.#child.on("close", (status) => {
@@ -78,9 +79,19 @@ export class Cli {
    * end of the match. Throws when the command ends without it.
    */
   async waitFor(pattern: RegExp, after = 0): Promise<number> {
+    const match = await this.#match(pattern, () => this.#stdout.slice(after));
+    return after + match.index + match[0].length;
+  }
+
+  /** Waits until the standard error output matches; gives the first group. */
+  async waitForError(pattern: RegExp): Promise<string> {
+    return (await this.#match(pattern, () => this.#stderr))[1] ?? "";
+  }
+
+  async #match(pattern: RegExp, text: () => string): Promise<RegExpExecArray> {
     for (;;) {
-      const match = pattern.exec(this.#stdout.slice(after));
-      if (match) return after + match.index + match[0].length;
+      const match = pattern.exec(text());
+      if (match) return match;
       if (this.#child.exitCode !== null) {
         throw new Error(`ended without ${pattern}:\n${this.#stdout}\n${this.#stderr}`);
       }

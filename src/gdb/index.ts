@@ -1,0 +1,3 @@
+/** gdb's remote protocol over a machine. */
+export { MAX_PACKET } from "./packets.js";
+export { type GdbConnection, type GdbMachine, GdbStub } from "./stub.js";
