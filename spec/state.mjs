@@ -54,6 +54,7 @@ export const CPU_BLOCK = [
   // What follows from the above; recomputed by updateMode().
   ["CODE_SIZE", "u32", 1, "0: 16-bit, 1: 32-bit, 2: 64-bit code"],
   ["STACK_SIZE", "u32", 1, "0: SP, 1: ESP, 2: RSP"],
+  ["BLOCK_KEY", "u64", 1, "the part of a block's key that the mode decides, see blocks.ts"],
   ["TLB", "u32", 1, "address of the TLB half in use (mode and privilege), see mmu/tlb.ts"],
   ["TLB_ALL", "u32", 1, "address of this vCPU's TLB area"],
   ["FLAT", "u32", 1, "1 when data segments need no checks (64-bit, or flat 4 GiB)"],

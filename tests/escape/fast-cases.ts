@@ -7,8 +7,9 @@ import { hva } from "../../src/base/index.js";
 import { Layout } from "../../src/engine/bridge/state.gen.js";
 import { At, type GuestCpu } from "../../src/engine/tests/guest-cpu.fixture.js";
 import { fastKind, fastOps } from "../../tools/build/gen-fast.mjs";
-import { jumpsOfHotLoop } from "../../tools/build/gen-fast-jumps.mjs";
+import { hotText } from "../../tools/build/gen-fast-jumps.mjs";
 import { PAIRS } from "../../tools/build/gen-fast-pairs.mjs";
+import { inFlat } from "../../tools/build/gen-fast-width.mjs";
 import { countOps, readRows } from "../../tools/build/gen-insn.mjs";
 import { loadRows } from "../native/rows.mjs";
 import { encode, little, RBX, RSI } from "./encode.mjs";
@@ -40,12 +41,18 @@ const INT3 = 0xcc;
 
 const rows = await loadRows();
 const first = countOps(await readRows());
-/** All operations in the order of their numbers. */
-export const OPS: readonly FastOp[] = fastOps().map((op: FastOp) => ({
-  ...op,
-  body: jumpsOfHotLoop(op.body),
-}));
-const byName = new Map(OPS.map((op) => [op.name, op]));
+/** Which code: of 64-bit or flat 32-bit segments. */
+export type Bits = 32 | 64;
+
+/** All operations in the order of their numbers, with the text that a kind of code has; none where it has not the operation. */
+const textsOf = (bits: Bits): readonly FastOp[] =>
+  fastOps().map((op) => ({
+    ...op,
+    body: bits === 64 ? hotText(op, 8) : inFlat(op) ? hotText(op, 4) : "",
+  }));
+const ALL = { 32: textsOf(32), 64: textsOf(64) };
+/** Those of 64-bit code. */
+export const OPS = ALL[64];
 
 /** How often an operation looks for data, and for code, in the TLB. */
 export function lookups(op: FastOp): { data: number; code: number } {
@@ -57,8 +64,8 @@ export function lookups(op: FastOp): { data: number; code: number } {
  * The operations that must have a case. One looks into the TLB for nothing but a comparison: the complete handler
  * fetches across the page's end (src/engine/tests/across.test.ts).
  */
-export function memoryOps(): FastOp[] {
-  return OPS.filter((op) => /(TLB|FETCH)_MASK/.test(op.body) && op.name !== "cross");
+export function memoryOps(bits: Bits = 64): FastOp[] {
+  return ALL[bits].filter((op) => /(TLB|FETCH)_MASK/.test(op.body) && op.name !== "cross");
 }
 
 /** Which operation the first record of `code` is; undefined when it has a complete handler. */
@@ -74,15 +81,15 @@ function decoded(guest: GuestCpu, code: readonly number[]): FastOp | undefined {
   return OPS[linear.view.getUint16(at, true) - first];
 }
 
-function singles(): Code[] {
+function singles(bits: Bits): Code[] {
   const codes: Code[] = [];
   for (const row of rows) {
     if (fastKind(row)[0] === 0) continue;
     for (const rm of ["register", "base", "index"] as const)
-      for (const size of [{}, { wide: true }, { short: true }])
+      for (const size of [{}, { wide: bits === 64 }, { short: true }])
         for (const to of row.imm === "relz" ? [0, FAR] : [0])
           codes.push({
-            make: (base) => encode(row, { rm, base, to, ...size }),
+            make: (base) => encode(row, { rm, base, to, bits, ...size }),
             far: to === FAR,
           });
   }
@@ -100,8 +107,9 @@ function joined(a: Code, b: Code): Code {
   };
 }
 
-/** A case for each operation that the engine makes of some code. */
-export function findCases(guest: GuestCpu): Map<string, FastCase> {
+/** A case for each operation that the engine makes of some code in the guest's mode. */
+export function findCases(guest: GuestCpu, bits: Bits = 64): Map<string, FastCase> {
+  const byName = new Map(ALL[bits].map((op) => [op.name, op]));
   const found = new Map<string, { code: Code; quiet: boolean }>();
   const learn = (code: Code) => {
     const bytes = code.make(RSI);
@@ -111,7 +119,7 @@ export function findCases(guest: GuestCpu): Map<string, FastCase> {
       if (op !== undefined && !found.has(op.name)) found.set(op.name, { code, quiet });
     }
   };
-  const alone = singles();
+  const alone = singles(bits);
   for (const code of alone) learn(code);
   const compare = [...found.entries()].filter(([name]) => /^(cmp|test)\d/.test(name));
   const jumps = [...found.entries()].filter(([name]) => name.startsWith("jcc"));

@@ -20,12 +20,13 @@ export function interesting(rows) {
  * @param {Prng} rng
  * @param {readonly Row[]} rows
  * @param {number} bytes
+ * @param {32 | 64} [bits] the code it is for
  */
-export function randomCode(rng, rows, bytes) {
+export function randomCode(rng, rows, bytes, bits = 64) {
   const code = new Uint8Array(bytes);
   let at = 0;
   while (at < bytes) {
-    const next = rng.chance(6) ? noise(rng) : instruction(rng, rng.pick(rows));
+    const next = rng.chance(6) ? noise(rng) : instruction(rng, rng.pick(rows), bits);
     code.set(next.slice(0, bytes - at), at);
     at += next.length;
   }
@@ -40,15 +41,17 @@ function noise(rng) {
 /**
  * @param {Prng} rng
  * @param {Row} row
+ * @param {32 | 64} bits
  * @returns {number[]}
  */
-function instruction(rng, row) {
+function instruction(rng, row, bits) {
   const rm = rng.pick(["base", "base", "base", "index", "register"]);
   const form = {
     rm,
-    base: rng.pick([0, 1, 2, 3, 5, 6, 7]),
+    base: rng.pick(bits === 64 ? [0, 1, 2, 3, 5, 6, 7] : [0, 1, 2, 3, 4, 5, 6, 7]),
     reg: rng.below(8),
-    wide: rng.chance(40),
+    wide: bits === 64 && rng.chance(40),
+    bits,
     short: rng.chance(8),
     addr32: rng.chance(5),
     to: rng.range(-100, 100),

@@ -10,23 +10,26 @@
  *                                      is not canonical faults before that, in the complete handler
  */
 import { fetchEntryOf } from "./gen-fast-text.mjs";
+import { codeAt, textFor } from "./gen-fast-width.mjs";
 
 const slow = (/** @type {string} */ target, /** @type {string} */ link) =>
   `return goTo(p, ${target}, ${link}, budget);`;
 
-/** @param {string} rel @param {string} link */
-const near = (rel, link) =>
-  `{ const q = load<u32>(p, ${link}); if (budget >= load<i32>(q - 20)) { p = q; continue; } ${slow(`load<u64>(PAGE_BASE) + load<u64>(p, ${rel})`, link)} }`;
+/** @typedef {import("./gen-fast-width.mjs").Word} Word */
 
-/** The target's page is compared before the link is used. @param {string} target @param {string} link @param {string} commit @param {string} check */
-const far = (target, link, commit, check) =>
-  `{ const t: u64 = ${target}; ${fetchEntryOf("t")} if (load<u64>(e, 24) == (t & PAGE_MASK)) { const lin: u32 = <u32>t + load<u32>(e, 16); const key: u64 = <u64>lin | KEY64; let q = load<u32>(p, ${link}); if (load<u64>(q - 32) != key) { q = load<u32>(BLOCK_HASH_AT + (((lin ^ (lin >> 15)) & HASH_MASK) << 2)); if (q == 0 || load<u64>(q - 32) != key) q = DEAD_BLOCK; else store<u32>(p, q, ${link}); } if (budget >= load<i32>(q - 20)) { ${commit} store<u64>(PAGE_BASE, t & PAGE_MASK); p = q; continue; } } ${check === "1" ? "if (((<i64>t << 16) >> 16) != <i64>t) return retry(p, budget);" : ""} ${commit} ${slow("t", link)} }`;
+/** @param {string} rel @param {string} link @param {Word} w */
+const near = (rel, link, w) =>
+  `{ const q = load<u32>(p, ${link}); if (budget >= load<i32>(q - 20)) { p = q; continue; } ${slow(codeAt(w, rel), link)} }`;
 
-/** The text of an operation for the hot loop. @param {string} body */
-export function jumpsOfHotLoop(body) {
-  return body
-    .replaceAll(/@GO\((\d+),(\d+)\)@/g, (_, rel, link) => near(rel, link))
+/** The target's page is compared before the link is used. @param {string} target @param {string} link @param {string} commit @param {string} check @param {Word} w */
+const far = (target, link, commit, check, w) =>
+  `{ const t: u64 = ${target}; ${fetchEntryOf("t")} if (load<u64>(e, 24) == (t & PAGE_MASK)) { const lin: u32 = <u32>t + load<u32>(e, 16); const key: u64 = <u64>lin | ${w === 8 ? "KEY64" : "keys"}; let q = load<u32>(p, ${link}); if (load<u64>(q - 32) != key) { q = load<u32>(BLOCK_HASH_AT + (((lin ^ (lin >> 15)) & HASH_MASK) << 2)); if (q == 0 || load<u64>(q - 32) != key) q = DEAD_BLOCK; else store<u32>(p, q, ${link}); } if (budget >= load<i32>(q - 20)) { ${commit} store<u64>(PAGE_BASE, t & PAGE_MASK); p = q; continue; } } ${check === "1" ? "if (((<i64>t << 16) >> 16) != <i64>t) return retry(p, budget);" : ""} ${commit} ${slow("t", link)} }`;
+
+/** The text of an operation for the hot loop of one kind of code. @param {import("./gen-fast-ops.mjs").Operation} op @param {Word} w */
+export function hotText(op, w) {
+  return textFor(op, w)
+    .replaceAll(/@GO\((\d+),(\d+)\)@/g, (_, rel, link) => near(rel, link, w))
     .replaceAll(/@FAR\(([^|]*)\|(\d+)\|([^|]*)\|([01])\)@/g, (_, target, link, commit, check) =>
-      far(target, link, commit, check),
+      far(target, link, commit, check, w),
     );
 }

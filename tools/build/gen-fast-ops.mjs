@@ -23,8 +23,10 @@ import {
   WIDE,
   wr,
 } from "./gen-fast-text.mjs";
+import { words } from "./gen-fast-width.mjs";
 
 /** @typedef {import("./gen-fast-text.mjs").Size} Size */
+/** @typedef {import("./gen-fast-width.mjs").Word} Word */
 
 /** Flags of INC and DEC, which keep CF (in `c`). @param {Size} n @param {string} edge */
 const stepFlags = (n, edge) =>
@@ -52,15 +54,18 @@ const FAR = "far";
  * @property {string} name
  * @property {string} body
  * @property {"near" | "far" | undefined} [end] for one that ends a block: where its link may lead
+ * @property {string | undefined} [flat] the text in flat 32-bit code, where it is another one: see gen-fast-width.mjs
  */
-/** @typedef {(name: string, body: string, end?: "near" | "far") => unknown} Op takes an operation */
+/** @typedef {(name: string, body: string, end?: "near" | "far", flat?: string) => unknown} Op takes an operation */
 
 /** Operations on general registers, and branches. */
 export function integerOps() {
   /** @type {Operation[]} */
   const ops = [];
   /** @type {Op} */
-  const op = (name, body, end) => ops.push({ name, body, end });
+  const op = (name, body, end, flat) => ops.push({ name, body, end, flat });
+  /** One with a text for each size of words. @param {string} name @param {(w: Word) => string} text @param {"near" | "far"} [end] */
+  const ofWords = (name, text, end) => op(name, text(8), end, text(4));
 
   for (const n of SIZES) {
     for (const nm of OPERATIONS) {
@@ -222,28 +227,26 @@ export function integerOps() {
     }
   }
   op("set1_rr_F", `${RECORD_CONDITION} store<u8>(${A}, <u8>yes); @NEXT`);
-  op(
-    "push8_rr_F",
-    `const ea = load<u64>(RSP) - 8; const v = ${rd(8, A)}; ${stm("v", 8)} store<u64>(RSP, ea); @NEXT`,
-  );
-  op(
+  /** Pushes `v`. @param {Word} w */
+  const push = (w, v = "v") =>
+    `const ea = ${words(w).below}; ${stm(v, w)} store<u64>(RSP, ea); @NEXT`;
+  ofWords("push8_rr_F", (w) => `const v = ${rd(w, A)}; ${push(w)}`);
+  ofWords(
     "pop8_rr_F",
-    `const ea = load<u64>(RSP); ${ldm("v", 8)} store<u64>(RSP, ea + 8); store<u64>(${A}, v); @NEXT`,
+    (w) => `const ea = ${words(w).top}; ${ldm("v", w)} ${words(w).popped} ${wr(w, A, "v")} @NEXT`,
   );
-
-  op(
-    "push8_ri_F",
-    `const ea = load<u64>(RSP) - 8; const v = <u64>load<i32>(p, 16); ${stm("v", 8)} store<u64>(RSP, ea); @NEXT`,
-  );
+  ofWords("push8_ri_F", (w) => `const v = <${T[w]}>load<i32>(p, 16); ${push(w)}`);
   for (const m of ADDRESSING)
-    op(
+    ofWords(
       `push8_rm${m}_F`,
-      `let u: u64; { const ea = ${EA[m]}; ${ldm("v", 8)} u = v; } const ea = load<u64>(RSP) - 8; ${stm("u", 8)} store<u64>(RSP, ea); @NEXT`,
+      (w) => `let u: ${T[w]}; { const ea = ${EA[m]}; ${ldm("v", w)} u = v; } ${push(w, "u")}`,
     );
-  op(
+  ofWords(
     "leave8_rr_F",
-    `const ea = load<u64>(RBP); ${ldm("v", 8)} store<u64>(RSP, ea + 8); store<u64>(RBP, v); @NEXT`,
+    (w) =>
+      `const ea = ${words(w).frame}; ${ldm("v", w)} ${words(w).popped} ${wr(w, "RBP", "v")} @NEXT`,
   );
+  op("cbw4_rr_F", "store<u64>(GPR, <u64><u32><i32>load<i16>(GPR)); @NEXT");
   op("cbw8_rr_F", "store<u64>(GPR, <u64>load<i32>(GPR)); @NEXT");
   op("cwd8_rr_F", "store<u64>(RDX, <u64>(load<i64>(GPR) >> 63)); @NEXT");
   op("cwd4_rr_F", "store<u64>(RDX, <u64><u32>(load<i32>(GPR) >> 31)); @NEXT");
@@ -257,14 +260,15 @@ export function integerOps() {
   /** @param {string} target @param {number} link */
   const far = (target, link, commit = "", check = false) =>
     `@FAR(${target}|${link}|${commit}|${check ? 1 : 0})@`;
-  const TAKEN = { near: go(48, 32), far: far("load<u64>(PAGE_BASE) + load<u64>(p, 48)", 32) };
+  const TAKEN = { near: go(48, 32), far: far("$CODE_48", 32) };
   const FALL = go(56, 36);
   // The target of a call is checked before the return address is stored.
   const canonical = (/** @type {string} */ target) =>
     `if (((<i64>${target} << 16) >> 16) != <i64>${target}) return complete(p, budget);`;
-  const storeReturn = `const ea = load<u64>(RSP) - 8; const v = load<u64>(PAGE_BASE) + load<u64>(p, 56); ${stm("v", 8)}`;
+  /** Stores the address behind a call. @param {Word} w */
+  const storeReturn = (w) =>
+    `const ea = ${words(w).below}; const v = ${words(w).behind}; ${stm("v", w)}`;
   const COMMIT = "store<u64>(RSP, ea);";
-  const pushReturn = `${storeReturn} ${COMMIT}`;
   op("end", `${count} ${FALL}`, NEAR);
   for (const w of /** @type {const} */ ([NEAR, FAR])) {
     op(`jmp_${w}`, `${count} ${TAKEN[w]}`, w);
@@ -274,26 +278,31 @@ export function integerOps() {
         `${count} ${FLAG_WORDS} if (${condition(c)}) ${TAKEN[w]} else ${FALL}`,
         w,
       );
-    const target = "{ const t = load<u64>(PAGE_BASE) + load<u64>(p, 48);";
-    const check = w === FAR ? `${target} ${canonical("t")} }` : "";
-    op(`call_${w}`, `${check} ${pushReturn} ${count} ${TAKEN[w]}`, w);
+    const check = w === FAR ? `{ const t = $CODE_48; ${canonical("t")} }` : "";
+    ofWords(
+      `call_${w}`,
+      (size) => `${size === 8 ? check : ""} ${storeReturn(size)} ${COMMIT} ${count} ${TAKEN[w]}`,
+      w,
+    );
   }
-  op(
+  // Where 32 bits lead is no question.
+  const checked = (/** @type {Word} */ w) => (w === 8 ? canonical("u") : "");
+  const to = (/** @type {Word} */ w, v = "v", commit = "", check = true) =>
+    far(words(w).address(v), 32, commit, check && w === 8);
+  ofWords(
     "ret",
-    `const ea = load<u64>(RSP); ${ldm("v", 8)} ${count} ${far("v", 32, "store<u64>(RSP, ea + 8);", true)}`,
+    (w) => `const ea = ${words(w).top}; ${ldm("v", w)} ${count} ${to(w, "v", words(w).popped)}`,
     FAR,
   );
-  op("jmp_r", `const v = ${rd(8, B)}; ${count} ${far("v", 32, "", true)}`, FAR);
-  op(
-    "call_r",
-    `const u = ${rd(8, B)}; ${canonical("u")} ${storeReturn} ${count} ${far("u", 32, COMMIT)}`,
-    FAR,
-  );
+  ofWords("jmp_r", (w) => `const v = ${rd(w, B)}; ${count} ${to(w)}`, FAR);
+  const call = (/** @type {Word} */ w) =>
+    `${checked(w)} ${storeReturn(w)} ${count} ${to(w, "u", COMMIT, false)}`;
+  ofWords("call_r", (w) => `const u = ${rd(w, B)}; ${call(w)}`, FAR);
   for (const m of ADDRESSING) {
-    op(`jmp_m${m}`, `const ea = ${EA[m]}; ${ldm("v", 8)} ${count} ${far("v", 32, "", true)}`, FAR);
-    op(
+    ofWords(`jmp_m${m}`, (w) => `const ea = ${EA[m]}; ${ldm("v", w)} ${count} ${to(w)}`, FAR);
+    ofWords(
       `call_m${m}`,
-      `let u: u64; { const ea = ${EA[m]}; ${ldm("v", 8)} u = v; } ${canonical("u")} ${storeReturn} ${count} ${far("u", 32, COMMIT)}`,
+      (w) => `let u: ${T[w]}; { const ea = ${EA[m]}; ${ldm("v", w)} u = v; } ${call(w)}`,
       FAR,
     );
   }

@@ -53,10 +53,16 @@ export function pairOps(ops) {
   const part = (/** @type {string} */ name) => {
     const op = byName.get(name);
     if (op === undefined) throw new Error(`gen-fast-pairs: no operation ${name}`);
-    return op.body;
+    return op;
   };
-  return PAIRS.map(([first, second]) => ({
-    name: `${first}+${second}`,
-    body: `{ ${part(first).replace("@NEXT", "")} } p += 32; ${part(second)}`,
-  }));
+  return PAIRS.map(([first, second]) => {
+    const [a, b] = [part(first), part(second)];
+    const both = (/** @type {string} */ one, /** @type {string} */ other) =>
+      `{ ${one.replace("@NEXT", "")} } p += 32; ${other}`;
+    return {
+      name: `${first}+${second}`,
+      body: both(a.body, b.body),
+      flat: both(a.flat ?? a.body, b.flat ?? b.body),
+    };
+  });
 }

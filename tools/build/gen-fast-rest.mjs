@@ -5,6 +5,7 @@
  */
 import { CF, condition, FLAG_WORDS, OF, RECORD_CONDITION } from "./gen-fast-flags.mjs";
 import { A, B, cc, EA, ldm, rd, rmw, stm, T, wr } from "./gen-fast-text.mjs";
+import { words } from "./gen-fast-width.mjs";
 
 /** @typedef {import("./gen-fast-ops.mjs").Op} Op */
 
@@ -98,10 +99,9 @@ function flagsAndBases(op) {
   const bit = (/** @type {number} */ at, /** @type {number} */ c) =>
     `(<u64>${condition(c)} << ${at})`;
   const explicit = `k == 0 ? s : <u64>${CF} | ${bit(2, 10)} | ((k == 1 ? (d - s) ^ s ^ d : k == 2 ? (d + s) ^ s ^ d : k == 3 ? 0 : s) & 16) | ${bit(6, 4)} | ${bit(7, 8)} | (<u64>${OF} << 11)`;
-  op(
-    "pushf8_rr_F",
-    `let v: u64; { ${FLAG_WORDS} v = (load<u64>(FLAGS) & ~(VM | RF)) | 2 | (${explicit}); } const ea = load<u64>(RSP) - 8; ${stm("v", 8)} store<u64>(RSP, ea); @NEXT`,
-  );
+  const pushed = (/** @type {import("./gen-fast-width.mjs").Word} */ w) =>
+    `let v: u64; { ${FLAG_WORDS} v = (load<u64>(FLAGS) & ~(VM | RF)) | 2 | (${explicit}); } const ea = ${words(w).below}; ${stm(`<${T[w]}>v`, w)} store<u64>(RSP, ea); @NEXT`;
+  op("pushf8_rr_F", pushed(8), undefined, pushed(4));
   for (const m of /** @type {const} */ (["b", "x"]))
     op(
       `set1_mr${m}_F`,

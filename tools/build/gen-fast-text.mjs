@@ -20,11 +20,8 @@ export const ADDRESSING = /** @type {const} */ (["b", "x"]);
 /** Addresses of the registers in a record. */
 export const A = "<u32>load<u16>(p, 4)";
 export const B = "<u32>load<u16>(p, 6)";
-/** Effective address by form: b base + disp, x with an index. */
-export const EA = {
-  b: "load<u64>(<u32>load<u16>(p, 8)) + load<u64>(p, 24)",
-  x: "load<u64>(<u32>load<u16>(p, 8)) + (load<u64>(<u32>load<u16>(p, 10)) << load<u8>(p, 12)) + load<u64>(p, 24)",
-};
+/** Effective address by form: b base + disp, x with an index. What that is depends on the code: gen-fast-width.mjs. */
+export const EA = { b: "$EA_b", x: "$EA_x" };
 /** @param {Width} n @param {string} at */
 export const rd = (n, at) => `load<${T[n]}>(${at})`;
 /** @param {Size} n @param {string} at @param {string} v */

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Fast operations: specialised copies of the commonest instructions in 64-bit code, inlined into
+ * Fast operations: specialised copies of the commonest instructions in 64-bit and flat 32-bit code, inlined into
  * the interpreter's big switch with the TLB look-up in place. The complete handlers of ops/ remain
  * the reference; a fast operation does the same for one operand size and form.
  *
@@ -14,6 +14,7 @@ import { integerOps } from "./gen-fast-ops.mjs";
 import { PAIRS, pairOps } from "./gen-fast-pairs.mjs";
 import { SSE_MEMORY, SSE_SHIFT, SSE_VW, sseOps } from "./gen-fast-sse.mjs";
 import { fetchEntryOf, SIZES } from "./gen-fast-text.mjs";
+import { STACK } from "./gen-fast-width.mjs";
 
 export const FORMS = ["rr", "ri", "rmb", "rmx", "mrb", "mrx", "mib", "mix"];
 
@@ -50,6 +51,7 @@ export const PATTERN = {
   SREG: 28,
   MULDIV: 29,
   SWAPGS: 30,
+  MOFFS: 31,
   // SSE. V and W are operands, or W and V; in memory W is loaded first, or the whole is a load or a store.
   SSE: 40,
   SSELOAD: 41,
@@ -148,6 +150,8 @@ function kinds() {
   ]))
     put(asm, "GE", family);
   for (const op of ["inc", "dec", "neg", "not"]) put(`${op} ev`, "E", op);
+  for (const op of ["inc", "dec"]) put(`${op} zv`, "BSWAP", op);
+  for (const asm of ["al,ob", "rax,ov", "ob,al", "ov,rax"]) put(`mov ${asm}`, "MOFFS", "mov");
   put("lea gv,m", "GM", "lea");
   for (const op of ["shl", "shr", "sar", "rol", "ror"]) {
     put(`${op} ev,ib`, "SHI", op);
@@ -285,13 +289,18 @@ function pairTables(ops, generic, id) {
 export function fastTablesFile(generic) {
   const ops = fastOps();
   const id = new Map(ops.map((o, i) => [o.name, generic + i]));
+  // On the stack, a number means 4 bytes in flat 32-bit code, and 8 in 64-bit code.
+  const numbers = new Map(id);
+  for (const [name, number] of id)
+    if (STACK.test(name)) numbers.set(name.replace("8_", "4_"), number);
   const byFamily = [];
   for (const family of FAMILIES)
     for (const n of SIZES)
       for (const form of FORMS)
         for (const f of ["F", "N"])
           byFamily.push(
-            id.get(`${family}${family.startsWith("movzx") && n === 8 ? 4 : n}_${form}_${f}`) ?? 0,
+            numbers.get(`${family}${family.startsWith("movzx") && n === 8 ? 4 : n}_${form}_${f}`) ??
+              0,
           );
   const conditions = (/** @type {string} */ name, suffix = "") =>
     Array.from({ length: 16 }, (_, c) => id.get(`${name}_${c}${suffix}`) ?? 0);

@@ -5,9 +5,13 @@
  */
 import { readFileSync } from "node:fs";
 import { fastOps } from "./gen-fast.mjs";
+import { inFlat, textFor } from "./gen-fast-width.mjs";
 import { Lowering, NODE, Nodes } from "./jit/lower.mjs";
 import { parseBody, parseExpression } from "./jit/parse.mjs";
 import { WASM } from "./jit/wasm-names.mjs";
+
+/** @typedef {import("./gen-fast-ops.mjs").Operation} Operation */
+/** @typedef {import("./gen-fast-width.mjs").Word} Word */
 
 const core = new URL("../../src/engine/core/", import.meta.url);
 /** Where the constants are that the texts name, in an order in which each needs only earlier ones. */
@@ -75,28 +79,29 @@ export function jitOperationsFile(generic) {
   const nodes = new Nodes();
   const ops = fastOps();
   const at = new Map(ops.map((op, i) => [op.name, generic + i]));
-  /** @type {number[]} */
-  const roots = [];
-  for (const op of ops) {
+  const roots = (/** @type {Word} */ w) =>
+    ops.map((op) => (w === 8 || inFlat(op) ? root(op, w) : -1));
+  /** @param {Operation} op @param {Word} w */
+  const root = (op, w) => {
     const plus = op.name.indexOf("+");
     if (plus >= 0) {
       // A pair: its first record does what the first operation does, the second is still there.
-      roots.push(-(at.get(op.name.slice(0, plus)) ?? 0));
-      continue;
+      return -(at.get(op.name.slice(0, plus)) ?? 0);
     }
     if (op.name === "check" || op.name === "region") {
       // A region compares its blocks with their code when it is entered.
-      roots.push(nodes.add(NODE.SEQ));
-      continue;
+      return nodes.add(NODE.SEQ);
     }
     try {
-      roots.push(new Lowering(nodes, known).sequence(parseBody(op.body)));
+      return new Lowering(nodes, known).sequence(parseBody(textFor(op, w)));
     } catch (error) {
       throw new Error(`${op.name}: ${error instanceof Error ? error.message : error}`);
     }
-  }
+  };
+  const [wide64, flat32] = [roots(8), roots(4)];
   const ends = (/** @type {string} */ end) => generic + ops.findIndex((op) => op.end === end);
   const value = (/** @type {string} */ name) => Number(known.get(name)?.value);
+  const segments = (known.get("KEY_FS")?.value ?? 0n) | (known.get("KEY_GS")?.value ?? 0n);
   const why = [...known.keys()].filter((name) => name.startsWith("W_"));
   // Numbers of 64 bits have a table of their own.
   /** @type {bigint[]} */
@@ -127,12 +132,14 @@ export function jitOperationsFile(generic) {
     "export const Why = {",
     ...why.map((name) => `  ${name.slice(2)}: ${value(name)},`),
     "} as const;",
-    "/** Of blocks: the key of one of 64-bit code is this and its linear address; buckets of their table; the count of one that cannot be a head. */",
-    `export const BlockTable = { KEY64: ${known.get("KEY64")?.value}n, HASH_MASK: ${value("HASH_MASK")}, NEVER: ${value("NEVER")} } as const;`,
+    "/** Of blocks: the keys of 64-bit code, and of flat 32-bit code without FS and GS, but for the linear address; buckets of their table; the count of one that cannot be a head. */",
+    `export const BlockTable = { KEY64: ${known.get("KEY64")?.value}n, KEY_FLAT32: ${known.get("KEY_FLAT32")?.value}n, KEY_SEGMENTS: ${segments}n, HASH_MASK: ${value("HASH_MASK")}, NEVER: ${value("NEVER")} } as const;`,
     "/** The part of the TLB for fetches: offset and mask of its entries, and places in an entry. */",
     `export const FetchTlb = { AT: ${value("FETCH_AT")}, MASK: ${value("FETCH_MASK")}, TAG: 24, ADDEND: 16 } as const;`,
-    "/** Node of each fast operation; of a pair, minus the number of its first operation. */",
-    `export const ROOTS: readonly number[] = [${roots}];`,
+    "/** Node of each fast operation in 64-bit code; of a pair, minus the number of its first operation. */",
+    `export const ROOTS: readonly number[] = [${wide64}];`,
+    "/** The same for flat 32-bit code, which has not all of them: -1. */",
+    `export const ROOTS32: readonly number[] = [${flat32}];`,
     "/** Names of variables; nodes name them by number. */",
     `export const NAMES: readonly string[] = ${JSON.stringify(nodes.names)};`,
     "/** Numbers of 64 bits; nodes name them by their place. */",

@@ -128,114 +128,116 @@ export const Cpu = {
   CODE_SIZE: 0x240,
   /** 0: SP, 1: ESP, 2: RSP. u32 */
   STACK_SIZE: 0x244,
+  /** the part of a block's key that the mode decides, see blocks.ts. u64 */
+  BLOCK_KEY: 0x248,
   /** address of the TLB half in use (mode and privilege), see mmu/tlb.ts. u32 */
-  TLB: 0x248,
+  TLB: 0x250,
   /** address of this vCPU's TLB area. u32 */
-  TLB_ALL: 0x24c,
+  TLB_ALL: 0x254,
   /** 1 when data segments need no checks (64-bit, or flat 4 GiB). u32 */
-  FLAT: 0x250,
+  FLAT: 0x258,
   /** which TLB half mode and privilege ask for: 0 user, 1 SMAP in force, 2 supervisor. u32 */
-  MMU_HALF: 0x254,
+  MMU_HALF: 0x25c,
   /** what slow accesses look at: bit 0 alignment (TLB is EMPTY_TLB then), bit 1 data breakpoints. u32 */
-  ACCESS_CHECKS: 0x258,
+  ACCESS_CHECKS: 0x260,
   /** interrupt shadow for the next instruction: 1 by STI, 2 by MOV/POP SS. u32 */
-  SHADOW: 0x25c,
+  SHADOW: 0x264,
   /** 1 between NMI delivery and IRET. u32 */
-  NMI_MASKED: 0x260,
+  NMI_MASKED: 0x268,
   /** event to deliver before the next instruction, 0 = none (see events.ts). u32 */
-  INJECT: 0x264,
+  INJECT: 0x26c,
   /** error code of INJECT. u32 */
-  INJECT_ERR: 0x268,
+  INJECT_ERR: 0x270,
   /** leave run() when an interrupt could be taken: 0 no, 1 yes, else if the byte at this linear address is not 0. u32 */
-  IRQ_WINDOW: 0x26c,
+  IRQ_WINDOW: 0x274,
   /** 1: leave run() when an NMI could be taken. u32 */
-  NMI_WINDOW: 0x270,
+  NMI_WINDOW: 0x278,
   /** leave run() after this many PAUSE instructions, 0 = never. u32 */
-  PAUSE_EXIT: 0x274,
+  PAUSE_EXIT: 0x27c,
   /** exit code when FAULT is F_EXIT. u32 */
-  EXIT: 0x278,
+  EXIT: 0x280,
   /** IO, MMIO: 1 for a write. u32 */
-  EXIT_WRITE: 0x27c,
+  EXIT_WRITE: 0x284,
   /** IO, MMIO: bytes, 1 2 4 8; CPUID, RDMSR, WRMSR, MWAIT: length of the instruction. u32 */
-  EXIT_SIZE: 0x280,
+  EXIT_SIZE: 0x288,
   /** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MMIO: 1 by the delivery of an event; MWAIT: 0 MONITOR, 1 MWAIT; DEBUG: vector. u32 */
-  EXIT_AUX: 0x284,
+  EXIT_AUX: 0x28c,
   /** IO: port; MMIO: guest-physical address. u64 */
-  EXIT_ADDR: 0x288,
+  EXIT_ADDR: 0x290,
   /** IO, MMIO: data of a write; WRMSR: value; INTERNAL: detail; DEBUG: DR6. u64 */
-  EXIT_DATA: 0x290,
+  EXIT_DATA: 0x298,
   /** DR6 bits of the traps that come before the next instruction. u32 */
-  DEBUG_PENDING: 0x298,
+  DEBUG_PENDING: 0x2a0,
   /** not 0: breakpoints of a debugger outside the guest are in force, not the guest's: its DR7. u32 */
-  WATCH_DR7: 0x29c,
+  WATCH_DR7: 0x2a4,
   /** what leaves run() for that debugger and is not delivered: bit 0 #DB, bit 1 INT3. u32 */
-  INTERCEPTS: 0x2a0,
+  INTERCEPTS: 0x2a8,
   /** their addresses, as in DR0 to DR3. u64[4] */
-  WATCH: 0x2a8,
+  WATCH: 0x2b0,
   /** enabled in the DR7 in force: bits 0 to 3 on code, bits 4 to 7 on data. u32 */
-  BREAKPOINTS: 0x2c8,
+  BREAKPOINTS: 0x2d0,
   /** of the numbers in BREAK_VARIANT (breakpoints.ts). u32 */
-  BREAK_EPOCH: 0x2cc,
+  BREAK_EPOCH: 0x2d4,
   /** addresses of the BREAKPOINTS. u64[4] */
-  BREAK_AT: 0x2d0,
+  BREAK_AT: 0x2d8,
   /** of those on code: which blocks their page has. u32[4] */
-  BREAK_VARIANT: 0x2f0,
+  BREAK_VARIANT: 0x2f8,
   /** PAUSE instructions since the last PAUSE exit. u32 */
-  PAUSE_COUNT: 0x300,
+  PAUSE_COUNT: 0x308,
   /** state of the generator behind RDRAND and RDSEED; the bridge seeds it. u64 */
-  RNG: 0x308,
+  RNG: 0x310,
   /** entries in REPLAY. u32 */
-  REPLAY_COUNT: 0x310,
+  REPLAY_COUNT: 0x318,
   /** entries used so far by this execution. u32 */
-  REPLAY_NEXT: 0x314,
+  REPLAY_NEXT: 0x31c,
   /** data of completed reads (0 for writes). u64[64] */
-  REPLAY: 0x318,
+  REPLAY: 0x320,
   /** bytes of that instruction, as they were when it left run(). u64[2] */
-  REPLAY_CODE: 0x518,
+  REPLAY_CODE: 0x520,
   /** retired instructions, exact outside run(). u64 */
-  ICOUNT: 0x528,
+  ICOUNT: 0x530,
   /** work of the last run(): what it used of its budget. u32 */
-  WORK: 0x530,
+  WORK: 0x538,
   /** added to the clock to give the time stamp counter. u64 */
-  TSC_OFFSET: 0x538,
+  TSC_OFFSET: 0x540,
   /** virtual time: nanoseconds at the start of run(). u64 */
-  TIME_BASE: 0x540,
+  TIME_BASE: 0x548,
   /** 1: the clock is TIME_BASE + the work of this run(); 0: the host is asked. u32 */
-  VIRTUAL_TIME: 0x548,
+  VIRTUAL_TIME: 0x550,
   /** which vCPU this is. u32 */
-  CPU_INDEX: 0x54c,
+  CPU_INDEX: 0x554,
   /** physical x87 registers R0..R7: significand u64, sign and exponent u16. x80[8] */
-  FPR: 0x550,
+  FPR: 0x560,
   /** SSE registers. v128[16] */
-  XMM: 0x5d0,
+  XMM: 0x5e0,
   /** x87 control word. u32 */
-  FCW: 0x6d0,
+  FCW: 0x6e0,
   /** x87 status word, TOP included. u32 */
-  FSW: 0x6d4,
+  FSW: 0x6e4,
   /** x87 tags, abridged: bit n set when physical register n is not empty. u32 */
-  FTW: 0x6d8,
+  FTW: 0x6e8,
   /** SSE control and status. u32 */
-  MXCSR: 0x6dc,
+  MXCSR: 0x6ec,
   /** last x87 opcode. u32 */
-  FOP: 0x6e0,
+  FOP: 0x6f0,
   /** selector of FIP. u32 */
-  FCS: 0x6e4,
+  FCS: 0x6f4,
   /** selector of FDP. u32 */
-  FDS: 0x6e8,
+  FDS: 0x6f8,
   /** address of the last x87 instruction. u64 */
-  FIP: 0x6f0,
+  FIP: 0x700,
   /** address of the last x87 memory operand. u64 */
-  FDP: 0x6f8,
+  FDP: 0x708,
   /** not 0 when SSE instructions raise #UD or #NM; follows from CR0 and CR4. u32 */
-  SSE_OFF: 0x700,
+  SSE_OFF: 0x710,
   /** RDMSR and WRMSR leave run(): bit 0 for every MSR, bit 1 for EFER and TSC_AUX, which the guest's CPUID rules. u32 */
-  MSR_EXITS: 0x704,
+  MSR_EXITS: 0x714,
   /** instructions that raise #UD: bit 0 RDTSCP, 1 INVPCID, 2 RDPID, 3 MOVBE. u32 */
-  HIDDEN: 0x708,
+  HIDDEN: 0x718,
   /** bits of CR4 that the guest may not set. u64 */
-  CR4_HIDDEN: 0x710,
+  CR4_HIDDEN: 0x720,
   /** bits of XCR0 that the guest may not set. u64 */
-  XCR0_HIDDEN: 0x718,
+  XCR0_HIDDEN: 0x728,
 } as const;
 
 /** Offsets of the engine's counters, u64 each, in the region COUNTERS: what a VM's vCPUs did, all together. */

@@ -1,9 +1,9 @@
 /**
  * Cached decoded blocks. A block is a run of instructions that starts at a linear-memory address
- * and stays on one page; it is found by that address and the code size, whatever virtual address it
+ * and stays on one page; it is found by that address and the size of code, whatever virtual address it
  * is mapped at. Before its first record lies a header of 32 bytes:
  *
- *   -32 key u64 (linear address | code size << 32 | 1 << 40 | variant << 48; 0 when dropped)
+ *   -32 key u64 (linear address | KEY_* of layout.ts | variant << 48; 0 when dropped)
  *   -24 next block of the page u32 | -20 instructions i32 | -16 next in the hash bucket u32
  *   -12 the block that a write to this page drops, too, or 0 | -8 regions: see regions.ts
  *
@@ -12,7 +12,7 @@
  * DEAD_BLOCK stands for none: its count exceeds every budget and its key matches nothing.
  */
 import {
-  ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, CODE_SIZE, FAULT, FLAGS, IRQ_WINDOW, JIT_GENERATION, JIT_LOG_COUNT, JIT_RECORDING, NMI_WINDOW, N_ARENA, N_BUILD, N_DECODED, N_LOOKUP,
+  ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, BLOCK_KEY, CODE_SIZE, FAULT, FLAGS, IRQ_WINDOW, JIT_GENERATION, JIT_LOG_COUNT, JIT_RECORDING, NMI_WINDOW, N_ARENA, N_BUILD, N_DECODED, N_LOOKUP,
   N_UNBUILT, N_VERIFIED_BYTES, PAGE_BASE, PAGE_BLOCKS_AT,
   PAGE_BLOCKS_SIZE, PAGE_CHUNKS_AT, PAGE_CHUNKS_SIZE, PAGE_FLAGS_AT, PAGE_FLAGS_SIZE, RIP, SCRATCH_AT, SEG, SHADOW, TLB,
 } from "./state.gen";
@@ -21,8 +21,9 @@ import { count, countBy } from "./count";
 import { MAX_LENGTH, ROW_END, decode, rowFlags } from "./decode";
 import { F_HAS_ERR, F_PRESENT, F_RETRY, R_FAULT, R_JUMP, V_GP, faulted, raiseErr } from "./fault";
 import { stepping } from "./cpu/debug";
+import { maskIp } from "./cpu/ip";
 import { IF } from "./flags";
-import { PAGE_MASK, fetchAt } from "./layout";
+import { KEY_SIZE_SHIFT, PAGE_MASK, fetchAt } from "./layout";
 import { fetchPage } from "./mmu/access";
 import { doubtRegions, operationOf } from "./regions";
 import { COUNT_DEAD, KEY_VARIANT_SHIFT, bucketOf, invalidatePage, markCode } from "./smc";
@@ -31,8 +32,6 @@ import { closed, finish, finishAcross, note, startBlock } from "./specialise";
 
 /** A block that is never entered. */
 export const DEAD_BLOCK: u32 = ARENA_AT + 32;
-/** The parts of a 64-bit block's key that are not its address. */
-export const KEY64: u64 = 0x10200000000;
 const FIRST: u32 = ARENA_AT + 128;
 /** No block is started in the last part of the arena: the longest fits into it. */
 const LAST: u32 = ARENA_AT + ARENA_SIZE - 8192;
@@ -180,7 +179,7 @@ export function lookup(): u32 {
     if (page == 0) return 0;
     lin = page | (<u32>va & 0xfff);
   }
-  const key: u64 = <u64>lin | (<u64>code << 32) | (<u64>variant << KEY_VARIANT_SHIFT) | 0x10000000000;
+  const key: u64 = <u64>lin | load<u64>(BLOCK_KEY) | (<u64>variant << KEY_VARIANT_SHIFT);
   let q = load<u32>(bucketOf(key));
   while (q != 0) {
     if (load<u64>(q - 32) == key) break;
@@ -201,13 +200,14 @@ export function lookup(): u32 {
 function build(key: u64, va: u64): u32 {
   if (arena > LAST) dropBlocks();
   const start = <u32>key;
-  const code = <u32>(key >> 32) & 3;
+  const code = load<u32>(CODE_SIZE);
+  const fast = isFast(key);
   const variant = variantOf(key);
   const first = arena + 32;
   let q = startCheck(first, start & 0xfff);
   let at = start;
   let made: u32 = 0;
-  startBlock(code == 2);
+  startBlock(key);
   while (made < MAX_INSTRUCTIONS) {
     const off = at & 0xfff;
     if (made > 0 && off == 0) break; // the next page begins
@@ -228,7 +228,7 @@ function build(key: u64, va: u64): u32 {
   }
   countBy(N_DECODED, made);
   if (made == 0) {
-    q = code == 2 && variant == 0 ? buildAcross(key, va) : 0;
+    q = fast && variant == 0 ? buildAcross(key, va) : 0;
     if (q == 0) count(N_UNBUILT);
     return q;
   }
@@ -269,6 +269,8 @@ function buildAcross(key: u64, va: u64): u32 {
   const off = start & 0xfff;
   const here: u32 = 0x1000 - off;
   const next = (va | 0xfff) + 1;
+  const code = load<u32>(CODE_SIZE);
+  if (maskIp(next) != next) return 0;
   const e: u32 = load<u32>(TLB) + fetchAt(next);
   if (load<u64>(e, 24) != next) return 0;
   const second: u32 = <u32>next + load<u32>(e, 16);
@@ -282,11 +284,11 @@ function buildAcross(key: u64, va: u64): u32 {
   store<u16>(cross, <u16>OP_cross);
   store<u32>(cross, second, 8);
   store<u16>(cross, <u16>off, 14);
-  startBlock(true);
-  const length = decode(record, SCRATCH_AT, 2, off);
+  startBlock(key);
+  const length = decode(record, SCRATCH_AT, code, off);
   if (length > MAX_LENGTH || off + length <= 0x1000) return 0;
   // The fast ends of blocks know one page only.
-  if ((rowFlags & ROW_END) != 0) startBlock(false);
+  if ((rowFlags & ROW_END) != 0) startBlock(0);
   store<u8>(record, 0, 3);
   let q = finishAcross(note(record, 1), <i64>(off + length));
   q = finishCheck(first, q, start, here);
@@ -303,6 +305,11 @@ function buildAcross(key: u64, va: u64): u32 {
   return first;
 }
 
+/** Whether a block with this key has fast operations: it is of 64-bit or flat 32-bit code. */
+export function isFast(key: u64): bool {
+  return ((key >> KEY_SIZE_SHIFT) & 2) != 0;
+}
+
 function variantOf(key: u64): u32 {
   return <u32>(key >> KEY_VARIANT_SHIFT);
 }
@@ -313,11 +320,12 @@ export function countOf(q: u32): i32 {
 }
 
 /**
- * Goes from the last record `p` of a block to `target` and remembers the way in the link at `link`.
+ * Goes from the last record `p` of a block to `to` and remembers the way in the link at `link`.
  * 0: RIP is set, and the outer loop decides.
  */
-export function follow(p: u32, target: u64, link: u32, budget: i32): u32 {
+export function follow(p: u32, to: u64, link: u32, budget: i32): u32 {
   budgetNow = budget;
+  const target = maskIp(to);
   const same = ((target ^ load<u64>(PAGE_BASE)) & PAGE_MASK) == 0;
   const op = operationOf(p);
   const before = generation;

@@ -2,7 +2,7 @@
  * Runs cached blocks: the hot loop does what is usual, and this does the rest between two turns of it.
  */
 import {
-  ACCESS_CHECKS, FAULT, IRQ_WINDOW, MMU_HALF, NMI_WINDOW, N_COMPLETE, N_GENERIC, N_GO, N_MISS, N_RETRY, N_UNFILLED, N_VERIFY, PAGE_BASE, RIP, SHADOW, TLB,
+  ACCESS_CHECKS, BLOCK_KEY, FAULT, IRQ_WINDOW, MMU_HALF, NMI_WINDOW, N_COMPLETE, N_GENERIC, N_GO, N_MISS, N_RETRY, N_UNFILLED, N_VERIFY, PAGE_BASE, RIP, SHADOW, TLB,
 } from "./state.gen";
 import { enter, faultAt, follow, getBudget, leaving, setBudget, verified } from "./blocks";
 import { count } from "./count";
@@ -11,9 +11,9 @@ import { CHECK_ALIGNED } from "./cpu/mode";
 import { dispatch } from "./dispatch.gen";
 import { FIRST_END } from "./fast.gen";
 import { F_EXIT, F_RETRY, R_FAULT, R_JUMP, R_NEXT, faulted } from "./fault";
-import { hot } from "./hot.gen";
+import { hot, hot32 } from "./hot.gen";
 import { MISS_ALIGNED, MISS_WRITE, W_BLOCK, W_COMPLETE, W_GENERIC, W_GO, W_MISS, W_REGION, W_VERIFY, outBudget, outDetail, outP, outVa } from "./hot-exit";
-import { PAGE_MASK, tlbAt } from "./layout";
+import { KEY_FLAT32, PAGE_MASK, tlbAt } from "./layout";
 import { READ, WRITE, isCanonical, translate } from "./mmu/access";
 import { enterable, operationOf, reached, runRegions, stretch, stretched } from "./regions";
 import { step } from "./run";
@@ -95,7 +95,7 @@ export function interpret(start: u32, limit: i32): u32 {
   for (;;) {
     const part = stretch(p, budget);
     const rest = budget - part;
-    let why = hot(p, part);
+    let why = load<u64>(BLOCK_KEY) < KEY_FLAT32 ? hot(p, part) : hot32(p, part);
     p = outP;
     budget = outBudget + rest;
     stretched(part - outBudget);

@@ -38,3 +38,17 @@ export function inPage(tag: u64, va: u64, bytes: u64): bool {
 
 /** Where fast SSE operations find an operand that was loaded from memory: 16 bytes, aligned. */
 export const SSE_TMP: u32 = SCRATCH_AT + 0xc0;
+
+/**
+ * What the mode adds to the linear address of a block to make its key: KEY_ANY, and from KEY_SIZE_SHIFT on two bits for the size of
+ * code, 0 16-bit, 1 32-bit, 2 64-bit, 3 flat 32-bit code: in protected mode, CS, SS, DS and ES begin at 0 and end at 4 GiB, and
+ * the stack has ESP, so that no segment forbids anything or adds to an address. KEY_FS and KEY_GS: neither does FS or GS but its base.
+ */
+export const KEY_ANY: u64 = 0x10000000000;
+export const KEY64: u64 = 0x10200000000;
+export const KEY_FLAT32: u64 = 0x10300000000;
+export const KEY_SIZE_SHIFT: u64 = 32;
+export const KEY_FS: u64 = 0x400000000;
+export const KEY_GS: u64 = 0x800000000;
+/** The last two of them follow the segments FS and GS, 4 and 5, from this bit. */
+export const KEY_SEGMENT_SHIFT: u64 = 30;

@@ -10,12 +10,12 @@
  *   16 blocks, 16 bytes each: first record u32, 0, key u64
  *   exits, 8 bytes each: record u32, reason (W_*) u8, 0, detail u16
  */
-import { JIT_EPOCH, JIT_LOG, JIT_LOG_COUNT, JIT_LOG_SIZE, JIT_OUT_BUDGET, JIT_OUT_VA, JIT_RECORD, JIT_RECORDING, JIT_SAMPLE, JIT_THRESHOLD, N_COMPILED, N_REGION, PAGE_BASE, TLB } from "./state.gen";
-import { KEY64, MAX_INSTRUCTIONS, codeEpoch, verified } from "./blocks";
+import { BLOCK_KEY, JIT_EPOCH, JIT_LOG, JIT_LOG_COUNT, JIT_LOG_SIZE, JIT_OUT_BUDGET, JIT_OUT_VA, JIT_RECORD, JIT_RECORDING, JIT_SAMPLE, JIT_THRESHOLD, N_COMPILED, N_REGION, PAGE_BASE, TLB } from "./state.gen";
+import { MAX_INSTRUCTIONS, codeEpoch, isFast, verified } from "./blocks";
 import { count, countBy } from "./count";
 import { FIRST_END, OP_check, OP_cross, OP_region } from "./fast.gen";
 import { PAGE_MASK, fetchAt } from "./layout";
-import { bucketOf } from "./smc";
+import { KEY_VARIANT_SHIFT, bucketOf } from "./smc";
 import { W_BLOCK, W_GO, W_GO_NEAR, W_RETRY, out } from "./hot-exit";
 
 /** Of a block that cannot be the head of a region: how often it was met. */
@@ -89,7 +89,7 @@ function linked(): u32 {
   const t = load<u64>(JIT_OUT_VA);
   const e: u32 = load<u32>(TLB) + fetchAt(t);
   if (load<u64>(e, 24) != (t & PAGE_MASK)) return 0;
-  const key: u64 = <u64>(<u32>t + load<u32>(e, 16)) | KEY64;
+  const key: u64 = <u64>(<u32>t + load<u32>(e, 16)) | load<u64>(BLOCK_KEY);
   if (load<u64>(q - 32) != key) {
     q = load<u32>(bucketOf(key));
     if (q == 0 || load<u64>(q - 32) != key) return 0;
@@ -174,7 +174,7 @@ function meet(q: u32): void {
   const met = <u32>load<u16>(q - 6) + 1;
   if (load<u16>(q) == OP_region || met > NEVER) return;
   store<u16>(q - 6, <u16>met);
-  if (met < load<u32>(JIT_THRESHOLD) || met == NEVER || load<u64>(q - 32) >> 32 != KEY64 >> 32) return;
+  if (met < load<u32>(JIT_THRESHOLD) || met == NEVER || !isFast(load<u64>(q - 32)) || load<u64>(q - 32) >> KEY_VARIANT_SHIFT != 0) return;
   const record = load<u32>(JIT_RECORD);
   if (load<u32>(JIT_LOG_COUNT) + record > JIT_LOG_SIZE / 4) return;
   store<u16>(q - 6, 0);

@@ -1,5 +1,5 @@
 /**
- * From decoded records to fast ones, while a block of 64-bit code is built: picks the specialised
+ * From decoded records to fast ones, while a block of 64-bit or flat 32-bit code is built: picks the specialised
  * operation for an instruction's size and form, joins CMP or TEST with the Jcc behind it, leaves
  * out NOPs, closes the block, and removes flag computations that nobody can see. An instruction
  * that may fault can see flags (the exception handler reads them), so only register-only runs are thinned out.
@@ -9,11 +9,12 @@ import { opSizeLg, rowFast } from "./decode";
 import {
   CMPJ, FAM_cmp, FAM_dec, FAM_imul, FAM_inc, FAM_rol, FAM_ror, FAM_test, FAST, OP_call_far, OP_call_mb, OP_call_mx, OP_call_near, OP_call_r,
   OP_end, OP_jmp_far, OP_jmp_mb, OP_jmp_mx, OP_jmp_near, OP_jmp_r, OP_movabs, OP_ret, PAT_AI, PAT_BSWAP,
-  PAT_CALL, PAT_CALLE, PAT_CMOV, PAT_E, PAT_EG, PAT_EI, PAT_GE, PAT_GEI, PAT_GM, PAT_JCC, PAT_JMP, PAT_JMPE, PAT_NOP, PAT_RET,
+  PAT_CALL, PAT_CALLE, PAT_CMOV, PAT_E, PAT_EG, PAT_EI, PAT_GE, PAT_GEI, PAT_GM, PAT_JCC, PAT_JMP, PAT_MOFFS, PAT_JMPE, PAT_NOP, PAT_RET,
   PAT_SET, PAT_SH1, PAT_SHI, PAT_XCHGA, PAT_Z, PAT_ZI, TESTJ, FAM_shl, FAM_shr, FAM_sar, FAM_add, FAM_or, FAM_and, FAM_sub, FAM_xor, FAM_neg,
   FAM_bsf, FAM_bsr, FAM_bt, FAM_btc, FAM_mul, FAM_sarc, FAM_shlc, FAM_shld, FAM_shrc, FAM_shrd, PAT_DSHIFT, PAT_MULDIV, PAT_SHC, PAT_SREG, PAT_SWAPGS,
   FAM_adc, FAM_sbb, FAM_cmov, FAM_set, JCC, FAST_END, FAST_FROM, PAIR, PAIR_FIRST, PAIR_SECOND, PAIR_SECONDS, PAT_FIXED, PAT_PUSHE, PAT_PUSHI, PAT_SSE,
 } from "./fast.gen";
+import { KEY_SEGMENT_SHIFT, KEY_SIZE_SHIFT } from "./layout";
 import { specialiseSse } from "./specialise-sse";
 import { RF_ASIZE, RF_MEM } from "./record";
 import { DEAD_BLOCK } from "./blocks";
@@ -36,7 +37,15 @@ const MR: u32 = 4;
 const MI: u32 = 6;
 const NO_FORM: u32 = 99;
 
-let long: bool = false;
+const FS: u32 = 4;
+const ALL_SEGMENTS: u32 = 0x3f;
+/** ES, SS and DS; CS cannot be written. */
+const FLAT_SEGMENTS: u32 = 0x0d;
+
+/** Log2 of the bytes of an address and a stack entry, 0 when there are no fast operations. */
+let word: u32 = 0;
+/** Segments whose base may be added by fast operations, by bit. */
+let segments: u32 = 0;
 /** Whether the block has its last record. */
 export let closed: bool = false;
 /** Whether the last record reads flags that were set before it, or leaves them to the next block. */
@@ -44,9 +53,11 @@ let lastSees: bool = true;
 let records: u32 = 0;
 let lastCount: u32 = 0;
 
-/** Begins a block; `is64` for 64-bit code. */
-export function startBlock(is64: bool): void {
-  long = is64;
+/** Begins a block with this key; 0 for one without fast operations. */
+export function startBlock(key: u64): void {
+  const size = <u32>(key >> KEY_SIZE_SHIFT) & 3;
+  word = size == 2 ? 3 : size == 3 ? 2 : 0;
+  segments = size == 2 ? ALL_SEGMENTS : FLAT_SEGMENTS | (<u32>(key >> KEY_SEGMENT_SHIFT) & (3 << FS));
   closed = false;
   lastSees = true;
   records = 0;
@@ -63,8 +74,9 @@ function side(effect: u32, quiet: u32, fuse: u32, form: u32): void {
 
 /** Folds the segment base into the address; 0 for base + disp, 1 with an index, NO_FORM if it has three registers. */
 export function address(q: u32): u32 {
-  if ((load<u16>(q, 22) & RF_ASIZE) != 2) return NO_FORM;
+  if ((load<u16>(q, 22) & RF_ASIZE) != word - 1) return NO_FORM;
   const seg = <u32>load<u8>(q, 13);
+  if (((segments >> seg) & 1) == 0) return NO_FORM;
   const indexed = load<u16>(q, 10) != ZERO;
   if (seg < 4) return indexed ? 1 : 0;
   const slot = SEG + (seg << 4) + 8;
@@ -188,7 +200,7 @@ export function note(q: u32, count: u32): u32 {
 function specialise(q: u32, count: u32): u32 {
   const flags = <u32>load<u16>(q, 22);
   // LOCK asks for nothing where it is allowed, and elsewhere decode() says #UD.
-  if (!long || rowFast == 0) {
+  if (word == 0 || rowFast == 0) {
     generic();
     return q + 32;
   }
@@ -217,6 +229,10 @@ function specialise(q: u32, count: u32): u32 {
     records++;
     generic();
     return q + 64;
+  }
+  if (pattern >= PAT_JCC && pattern <= PAT_CALLE && opSizeLg != word) {
+    generic();
+    return q + 32;
   }
   switch (pattern) {
     case PAT_NOP: return q;
@@ -262,13 +278,13 @@ function specialise(q: u32, count: u32): u32 {
     case PAT_SET: if (memory ? choose(q, family, MR + form) : chooseDest(q, b, family, RR)) return q + 32; break;
     case PAT_CMOV: if (choose(q, family, memory ? RM + form : RR)) return q + 32; break;
     case PAT_Z:
-      if (opSizeLg == 3 && choose(q, family, RR)) {
+      if (opSizeLg == word && choose(q, family, RR)) {
         side(FX_SEES, 0, 0, RR);
         return q + 32;
       }
       break;
-    case PAT_PUSHI: if (opSizeLg == 3 && choose(q, family, RI)) { side(FX_SEES, 0, 0, RI); return q + 32; } break;
-    case PAT_PUSHE: if (memory && opSizeLg == 3 && choose(q, family, RM + form)) return q + 32; break;
+    case PAT_PUSHI: if (opSizeLg == word && choose(q, family, RI)) { side(FX_SEES, 0, 0, RI); return q + 32; } break;
+    case PAT_PUSHE: if (memory && opSizeLg == word && choose(q, family, RM + form)) return q + 32; break;
     case PAT_FIXED: if (choose(q, family, RR)) { side(FX_SEES, 0, 0, RR); return q + 32; } break;
     case PAT_SH1:
     case PAT_SHI: {
@@ -306,11 +322,19 @@ function specialise(q: u32, count: u32): u32 {
       }
       break;
     case PAT_SWAPGS:
-      if (load<u8>(q, 20) == 0xf8 && choose(q, family, RR)) {
+      if (word == 3 && load<u8>(q, 20) == 0xf8 && choose(q, family, RR)) {
         side(FX_SEES, 0, 0, RR);
         return q + 32;
       }
       break;
+    case PAT_MOFFS: {
+      // In rAX, from or to an address in the instruction.
+      const m = address(q);
+      if (m == NO_FORM) break;
+      store<u32>(q, GPR | (GPR << 16), 4);
+      if (choose(q, family, ((load<u8>(q, 21) & 2) != 0 ? MR : RM) + m)) return q + 32;
+      break;
+    }
     case PAT_JCC: return closeJcc(q, count, target, end);
     case PAT_JMP: return close(q, near ? OP_jmp_near : OP_jmp_far, count, target, end);
     case PAT_CALL: return close(q, near ? OP_call_near : OP_call_far, count, target, end);

@@ -7,6 +7,8 @@ import { endsBlock, isFast, operationOf, RECORD_BYTES } from "./record.js";
  */
 
 const KEY = -32;
+/** The part of a key that is the linear address. */
+const LINEAR = 0xffffffffn;
 const COUNT = -20;
 const NEXT = -16;
 /** Links of a block's last record: where the jump leads when it is taken, and when not. */
@@ -30,12 +32,19 @@ export interface Block {
   readonly whole: boolean;
 }
 
+/** Whether the key is one of flat 32-bit code. */
+const isFlatKey = (mode: bigint): boolean =>
+  (mode & ~BlockTable.KEY_SEGMENTS) === BlockTable.KEY_FLAT32;
+/** Whether a block is of flat 32-bit code. */
+export const isFlat = (block: Block): boolean => isFlatKey(block.key & ~LINEAR);
+
 /** The block whose first record is at `address`; undefined when it is dead or not for the compiler. */
 export function blockAt(view: DataView, address: number): Block | undefined {
   const key = view.getBigUint64(address + KEY, true);
-  const linear = Number(key & 0xffffffffn);
+  const linear = Number(key & LINEAR);
   // No other modes, no pages with breakpoints.
-  if (key !== (BlockTable.KEY64 | BigInt(linear))) return undefined;
+  const mode = key & ~LINEAR;
+  if (mode !== BlockTable.KEY64 && !isFlatKey(mode)) return undefined;
   let p = address;
   for (let i = 0; i < MAX_RECORDS; i++, p += RECORD_BYTES) {
     const op = operationOf(view, p);
@@ -45,6 +54,9 @@ export function blockAt(view: DataView, address: number): Block | undefined {
   }
   return undefined;
 }
+
+/** Whether both are of the same mode: a region has blocks of one. */
+export const sameMode = (a: Block, b: Block): boolean => ((a.key ^ b.key) & ~LINEAR) === 0n;
 
 /** Where the link at `link` of a whole block leads to; undefined when it has not been used. */
 export function linked(view: DataView, block: Block, link: number): Block | undefined {
@@ -80,7 +92,7 @@ export function behindCall(view: DataView, block: Block): Block | undefined {
   const bucket = Layout.BLOCK_HASH + (((linear ^ (linear >>> 15)) & BlockTable.HASH_MASK) << 2);
   for (let q = view.getUint32(bucket, true); q !== 0; q = view.getUint32(q + NEXT, true)) {
     const found = blockAt(view, q);
-    if (found?.linear === linear) return found;
+    if (found?.linear === linear && sameMode(found, block)) return found;
   }
   return undefined;
 }

@@ -7,6 +7,7 @@ import {
   looksUp,
   NOT_TAKEN,
   returns,
+  sameMode,
   TAKEN,
 } from "./blocks.js";
 
@@ -44,10 +45,13 @@ function choose(view: DataView, path: readonly number[]): Map<number, Block> {
   const [head = 0] = path;
   times.set(head, path.length);
   const chosen = new Map<number, Block>();
+  const first = blockAt(view, head);
+  if (first === undefined) return chosen;
   let instructions = 0;
   for (const [address] of [...times].sort((a, b) => b[1] - a[1])) {
     const block = blockAt(view, address);
-    if (block === undefined || instructions + block.count > MAX_INSTRUCTIONS) continue;
+    if (block === undefined || !sameMode(block, first)) continue;
+    if (instructions + block.count > MAX_INSTRUCTIONS) continue;
     instructions += block.count;
     chosen.set(address, block);
   }

@@ -1,4 +1,4 @@
-import { FAST_FROM, FastOp, ROOTS } from "./operations.gen.js";
+import { FAST_FROM, FastOp, ROOTS, ROOTS32 } from "./operations.gen.js";
 
 /** Bytes of a record: see core/record.ts. */
 export const RECORD_BYTES = 32;
@@ -21,9 +21,9 @@ export const isFast = (op: number): boolean => op >= FAST_FROM;
 /** Whether it ends its block. */
 export const endsBlock = (op: number): boolean => op >= FastOp.FIRST_END && op !== FastOp.CROSS;
 
-/** The root node of an operation; of a pair, of its first part. */
-export function rootOf(op: number): number {
-  const root = ROOTS[op - FAST_FROM];
+/** The root node of an operation in 64-bit code, or in flat 32-bit code; of a pair, of its first part. */
+export function rootOf(op: number, flat: boolean): number {
+  const root = (flat ? ROOTS32 : ROOTS)[op - FAST_FROM];
   if (root === undefined) throw new RangeError(`engine: no operation ${op}`);
-  return root >= 0 ? root : rootOf(-root);
+  return root >= 0 ? root : rootOf(-root, flat);
 }

@@ -1,4 +1,4 @@
-import { TAKEN } from "./blocks.js";
+import { isFlat, TAKEN } from "./blocks.js";
 import { Code, type Label, Op, Type } from "./code.js";
 import { binary, type Expression, i32, i64, load, local, unary, write } from "./expression.js";
 import { dominates, type GraphNode, graphOf } from "./graph.js";
@@ -153,7 +153,7 @@ class RegionWriter {
         this.#translator.leaveGeneric(p);
         return;
       }
-      this.#translator.translate(p, rootOf(op), this.#edges(node, p));
+      this.#translator.translate(p, rootOf(op, isFlat(block)), this.#edges(node, p));
       if (p === block.last) return;
     }
   }

@@ -2,7 +2,8 @@
  * What follows from control registers, CS, SS and privilege: code and stack size, TLB half, and
  * whether segments need checks. The one place that computes them.
  */
-import { ACCESS_CHECKS, BREAKPOINTS, CODE_SIZE, CPL, CR0, CR3, CR4, EFER, EMPTY_TLB_AT, FLAGS, FLAT, MMU_HALF, SEG, SSE_OFF, STACK_SIZE, TLB, TLB_ALL } from "../state.gen";
+import { ACCESS_CHECKS, BLOCK_KEY, BREAKPOINTS, CODE_SIZE, CPL, CR0, CR3, CR4, EFER, EMPTY_TLB_AT, FLAGS, FLAT, MMU_HALF, SEG, SSE_OFF, STACK_SIZE, TLB, TLB_ALL } from "../state.gen";
+import { KEY64, KEY_ANY, KEY_FLAT32, KEY_FS, KEY_GS, KEY_SIZE_SHIFT } from "../layout";
 import { HALF_BYTES, flushAll } from "../mmu/tlb";
 import { loadPdptes } from "../mmu/walk";
 import { HALF_SMAP, HALF_SUPER, HALF_USER } from "../mmu/access";
@@ -72,17 +73,22 @@ export function isReal(): bool {
   return !isProtected() || isVm86();
 }
 
-/** Recomputes everything after a change of mode, CPL, CS, SS, DS, ES, RFLAGS.AC, CR4.SMAP or DR7. */
+/** Recomputes everything after a change of mode, CPL, a segment register, RFLAGS.AC, CR4.SMAP or DR7. In 64-bit code only CS and SS count. */
 export function updateMode(): void {
   const code = segAttr(CS);
   if ((code & A_L) != 0 && isLong()) {
     store<u32>(CODE_SIZE, 2);
     store<u32>(STACK_SIZE, 2);
     store<u32>(FLAT, 1);
+    store<u64>(BLOCK_KEY, KEY64);
   } else {
-    store<u32>(CODE_SIZE, (code & A_DB) != 0 ? 1 : 0);
-    store<u32>(STACK_SIZE, (segAttr(SS) & A_DB) != 0 ? 1 : 0);
-    store<u32>(FLAT, isFlat() ? 1 : 0);
+    const size: u32 = (code & A_DB) != 0 ? 1 : 0;
+    const stack: u32 = (segAttr(SS) & A_DB) != 0 ? 1 : 0;
+    const flat = isFlat();
+    store<u32>(CODE_SIZE, size);
+    store<u32>(STACK_SIZE, stack);
+    store<u32>(FLAT, flat ? 1 : 0);
+    store<u64>(BLOCK_KEY, flat && (size & stack) != 0 && isProtected() && !isVm86() ? keyFlat() : KEY_ANY | (<u64>size << KEY_SIZE_SHIFT));
   }
   updateTlb();
 }
@@ -110,9 +116,17 @@ function isFlat(): bool {
 }
 
 function flatData(seg: u32): bool {
+  return load<u64>(SEG + (seg << 4), 8) == 0 && permitsAll(seg);
+}
+
+/** Whether a segment is present data that grows up, is writable, and has all offsets up to 4 GiB. */
+function permitsAll(seg: u32): bool {
   const at = SEG + (seg << 4);
-  // Present, a segment, data that grows up and is writable.
-  return load<u64>(at, 8) == 0 && load<u32>(at, 4) == 0xffffffff && (load<u16>(at, 2) & 0x9e) == 0x92;
+  return load<u32>(at, 4) == 0xffffffff && (load<u16>(at, 2) & 0x9e) == 0x92;
+}
+
+function keyFlat(): u64 {
+  return KEY_FLAT32 | (permitsAll(4) ? KEY_FS : 0) | (permitsAll(5) ? KEY_GS : 0);
 }
 
 /** After registers were set from outside: CPL as SS says, everything that follows, an empty TLB. */
