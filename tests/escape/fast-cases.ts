@@ -116,6 +116,8 @@ export function findCases(guest: GuestCpu, bits: Bits = 64): Map<string, FastCas
     if (bytes === undefined) return;
     for (const quiet of [false, true]) {
       const op = decoded(guest, quiet ? [...bytes, ...QUIET] : bytes);
+      // Of code that has no record of its own, QUIET is the first.
+      if (quiet && op?.name === "test4_rr_F") continue;
       if (op !== undefined && !found.has(op.name)) found.set(op.name, { code, quiet });
     }
   };
