@@ -41,7 +41,8 @@ poweroff -f
   const ended = await runs([...qemu, "-accel", "kvm", "-M", "q35", ...guest]);
   checkGuest(ended, { start_kernel: /^ffffffff8/ });
   const found = said(ended.console);
-  const address = (name: string) => BigInt(`0x${found[name]}`);
+  // The kernel may write to the console in the middle of a line of ours.
+  const address = (name: string) => BigInt(`0x${/^[0-9a-f]+/.exec(found[name] ?? "")?.[0]}`);
   return Object.fromEntries(SYMBOLS.map((name) => [name, address(name)])) as Addresses;
 }
 

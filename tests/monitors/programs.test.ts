@@ -55,7 +55,7 @@ poweroff -f
 
 const inGuest = async (backend: string): Promise<void> => {
   const shared = join(bench.folder, backend);
-  mkdirSync(shared);
+  mkdirSync(shared, { recursive: true });
   const bytes = randomBytes(1_000_000);
   writeFileSync(join(shared, "from-host"), bytes);
   const modules = ["virtio_pci", "virtiofs"];
@@ -103,7 +103,9 @@ itInFull("kvm-ioctls: its unit tests", unitTests, ["the program cargo"]);
 
 const testTool = async (): Promise<void> => {
   const folder = join(bench.folder, "libguestfs");
-  mkdirSync(folder);
+  mkdirSync(folder, { recursive: true });
+  // supermin looks at it, although it is told where the modules are; a container does not have it.
+  if (machineHas("to be root")) mkdirSync("/lib/modules", { recursive: true });
   const environment = {
     LIBGUESTFS_BACKEND: "direct",
     LIBGUESTFS_CACHEDIR: folder,

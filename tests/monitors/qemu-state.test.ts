@@ -137,7 +137,7 @@ say ready
 while :; do sleep 1; done
 `;
     const screen = async (accel: string, text: string): Promise<Buffer> => {
-      const guest = await bench.guest(linux, { script, modules: [] }, `text=${text} quiet`);
+      const guest = await bench.guest(linux, { script, modules: [] }, `text=${text}`);
       const vga = ["-accel", accel, "-M", "q35", "-vga", "std"];
       const { monitor, qmp } = await withQmp(bench.folder, [...qemu, ...vga, ...guest]);
       const picture = join(bench.folder, `${accel}-${text}.ppm`);

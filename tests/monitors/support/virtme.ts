@@ -22,7 +22,7 @@ export async function virtmeNg(folder: string, kernel: Kernel): Promise<readonly
   );
   // It finds virtiofsd in the PATH only.
   const path = join(folder, "virtme-path");
-  mkdirSync(path);
+  mkdirSync(path, { recursive: true });
   const daemon = join(path, "virtiofsd");
   writeFileSync(daemon, `#!/bin/sh\nexec ${quoted(await virtiofsd())} "$@"\n`);
   chmodSync(daemon, 0o755);
