@@ -86,11 +86,15 @@ function startValues(rng: Prng, flat: boolean): number[] {
   return [...bytes, ...mov(4, stack)];
 }
 
-/** A segment register gets something else: most of it is not flat. */
+/** A segment register gets something else, most of it not flat, and is used. */
 function changeSegment(rng: Prng): number[] {
-  const seg = rng.pick([ES, DS, DS, SS, FS, FS, GS, GS]);
+  const seg = rng.pick([ES, DS, DS, SS, SS, FS, FS, GS, GS]);
   const selector = rng.pick([SMALL, BASED, BASED, PART, STACK16, DOWN, Sel.USER_DATA, 0]);
-  return [0x50, ...load(seg, selector), 0x58];
+  // mov ecx, [ebx] or mov [ebx], ecx with FS or GS before it; push ecx, pop edx.
+  const access = [seg === FS ? 0x64 : 0x65, rng.pick([0x8b, 0x89]), 0x0b];
+  const offset = mov(3, rng.pick([0, 0x7f8, 0x7fe, 0x900, 0x100ffe, 0x101000, -4]));
+  const use = seg === SS ? [0x90, 0x51, 0x5a] : seg >= FS ? [...offset, ...access] : [];
+  return [0x50, ...load(seg, selector), 0x58, ...use];
 }
 
 function join(rng: Prng, piece: readonly number[], at: number, long: boolean): number[] {
