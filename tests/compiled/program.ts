@@ -8,6 +8,7 @@ import { little } from "../escape/encode.mjs";
 import { randomCode } from "../escape/random-code.mjs";
 import { Prng } from "../native/prng.mjs";
 import type { Row } from "../native/types.js";
+import { kernelCode } from "./kernel-code.js";
 
 /** Where the program's data is: pages that can be written, one that cannot, one that is absent, and again some. */
 const DATA = At.DATA;
@@ -28,12 +29,15 @@ const movAbs = (register: number, value: bigint): number[] => [
 const relative = (from: number, to: number): number[] => little(to - from - 4, 4);
 
 const RSP = 4;
+/** An address of data: at the beginning, in the middle or at the end of a page. */
+function dataPlace(rng: Prng): number {
+  const page = DATA + rng.below(DATA_PAGES) * 0x1000;
+  return page + rng.pick([0, 8, 0x40, 0x800, 0xff0, 0xff9, 0xffc, 0xfff]);
+}
+
 /** What the loop starts each turn with, by register: RAX RCX RDX RBX RSP RBP RSI RDI. */
 function startValues(rng: Prng): number[] {
-  const pointer = (): bigint => {
-    const page = DATA + rng.below(DATA_PAGES) * 0x1000;
-    return BigInt(page + rng.pick([0, 8, 0x40, 0x800, 0xff0, 0xff9, 0xffc, 0xfff]));
-  };
+  const pointer = (): bigint => BigInt(dataPlace(rng));
   const bytes: number[] = [];
   for (const register of [0, 1, 2, 3, 5, 6, 7]) {
     const value = rng.chance(20) ? rng.u64() : rng.chance(12) ? BigInt(At.CODE + 0x100) : pointer();
@@ -107,9 +111,15 @@ function fpuImage(rng: Prng, image: Uint8Array): Uint8Array {
   return image;
 }
 
+/** What CR3 is at first, by guest: a program may jump to a MOV to CR3 with anything. */
+const TABLES = new WeakMap<GuestCpu, bigint>();
+
 /** Writes a program into the guest, for a number of turns of its loop. */
 export function place(t: GuestCpu, rows: readonly Row[], seed: string): void {
   const rng = new Prng(seed);
+  const cr3 = TABLES.get(t) ?? t.cpu.cr3;
+  TABLES.set(t, cr3);
+  t.control({ cr3 });
   for (let page = 0; page < DATA_PAGES; page++) {
     for (let i = 0; i < 0x1000; i += 8) t.put64(DATA + page * 0x1000 + i, rng.u64());
   }
@@ -118,11 +128,15 @@ export function place(t: GuestCpu, rows: readonly Row[], seed: string): void {
   // A subroutine that several pieces call.
   const routine = At.CODE + 0x600;
   t.bytes(routine, hex([...randomCode(rng, rows, rng.range(0, 20)), 0xc3]));
+  const isKernel = rng.chance(50);
   const code: number[] = [0x41, 0xbf, ...little(rng.range(20, 200), 4)];
   const loop = At.CODE + code.length;
   code.push(...startValues(rng));
   for (let i = rng.range(2, 8); i > 0; i--) {
     const piece = [...randomCode(rng, rows, rng.range(3, 40))];
+    // Half of the programs are a kernel's.
+    if (isKernel)
+      piece.push(...kernelCode(rng, () => dataPlace(rng)), ...randomCode(rng, rows, rng.below(12)));
     code.push(...join(rng, piece, routine, At.CODE + code.length));
   }
   const next = [0x41, 0xff, 0xcf, 0x0f, 0x85];
@@ -136,8 +150,12 @@ export function place(t: GuestCpu, rows: readonly Row[], seed: string): void {
     const at = At.HANDLERS + vector * 16;
     t.bytes(at, hex([0xe9, ...relative(at + 1, RECOVER)]));
   }
-  const { cr0, cr3, cr4, efer } = t.cpu;
-  t.control({ rflags: Flag.CF, cr0, cr3, cr4: cr4 | CR4.OSFXSR, efer });
+  const { cr0, efer } = t.cpu;
+  // The data are user pages: with SMAP, only what follows an STAC reaches them.
+  const changing = CR4.FSGSBASE | CR4.SMAP;
+  const more = isKernel ? (rng.chance(20) ? changing : CR4.FSGSBASE) : 0n;
+  const cr4 = (t.cpu.cr4 & ~changing) | CR4.OSFXSR | more;
+  t.control({ rflags: Flag.CF, cr0, cr3, cr4, efer });
   t.cpu.setFpu(fpuImage(rng, t.cpu.fpu()));
   t.cpu.rip = BigInt(At.CODE);
 }

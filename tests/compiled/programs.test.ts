@@ -13,12 +13,18 @@ const MOST_INSTRUCTIONS = 20_000;
 /** A program finds the blocks and regions of those before it. */
 const PROGRAMS_PER_VM = 50;
 /** What is compared with single instructions. Late, a region has both ways of each jump, and loops that are entered in the middle. */
-const PATHS = ["cached", "compiled at once", "compiled late"] as const;
+const PATHS = ["cached", "compiled at once", "compiled late", "compiled in chaos"] as const;
+const LATE: GuestCpuOptions = {
+  decode: "compiled",
+  compile: { sample: 1, threshold: 7, record: 60, batch: 2 },
+};
 const OPTIONS: readonly GuestCpuOptions[] = [
   { decode: "cached" },
   { decode: "compiled" },
-  { decode: "compiled", compile: { sample: 1, threshold: 7, record: 60, batch: 2 } },
+  LATE,
+  LATE,
 ];
+const CHAOS = PATHS.indexOf("compiled in chaos");
 
 /** Without the instructions that take the machine away from the program. */
 const FAMILIES = [
@@ -36,6 +42,13 @@ const FAMILIES = [
 const rows = interesting(
   await loadRows([...FAMILIES, ...FAMILIES, "sse", "sse2", "sse3", "ssse3", "sse41", "x87", "mmx"]),
 );
+
+/** What must not show: between two pieces all blocks and regions are gone, or the TLB is empty, or code is compared again. */
+function disturb(t: GuestCpu, rng: Prng): void {
+  if (rng.chance(3)) t.vm.core.dropBlocks();
+  if (rng.chance(10)) t.vm.core.flushAllVcpus();
+  if (rng.chance(2)) t.vm.distrustCode();
+}
 
 /** Runs up to `count` instructions in one or more pieces. The exit, or undefined when they are done. */
 function runFor(t: GuestCpu, count: number): number | undefined {
@@ -65,6 +78,7 @@ it(`random programs run alike on all paths (seed ${SEED}, ${COUNT} programs)`, a
   for (let i = 0; i < COUNT; i++) {
     const seed = `${SEED}-${i}`;
     const rng = new Prng(`pieces ${seed}`);
+    const chaos = new Prng(`chaos ${seed}`);
     if (i % PROGRAMS_PER_VM === 0) {
       note();
       reference = await make({ decode: "each" });
@@ -78,6 +92,7 @@ it(`random programs run alike on all paths (seed ${SEED}, ${COUNT} programs)`, a
       exit = runFor(reference, piece);
       const state = stateOf(reference);
       for (const [n, t] of others.entries()) {
+        if (n === CHAOS) disturb(t, chaos);
         const what = `seed ${seed}, ${PATHS[n]}, instruction ${reference.cpu.instructions}`;
         expect(runFor(t, piece), what).toBe(exit);
         expect(stateOf(t), what).toBe(state);

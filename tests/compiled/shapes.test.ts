@@ -38,6 +38,12 @@ const SHAPES: readonly [name: string, body: string][] = [
   ],
   // lea rdx,[rip+f]; call rdx; inc ecx; jmp over; f: xor rax,r15; ret
   ["a call through a register", "488d1507000000 ffd2 ffc1 eb04 4c31f8 c3"],
+  // mov rdi,DATA; mov ecx,200; rep stosb; inc rax: it uses up more than one instruction of the budget
+  ["a repeated string instruction", "48bf0000100000000000 b9c8000000 f3aa 48ffc0"],
+  // cli; inc rax; sti; inc rcx
+  ["interrupts off and on", "fa 48ffc0 fb 48ffc1"],
+  // add rax,rbx; lfence; adc rcx,rdx; pushfq; pop rdx
+  ["flags over a complete handler", "4801d8 0faee8 4811c1 9c 5a"],
   // inc byte [rip+3] (the immediate of the next); mov al,0; add rbx,rax
   ["an instruction that is written in each turn", "fe0501000000 b000 4801c3"],
 ];

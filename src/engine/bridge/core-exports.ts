@@ -3,6 +3,7 @@ export interface CoreExports {
   /** Where the functions of compiled regions go. */
   readonly table: WebAssembly.Table;
   run(max: number): number;
+  handle(record: number, budget: number): number;
   setDecodeEach(yes: boolean | number): void;
   dropBlocks(): void;
   arenaUsed(): number;

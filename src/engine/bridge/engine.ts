@@ -118,6 +118,7 @@ export class WasmVm implements EngineVm {
       memory,
       maxPages: MAX_PAGES,
       table: core.table,
+      handle: core.handle,
       dropBlocks: core.dropBlocks,
     };
     return new Compiler(ports, this.#options.compile);

@@ -22,6 +22,8 @@ export const W_REGION: u32 = 6;
 export const W_GO_NEAR: u32 = 7;
 /** Out of a region: the block outP is next. */
 export const W_BLOCK: u32 = 8;
+/** Out of a region: the complete handler has done the instruction of the record, and the region does not know what comes next. */
+export const W_HANDLED: u32 = 9;
 
 export let outP: u32 = 0;
 export let outBudget: i32 = 0;

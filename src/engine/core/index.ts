@@ -4,6 +4,7 @@ export { updateBreakpoints } from "./breakpoints";
 export { hostTranslate, hostTranslateParts } from "./mmu/access";
 export { insertSlot, removeSlot } from "./mmu/slots";
 export { dropAllWriteTags, flushAllVcpus, initMmu, prepareTlbArea, setTlbArea, tlbAreaBytes } from "./mmu/tlb";
+export { handle } from "./interpret";
 export { retiredOutside } from "./cpu/debug";
 export { hostReadMsr, hostWriteMsr, msrKnown } from "./cpu/msr";
 export { syncMode, updateMode } from "./cpu/mode";

@@ -2,20 +2,21 @@
  * Runs cached blocks: the hot loop does what is usual, and this does the rest between two turns of it.
  */
 import {
-  ACCESS_CHECKS, BLOCK_KEY, FAULT, IRQ_WINDOW, MMU_HALF, NMI_WINDOW, N_COMPLETE, N_GENERIC, N_GO, N_MISS, N_RETRY, N_UNFILLED, N_VERIFY, PAGE_BASE, RIP, SHADOW, TLB,
+  ACCESS_CHECKS, BLOCK_KEY, CODE_SIZE, FAULT, IRQ_WINDOW, JIT_EPOCH, MMU_HALF, NMI_WINDOW, N_COMPLETE, N_GENERIC, N_GO, N_MISS, N_RETRY, N_UNFILLED, N_VERIFY, PAGE_BASE, RIP, SHADOW, TLB,
 } from "./state.gen";
-import { enter, faultAt, follow, getBudget, leaving, setBudget, verified } from "./blocks";
+import { attention, enter, faultAt, follow, getBudget, leaving, setBudget, verified } from "./blocks";
 import { count } from "./count";
 import { stepping } from "./cpu/debug";
 import { CHECK_ALIGNED } from "./cpu/mode";
 import { dispatch } from "./dispatch.gen";
-import { FIRST_END } from "./fast.gen";
+import { FIRST_END, OP_region } from "./fast.gen";
 import { F_EXIT, F_RETRY, R_FAULT, R_JUMP, R_NEXT, faulted } from "./fault";
 import { hot, hot32 } from "./hot.gen";
-import { MISS_ALIGNED, MISS_WRITE, W_BLOCK, W_COMPLETE, W_GENERIC, W_GO, W_MISS, W_REGION, W_VERIFY, outBudget, outDetail, outP, outVa } from "./hot-exit";
+import { MISS_ALIGNED, MISS_WRITE, W_BLOCK, W_COMPLETE, W_GENERIC, W_GO, W_HANDLED, W_MISS, W_REGION, W_VERIFY, outBudget, outDetail, outP, outVa } from "./hot-exit";
 import { KEY_FLAT32, PAGE_MASK, tlbAt } from "./layout";
 import { READ, WRITE, isCanonical, translate } from "./mmu/access";
-import { enterable, operationOf, reached, runRegions, stretch, stretched } from "./regions";
+import { countFrom, enterable, operationOf, reached, runRegions, stretch, stretched } from "./regions";
+import { RF_REP, RF_REPNE, Rec } from "./record";
 import { step } from "./run";
 
 /** outDetail of W_GO: the branch is taken. */
@@ -83,6 +84,53 @@ function behind(p: u32): u32 {
   return p;
 }
 
+/** A budget that says that the block does not go on. */
+const LEAVES: i32 = -1;
+/** Opcodes of the string instructions. */
+const FIRST_STRING: u32 = 0xa4;
+const LAST_STRING: u32 = 0xaf;
+
+/**
+ * What is left of the block's budget when it goes on behind the instruction in record `p`, which was done by its
+ * complete handler with result `r`; LEAVES when something else comes first.
+ */
+function goesOn(p: u32, budget: i32, r: u32): i32 {
+  if (r == R_NEXT) return budget;
+  if (r != R_JUMP) return LEAVES;
+  if (load<u32>(SHADOW) != 0) return mayIgnoreShadow(p, budget) ? budget : LEAVES;
+  // A repeated string instruction that is done has used up more than one instruction of the budget.
+  const opcode = Rec.opcode(p);
+  if (opcode < FIRST_STRING || opcode > LAST_STRING || (Rec.flags(p) & (RF_REP | RF_REPNE)) == 0) return LEAVES;
+  if (load<u64>(RIP) != load<u64>(PAGE_BASE) + <u64>load<u16>(p, 14) + <u64>Rec.len(p)) return LEAVES;
+  if (load<u32>(CODE_SIZE) != 2 || attention()) return LEAVES;
+  const left = getBudget() + <i32>load<u8>(p, 3);
+  return left < countFrom(p) ? LEAVES : left;
+}
+
+/** What the complete handler said of the last instruction that one did, and what goesOn() made of that. */
+let handled: u32 = R_NEXT;
+let leftBehind: i32 = 0;
+
+/** Does the instruction in record `p` by its complete handler. */
+function byHandler(p: u32, budget: i32): void {
+  count(N_GENERIC);
+  locate(p, budget);
+  handled = dispatch(p);
+  leftBehind = goesOn(p, budget, handled);
+}
+
+/**
+ * For regions: does the instruction in record `p` by its complete handler. Gives the budget with which the region goes on; LEAVES
+ * when it is to be left with W_HANDLED.
+ */
+export function handle(p: u32, budget: i32): i32 {
+  const epoch = load<u32>(JIT_EPOCH);
+  const mode = load<u64>(BLOCK_KEY);
+  byHandler(p, budget);
+  // The region's own code may have been written, or the segments that it takes for flat be others.
+  return load<u32>(JIT_EPOCH) == epoch && load<u64>(BLOCK_KEY) == mode ? leftBehind : LEAVES;
+}
+
 /**
  * Runs decoded blocks from record `start` until something needs the outer loop. Returns R_JUMP (RIP is
  * set, look around), R_FAULT or R_EXIT. `limit` counts instructions that may still be executed.
@@ -93,32 +141,33 @@ export function interpret(start: u32, limit: i32): u32 {
   shadowP = 0;
   reached(start);
   for (;;) {
-    const part = stretch(p, budget);
-    const rest = budget - part;
-    let why = load<u64>(BLOCK_KEY) < KEY_FLAT32 ? hot(p, part) : hot32(p, part);
-    p = outP;
-    budget = outBudget + rest;
-    stretched(part - outBudget);
+    let why = W_REGION;
+    if (load<u16>(p) != OP_region) {
+      const part = stretch(p, budget);
+      const rest = budget - part;
+      why = load<u64>(BLOCK_KEY) < KEY_FLAT32 ? hot(p, part) : hot32(p, part);
+      p = outP;
+      budget = outBudget + rest;
+      stretched(part - outBudget);
+    }
     if (why == W_REGION) {
       if (!enterable(p, budget)) continue;
       why = runRegions(p, budget);
       p = outP;
       budget = outBudget;
-      if (why == W_BLOCK) continue;
+      if (why == W_BLOCK) {
+        reached(p);
+        continue;
+      }
     }
-    if (why == W_GENERIC) {
-      count(N_GENERIC);
-      locate(p, budget);
-      const r = dispatch(p);
-      if (r == R_NEXT) {
+    if (why == W_GENERIC || why == W_HANDLED) {
+      if (why == W_GENERIC) byHandler(p, budget);
+      if (leftBehind != LEAVES) {
         p += 32;
+        budget = leftBehind;
         continue;
       }
-      if (r != R_JUMP) return leaveAt(p, budget, r);
-      if (load<u32>(SHADOW) != 0 && mayIgnoreShadow(p, budget)) {
-        p += 32;
-        continue;
-      }
+      if (handled != R_JUMP) return leaveAt(p, budget, handled);
       budget = getBudget() - 1;
       p = enter(budget);
       if (p == 0) return leaving();

@@ -150,7 +150,7 @@ export function stretched(used: i32): void {
 }
 
 /** Instructions of the block that the record `p` belongs to. */
-function countFrom(p: u32): i32 {
+export function countFrom(p: u32): i32 {
   while (operationOf(p) < FIRST_END || operationOf(p) == OP_cross) p += 32;
   return load<i32>(p, 40);
 }
@@ -170,9 +170,11 @@ function meet(q: u32): void {
     log(q);
     return;
   }
+  // What is compiled is met all the time between what is not: the sample is one of what is not.
+  if (load<u16>(q) == OP_region) return;
   untilSample = load<i32>(JIT_SAMPLE);
   const met = <u32>load<u16>(q - 6) + 1;
-  if (load<u16>(q) == OP_region || met > NEVER) return;
+  if (met > NEVER) return;
   store<u16>(q - 6, <u16>met);
   if (met < load<u32>(JIT_THRESHOLD) || met == NEVER || !isFast(load<u64>(q - 32)) || load<u64>(q - 32) >> KEY_VARIANT_SHIFT != 0) return;
   const record = load<u32>(JIT_RECORD);

@@ -1,6 +1,6 @@
 import { Layout } from "../bridge/state.gen.js";
 import { BlockTable, FastOp } from "./operations.gen.js";
-import { endsBlock, isFast, operationOf, RECORD_BYTES } from "./record.js";
+import { endsBlock, operationOf, RECORD_BYTES } from "./record.js";
 
 /**
  * Blocks of decoded code as core/blocks.ts lays them out in linear memory.
@@ -26,10 +26,8 @@ export interface Block {
   /** Linear address of its first instruction. */
   readonly linear: number;
   readonly count: number;
-  /** Its last record; of one that meets an operation without a fast form, that record. */
+  /** Its last record. */
   readonly last: number;
-  /** Whether it can be done to its end. */
-  readonly whole: boolean;
 }
 
 /** Whether the key is one of flat 32-bit code. */
@@ -48,9 +46,9 @@ export function blockAt(view: DataView, address: number): Block | undefined {
   let p = address;
   for (let i = 0; i < MAX_RECORDS; i++, p += RECORD_BYTES) {
     const op = operationOf(view, p);
-    if (isFast(op) && !endsBlock(op)) continue;
+    if (!endsBlock(op)) continue;
     const count = view.getInt32(address + COUNT, true);
-    return { address, key, linear, count, last: p, whole: isFast(op) };
+    return { address, key, linear, count, last: p };
   }
   return undefined;
 }
@@ -58,9 +56,9 @@ export function blockAt(view: DataView, address: number): Block | undefined {
 /** Whether both are of the same mode: a region has blocks of one. */
 export const sameMode = (a: Block, b: Block): boolean => ((a.key ^ b.key) & ~LINEAR) === 0n;
 
-/** Where the link at `link` of a whole block leads to; undefined when it has not been used. */
+/** Where the link at `link` of a block leads to; undefined when it has not been used. */
 export function linked(view: DataView, block: Block, link: number): Block | undefined {
-  return block.whole ? blockAt(view, view.getUint32(block.last + link, true)) : undefined;
+  return blockAt(view, view.getUint32(block.last + link, true));
 }
 
 /** Calls push a return address. */
@@ -72,17 +70,17 @@ const CALLS = new Set<number>([
   FastOp.CALL_MX,
 ]);
 
-/** Whether a whole block ends with a jump to an address that is not in the code. */
+/** Whether a block ends with a jump to an address that is not in the code. */
 export function looksUp(view: DataView, block: Block): boolean {
   const op = operationOf(view, block.last);
-  return block.whole && op >= FastOp.RET && op <= FastOp.CALL_MX;
+  return op >= FastOp.RET && op <= FastOp.CALL_MX;
 }
-/** Whether a whole block ends with a call. */
+/** Whether a block ends with a call. */
 export const calls = (view: DataView, block: Block): boolean =>
-  block.whole && CALLS.has(operationOf(view, block.last));
-/** Whether a whole block ends with a return. */
+  CALLS.has(operationOf(view, block.last));
+/** Whether a block ends with a return. */
 export const returns = (view: DataView, block: Block): boolean =>
-  block.whole && operationOf(view, block.last) === FastOp.RET;
+  operationOf(view, block.last) === FastOp.RET;
 
 /** The block behind a call, when it is on the same page and known. */
 export function behindCall(view: DataView, block: Block): Block | undefined {

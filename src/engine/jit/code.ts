@@ -14,6 +14,7 @@ export const Op = {
   ELSE: 0x05,
   END: 0x0b,
   BR: 0x0c,
+  CALL: 0x10,
   SELECT: 0x1b,
   LOCAL_GET: 0x20,
   LOCAL_SET: 0x21,
@@ -184,6 +185,12 @@ export class Code {
   br(label: Label): void {
     this.byte(Op.BR);
     this.u32(this.#depth - label.depth);
+  }
+
+  /** Calls a function by its number. */
+  call(number: number): void {
+    this.byte(Op.CALL);
+    this.u32(number);
   }
 
   append(bytes: Uint8Array): void {

@@ -50,6 +50,8 @@ export interface CompilerPorts {
   readonly maxPages: number;
   /** Where the core finds functions. */
   readonly table: WebAssembly.Table;
+  /** Does an instruction by its complete handler: handle() of core/interpret.ts. */
+  readonly handle: (record: number, budget: number) => number;
   /** Drops all decoded code. */
   dropBlocks(): void;
 }
@@ -173,10 +175,10 @@ export class Compiler {
 
   /** The functions of a module; undefined where the host does not allow it, as pages with a content security policy. */
   #instantiate(bytes: Uint8Array): WebAssembly.Exports | undefined {
-    const { memory, linear } = this.#ports;
+    const { memory, linear, handle } = this.#ports;
     try {
       const module = new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
-      return new WebAssembly.Instance(module, { env: { memory } }).exports;
+      return new WebAssembly.Instance(module, { env: { memory, handle } }).exports;
     } catch (error) {
       // Whatever it is: what is not compiled is interpreted.
       this.refused = String(error);

@@ -46,6 +46,7 @@ export const Why = {
   REGION: 6,
   GO_NEAR: 7,
   BLOCK: 8,
+  HANDLED: 9,
 } as const;
 /** Of blocks: the keys of 64-bit code, and of flat 32-bit code without FS and GS, but for the linear address; buckets of their table; the count of one that cannot be a head. */
 export const BlockTable = { KEY64: 1108101562368n, KEY_FLAT32: 1112396529664n, KEY_SEGMENTS: 51539607552n, HASH_MASK: 1048575, NEVER: 65535 } as const;

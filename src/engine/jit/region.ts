@@ -63,14 +63,27 @@ class RegionWriter {
 
   region(nodes: readonly GraphNode[], head: GraphNode): Region {
     this.#tree(head);
-    this.#code.byte(Op.UNREACHABLE);
-    this.#code.close();
-    this.#writeBack();
+    const code = this.#code;
+    code.byte(Op.UNREACHABLE);
+    code.close();
+    // The region's one end.
+    this.#translator.synchronised.push({ at: code.length, load: false });
+    put(code, Op.I32_STORE, this.#out.budget, BUDGET);
+    put(code, Op.I64_STORE, this.#out.va, VA);
+    code.get(SITE);
+    code.byte(Op.END);
     const whole = new Code();
     this.#writeLocals(whole);
-    this.#enter(whole);
-    whole.append(this.#code.bytes());
-    whole.byte(Op.END);
+    const load = this.#loads();
+    const store = this.#stores();
+    whole.append(load);
+    let from = 0;
+    for (const place of this.#translator.synchronised) {
+      whole.append(code.bytes().subarray(from, place.at));
+      whole.append(place.load ? load : store);
+      from = place.at;
+    }
+    whole.append(code.bytes().subarray(from));
     return { nodes, body: whole.bytes().slice(), sites: this.#translator.sites };
   }
 
@@ -89,34 +102,28 @@ class RegionWriter {
     }
   }
 
-  /** Loads the state that the region uses. */
-  #enter(whole: Code): void {
-    whole.i32(0);
-    whole.access(Op.I32_LOAD, TLB_AT);
-    whole.set(TLB);
+  /** Code that loads the state that the region uses. */
+  #loads(): Uint8Array {
+    const code = new Code();
+    code.i32(0);
+    code.access(Op.I32_LOAD, TLB_AT);
+    code.set(TLB);
     for (const word of WORDS) {
       if (!this.#translator.used.has(word)) continue;
-      whole.i32(0);
-      whole.access(word.type === Type.I32 ? Op.I32_LOAD : Op.I64_LOAD, word.address);
-      whole.set(word.local);
+      code.i32(0);
+      code.access(word.type === Type.I32 ? Op.I32_LOAD : Op.I64_LOAD, word.address);
+      code.set(word.local);
     }
+    return code.bytes();
   }
 
-  /** At the region's one end: stores the state that it changes, and gives the number of the exit. */
-  #writeBack(): void {
-    const code = this.#code;
-    const put = (instruction: number, address: number, from: number): void => {
-      code.i32(0);
-      code.get(from);
-      code.access(instruction, address);
-    };
-    for (const word of WORDS) {
-      if (!this.#translator.changed.has(word)) continue;
-      put(word.type === Type.I32 ? Op.I32_STORE : Op.I64_STORE, word.address, word.local);
-    }
-    put(Op.I32_STORE, this.#out.budget, BUDGET);
-    put(Op.I64_STORE, this.#out.va, VA);
-    code.get(SITE);
+  /** Code that stores the state that the region changes. What it has not changed yet is what it loaded. */
+  #stores(): Uint8Array {
+    const code = new Code();
+    for (const word of WORDS)
+      if (this.#translator.changed.has(word))
+        put(code, word.type === Type.I32 ? Op.I32_STORE : Op.I64_STORE, word.address, word.local);
+    return code.bytes();
   }
 
   /** A node and all that it dominates. */
@@ -149,11 +156,9 @@ class RegionWriter {
     const { block } = node;
     for (let p = block.address; ; p += RECORD_BYTES) {
       const op = operationOf(view, p);
-      if (!isFast(op)) {
-        this.#translator.leaveGeneric(p);
-        return;
-      }
-      this.#translator.translate(p, rootOf(op, isFlat(block)), this.#edges(node, p));
+      if (isFast(op))
+        this.#translator.translate(p, rootOf(op, isFlat(block)), this.#edges(node, p));
+      else this.#translator.byHandler(p);
       if (p === block.last) return;
     }
   }
@@ -251,6 +256,13 @@ class RegionWriter {
     this.#translator.leave(Why.RETRY, 0, undefined, record);
     code.close();
   }
+}
+
+/** Stores a local at an address. */
+function put(code: Code, instruction: number, address: number, from: number): void {
+  code.i32(0);
+  code.get(from);
+  code.access(instruction, address);
 }
 
 /** The TLB entry for fetches from `t`: as fetchAt() in core/layout.ts. */

@@ -10,6 +10,9 @@ import { Type } from "./code.js";
 const REGISTERS = 16;
 const at = (offset: number): number => Layout.CPU + offset;
 
+/** Number of the function that the module imports: handle() of core/interpret.ts. */
+export const HANDLE = 0;
+
 /** The function's parameter: instructions that may still be executed. */
 export const BUDGET = 0;
 /** Address of the TLB half in use. */

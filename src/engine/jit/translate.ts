@@ -15,7 +15,7 @@ import {
   write,
 } from "./expression.js";
 import { NAMES, NODES, Node, Why, WIDE } from "./operations.gen.js";
-import { BUDGET, CC_OP, isZeroWord, SITE, TLB, VA, type Word, wordAt } from "./state.js";
+import { BUDGET, CC_OP, HANDLE, isZeroWord, SITE, TLB, VA, type Word, wordAt } from "./state.js";
 
 /** A place where a region is left: which record, why, and a detail, as core/hot-exit.ts has them. */
 export interface Site {
@@ -55,6 +55,8 @@ export class Translator {
   readonly used = new Set<Word>();
   readonly changed = new Set<Word>();
   readonly sites: Site[] = [];
+  /** Places in the code where the state that the region has in locals is stored to memory, or loaded from there. */
+  readonly synchronised: { readonly at: number; readonly load: boolean }[] = [];
   /** Types of the temporary locals, from `firstTemporary` on. */
   readonly temporaries: number[] = [];
   /** What CC_OP is, when that is known here. */
@@ -372,8 +374,26 @@ export class Translator {
     code.set(BUDGET);
   }
 
-  /** Leaves at a record that has no fast operation: the interpreter goes on there. */
-  leaveGeneric(record: number): void {
-    this.leave(Why.GENERIC, 0, undefined, record);
+  /**
+   * The record has no fast operation: its complete handler does it, which finds the state in memory and may change all
+   * of it. Whether the region goes on behind it, the core says (handle() in core/interpret.ts).
+   */
+  byHandler(record: number): void {
+    const code = this.#code;
+    this.synchronised.push({ at: code.length, load: false });
+    code.i32(record);
+    code.get(BUDGET);
+    code.call(HANDLE);
+    code.set(SITE);
+    this.synchronised.push({ at: code.length, load: true });
+    this.flagsKind = undefined;
+    code.get(SITE);
+    code.i32(0);
+    code.byte(Op.I32_LT_S);
+    code.open(Op.IF);
+    this.leave(Why.HANDLED, 0, undefined, record);
+    code.close();
+    code.get(SITE);
+    code.set(BUDGET);
   }
 }
