@@ -43,6 +43,17 @@ afterEach(async () => {
   for (const disk of disks.splice(0)) await disk.close();
 });
 
+it("an image that is opened and closed is as it was, its time of change too", async () => {
+  const path = image();
+  const before = statSync(path, { bigint: true });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  const disk = await openDisk(path);
+  expect(disk.canDiscard).toBe(true);
+  await disk.close();
+  const { mtimeNs, size } = statSync(path, { bigint: true });
+  expect([mtimeNs, size]).toEqual([before.mtimeNs, before.size]);
+});
+
 async function opened(...args: Parameters<typeof openDisk>): Promise<Disk> {
   const disk = await openDisk(...args);
   disks.push(disk);

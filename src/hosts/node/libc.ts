@@ -1,3 +1,4 @@
+import { fstatSync } from "node:fs";
 import { koffi } from "./koffi.js";
 
 /**
@@ -8,6 +9,8 @@ const libc = koffi.load(null);
 
 const SEEK_END = 2;
 const FALLOC_FL_KEEP_SIZE = 1;
+/** In place of nanoseconds: that time is left alone. */
+const UTIME_OMIT = (1n << 30n) - 2n;
 const FALLOC_FL_PUNCH_HOLE = 2;
 
 /** Locks of an open file description, which forks and other descriptors of the process do not lose. */
@@ -28,14 +31,22 @@ const fcntl = libc.func("int fcntl(int, int, ...)") as unknown as (
   type: "void *",
   lock: Uint8Array,
 ) => number;
+const futimens = libc.func("int futimens(int, void *)");
 const fallocate = libc.func("int fallocate(int, int, int64_t, int64_t)");
 
 /** Bytes of a file or block device, by going to its end; -1 when it has none. */
 export const sizeOf = (fd: number): number => Number(lseek(fd, 0, SEEK_END));
 
-/** Whether holes can be made in a file: tried where nothing is. */
+/**
+ * Whether holes can be made in a file: tried where nothing is. Its time of change, by which snapshots recognise it, is
+ * as before.
+ */
 export function canPunchHoles(fd: number, size: number): boolean {
-  return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, size, 4096) === 0;
+  const { mtimeNs } = fstatSync(fd, { bigint: true });
+  const worked = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, size, 4096) === 0;
+  if (worked)
+    futimens(fd, BigInt64Array.of(0n, UTIME_OMIT, mtimeNs / 10n ** 9n, mtimeNs % 10n ** 9n));
+  return worked;
 }
 
 /** Makes a hole in another thread; tells whether that worked. */
