@@ -11,6 +11,7 @@ export default defineConfig({
       "tests/devices/**",
       "tests/exec/**",
       "tests/monitors/**",
+      "tests/package/**",
       "tests/selftests/**",
       "tests/vectors/**",
     ],

@@ -189,6 +189,10 @@ export const stages = {
       },
     ],
   },
+  package: {
+    minutes: 3,
+    steps: [{ name: "the package, as its users have it", run: () => configured("package") }],
+  },
   nodes: {
     minutes: 3,
     steps: [

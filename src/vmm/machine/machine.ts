@@ -238,7 +238,7 @@ export class Machine {
    * at a time; further ones wait for their turn in order.
    * @throws HostError EXEC_OFF when the machine was made without `exec`; NOT_RUNNING before {@link run}; ENDED when the
    * machine has ended, or does before the command; EXEC_ARGUMENTS and EXEC_QUEUE for what cannot be asked for;
-   * EXEC_NO_AGENT when no agent has answered for a minute; EXEC_LOST when it is gone, as by a reboot; NO_PROGRAM,
+   * EXEC_NO_AGENT when no agent has answered for three minutes; EXEC_LOST when it is gone, as by a reboot; NO_PROGRAM,
    * PROGRAM_REFUSED and EXEC_FOLDER when the guest cannot start it; EXEC_TIMEOUT and EXEC_OUTPUT when it was killed.
    */
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {

@@ -35,7 +35,7 @@ const MAX_START = 32768;
  */
 const MAX_WORDS = 1024;
 /** How long a guest may take until its agent speaks. */
-const AGENT_SECONDS = 60;
+const AGENT_SECONDS = 180;
 
 const SIGKILL = 9;
 const ENOENT = 2;
