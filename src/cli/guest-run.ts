@@ -7,6 +7,7 @@ import type { ClockChoice, NetOption } from "../hosts/node/index.js";
 import type { LineServer } from "../hosts/node/line-server.js";
 import { type LogOutput, StandardErrorLog } from "../hosts/node/log.js";
 import type { SignalHandlers } from "../hosts/node/signals.js";
+import { Inspection, type InspectTarget } from "../inspect/index.js";
 import type { ByteStream, Clock, Log, TraceSink } from "../ports/index.js";
 import type { MachineConfig, MachineEnd } from "../vmm/machine/index.js";
 import { listenForControl } from "./control/control.js";
@@ -15,6 +16,7 @@ import type { OpenDisk } from "./disk-option.js";
 import { ExitStatus } from "./exit-status.js";
 import { GdbServer } from "./gdb/gdb-server.js";
 import { hostTrouble } from "./host-trouble.js";
+import { every, type InspectRequest, InspectServer } from "./inspect/inspect-server.js";
 import { MachineTrace, type TracePlan } from "./trace/trace-option.js";
 
 /** A guest to run, and how. */
@@ -61,6 +63,8 @@ export interface Surroundings {
       log: Log;
       /** Is given the machine's clock, and gives who is told what happens. */
       watch?: (clock: Clock) => TraceSink;
+      /** Is given what `--inspect` needs. */
+      onInspect?: (target: InspectTarget) => void;
       /** Is given what `--control` needs. */
       onControl?: (target: ControlTarget) => void;
     },
@@ -93,6 +97,8 @@ export interface RunLimits {
 
   /** Path of the control socket. */
   readonly control?: string;
+  /** An inspector is served. */
+  readonly inspect?: InspectRequest;
   /** The port on which gdb is waited for; 0 takes a free one. */
   readonly gdb?: number;
   /** What happens is written down. */
@@ -162,6 +168,11 @@ export async function runGuest(
   const watch = trace && { watch: (clock: Clock) => trace.watch(clock) };
   let control: LineServer | undefined;
   let gdb: GdbServer | undefined;
+  let inspector: InspectServer | undefined;
+  let inspected: InspectTarget | undefined;
+  const onInspect = (made: InspectTarget) => {
+    inspected = made;
+  };
   let target: ControlTarget | undefined;
   const onControl = (made: ControlTarget) => {
     target = made;
@@ -171,13 +182,17 @@ export async function runGuest(
     const machine =
       request &&
       (await ending.unlessEnded(
-        around.createMachine(request, { console, log, onControl, ...watch }),
+        around.createMachine(request, { console, log, onControl, onInspect, ...watch }),
       ));
     if (request === undefined || machine === undefined) {
       return report({ kind: "stopped" }, ending.reason, log);
     }
     if (limits.control !== undefined && target !== undefined) {
       control = await listenForControl(limits.control, target);
+    }
+    if (limits.inspect !== undefined && inspected !== undefined) {
+      inspector = await serveInspector(limits.inspect, inspected);
+      log.warn(`inspector: ${inspector.address}`);
     }
     const { debug } = machine;
     if (limits.gdb !== undefined && debug !== undefined) {
@@ -210,8 +225,16 @@ export async function runGuest(
     stopListening();
     await control?.close();
     await gdb?.close();
+    await inspector?.close();
   }
 }
+
+/** Serves an inspector of a machine of this thread. */
+const serveInspector = (request: InspectRequest, target: InspectTarget): Promise<InspectServer> =>
+  InspectServer.open(request, {
+    ...{ inspected: "machine", name: "kvm-xen run" },
+    connect: (output) => new Inspection(target, output, every),
+  });
 
 /** Does to a machine what a person at its console wants. */
 function obey(

@@ -12,6 +12,7 @@ import {
 import { listenForSignals } from "../hosts/node/signals.js";
 import { clearOutputProcessing } from "../hosts/node/terminal.js";
 import { cachedDecompressors } from "../hosts/node/unpacked-cache.js";
+import { machineTarget } from "../inspect/index.js";
 import { Machine } from "../vmm/machine/index.js";
 import { type OpenDisk, openDisks } from "./disk-option.js";
 import { parseNet } from "./net-option.js";
@@ -48,6 +49,7 @@ export async function processHost(): Promise<ProgramHost> {
       ];
       const machine = await Machine.create({ ...request.config, devices }, ports);
       if (streams.watch !== undefined) machine.trace = streams.watch(outside.clock);
+      streams.onInspect?.(machineTarget(machine, outside.clock));
       streams.onControl?.({
         machine,
         openDevice: {

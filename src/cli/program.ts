@@ -10,6 +10,7 @@ import { describeFailure } from "./exit-status.js";
 import { type GuestOptions, guestFiles } from "./guest-command.js";
 import { type GuestRequest, type RunLimits, runGuest, type Surroundings } from "./guest-run.js";
 import { type ImageHost, type ImageOptions, imageCommand } from "./image-command.js";
+import type { InspectRequest } from "./inspect/inspect-server.js";
 import { type PlayHost, type PlayOptions, playFiles } from "./play-command.js";
 import { type RunOptions, requestFrom } from "./run-command.js";
 import { requestForStart, type StartOptions, type StartTerminal } from "./start-command.js";
@@ -120,6 +121,7 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
       verbose: options.verbose ?? false,
       ...(options.control === undefined ? {} : { control: options.control }),
       ...(options.gdb === undefined ? {} : { gdb: options.gdb === true ? GDB_PORT : options.gdb }),
+      ...(options.inspect === undefined ? {} : { inspect: inspectRequest(options, trace) }),
       ...(trace === undefined ? {} : { trace }),
     };
     const { exec } = options;
@@ -171,6 +173,9 @@ type CommonOptions = Pick<RunOptions & StartOptions, "timeout" | "verbose"> & {
   readonly control?: string;
   /** A command for the guest's shell. */
   readonly exec?: string;
+  /** The port of the inspector, or true for a free one. */
+  readonly inspect?: number | true;
+  readonly allowOrigin?: readonly string[];
   /** The port for gdb, or true for the usual one. */
   readonly gdb?: number | true;
 };
@@ -211,6 +216,34 @@ function addTrace(program: Command): Command {
     .helpCommand(false)
     .addHelpText("after", TRACE_HELP);
 }
+
+/** What `--inspect` and `--allow-origin` say. */
+function inspectRequest(
+  { inspect, allowOrigin = [] }: Pick<CommonOptions, "inspect" | "allowOrigin">,
+  trace: TracePlan | undefined,
+): InspectRequest {
+  if (trace !== undefined) {
+    throw new HostError(
+      "USAGE",
+      "trace and --inspect exclude each other: the page has the events, too",
+    );
+  }
+  return {
+    port: inspect === true || inspect === undefined ? 0 : inspect,
+    allowOrigins: allowOrigin,
+  };
+}
+
+/** `--inspect`, and who else may connect. */
+const inspectOptions = (): Option[] => [
+  new Option(
+    "--inspect [port]",
+    "serve an inspector on the loopback interface, by default on a free port; docs/inspector.md",
+  ).argParser(parsePort),
+  new Option("--allow-origin <origin>", "a page that may attach beside that; again for more")
+    .argParser((text: string, before: readonly string[]) => [...before, text])
+    .default([], "none"),
+];
 
 function makeProgram(host: ProgramHost, run: RunAction) {
   const program = new Command("kvm-xen")
@@ -387,6 +420,7 @@ function linuxOption(): Option {
 }
 
 function addCommon(command: Command): Command {
+  for (const option of inspectOptions()) command.addOption(option);
   return command
     .addOption(
       new Option("--memory <amount>", "the guest's memory, with its unit")

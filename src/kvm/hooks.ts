@@ -10,6 +10,7 @@ import type { LinuxRules } from "./linux.js";
 import type { GuestAccess } from "./memory/guest-access.js";
 import type { MemorySlots } from "./memory/slots.js";
 import type { VcpuXen, VmXen } from "./xen-api.js";
+import type { XenVmView } from "./xen-view.js";
 
 /**
  * The line between KVM and its Xen support. KVM calls the hooks at the named moments and knows
@@ -80,6 +81,8 @@ export interface XenVmHooks {
   deliverRoute(event: KvmXenEvtchn): number;
   /** [start, start + length) of linear memory has another backing now. */
   invalidate(start: number, length: number): void;
+  /** What is known now, for people who look; `mpStates` of the vCPUs, in the order of creation. */
+  view(mpStates: readonly number[]): XenVmView;
   /** The VM goes away: timers stop. */
   close(): void;
 }

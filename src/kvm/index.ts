@@ -44,3 +44,4 @@ export type { KvmOptions } from "./system.js";
 export { Vcpu } from "./vcpu.js";
 export { Vm } from "./vm.js";
 export type * from "./xen-api.js";
+export type * from "./xen-view.js";

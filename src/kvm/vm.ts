@@ -28,7 +28,8 @@ import { Vcpu } from "./vcpu.js";
 import { VcpuState } from "./vcpu-state.js";
 import { enableVmCap } from "./vm-settings.js";
 import type { VmState } from "./vm-state.js";
-import type { VmXen } from "./xen-api.js";
+import type { KvmXenVcpuAttr, VmXen } from "./xen-api.js";
+import type { XenVmView } from "./xen-view.js";
 
 /**
  * The highest address that KVM_SET_TSS_ADDR takes: three pages below 4 GiB.
@@ -61,6 +62,24 @@ export class Vm {
   }
   set trace(sink: TraceSink | undefined) {
     this.#state.trace = sink;
+  }
+
+  /** Instructions that its vCPUs have retired. */
+  get instructions(): number {
+    return this.#state.vcpus.reduce((sum, vcpu) => sum + vcpu.instructions, 0);
+  }
+
+  /** KVM_XEN_VCPU_SET_ATTR of a vCPU by the order of creation. @throws KvmError; RangeError when there is none. */
+  setVcpuXenAttr(vcpu: number, attr: KvmXenVcpuAttr): void {
+    const found = this.#state.vcpus[vcpu];
+    if (found === undefined) throw new RangeError(`no vCPU ${vcpu}`);
+    found.xen.api.setAttr(attr);
+  }
+
+  /** What its Xen support knows now, read without any effect. */
+  xenView(): XenVmView {
+    const { xen, vcpus } = this.#state;
+    return xen.view(vcpus.map(({ mpState }) => mpState));
   }
 
   /** Where guest memory is allocated; a slot's `userspaceAddr` is an offset in it. */

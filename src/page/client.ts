@@ -1,3 +1,4 @@
+import type { FromInspected } from "../inspect/protocol.js";
 import type { MachineStatus, StartRequest, ToPage, ToWorker } from "./protocol.js";
 
 /** Milliseconds between two questions whether the worker is alive, and for which it may not answer. */
@@ -16,6 +17,9 @@ export interface MachineListener {
   ended(text: string): void;
   /** The machine cannot be started. */
   refused(code: string | undefined, text: string): void;
+  /** What the inspector asked for. */
+  inspected(message: FromInspected): void;
+  events(bytes: ArrayBuffer): void;
   /** The worker is dead: one line. */
   died(text: string): void;
 }
@@ -112,6 +116,12 @@ export class MachineClient {
       case "refused":
         this.close();
         listener.refused(message.code, message.text);
+        return;
+      case "inspect":
+        listener.inspected(message.message);
+        return;
+      case "events":
+        listener.events(message.bytes);
         return;
       case "pong":
         return;

@@ -1,4 +1,5 @@
 /** The page: a machine in a worker, its terminal, and what one can do to it. */
+import { type Attached, attachedMachine } from "./attached.js";
 import { MachineClient, type MachineListener } from "./client.js";
 import { element } from "./elements.js";
 import {
@@ -9,6 +10,7 @@ import {
   servedGuest,
   sortFiles,
 } from "./guests.js";
+import type { Inspector } from "./inspector/inspector.js";
 import type { MachineStatus } from "./protocol.js";
 import { ConsoleTerminal } from "./terminal.js";
 
@@ -72,11 +74,32 @@ function showStatus(status: MachineStatus): void {
   figures.textContent = `${status.instructions.toLocaleString("en")} instructions · ${speed} · ${memory}`;
 }
 
+const panels = element("panels", HTMLElement);
+let inspector: Inspector | undefined;
+/** Opens the inspector, which is loaded only then, or closes it. */
+async function toggleInspector(): Promise<void> {
+  const { Inspector } = await import("./inspector/inspector.js");
+  const isNew = inspector === undefined;
+  inspector ??= new Inspector(panels, {
+    send: (message) => client?.say({ kind: "inspect", message }),
+  });
+  panels.hidden = !isNew && !panels.hidden;
+  if (panels.hidden) inspector.close();
+  else await inspector.open("Channels");
+}
+const inspectButton = element("inspect", HTMLButtonElement);
+inspectButton.onclick = () => {
+  void toggleInspector().then(() => {
+    inspectButton.setAttribute("aria-expanded", String(!panels.hidden));
+  });
+};
+
 const listener: MachineListener = {
   progress: (text) => showState(text, false),
   started() {
     tell(undefined);
     showState("running", true);
+    inspector?.restart();
     terminal.focus();
   },
   output: (bytes, shown) => terminal.write(bytes, shown),
@@ -98,6 +121,8 @@ const listener: MachineListener = {
         : `${text} (${code})`,
     );
   },
+  inspected: (inspect) => inspector?.receive(inspect),
+  events: (bytes) => inspector?.receiveEvents(bytes),
   died(text) {
     client = undefined;
     showState("gone", false);
@@ -206,9 +231,22 @@ addEventListener("drop", (event) => {
 // For tests and for the console of the browser.
 Object.assign(globalThis, { kvmXen: { text: () => terminal.text(), terminal } });
 
-void served.then((guest) => {
-  if (guest === undefined) return;
-  element("debian-label", HTMLElement).hidden = false;
-  element("debian-name", HTMLElement).textContent = guest.description;
+/** The page as an inspector of a machine elsewhere. */
+async function attach({ name, inspected }: Attached): Promise<void> {
+  document.body.classList.add("attached");
+  settings.hidden = true;
+  inspectButton.hidden = true;
+  element("terminal", HTMLElement).hidden = true;
+  const { AttachedInspector } = await import("./attached-inspector.js");
+  new AttachedInspector(panels, { name, inspected, state, figures, tell, buttons });
+}
+
+void attachedMachine().then((attached) => {
+  if (attached !== undefined) return attach(attached);
+  void served.then((guest) => {
+    if (guest === undefined) return;
+    element("debian-label", HTMLElement).hidden = false;
+    element("debian-name", HTMLElement).textContent = guest.description;
+  });
+  return start();
 });
-void start();

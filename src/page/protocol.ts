@@ -1,4 +1,5 @@
 /** What the page and the worker that runs the machine say to each other. */
+import type { FromInspected, ToInspected } from "../inspect/protocol.js";
 import type { MachineConfig, MachineEnd } from "../vmm/machine/index.js";
 
 /** A machine to start. */
@@ -28,6 +29,7 @@ export type ToWorker =
   /** Run one slice of a paused machine. */
   | { readonly kind: "step" }
   | { readonly kind: "reset" }
+  | { readonly kind: "inspect"; readonly message: ToInspected }
   | { readonly kind: "ping" };
 
 /** What a machine does, several times a second. */
@@ -48,4 +50,6 @@ export type ToPage =
   | { readonly kind: "end"; readonly end: MachineEnd }
   /** The machine cannot be made, or its library has a defect: then there is no code. */
   | { readonly kind: "refused"; readonly code: string | undefined; readonly text: string }
+  | { readonly kind: "inspect"; readonly message: FromInspected }
+  | { readonly kind: "events"; readonly bytes: ArrayBuffer }
   | { readonly kind: "pong" };

@@ -10,6 +10,9 @@ import {
 } from "../hosts/browser/index.js";
 import { SeededEntropy } from "../hosts/sim/entropy.js";
 import { HeapTimers, VirtualClock } from "../hosts/sim/index.js";
+import { Inspection } from "../inspect/inspection.js";
+import { machineTarget } from "../inspect/machine-target.js";
+import type { FromInspected } from "../inspect/protocol.js";
 import { consoleCommandLine, Machine, type MachinePorts } from "../vmm/machine/index.js";
 import type { StartRequest, ToPage, ToWorker } from "./protocol.js";
 import { Stepper } from "./stepper.js";
@@ -28,6 +31,7 @@ const loop = new BrowserLoop();
 const console = new WorkerConsole((bytes) => say({ kind: "output", bytes }, [bytes.buffer]));
 let machine: Machine | undefined;
 let stepper: Stepper | undefined;
+let inspection: Inspection | undefined;
 
 const log: MachinePorts["log"] = {
   warn: (text) => say({ kind: "log", text }),
@@ -69,6 +73,7 @@ async function start(request: StartRequest): Promise<void> {
     { engine, decompressors: browserDecompressors, loop, log, console, ...time },
   );
   stepper = new Stepper(machine, loop);
+  inspection = inspect(machine, time.clock);
   machine.setConsoleSize(request.rows, request.columns);
   say({ kind: "started" });
   const timer = setInterval(() => tell(), STATUS_MS);
@@ -76,6 +81,19 @@ async function start(request: StartRequest): Promise<void> {
   clearInterval(timer);
   tell();
   say({ kind: "end", end });
+}
+
+function inspect(inspected: Machine, clock: TimePorts["clock"]): Inspection {
+  const output = {
+    send: (message: FromInspected) => say({ kind: "inspect", message }),
+    sendEvents: ({ buffer }: Uint8Array<ArrayBuffer>) =>
+      say({ kind: "events", bytes: buffer }, [buffer]),
+  };
+  const every = (ms: number, callback: () => void) => {
+    const timer = setInterval(callback, ms);
+    return () => clearInterval(timer);
+  };
+  return new Inspection(machineTarget(inspected, clock), output, every);
 }
 
 function tell(): void {
@@ -106,6 +124,9 @@ function obey(message: ToWorker): void {
       return;
     case "ping":
       say({ kind: "pong" });
+      return;
+    case "inspect":
+      inspection?.receive(message.message);
       return;
   }
   if (machine === undefined || machine.state === "ended") return;

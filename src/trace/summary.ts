@@ -3,6 +3,7 @@ import { deliveryText, exitName, hypercallName, runstateName, subOpName } from "
 
 /** What is counted together. */
 interface Line {
+  readonly isCall: boolean;
   count: number;
   kvm: number;
   monitor: number;
@@ -22,7 +23,7 @@ export class TraceSummary {
     const name = summaryName(event);
     let line = this.#lines.get(name);
     if (line === undefined) {
-      line = { count: 0, kvm: 0, monitor: 0, ns: 0 };
+      line = { isCall: event.kind === "hypercall", count: 0, kvm: 0, monitor: 0, ns: 0 };
       this.#lines.set(name, line);
     }
     line.count++;

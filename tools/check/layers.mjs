@@ -26,6 +26,8 @@ export const layers = {
     exceptions: { "index.ts": ["kvm/xen"] },
   },
   "kvm/xen": { may: ["base", "abi", "memory", "ports", "engine/bridge/port.ts", "kvm"] },
+  // A live look at machines: what a page shows, and how it gets there.
+  inspect: { may: ["base", "ports", "kvm/index.ts", "vmm/machine", "trace/index.ts"] },
   // gdb's protocol, on the vCPUs that a machine gives to a debugger.
   gdb: { may: ["base", "abi", "kvm/index.ts", "vmm/machine"] },
   // Events as numbers in a ring, and what they mean; whoever notes them knows only ports/trace.ts.
@@ -44,6 +46,7 @@ export const layers = {
       "engine/bridge/index.ts",
       "hosts/node",
       "trace/index.ts",
+      "inspect/index.ts",
     ],
     packages: ["node:*", "koffi"],
   },
@@ -72,6 +75,9 @@ export const layers = {
       "engine/bridge/index.ts",
       "hosts/browser",
       "hosts/sim",
+      "inspect",
+      "trace/index.ts",
+      "kvm/index.ts",
     ],
     packages: ["@xterm/*", "uplot", "uplot/*"],
   },
@@ -87,6 +93,7 @@ export const layers = {
       "hosts/sim",
       "trace/index.ts",
       "gdb/index.ts",
+      "inspect/index.ts",
     ],
     packages: ["node:*", "commander"],
   },

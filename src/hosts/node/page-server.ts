@@ -2,8 +2,10 @@ import { timingSafeEqual } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { HostError } from "../../base/index.js";
+import { refuseUpgrade, WebSocketPeer } from "./websocket.js";
 
 /** Answers one request. */
 export type PageRoute = (request: IncomingMessage, response: ServerResponse) => void;
@@ -16,6 +18,10 @@ export interface PageServerOptions {
   readonly port: number;
   /** Answers besides the files, by path from the page's own, such as `guest/debian.json`. */
   readonly routes?: ReadonlyMap<string, PageRoute>;
+  /** Who takes WebSockets, by path from the page's own. */
+  readonly sockets?: ReadonlyMap<string, (peer: WebSocketPeer) => void>;
+  /** Origins of other pages that may ask, such as `http://127.0.0.1:5173`. */
+  readonly allowOrigins?: readonly string[];
   /** The first part of every path, without which nothing is answered. */
   readonly token?: string;
 }
@@ -46,7 +52,7 @@ const HEADERS = {
   "X-Content-Type-Options": "nosniff",
   "Referrer-Policy": "no-referrer",
   "Content-Security-Policy":
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self' data:; frame-ancestors 'none'",
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self' data: ws://127.0.0.1:* ws://[::1]:*; frame-ancestors 'none'",
 };
 
 /** Bytes of headers of a request. @limit client | headers of a request to the page's server | bytes | status 431 */
@@ -57,9 +63,12 @@ export class PageServer {
   /** Address of the page. */
   readonly address: string;
   readonly #server: Server;
+  /** Connections that are no longer the server's own. */
+  readonly #upgraded: ReadonlySet<Duplex>;
 
-  private constructor(server: Server, address: string) {
+  private constructor(server: Server, upgraded: ReadonlySet<Duplex>, address: string) {
     this.#server = server;
+    this.#upgraded = upgraded;
     this.address = address;
   }
 
@@ -71,8 +80,22 @@ export class PageServer {
     const files = await readFiles(options.folder);
     const prefix = options.token === undefined ? "/" : `/${options.token}/`;
     const server = createServer({ maxHeaderSize: MAX_HEADERS }, (request, response) =>
-      answer(request, response, files, options.routes ?? new Map(), prefix),
+      answer(request, response, files, { ...options, prefix }),
     );
+    const upgraded = new Set<Duplex>();
+    server.on("upgrade", (request, stream, head) => {
+      upgraded.add(stream);
+      stream.once("close", () => upgraded.delete(stream));
+      const [path = ""] = (request.url ?? "").split("?");
+      const socket = options.sockets?.get(path.slice(prefix.length));
+      if (whyRefused(request, path, { ...options, prefix }) !== undefined) {
+        refuseUpgrade(stream, 403, "Forbidden");
+      } else if (socket === undefined) refuseUpgrade(stream, 404, "Not Found");
+      else {
+        const peer = WebSocketPeer.accept(request, stream, head);
+        if (peer !== undefined) socket(peer);
+      }
+    });
     await new Promise<void>((resolve, reject) => {
       server.once("error", (cause) => {
         const message = `port ${options.port} cannot be used: ${cause.message}`;
@@ -82,12 +105,13 @@ export class PageServer {
     });
     const bound = server.address();
     const port = typeof bound === "object" && bound !== null ? bound.port : options.port;
-    return new PageServer(server, `http://127.0.0.1:${port}${prefix}`);
+    return new PageServer(server, upgraded, `http://127.0.0.1:${port}${prefix}`);
   }
 
   /** Ends all connections. */
   async close(): Promise<void> {
     this.#server.closeAllConnections();
+    for (const stream of this.#upgraded) stream.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 }
@@ -114,12 +138,12 @@ function answer(
   request: IncomingMessage,
   response: ServerResponse,
   files: ReadonlyMap<string, PageFile>,
-  routes: ReadonlyMap<string, PageRoute>,
-  prefix: string,
+  options: Access & Pick<PageServerOptions, "routes">,
 ): void {
   for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
   const [path = ""] = (request.url ?? "").split("?");
-  const stranger = whyRefused(request, path, prefix);
+  const stranger = whyRefused(request, path, options);
+  const { prefix, routes = new Map<string, PageRoute>() } = options;
   const name = path.slice(prefix.length) || "index.html";
   const route = routes.get(name);
   const file = files.get(name);
@@ -131,11 +155,19 @@ function answer(
   else sendFile(request, response, name, file);
 }
 
+/** Who is answered. */
+type Access = Pick<PageServerOptions, "allowOrigins"> & { readonly prefix: string };
+
 /** Why somebody is not answered; undefined for those who are. */
-function whyRefused(request: IncomingMessage, path: string, prefix: string): string | undefined {
+function whyRefused(
+  request: IncomingMessage,
+  path: string,
+  { prefix, allowOrigins = [] }: Access,
+): string | undefined {
   const { host = "", origin } = request.headers;
   if (!LOOPBACK.test(host)) return "this server answers to loopback names";
-  if (origin !== undefined && origin !== `http://${host}`) return "a page of another origin asks";
+  const isOther = origin !== undefined && origin !== `http://${host}`;
+  if (isOther && !allowOrigins.includes(origin)) return "a page of another origin asks";
   return startsWith(path, prefix) ? undefined : "the address has no valid token";
 }
 

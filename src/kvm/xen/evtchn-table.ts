@@ -6,6 +6,7 @@ import {
 import { refuse } from "../error.js";
 import type { EventFd } from "../event-fd.js";
 import type { HvmAttrOf, KvmXenEvtchnTarget } from "../xen-api.js";
+import type { EvtchnRouteView } from "../xen-view.js";
 
 /** Where an outbound port leads. */
 export type EvtchnEntry =
@@ -28,6 +29,15 @@ export class EvtchnTable {
       this.#lastPort = sendPort;
     }
     return this.#last;
+  }
+
+  /** All entries, for people who look. */
+  list(): EvtchnRouteView[] {
+    return [...this.#entries].map(([sendPort, entry]) => ({
+      sendPort,
+      type: entry.evtchnType,
+      to: "eventfd" in entry ? undefined : { port: entry.port, vcpu: entry.vcpu },
+    }));
   }
 
   /**

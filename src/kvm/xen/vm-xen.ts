@@ -15,6 +15,7 @@ import type {
   KvmXenHvmConfigArgs,
   VmXen,
 } from "../xen-api.js";
+import type { XenVmView } from "../xen-view.js";
 import { Delivery, deliver } from "./delivery.js";
 import { Domain } from "./domain.js";
 import { writeHypercallPage } from "./hypercall-page.js";
@@ -23,6 +24,7 @@ import type { XenSwitch } from "./switch.js";
 import { stopTimer } from "./timer.js";
 import { VcpuDomain } from "./vcpu-domain.js";
 import { VcpuXenSupport } from "./vcpu-xen.js";
+import { viewOf } from "./view.js";
 import { writeWallclock } from "./wallclock.js";
 
 const CONFIG_FLAGS =
@@ -166,6 +168,10 @@ export class VmXenSupport implements XenVmHooks, VmXen {
       vcpu.runstate1.invalidate(start, length);
       vcpu.runstate2.invalidate(start, length);
     }
+  }
+
+  view(mpStates: readonly number[]): XenVmView {
+    return viewOf(this.#domain, mpStates);
   }
 
   close(): void {

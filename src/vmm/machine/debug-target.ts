@@ -1,5 +1,5 @@
 import { gva } from "../../base/index.js";
-import type { KvmGuestDebug, KvmRegs, KvmSregs, Vcpu, VcpuExitDebug } from "../../kvm/index.js";
+import type { KvmGuestDebug, KvmRegs, KvmSregs, Vcpu, VcpuExitDebug, Vm } from "../../kvm/index.js";
 import type { GuestMemory } from "../../memory/index.js";
 import { Standstill } from "./suspension.js";
 
@@ -13,6 +13,7 @@ export interface DebugListener {
 
 /** What a debugger needs of an instance. */
 export interface DebuggedInstance {
+  readonly vm: Vm;
   readonly vcpus: readonly Vcpu[];
   readonly memory: GuestMemory;
   /** Resolves when no vCPU is inside run(). */

@@ -14,6 +14,7 @@ export {
 export { checkMac, MAX_CARDS, randomMac } from "../xen/backends/net/mac.js";
 export { NetBackend } from "../xen/backends/net/net-backend.js";
 export type { BackendHost } from "../xen/interfaces.js";
+export type * from "../xen/view.js";
 export { consoleCommandLine } from "./command-line.js";
 export {
   type BootConfig,
@@ -26,5 +27,5 @@ export {
 } from "./config.js";
 export { type DebugListener, DebugTarget } from "./debug-target.js";
 export type { ExecOptions, ExecResult } from "./exec/running-command.js";
-export { Machine } from "./machine.js";
+export { Machine, type MachineView } from "./machine.js";
 export { type SavedDevice, SavedMachine, Snapshot } from "./snapshot.js";

@@ -195,7 +195,7 @@ export class Instance {
     const whenOutside = async (): Promise<void> => {
       await Promise.all(this.#running);
     };
-    return { vcpus: this.#vcpus, memory: this.#domain.memory, whenOutside };
+    return { vm: this.#vm, vcpus: this.#vcpus, memory: this.#domain.memory, whenOutside };
   }
 
   /** Runs until the end. Rejects when this program has a defect. Call once. */

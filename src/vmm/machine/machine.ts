@@ -1,10 +1,18 @@
 import { PAGE_SIZE } from "../../base/index.js";
-import { type CounterName, type EngineCounters, Kvm } from "../../kvm/index.js";
+import {
+  type CounterName,
+  type EngineCounters,
+  Kvm,
+  type KvmXenHvmAttr,
+  type KvmXenVcpuAttr,
+  type XenVmView,
+} from "../../kvm/index.js";
 import type { TraceSink } from "../../ports/index.js";
 import { type BootPlan, planBoot } from "../loader/boot.js";
 import { refuse } from "../loader/errors.js";
 import { readKernel } from "../loader/kernel.js";
 import type { Backend, DeviceStatus } from "../xen/backends/backend.js";
+import { type DomainView, type DomainViewParts, domainView } from "../xen/view.js";
 import {
   type BootConfig,
   checkConfig,
@@ -21,6 +29,12 @@ import type { ExecOptions, ExecResult } from "./exec/running-command.js";
 import { Instance } from "./instance.js";
 import { ACPI_AREA, memoryMap } from "./layout.js";
 import { checkDevices, describeDevices, type SavedMachine, Snapshot } from "./snapshot.js";
+
+/** What {@link Machine.view} gives. */
+export interface MachineView {
+  readonly kvm: XenVmView;
+  readonly domain: DomainView;
+}
 
 /**
  * A PVH guest of Xen with everything around it. Create, run once, perhaps stop. A guest that
@@ -44,6 +58,8 @@ export class Machine {
   #consoleSize: { readonly rows: number; readonly columns: number } | undefined;
   #trace: TraceSink | undefined;
   #debugger: DebugTarget | undefined;
+  /** What was known when there was an instance last; undefined while there is one. */
+  #lastView: MachineView | undefined;
   #ran = false;
   #ended = false;
   #reboots = 0;
@@ -135,9 +151,34 @@ export class Machine {
    * Who is told what happens in the machine, through reboots; undefined, as at first: nobody, which costs nothing.
    * `TraceRing` of kvm-xen/trace makes one.
    */
+  get trace(): TraceSink | undefined {
+    return this.#trace;
+  }
   set trace(sink: TraceSink | undefined) {
     this.#trace = sink;
     this.#instance.trace = sink;
+  }
+
+  /** What both halves of Xen know now, read without any effect on the guest; `parts` that take longer when asked for. */
+  view(parts: DomainViewParts = {}): MachineView {
+    const { debugged, domain } = this.#instance;
+    return this.#lastView ?? { kvm: debugged.vm.xenView(), domain: domainView(domain, parts) };
+  }
+
+  /**
+   * Sets an attribute of KVM's Xen support as KVM_XEN_HVM_SET_ATTR does, behind the back of the user half.
+   * @throws KvmError as the kernel refuses that attribute.
+   */
+  setXenAttr(attr: KvmXenHvmAttr): void {
+    this.#instance.debugged.vm.xen.setAttr(attr);
+  }
+
+  /**
+   * Sets one of a vCPU, by the order of creation, as KVM_XEN_VCPU_SET_ATTR does.
+   * @throws KvmError as the kernel refuses that attribute; RangeError for a vCPU that is not there.
+   */
+  setVcpuXenAttr(vcpu: number, attr: KvmXenVcpuAttr): void {
+    this.#instance.debugged.vm.setVcpuXenAttr(vcpu, attr);
   }
 
   /**
@@ -177,6 +218,7 @@ export class Machine {
     for (;;) {
       const end = await this.#instance.run();
       if (end.kind !== "poweroff") this.#instance.tellLastWords();
+      this.#lastView = this.view();
       this.#instance.close();
       if (end.kind === "stopped") return { kind: this.#stopped ?? "stopped" };
       if (end.kind !== "reboot") return end;
@@ -391,6 +433,7 @@ export class Machine {
   #newInstance(plan: BootPlan | undefined): Instance {
     const guest = { plan, uuid: this.#uuid, devices: this.#devices.all };
     const instance = new Instance(this.#kvm, this.#hardware, this.#ports, guest);
+    this.#lastView = undefined;
     instance.trace = this.#trace;
     instance.debugger = this.#debugger;
     this.#debugger?.moveTo(instance.debugged);

@@ -50,6 +50,15 @@ export class VcpuTimers {
     this.#fire = fire;
   }
 
+  /** A one-shot timer is armed here, not in KVM. */
+  get hasOneShot(): boolean {
+    return this.#oneShot !== undefined;
+  }
+
+  get hasPeriodic(): boolean {
+    return this.#periodic !== undefined;
+  }
+
   /** VCPUOP_set_singleshot_timer: a deadline that has passed fires at once. */
   setOneShot(deadlineNs: bigint): number {
     this.#oneShot?.cancel();

@@ -7,6 +7,7 @@ import { Evtchnstat } from "../../../abi/xen/event-channel.js";
 import { NR_VIRQS, Virq, virqIsGlobal } from "../../../abi/xen/xen.js";
 import { Errno } from "../../../base/index.js";
 import { TraceTarget } from "../../../ports/index.js";
+import type { PortView } from "../view.js";
 
 /** What the port table asks of the domain. vCPUs are named by Xen vCPU id. */
 export interface EvtchnEffects {
@@ -65,6 +66,23 @@ const BACKEND_DOMID = 0;
 export const NR_PIRQS = 24 + 32;
 
 const EINVAL = -Errno.EINVAL;
+
+function bindingTarget(binding: Binding): number {
+  switch (binding.state) {
+    case "unbound":
+      return binding.remoteDomid;
+    case "loopback":
+      return binding.peer;
+    case "backend":
+      return binding.backendPort;
+    case "virq":
+      return binding.virq;
+    case "pirq":
+      return binding.pirq;
+    case "ipi":
+      return 0;
+  }
+}
 
 export class EventPorts {
   readonly #domid: number;
@@ -201,6 +219,15 @@ export class EventPorts {
       default:
         return EINVAL;
     }
+  }
+
+  /** All ports, in the order of their numbers, for people who look. */
+  list(): PortView[] {
+    const ports = [...this.#ports].sort(([a], [b]) => a - b);
+    return ports.map(([port, { binding, vcpu }]) => ({
+      ...{ port, vcpu, state: binding.state },
+      to: bindingTarget(binding),
+    }));
   }
 
   /** Where a send on a port goes, for who watches. */

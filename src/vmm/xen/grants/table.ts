@@ -12,6 +12,7 @@ import {
 } from "../../../abi/xen/grant-table.js";
 import { PAGE_SIZE } from "../../../base/index.js";
 import type { SharedPage } from "../shared-page.js";
+import type { GrantView } from "../view.js";
 
 /**
  * Frames that a domain may have at most (Xen's default for guests).
@@ -47,6 +48,21 @@ export class GrantTable {
   /** Whether any grant is in use by a backend. */
   get inUse(): boolean {
     return this.#uses.size > 0;
+  }
+
+  /** Entries that are not empty, at most so many, for people who look. */
+  list(most: number): GrantView[] {
+    const found: GrantView[] = [];
+    for (const [index, page] of this.#frames.entries()) {
+      const bytes = page.read(0, PAGE_SIZE);
+      for (let i = 0; i < GRANT_ENTRIES_PER_FRAME_V1 && found.length < most; i++) {
+        const entry = grant_entry_v1.decode(bytes.subarray(i * ENTRY_SIZE), 64);
+        if (entry.flags === 0) continue;
+        const ref = index * GRANT_ENTRIES_PER_FRAME_V1 + i;
+        found.push({ ref, ...entry, ...(this.#uses.get(ref) ?? { readers: 0, writers: 0 }) });
+      }
+    }
+    return found;
   }
 
   /** Empties the table and forgets all uses: what backends still have mapped stays with them. */

@@ -7,6 +7,7 @@
  * transaction looked at was changed by someone else since.
  */
 import type { XsError } from "../../../abi/xen/xs-wire.js";
+import type { StoreNodeView, StoreWatchView } from "../view.js";
 import { Accounts, nodeBytes } from "./accounts.js";
 import {
   inheritPermissions,
@@ -101,6 +102,25 @@ export class Store {
     this.exists = exists;
     const root = this.#node(EMPTY, [{ domid: PRIVILEGED, access: "n" }], []);
     this.#tree = new Tree(root, this.#accounts);
+  }
+
+  /** The tree in its order, at most so many nodes, for people who look. */
+  nodes(most: number): StoreNodeView[] {
+    const found: StoreNodeView[] = [];
+    const waiting = ["/"];
+    for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+      const node = this.#tree.get(path);
+      if (node === undefined || found.length >= most) continue;
+      const { value, permissions, generation, children } = node;
+      found.push({ path, value: value.slice(), permissions, generation });
+      for (const name of children.toReversed()) waiting.push(childPath(path, name));
+    }
+    return found;
+  }
+
+  /** All watches, for people who look. */
+  watches(): StoreWatchView[] {
+    return this.#watches.list();
   }
 
   /** Bytes that count against a domain's quota of memory. */

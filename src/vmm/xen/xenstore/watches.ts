@@ -1,4 +1,5 @@
 import type { XsError } from "../../../abi/xen/xs-wire.js";
+import type { StoreWatchView } from "../view.js";
 import { permits, type StoreNode } from "./node.js";
 import { isWithin } from "./path.js";
 
@@ -34,6 +35,11 @@ export class Watches {
     const own = [...this.#watches].filter((w) => w.domid === watch.domid);
     if (own.some((w) => w.path === watch.path && w.token === watch.token)) return "EEXIST";
     return own.length >= limit ? "E2BIG" : undefined;
+  }
+
+  /** All of them, for people who look. */
+  list(): StoreWatchView[] {
+    return [...this.#watches].map(({ domid, path, token }) => ({ domid, path, token }));
   }
 
   /** Registers a watch. */

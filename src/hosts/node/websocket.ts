@@ -1,0 +1,188 @@
+/** The server's side of a WebSocket (RFC 6455): whole messages, without extensions. */
+import { createHash } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+
+/** What RFC 6455 has every server append to the client's key. */
+const MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/** @limit client | a message of a page to its server | bytes | the connection ends */
+const MAX_MESSAGE = 1 << 16;
+/** @limit client | messages of the server that a page does not read | bytes | the connection ends */
+const MAX_UNREAD = 16 << 20;
+
+const Opcode = { CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, PONG: 10 } as const;
+const FIN = 0x80;
+const MASKED = 0x80;
+
+/** Status codes of a close frame. */
+const Close = { NORMAL: 1000, PROTOCOL: 1002, DATA: 1003, TOO_BIG: 1009 } as const;
+
+/** Who hears of a connection. */
+export interface WebSocketListener {
+  message(text: string): void;
+  closed(): void;
+}
+
+/** An open connection. */
+export class WebSocketPeer {
+  readonly #stream: Duplex;
+  #listener: WebSocketListener | undefined;
+  #input: Buffer = Buffer.alloc(0);
+  /** The pieces of a message so far. */
+  #message: Buffer | undefined;
+  #isClosed = false;
+
+  private constructor(stream: Duplex) {
+    this.#stream = stream;
+    stream.on("data", (bytes: Buffer) => this.#receive(bytes));
+    // A server of HTTP leaves its half of a connection open.
+    stream.on("end", () => stream.destroy());
+    stream.on("error", () => this.#end());
+    stream.on("close", () => this.#end());
+  }
+
+  /** Answers the handshake; undefined when it is none, and `stream` is closed then. */
+  static accept(request: IncomingMessage, stream: Duplex, head: Buffer): WebSocketPeer | undefined {
+    const { upgrade, "sec-websocket-key": key, "sec-websocket-version": version } = request.headers;
+    const fits = upgrade?.toLowerCase() === "websocket" && version === "13" && isKey(key);
+    if (!fits || request.method !== "GET") {
+      refuseUpgrade(stream, 400, "Bad Request");
+      return undefined;
+    }
+    const accept = createHash("sha1").update(`${key}${MAGIC}`).digest("base64");
+    stream.write(
+      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+    );
+    const peer = new WebSocketPeer(stream);
+    if (head.length > 0) peer.#receive(head);
+    return peer;
+  }
+
+  /** Who hears of it; before, nothing is read. */
+  listen(listener: WebSocketListener): void {
+    this.#listener = listener;
+    this.#parse();
+  }
+
+  /** Sends a text, or bytes. */
+  send(message: string | Uint8Array): void {
+    if (this.#isClosed) return;
+    if (this.#stream.writableLength > MAX_UNREAD) {
+      this.#stream.destroy();
+      return;
+    }
+    const isText = typeof message === "string";
+    const body = isText ? Buffer.from(message) : message;
+    this.#frame(isText ? Opcode.TEXT : Opcode.BINARY, body);
+  }
+
+  /** Ends it. */
+  close(code: number = Close.NORMAL): void {
+    if (this.#isClosed) return;
+    const body = Buffer.alloc(2);
+    body.writeUInt16BE(code);
+    this.#frame(Opcode.CLOSE, body);
+    this.#stream.end();
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#listener?.closed();
+  }
+
+  #frame(opcode: number, body: Uint8Array): void {
+    const { length } = body;
+    const head = Buffer.alloc(length < 126 ? 2 : length < 1 << 16 ? 4 : 10);
+    head[0] = FIN | opcode;
+    if (length < 126) head[1] = length;
+    else if (length < 1 << 16) {
+      head[1] = 126;
+      head.writeUInt16BE(length, 2);
+    } else {
+      head[1] = 127;
+      head.writeBigUInt64BE(BigInt(length), 2);
+    }
+    this.#stream.write(head);
+    this.#stream.write(body);
+  }
+
+  #receive(bytes: Buffer): void {
+    if (this.#isClosed) return;
+    this.#input = this.#input.length === 0 ? bytes : Buffer.concat([this.#input, bytes]);
+    if (this.#listener !== undefined) this.#parse();
+    else if (this.#input.length > MAX_MESSAGE) this.close(Close.TOO_BIG);
+  }
+
+  #parse(): void {
+    while (!this.#isClosed && this.#parseFrame());
+  }
+
+  /** Takes one frame; false when it is not whole yet. */
+  #parseFrame(): boolean {
+    const input = this.#input;
+    if (input.length < 2) return false;
+    const [first = 0, second = 0] = input;
+    let length = second & 0x7f;
+    let at = 2;
+    if (length >= 126) {
+      const size = length === 126 ? 2 : 8;
+      if (input.length < at + size) return false;
+      length = size === 2 ? input.readUInt16BE(at) : Number(input.readBigUInt64BE(at));
+      at += size;
+    }
+    // Clients have to mask, and no extension was agreed on.
+    if ((second & MASKED) === 0 || (first & 0x70) !== 0) {
+      this.close(Close.PROTOCOL);
+      return false;
+    }
+    if (length + (this.#message?.length ?? 0) > MAX_MESSAGE) {
+      this.close(Close.TOO_BIG);
+      return false;
+    }
+    if (input.length < at + 4 + length) return false;
+    const mask = input.subarray(at, at + 4);
+    const body = Buffer.from(input.subarray(at + 4, at + 4 + length));
+    for (let i = 0; i < length; i++) body[i] = (body[i] ?? 0) ^ (mask[i & 3] ?? 0);
+    this.#input = input.subarray(at + 4 + length);
+    this.#take(first & 0x0f, (first & FIN) !== 0, body);
+    return true;
+  }
+
+  #take(opcode: number, isLast: boolean, body: Buffer): void {
+    switch (opcode) {
+      case Opcode.PING:
+        this.#frame(Opcode.PONG, body.subarray(0, 125));
+        return;
+      case Opcode.PONG:
+        return;
+      case Opcode.CLOSE:
+        this.close();
+        return;
+      case Opcode.TEXT:
+      case Opcode.CONTINUATION: {
+        if ((opcode === Opcode.CONTINUATION) !== (this.#message !== undefined)) {
+          this.close(Close.PROTOCOL);
+          return;
+        }
+        const message = this.#message === undefined ? body : Buffer.concat([this.#message, body]);
+        this.#message = isLast ? undefined : message;
+        if (isLast) this.#listener?.message(message.toString("utf8"));
+        return;
+      }
+      default:
+        this.close(Close.DATA);
+    }
+  }
+}
+
+const isKey = (key: string | undefined): boolean =>
+  key !== undefined && Buffer.from(key, "base64").length === 16;
+
+/** Answers an upgrade that is not to be. */
+export function refuseUpgrade(stream: Duplex, status: number, reason: string): void {
+  stream.on("error", () => stream.destroy());
+  stream.end(`HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}

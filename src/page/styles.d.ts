@@ -1,0 +1,2 @@
+/** Style sheets that a module brings with it: vite puts them into the page. */
+declare module "*.css";
