@@ -3,7 +3,7 @@ import type { GdbMachine } from "../gdb/index.js";
 import type { ConsoleInput, ConsoleOutput } from "../hosts/node/console.js";
 import { StandardConsole } from "../hosts/node/console.js";
 import { type ConsoleCommand, ESCAPE_KEY_HELP } from "../hosts/node/escape-key.js";
-import type { ClockChoice, NetOption } from "../hosts/node/index.js";
+import type { ClockChoice, NetOption, PortOption } from "../hosts/node/index.js";
 import type { LineServer } from "../hosts/node/line-server.js";
 import { type LogOutput, StandardErrorLog } from "../hosts/node/log.js";
 import type { SignalHandlers } from "../hosts/node/signals.js";
@@ -30,6 +30,8 @@ export interface GuestRequest {
   readonly disks?: readonly OpenDisk[];
   /** Network cards; their networks are opened with the machine. */
   readonly cards?: readonly NetOption[];
+  /** Consoles beside hvc0; they are opened with the machine. */
+  readonly ports?: readonly PortOption[];
 }
 
 /** As much of a machine as running it needs. */

@@ -6,6 +6,7 @@ import {
   CardOpener,
   engineSeed,
   loadEngine,
+  openConsolePorts,
   packageFile,
   timePorts,
 } from "../hosts/node/index.js";
@@ -46,6 +47,7 @@ export async function processHost(): Promise<ProgramHost> {
       const devices = [
         ...disks.map((disk) => blockBackend(disk, outside)),
         ...(await cards.openAll(request.cards ?? [])),
+        ...(await openConsolePorts(request.ports ?? [])),
       ];
       const machine = await Machine.create({ ...request.config, devices }, ports);
       if (streams.watch !== undefined) machine.trace = streams.watch(outside.clock);

@@ -290,6 +290,7 @@ function addRun(program: Command): Command {
     )
     .addOption(diskOption())
     .addOption(netOption())
+    .addOption(portOption())
     .option("--append <text>", "the kernel's command line; console= is added if it has none", "")
     .addOption(
       new Option("--console <device>", "the guest's console")
@@ -311,6 +312,7 @@ function addStart(program: Command): Command {
     .description("boot Debian's newest cloud kernel to a shell, fetching it first")
     .addOption(diskOption())
     .addOption(netOption())
+    .addOption(portOption())
     .option("--embedded", "boot the small guest that comes with this program")
     .option("--update", "fetch the newest kernel even if there is one already")
     .addHelpText("after", START_HELP);
@@ -390,6 +392,15 @@ function diskOption(): Option {
   return new Option(
     "--disk <file>",
     "a disk, FILE[,ro][,snapshot][,dev=xvdb]: raw bytes, a folder, an NBD address (docs/disks.md); again for more",
+  )
+    .argParser((text: string, before: readonly string[]) => [...before, text])
+    .default([], "none");
+}
+
+function portOption(): Option {
+  return new Option(
+    "--port <hvcN>",
+    "a further console: hvc1=FILE takes what the guest writes, hvc1=unix:PATH is a socket; again for more",
   )
     .argParser((text: string, before: readonly string[]) => [...before, text])
     .default([], "none");

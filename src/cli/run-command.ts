@@ -13,6 +13,7 @@ import { checkBootChoice, directBoot } from "./direct-option.js";
 import { closeDisks, type OpenDisk, openDisks } from "./disk-option.js";
 import type { GuestRequest } from "./guest-run.js";
 import { parseNets } from "./net-option.js";
+import { parsePorts } from "./port-option.js";
 
 /**
  * Bytes of a kernel file: those of distributions with all their debugging information have half of it. (An initrd
@@ -38,6 +39,8 @@ export interface RunOptions {
   readonly disk?: readonly string[];
   /** Each KIND[,OPTION...]. */
   readonly net?: readonly string[];
+  /** Each hvcN=FILE or hvcN=unix:PATH. */
+  readonly port?: readonly string[];
   readonly console: MachineConfig["console"];
   readonly clock: ClockChoice;
   readonly decode: DecodePath;
@@ -56,6 +59,7 @@ export type ObtainGrub = () => Promise<string>;
 export async function requestFrom(options: RunOptions, obtain: ObtainGrub): Promise<GuestRequest> {
   checkConfig({ cpus: options.cpus, memoryBytes: options.memory });
   const cards = parseNets(options.net ?? []);
+  const ports = parsePorts(options.port ?? []);
   const needsGrub = checkBootChoice(options);
   const kernel = needsGrub ? await obtain() : options.kernel;
   const given = kernel === undefined ? undefined : await givenFiles({ ...options, kernel });
@@ -70,7 +74,7 @@ export async function requestFrom(options: RunOptions, obtain: ObtainGrub): Prom
       console: options.console,
     };
     const { clock, decode, stats = false } = options;
-    return { config, clock, decode, stats, disks, cards };
+    return { config, clock, decode, stats, disks, cards, ports };
   } catch (refusal) {
     await closeDisks(disks);
     throw refusal;

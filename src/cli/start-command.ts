@@ -12,6 +12,7 @@ import { ProgressLine } from "../hosts/node/progress-line.js";
 import { closeDisks, openDisks } from "./disk-option.js";
 import type { GuestRequest } from "./guest-run.js";
 import { parseNets } from "./net-option.js";
+import { parsePorts } from "./port-option.js";
 
 /** The options of `kvm-xen start`. */
 export interface StartOptions {
@@ -21,6 +22,8 @@ export interface StartOptions {
   readonly disk?: readonly string[];
   /** Each KIND[,OPTION...]. */
   readonly net?: readonly string[];
+  /** Each hvcN=FILE or hvcN=unix:PATH. */
+  readonly port?: readonly string[];
   readonly timeout?: number;
   readonly stats?: boolean;
   readonly verbose?: boolean;
@@ -66,9 +69,10 @@ export async function requestForStart(
     throw new HostError("NOT_BUILT", message);
   }
   const cards = parseNets(options.net ?? []);
+  const ports = parsePorts(options.port ?? []);
   const disks = await openDisks(options.disk ?? []);
   try {
-    return { ...(await guestFor(options, output, error, obtain, hasApt)), disks, cards };
+    return { ...(await guestFor(options, output, error, obtain, hasApt)), disks, cards, ports };
   } catch (refusal) {
     await closeDisks(disks);
     throw refusal;

@@ -19,6 +19,7 @@ export { nodeEntropy } from "./entropy.js";
 export { agentPath } from "./guest-initramfs.js";
 export { type LogOutput, StandardErrorLog } from "./log.js";
 export { CardOpener, type CardPorts, type NetOption } from "./machine/cards.js";
+export { openConsolePort, openConsolePorts, type PortOption } from "./machine/console-ports.js";
 export {
   createMachine,
   type DiskChoice,
