@@ -83,6 +83,7 @@ export const CPU_BLOCK = [
   ],
   ["NMI_WINDOW", "u32", 1, "1: leave run() when an NMI could be taken"],
   ["PAUSE_EXIT", "u32", 1, "leave run() after this many PAUSE instructions, 0 = never"],
+  ["EMULATOR", "u32", 1, "1: KVM's emulator knows MOVNTDQA"],
   ["EXIT", "u32", 1, "exit code when FAULT is F_EXIT"],
   ["EXIT_WRITE", "u32", 1, "IO, MMIO: 1 for a write"],
   [

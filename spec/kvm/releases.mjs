@@ -214,6 +214,15 @@ export const RELEASES = [
     recorded: ["ioctls/debug-own"],
   },
   {
+    rule: "emulatesMovntdqa",
+    title: "MOVNTDQA with an operand in no memory",
+    does: {
+      6.12: "KVM_EXIT_INTERNAL_ERROR with KVM_INTERNAL_ERROR_EMULATION.",
+      7.2: "KVM_EXIT_MMIO, twice.",
+    },
+    recorded: ["edges/device_operands"],
+  },
+  {
     rule: "vcpuEncrypts",
     title: "KVM_MEMORY_ENCRYPT_OP on a vCPU, without memory encryption",
     does: {

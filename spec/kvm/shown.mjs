@@ -154,6 +154,34 @@ export const SHOWN = [
       "v0 run": "0 XEN type=1 longmode=1 cpl=0 input=0x11 params=0,0,0,0,0,0",
     },
   },
+  {
+    what: "Operands in device memory, taken by KVM's emulator its own way",
+    steps: [
+      "vm",
+      "slot 0 0 0x200000",
+      ...Array.from({ length: 5 }, (_, i) => [
+        `vcpu ${i}`,
+        CPUID.replace("v0", `v${i}`),
+        `v${i} mode64`,
+        // SLDT m, JMP m16:32, MOV m,DS with REX.W, REP INSB, SGDT m
+        `poke 0x${i + 1}000 ${["0f0003", "ff2b", "488c1b", "f36c", "0f0103"][i]}f4`,
+        `v${i} regs rip=0x${i + 1}000 rbx=0x10000000 rdi=0x10000000 rcx=2`,
+      ]).flat(),
+      "v0 run",
+      "v1 run",
+      "v2 run",
+      "v3 run",
+      "v3 run",
+      "v4 run 100",
+    ],
+    here: {
+      "v0 run": "0 MMIO write gpa=0x10000000 len=2 data=0000",
+      "v1 run": "0 MMIO read gpa=0x10000000 len=4",
+      "v2 run": "0 MMIO write gpa=0x10000000 len=2 data=1000",
+      "v3 run": "0 MMIO write gpa=0x10000000 len=1 data=00",
+      "v4 run 100": "0 MMIO write gpa=0x10000000 len=2 data=1700",
+    },
+  },
 ];
 
 /** @param {Shown} shown */

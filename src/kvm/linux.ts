@@ -41,6 +41,8 @@ export interface LinuxRules {
   readonly failsDelivery: boolean;
   /** A debugger with breakpoints takes the guest's traps behind instructions that KVM skips or emulates. */
   readonly debuggerTakesEmulatedTraps: boolean;
+  /** The emulator knows MOVNTDQA: its operand may lie in device memory. */
+  readonly emulatesMovntdqa: boolean;
   /** KVM_MEMORY_ENCRYPT_OP is an ioctl of vCPUs too. */
   readonly vcpuEncrypts: boolean;
 }
@@ -77,6 +79,7 @@ export function linuxRules(release: LinuxRelease): LinuxRules {
     irqfdsAreExclusive: !is6,
     failsDelivery: !is6,
     debuggerTakesEmulatedTraps: !is6,
+    emulatesMovntdqa: !is6,
     vcpuEncrypts: !is6,
   };
 }

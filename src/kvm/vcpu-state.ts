@@ -136,6 +136,7 @@ export class VcpuState implements Runner, XenVcpuHost {
     this.id = ids.id;
     this.#execute = execute;
     this.engine = env.engine.createVcpu();
+    this.engine.emulatesMovntdqa = env.linux.emulatesMovntdqa;
     this.engine.tscOffset = BigInt.asIntN(64, env.tsc.start());
     this.engine.msrExits = env.settings.msrFilter?.restricts === true;
     this.engine.hide(this.cpuid.hidden);

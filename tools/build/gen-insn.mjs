@@ -5,6 +5,7 @@
  * A row: "encoding | assembly | handler | flags"; spec/insn/README.md explains the words.
  */
 import { readdirSync } from "node:fs";
+import { NOT_EMULATED } from "../../spec/insn-emulated.mjs";
 import { fastKind } from "./gen-fast.mjs";
 
 const specDir = new URL("../../spec/insn/", import.meta.url);
@@ -25,6 +26,8 @@ const IMM = {
   id: 9,
 };
 const SIZE_MODE = { fixed: 0, v: 1, y: 2 };
+/** As bits of a row's flags, from bit 10 on. */
+const EMULATED = { always: 0, never: 1, "not wide": 2, newer: 3 };
 const PREFIXES = ["NP", "66", "F3", "F2"];
 /** @type {Record<string, number>} */
 const MAPS = { "0F": 1, "0F38": 2, "0F3A": 3 };
@@ -141,6 +144,7 @@ export async function readRows(families) {
     const module = await import(new URL(file, specDir).href);
     for (const text of module.default) rows.push(parseRow(text, family));
   }
+  if (families === undefined) checkEmulated(rows);
   return rows;
 }
 
@@ -179,6 +183,29 @@ function assignOps(rows) {
   return { ops, ofRow };
 }
 
+/**
+ * Whether KVM's emulator knows a row: always, never, all but a write with REX.W, or in newer releases.
+ * @param {Row} row
+ * @returns {keyof typeof EMULATED}
+ */
+export function emulated({ family, asm }) {
+  const { families, but, also, wide, newer } = NOT_EMULATED;
+  const mnemonic = asm.split(" ")[0] ?? "";
+  if (newer.includes(mnemonic)) return "newer";
+  if (wide.includes(mnemonic)) return "not wide";
+  return also.includes(mnemonic) || (families.includes(family) && !but.includes(asm))
+    ? "never"
+    : "always";
+}
+
+/** The table of spec/insn-emulated.mjs names rows only that there are. @param {readonly Row[]} rows */
+function checkEmulated(rows) {
+  const { families, but, also, wide, newer } = NOT_EMULATED;
+  const known = new Set(rows.flatMap(({ family, asm }) => [family, asm, asm.split(" ")[0]]));
+  for (const name of [...families, ...but, ...also, ...wide, ...newer])
+    if (!known.has(name)) fail(name, "spec/insn-emulated.mjs names what is in no row");
+}
+
 /** @param {Row} row @param {readonly number[]} ops of 16, 32 and 64 bits */
 function infoBytes(row, ops) {
   const c = operandClasses(row.asm);
@@ -200,7 +227,7 @@ function infoBytes(row, ops) {
   return [
     ...ops,
     a | (c.b << 4) | (IMM[row.imm] << 8),
-    flags | (byteSize << 6) | (sizeMode << 8),
+    flags | (byteSize << 6) | (sizeMode << 8) | (EMULATED[emulated(row)] << 10),
     ...fastKind(row),
     0,
   ];

@@ -137,7 +137,7 @@ export class Worker {
 
   /**
    * Shows a mutant to cases.
-   * @param {{ mutant: string, ask: { id: string, hits: number, cost: number }[], reload: boolean }} request
+   * @param {{ mutant: string, ask: { id: string, hits: number, total: number, cost: number }[], reload: boolean }} request
    * @returns {Promise<{ status: "killed" | "timeout" | "survived", by?: string, why?: string, asked: number }>}
    */
   async tryMutant(request) {

@@ -103,6 +103,9 @@ async function measure(state, worker, digest, wanted, deadline, say) {
   if (refused.length > 10) throw new Error(`mutants: ${refused.length} cases fail without mutants`);
 }
 
+/** @param {Record<string, number>} hits */
+const sum = (hits) => Object.values(hits).reduce((all, times) => all + times, 0);
+
 /** How much less a case in the mutated file's folder counts as costing. */
 const BESIDE = 4;
 
@@ -123,7 +126,7 @@ function covering(state, { id, file }, hint) {
       ([, { hits, failed }]) => failed === undefined && (everywhere || hits[id] !== undefined),
     )
     .sort(([a, x], [b, y]) => rank(a, x) - rank(b, y))
-    .map(([name, { hits, cost }]) => ({ id: name, hits: hits[id] ?? 0, cost }));
+    .map(([name, { hits, cost }]) => ({ id: name, hits: hits[id] ?? 0, total: sum(hits), cost }));
 }
 
 /**

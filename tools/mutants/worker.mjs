@@ -19,7 +19,10 @@ import { collect } from "./vitest-shim.mjs";
  *   & Pick<typeof import("../../src/engine/bridge/index.js"), "Engine">
  *   & { Layout: NonNullable<MemoryPool["layout"]>, tests: Record<string, () => Promise<unknown>> }} Code
  *
- * @typedef {{ baseline: string[] } | { mutant: string, ask: { id: string, hits: number }[], reload: boolean }} Order
+ * A case to ask: how often it comes by the mutant, and by all mutants together.
+ * @typedef {{ id: string, hits: number, total: number }} Ask
+ *
+ * @typedef {{ baseline: string[] } | { mutant: string, ask: Ask[], reload: boolean }} Order
  */
 
 const [folder = "", bundle = "", count = "0", digests = "{}"] = process.argv.slice(2);
@@ -31,6 +34,9 @@ let active = -1;
 /** How often code asked for it, and how often it may. */
 let asks = 0;
 let mayAsk = Infinity;
+/** How often code came by any mutants, and how often it may: what spins without asking for its mutant does that. */
+let calls = 0;
+let mayCall = Infinity;
 /** How often code came by each mutant. */
 let recording = true;
 const passed = new Uint32Array(Number(count));
@@ -44,7 +50,10 @@ function act(id) {
 
 /** What instrumented code says: it is at these mutants. @param {number[]} ids */
 function cov(...ids) {
-  if (!recording) return;
+  if (!recording) {
+    if (++calls > mayCall) throw new Error("mutants: it spins");
+    return;
+  }
   for (const id of ids) passed[id] = (passed[id] ?? 0) + 1;
 }
 
@@ -209,11 +218,12 @@ async function baseline(only) {
 
 /**
  * Shows a mutant to cases until one notices.
- * @param {{ mutant: string, ask: { id: string, hits: number }[], reload: boolean }} request
+ * @param {{ mutant: string, ask: Ask[], reload: boolean }} request
  */
 async function tryMutant({ mutant, ask, reload }) {
   asks = 0;
   mayAsk = 1_000_000;
+  mayCall = Infinity;
   if (tainted || reload) {
     if (reload) active = Number(mutant);
     tainted = reload;
@@ -226,15 +236,17 @@ async function tryMutant({ mutant, ask, reload }) {
   }
   active = Number(mutant);
   let asked = 0;
-  for (const { id, hits } of ask) {
+  for (const { id, hits, total } of ask) {
     const each = cases.get(id);
     if (each === undefined) continue;
     asked++;
     send({ at: id });
     asks = 0;
     mayAsk = hits * 100 + 1_000_000;
+    calls = 0;
+    mayCall = total * 100 + 1_000_000;
     const failed = await failure(each);
-    const spun = asks > mayAsk;
+    const spun = asks > mayAsk || calls > mayCall;
     if (failed === undefined && !spun) continue;
     const why = String(failed).split("\n")[0]?.slice(0, 200);
     send({ tried: mutant, status: spun ? "timeout" : "killed", by: id, asked, why });

@@ -292,6 +292,8 @@ export interface EngineVcpu {
   cancelInjection(): void;
   /** Takes that event back, to inject it another time; undefined when there is none. */
   takeInjection(): EngineEvent | undefined;
+  /** KVM's emulator knows MOVNTDQA, whose operand may lie in device memory then. Write only. */
+  emulatesMovntdqa: boolean;
   /** run() returns PAUSE after this many PAUSE instructions; 0 never. Write only. */
   pauseExit: number;
   /** RDMSR and WRMSR leave run() for every MSR, those that the engine keeps too. */

@@ -462,6 +462,9 @@ export class WasmVcpu implements EngineVcpu {
     this.#put64(Cpu.XCR0_HIDDEN, xcr0);
     this.#put32(Cpu.MSR_EXITS, this.#get32(Cpu.MSR_EXITS) | MSR_EXITS_RULED);
   }
+  set emulatesMovntdqa(yes: boolean) {
+    this.#put32(Cpu.EMULATOR, Number(yes));
+  }
   /** Leave run() after this many PAUSE instructions; 0 never. */
   set pauseExit(count: number) {
     this.#put32(Cpu.PAUSE_EXIT, count);

@@ -2,7 +2,7 @@
  * The decoder: bytes to one record (record.ts), driven by the tables made from spec/insn/. It never
  * touches guest memory: the caller hands it at least 15 readable bytes. (Intel SDM vol. 2 ch. 2.)
  */
-import { GPR, XMM, ZERO, PAGE_BASE } from "./state.gen";
+import { EMULATOR, GPR, XMM, ZERO, PAGE_BASE } from "./state.gen";
 import { OPCODES, OPCODES2, ROWS } from "./tables.gen";
 import { RF_LOCK, RF_MEM, RF_O16, RF_REP, RF_REPNE, RF_REX, RF_RIP, RF_W, RF_CODE_SHIFT } from "./record";
 
@@ -15,6 +15,12 @@ const ROW_MODRM: u32 = 16;
 const ROW_PLUS: u32 = 32;
 /** ModRM.mod is ignored: ModRM.rm names a register (MOV to and from control and debug registers). */
 const ROW_REGISTER: u32 = 128;
+/** What KVM's emulator knows of the row (spec/insn-emulated.mjs): all, nothing, ... */
+const ROW_EMULATED_SHIFT: u32 = 10;
+const NOT_EMULATED: u32 = 1;
+/** ... no write with REX.W, or something if the vCPU's EMULATOR says so. */
+const NOT_EMULATED_WIDE: u32 = 2;
+const NEWER_EMULATED: u32 = 3;
 
 /** Longest instruction; a longer one raises #GP. */
 export const MAX_LENGTH: u32 = 15;
@@ -260,10 +266,21 @@ export function decode(q: u32, from: u32, code: u32, pageOff: u32): u32 {
     return length;
   }
   opSizeLg = (rf & 0x40) != 0 ? 0 : size;
-  const mode = rf >> 8; // 1: by operand size, 2: 32 bits, or 64 with REX.W
+  const mode = (rf >> 8) & 3; // 1: by operand size, 2: 32 bits, or 64 with REX.W
   const nth: u32 = mode == 2 ? ((flags & RF_W) != 0 ? 2 : 1) : size - 1;
   const op = load<u16>(info + (nth << 1));
   store<u16>(q, op);
   if (op == 0) rowFlags |= ROW_END;
   return length;
+}
+
+/**
+ * Whether KVM's emulator does the instruction that decode() made the record `q` of; `write` when it comes to a write:
+ * of CMPXCHG16B it reads the operand before it gives up.
+ */
+export function emulatorDoes(q: u32, write: bool): bool {
+  const known = (rowFlags >> ROW_EMULATED_SHIFT) & 3;
+  if (known == NOT_EMULATED) return false;
+  if (known == NEWER_EMULATED) return load<u32>(EMULATOR) != 0;
+  return known != NOT_EMULATED_WIDE || !write || (load<u16>(q, 22) & RF_W) == 0;
 }

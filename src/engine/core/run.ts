@@ -7,21 +7,21 @@
  * can be repeated without end counts, so that run() is left after a bounded time.
  */
 import {
-  CODE_SIZE, DEBUG_PENDING, EXIT, FAULT, FLAGS, ICOUNT, INJECT, IRQ_WINDOW, NMI_MASKED, NMI_WINDOW, PAGE_BASE, REPLAY_CODE, REPLAY_COUNT, REPLAY_NEXT,
+  CODE_SIZE, DEBUG_PENDING, EXIT, EXIT_DATA, EXIT_WRITE, FAULT, FLAGS, ICOUNT, INJECT, IRQ_WINDOW, NMI_MASKED, NMI_WINDOW, PAGE_BASE, REPLAY_CODE, REPLAY_COUNT, REPLAY_NEXT,
   N_EXCEPTION, N_STEP, RIP, SCRATCH_AT, SEG, SHADOW, WORK,
 } from "./state.gen";
 import { countOf, getBudget, lookup, mustStep, setBudget } from "./blocks";
 import { count } from "./count";
 import { debugAfter, debugBefore, dropTraps, raiseTrap, stepping, trapWaits } from "./cpu/debug";
 import { deliver, deliverInjected } from "./cpu/events";
-import { MAX_LENGTH, decode } from "./decode";
+import { MAX_LENGTH, decode, emulatorDoes } from "./decode";
 import { dispatch } from "./dispatch.gen";
 import {
-  F_EXIT, F_RETRY, R_EXIT, R_FAULT, R_JUMP, R_NEXT, V_GP, X_BUDGET, X_IO, X_IRQ_WINDOW, X_MMIO, X_NMI_WINDOW, raiseErr,
+  F_EXIT, F_RETRY, R_EXIT, R_FAULT, R_JUMP, R_NEXT, V_GP, X_BUDGET, X_INTERNAL, X_IO, X_IRQ_WINDOW, X_MMIO, X_NMI_WINDOW, raiseErr,
 } from "./fault";
 import { IF } from "./flags";
 import { interpret } from "./interpret";
-import { FETCH, fetchPage, hostLinear } from "./mmu/access";
+import { FETCH, INTERNAL_NOT_EMULATED, fetchPage, hostLinear } from "./mmu/access";
 import { setInBlocks } from "./smc";
 
 /** Where step() decodes to, and where it puts the bytes of an instruction that crosses a page. */
@@ -77,6 +77,17 @@ function keepCode(): void {
   if (here >= <u32>MAX_LENGTH) return;
   const second = hostLinear(va + <u64>here, FETCH);
   if (second != 0) memory.copy(REPLAY_CODE + here, second, 16 - here);
+}
+
+/** The exit of the instruction in REPLAY_CODE at an access to a device: KVM has to emulate it. */
+function deviceExit(): u32 {
+  decode(STEP_RECORD, REPLAY_CODE, load<u32>(CODE_SIZE), 0);
+  if (emulatorDoes(STEP_RECORD, load<u32>(EXIT_WRITE) != 0)) return X_MMIO;
+  // It was the first access, a read, that brought KVM there.
+  if (load<u32>(REPLAY_COUNT) != 0) store<u32>(EXIT_WRITE, 0);
+  store<u64>(EXIT_DATA, INTERNAL_NOT_EMULATED);
+  store<u32>(EXIT, X_INTERNAL);
+  return X_INTERNAL;
 }
 
 /** Decodes and executes the instruction at RIP by its complete handler. Sets RIP: gives no R_NEXT. */
@@ -212,7 +223,7 @@ export function run(max: i32): u32 {
         store<u32>(FAULT, 0);
         const code = load<u32>(EXIT);
         if (!again && (code == X_MMIO || code == X_IO)) keepCode();
-        return leave(code);
+        return leave(code == X_MMIO ? deviceExit() : code);
       } else {
         count(N_EXCEPTION);
         // Handlers that fault themselves retire nothing: run() must end all the same.

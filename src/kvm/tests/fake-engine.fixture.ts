@@ -76,6 +76,7 @@ export class FakeVcpu implements EngineVcpu {
   nmiMasked = false;
   requestInterruptWindow = false;
   requestNmiWindow = false;
+  emulatesMovntdqa = false;
   pauseExit = 0;
   msrExits = false;
   hidden: HiddenFeatures | undefined;

@@ -6,7 +6,7 @@ import { CPL, EXIT, FLAGS, PAUSE_COUNT, PAUSE_EXIT, SHADOW } from "../state.gen"
 import { R_EXIT, R_FAULT, R_NEXT, V_GP, X_HLT, X_PAUSE, faulted, raiseErr } from "../fault";
 import { IF, IOPL } from "../flags";
 import { eaLinear } from "../operands";
-import { ld } from "../mem";
+import { touch } from "../mmu/access";
 import { leaveTo } from "./ip";
 import { isProtected } from "./mode";
 
@@ -57,11 +57,11 @@ export function wbinvd(p: u32): u32 {
   return load<u32>(CPL) != 0 ? raiseErr(V_GP, 0) : R_NEXT;
 }
 
-/** CLFLUSH, CLFLUSHOPT: faults as a load of one byte does. */
+/** CLFLUSH, CLFLUSHOPT: faults as a load of one byte does, and reads nothing from a device. */
 export function clflush(p: u32): u32 {
   const va = eaLinear(p, 1, false);
   if (faulted()) return R_FAULT;
-  ld<u8>(va);
+  touch(va);
   return faulted() ? R_FAULT : R_NEXT;
 }
 

@@ -30,6 +30,8 @@ export const HALF_SUPER: u32 = 2;
 export const INTERNAL_DEVICE_CODE: u64 = 1;
 /** EXIT_DATA of X_INTERNAL: an instruction makes more device accesses than REPLAY can hold. */
 export const INTERNAL_REPLAY_FULL: u64 = 2;
+/** EXIT_DATA of X_INTERNAL: KVM's emulator does not know the instruction whose operand is in device memory (at EXIT_ADDR). */
+export const INTERNAL_NOT_EMULATED: u64 = 3;
 
 /** After translate() gave 0 without a fault: the guest-physical address, which no slot serves. */
 let deviceGpa: u64 = 0;
@@ -222,6 +224,11 @@ function checked(va: u64, size: u32, write: bool): bool {
 /** Loads 1, 2, 4 or 8 bytes, zero-extended. */
 export function ldSlow(va: u64, size: u32): u64 {
   return checked(va, size, false) ? ldAs(va, size, load<u32>(MMU_HALF)) : 0;
+}
+
+/** Raises what a load of one byte would raise; device memory raises nothing. */
+export function touch(va: u64): void {
+  if (checked(va, 1, false)) translate(va, READ, load<u32>(MMU_HALF));
 }
 
 /** Stores the low 1, 2, 4 or 8 bytes of `value`. */
