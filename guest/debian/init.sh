@@ -88,12 +88,15 @@ host=$(dmesg | sed -n 's/.*Hypervisor detected: //p')
 [ -e /sys/hypervisor/type ] && cd /sys/hypervisor &&
   host="$(cat type) $(cat version/major).$(cat version/minor)"
 cd /root
-cat <<END
-
-Linux $(uname -r), a guest of $host on $(nproc) CPU(s), $(sed -n 's/MemTotal: *//p' /proc/meminfo) of memory, clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource).
-"exit" or "poweroff" ends it.
-
-END
+banner="
+Linux $(uname -r), a guest of $host on $(nproc) CPU(s), $(sed -n 's/MemTotal: *//p' /proc/meminfo) of memory"
+# From here "npm start" goes on the next time: what follows is quick, and says how things are then.
+[ -n "$KX_PROMPT" ] && /bin/suspend-point </dev/hvc0
+unset KX_PROMPT
+read -r clock </sys/devices/system/clocksource/clocksource0/current_clocksource
+echo "$banner, clock $clock.
+\"exit\" or \"poweroff\" ends it.
+"
 # cttyhack makes the console the controlling terminal: without one, Ctrl-C reaches nobody.
 setsid cttyhack sh
 poweroff -f

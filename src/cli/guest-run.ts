@@ -9,7 +9,7 @@ import { type LogOutput, StandardErrorLog } from "../hosts/node/log.js";
 import type { SignalHandlers } from "../hosts/node/signals.js";
 import { Inspection, type InspectTarget } from "../inspect/index.js";
 import type { ByteStream, Clock, Log, TraceSink } from "../ports/index.js";
-import type { MachineConfig, MachineEnd } from "../vmm/machine/index.js";
+import type { MachineConfig, MachineEnd, SavedMachine, Snapshot } from "../vmm/machine/index.js";
 import { listenForControl } from "./control/control.js";
 import type { ControlTarget } from "./control/methods.js";
 import type { OpenDisk } from "./disk-option.js";
@@ -17,6 +17,7 @@ import { ExitStatus } from "./exit-status.js";
 import { GdbServer } from "./gdb/gdb-server.js";
 import { hostTrouble } from "./host-trouble.js";
 import { every, type InspectRequest, InspectServer } from "./inspect/inspect-server.js";
+import { type SavableMachine, saveAndEnd } from "./saving.js";
 import { MachineTrace, type TracePlan } from "./trace/trace-option.js";
 
 /** A guest to run, and how. */
@@ -28,14 +29,26 @@ export interface GuestRequest {
   readonly stats: boolean;
   /** Open disks; the machine closes them. */
   readonly disks?: readonly OpenDisk[];
+  /** It goes on from there: the rest of `config` counts for nothing but `bootAgain`. */
+  readonly saved?: SavedMachine;
+  /** What is run when `saved` cannot be used after all. */
+  readonly otherwise?: () => Promise<GuestRequest>;
+  /** The guest says when it is at its prompt, and waits for a word (guest/debian/suspend-point.S). */
+  readonly atPrompt?: AtPrompt;
   /** Network cards; their networks are opened with the machine. */
   readonly cards?: readonly NetOption[];
   /** Consoles beside hvc0; they are opened with the machine. */
   readonly ports?: readonly PortOption[];
 }
 
+/** What is done when a guest is at its prompt for the first time. */
+export interface AtPrompt {
+  /** Keeps a snapshot that was made there; undefined: none is made. */
+  readonly keep: ((snapshot: Snapshot) => Promise<void>) | undefined;
+}
+
 /** As much of a machine as running it needs. */
-export interface RunnableMachine {
+export interface RunnableMachine extends SavableMachine {
   run(): Promise<MachineEnd>;
   stop(kind?: "timeout" | "stopped"): unknown;
   /** Tells the guest the size of the terminal, in characters. */
@@ -103,6 +116,9 @@ export interface RunLimits {
   readonly inspect?: InspectRequest;
   /** The port on which gdb is waited for; 0 takes a free one. */
   readonly gdb?: number;
+  /** Where a snapshot is put, and when without being asked to: seconds of real time after the start. */
+  readonly save?: string;
+  readonly saveAfterSeconds?: number;
   /** What happens is written down. */
   readonly trace?: TracePlan;
 }
@@ -118,6 +134,16 @@ export class Ending {
   readonly told = new Promise<undefined>((resolve) => {
     this.#tell = resolve;
   });
+
+  #fail: (defect: unknown) => void = () => undefined;
+  /** Rejects with a defect of what goes on beside the machine. */
+  readonly failed = new Promise<never>((_, reject) => {
+    this.#fail = reject;
+  });
+
+  fail(defect: unknown): void {
+    this.#fail(defect);
+  }
 
   stop(reason: Stop): void {
     if (this.reason !== undefined) return;
@@ -147,9 +173,16 @@ export async function runGuest(
 ): Promise<number> {
   const log = new StandardErrorLog(around.error, limits.verbose);
   const ending = new Ending();
+  const save = (): void => {
+    const { machine } = ending;
+    if (machine === undefined || machine.state === "ended") return;
+    if (limits.save === undefined) log.warn("start it with --save FILE: then it can be saved");
+    else saveAndEnd(machine, limits.save, log).catch((defect: unknown) => ending.fail(defect));
+  };
   const events = {
     onCommand: (command: ConsoleCommand) => {
       if (command === "leave") ending.stop({ status: ExitStatus.OK });
+      else if (command === "save") save();
       else obey(command, ending.machine, log);
     },
     onOutputClosed: (why: Error) => {
@@ -168,6 +201,7 @@ export async function runGuest(
   const timer = startTimeout(limits.timeoutSeconds, around.sinceStartMs(), ending);
   const trace = limits.trace && new MachineTrace(limits.trace, (line) => log.warn(line));
   const watch = trace && { watch: (clock: Clock) => trace.watch(clock) };
+  let saving: NodeJS.Timeout | undefined;
   let control: LineServer | undefined;
   let gdb: GdbServer | undefined;
   let inspector: InspectServer | undefined;
@@ -207,7 +241,8 @@ export async function runGuest(
     const started = performance.now();
     ending.machine = machine;
     console.open();
-    const end = await machine.run();
+    saving = startSaving(limits.saveAfterSeconds, save);
+    const end = await Promise.race([machine.run(), ending.failed]);
     console.close();
     if (request.stats) {
       for (const line of statistics(machine, performance.now() - started)) log.warn(line);
@@ -224,6 +259,7 @@ export async function runGuest(
     console.close();
     trace?.end();
     clearTimeout(timer);
+    clearTimeout(saving);
     stopListening();
     await control?.close();
     await gdb?.close();
@@ -240,7 +276,7 @@ const serveInspector = (request: InspectRequest, target: InspectTarget): Promise
 
 /** Does to a machine what a person at its console wants. */
 function obey(
-  command: Exclude<ConsoleCommand, "leave">,
+  command: Exclude<ConsoleCommand, "leave" | "save">,
   machine: RunnableMachine | undefined,
   log: Log,
 ): void {
@@ -266,6 +302,10 @@ export function startTimeout(seconds: number | undefined, elapsedMs: number, end
   const message = `stopped: the ${seconds} s of --timeout are over`;
   const left = Math.max(0, seconds * 1000 - elapsedMs);
   return setTimeout(() => ending.stop({ status: ExitStatus.TIMEOUT, message }), left);
+}
+
+function startSaving(seconds: number | undefined, save: () => void) {
+  return seconds === undefined ? undefined : setTimeout(save, seconds * 1000);
 }
 
 /** Says how a machine has ended, where that has to be said. @returns the exit status. */

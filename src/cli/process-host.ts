@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { HostError } from "../base/index.js";
 import { cacheRoot } from "../hosts/node/cache.js";
 import { nodeDecompressors } from "../hosts/node/decompress.js";
 import {
@@ -8,6 +9,7 @@ import {
   loadEngine,
   openConsolePorts,
   packageFile,
+  savedNetworks,
   timePorts,
 } from "../hosts/node/index.js";
 import { listenForSignals } from "../hosts/node/signals.js";
@@ -18,11 +20,12 @@ import { Machine } from "../vmm/machine/index.js";
 import { type OpenDisk, openDisks } from "./disk-option.js";
 import { parseNet } from "./net-option.js";
 import type { ProgramHost } from "./program.js";
+import { waitAtPrompt } from "./start-snapshots.js";
 
 /** This process, with its terminal, files and clocks, as the commands see it. */
 export async function processHost(): Promise<ProgramHost> {
   const manifest = JSON.parse(await readFile(packageFile("package.json"), "utf8"));
-  return {
+  const host: ProgramHost = {
     version: (manifest as { version: string }).version,
     input: process.stdin,
     output: process.stdout,
@@ -44,12 +47,25 @@ export async function processHost(): Promise<ProgramHost> {
       const ports = { engine, decompressors, ...outside, console, log };
       const { disks = [] } = request;
       const cards = new CardOpener({ ...outside, log: streams.log });
+      const { saved, config } = request;
       const devices = [
         ...disks.map((disk) => blockBackend(disk, outside)),
-        ...(await cards.openAll(request.cards ?? [])),
+        ...(await cards.openAll(savedNetworks(request.cards ?? [], saved))),
         ...(await openConsolePorts(request.ports ?? [])),
       ];
-      const machine = await Machine.create({ ...request.config, devices }, ports);
+      let machine: Machine;
+      if (saved === undefined) machine = await Machine.create({ ...config, devices }, ports);
+      else {
+        try {
+          machine = await Machine.restore(saved, { ...config, devices }, ports);
+        } catch (refusal) {
+          await saved.close();
+          const other = request.otherwise;
+          if (!(refusal instanceof HostError) || other === undefined) throw refusal;
+          return host.createMachine(await other(), streams);
+        }
+      }
+      if (request.atPrompt !== undefined) waitAtPrompt(machine, request.atPrompt, log);
       if (streams.watch !== undefined) machine.trace = streams.watch(outside.clock);
       streams.onInspect?.(machineTarget(machine, outside.clock));
       streams.onControl?.({
@@ -70,4 +86,5 @@ export async function processHost(): Promise<ProgramHost> {
       return machine;
     },
   };
+  return host;
 }

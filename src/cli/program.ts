@@ -122,6 +122,7 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
       ...(options.control === undefined ? {} : { control: options.control }),
       ...(options.gdb === undefined ? {} : { gdb: options.gdb === true ? GDB_PORT : options.gdb }),
       ...(options.inspect === undefined ? {} : { inspect: inspectRequest(options, trace) }),
+      ...savingOf(options),
       ...(trace === undefined ? {} : { trace }),
     };
     const { exec } = options;
@@ -178,7 +179,21 @@ type CommonOptions = Pick<RunOptions & StartOptions, "timeout" | "verbose"> & {
   readonly allowOrigin?: readonly string[];
   /** The port for gdb, or true for the usual one. */
   readonly gdb?: number | true;
+  readonly save?: string;
+  readonly saveAfter?: number;
 };
+
+/** @throws HostError USAGE for a moment without a file. */
+function savingOf({
+  save,
+  saveAfter,
+}: CommonOptions): Pick<RunLimits, "save" | "saveAfterSeconds"> {
+  if (save === undefined) {
+    if (saveAfter === undefined) return {};
+    throw new HostError("USAGE", "--save-after needs --save FILE");
+  }
+  return { save, ...(saveAfter === undefined ? {} : { saveAfterSeconds: saveAfter }) };
+}
 
 /** Runs what is prepared, and writes what happens when there is a plan for that. */
 type RunAction = (
@@ -280,6 +295,10 @@ function addRun(program: Command): Command {
       "the kernel: ELF with a Xen PVH note, or a bzImage (default: GRUB, which boots the first disk)",
     )
     .option("--direct", "boot the first disk's /vmlinuz with /initrd.img, without GRUB: faster")
+    .option(
+      "--restore <file>",
+      "go on from a snapshot; the disks are given again (docs/snapshots.md)",
+    )
     .addOption(
       new Option(
         "--initrd <file>",
@@ -315,6 +334,7 @@ function addStart(program: Command): Command {
     .addOption(portOption())
     .option("--embedded", "boot the small guest that comes with this program")
     .option("--update", "fetch the newest kernel even if there is one already")
+    .option("--cold", "boot, even though a guest at its prompt was kept from the last time")
     .addHelpText("after", START_HELP);
   return addCommon(command);
 }
@@ -446,6 +466,10 @@ function addCommon(command: Command): Command {
       ).argParser(parseSeconds),
     )
     .option("--control <path>", "a Unix socket that takes lines of JSON (docs/control.md)")
+    .option("--save <file>", "where Ctrl-] then s saves the machine (docs/snapshots.md)")
+    .addOption(
+      new Option("--save-after <seconds>", "save it after this real time").argParser(parseSeconds),
+    )
     .option(
       "--exec <command>",
       "run it in the guest's shell and end with its exit status (docs/guest-agent.md)",

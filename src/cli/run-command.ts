@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
+import { HostError } from "../base/index.js";
 import type { DecodePath } from "../engine/bridge/index.js";
 import { readUserFile } from "../hosts/node/files.js";
-import type { ClockChoice } from "../hosts/node/index.js";
+import { type ClockChoice, openSnapshotFile } from "../hosts/node/index.js";
 import {
   type BootConfig,
   type BootModule,
@@ -30,6 +31,8 @@ export interface RunOptions {
   readonly kernel?: string;
   /** Boot the kernel of the first disk. */
   readonly direct?: boolean;
+  /** Go on from a snapshot. */
+  readonly restore?: string;
   /** Modules, in order: each a file, and behind a space its command line. */
   readonly initrd: readonly string[];
   readonly append: string;
@@ -60,6 +63,7 @@ export async function requestFrom(options: RunOptions, obtain: ObtainGrub): Prom
   checkConfig({ cpus: options.cpus, memoryBytes: options.memory });
   const cards = parseNets(options.net ?? []);
   const ports = parsePorts(options.port ?? []);
+  if (options.restore !== undefined) return restoreFrom(options.restore, options);
   const needsGrub = checkBootChoice(options);
   const kernel = needsGrub ? await obtain() : options.kernel;
   const given = kernel === undefined ? undefined : await givenFiles({ ...options, kernel });
@@ -77,6 +81,33 @@ export async function requestFrom(options: RunOptions, obtain: ObtainGrub): Prom
     return { config, clock, decode, stats, disks, cards, ports };
   } catch (refusal) {
     await closeDisks(disks);
+    throw refusal;
+  }
+}
+
+/** A machine that goes on: what it was made of is in the file. */
+async function restoreFrom(path: string, options: RunOptions): Promise<GuestRequest> {
+  if (options.kernel !== undefined || options.initrd.length > 0) {
+    throw new HostError("USAGE", "--restore takes kernel and initrd from the file: give no others");
+  }
+  const cards = parseNets(options.net ?? []);
+  const saved = await openSnapshotFile(path);
+  let disks: OpenDisk[] = [];
+  try {
+    disks = await openDisks(options.disk ?? []);
+    const config: MachineConfig = {
+      ...saved.hardware,
+      kernel: new Uint8Array(0),
+      commandLine: "",
+      // A machine that boots from its disk has no kernel in the file.
+      ...(saved.hasBoot ? {} : { bootAgain: () => filesOf(disks, options) }),
+    };
+    const { clock, decode, stats = false } = options;
+    const ports = parsePorts(options.port ?? []);
+    return { config, saved, clock, decode, stats, disks, cards, ports };
+  } catch (refusal) {
+    await closeDisks(disks);
+    await saved.close();
     throw refusal;
   }
 }

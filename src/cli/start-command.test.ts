@@ -35,7 +35,7 @@ describe("requestForStart", () => {
     const { config } = request;
     expect(Buffer.from(config.kernel).toString()).toBe("kernel");
     expect(Buffer.from(config.initrd ?? []).toString("latin1")).toContain("setsid cttyhack");
-    expect(config.commandLine).toMatch(/^console=hvc0 .*KX_ROWS=24 KX_COLUMNS=80$/);
+    expect(config.commandLine).toMatch(/^console=hvc0 .*KX_PROMPT=1$/);
     expect(config).toMatchObject({ memoryBytes: 256 << 20, cpus: 2 });
     expect(error.written).toEqual([]);
   });

@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { HostError } from "../base/index.js";
 import { Apt } from "../hosts/node/apt.js";
 import { cacheRoot } from "../hosts/node/cache.js";
@@ -13,6 +14,7 @@ import { closeDisks, openDisks } from "./disk-option.js";
 import type { GuestRequest } from "./guest-run.js";
 import { parseNets } from "./net-option.js";
 import { parsePorts } from "./port-option.js";
+import { StartSnapshots } from "./start-snapshots.js";
 
 /** The options of `kvm-xen start`. */
 export interface StartOptions {
@@ -33,6 +35,8 @@ export interface StartOptions {
   readonly exec?: string;
   /** Fetch the newest kernel again. */
   readonly update?: boolean;
+  /** Boot, even if there is a snapshot of a guest at its prompt. */
+  readonly cold?: boolean;
 }
 
 /** The terminal that a guest is started from. */
@@ -96,8 +100,13 @@ async function guestFor(
     if (lacksDriver) guest = await obtain(progress, true);
     if (guest.notUpdated !== undefined) {
       error.write(`kvm-xen: ${guest.notUpdated}: booting ${guest.description}, fetched before\n`);
-    } else if (error.isTTY) error.write(`kvm-xen: booting ${guest.description}\n`);
-    return await debianRequest(options, output, guest);
+    }
+    const booting = (): void => {
+      if (guest.notUpdated === undefined && error.isTTY) {
+        error.write(`kvm-xen: booting ${guest.description}\n`);
+      }
+    };
+    return await debianRequest(options, output, guest, booting);
   } catch (refusal) {
     if (!(refusal instanceof HostError)) throw refusal;
     if (refusal.code === "NO_PACKAGE") return instead(options, error, refusal.message);
@@ -122,19 +131,56 @@ async function debianRequest(
   options: StartOptions,
   output: StartTerminal,
   guest: DebianGuest,
+  booting: () => void,
 ): Promise<GuestRequest> {
-  const [kernel, initramfs] = await Promise.all([
-    readGuestKernel(guest),
-    guestInitramfs(guest, driversFor(options)),
-  ]);
+  const commandLine = wordsFor(options, output);
+  const boot = async (): Promise<GuestRequest> => {
+    booting();
+    const [kernel, initramfs] = await Promise.all([
+      readGuestKernel(guest),
+      guestInitramfs(guest, driversFor(options)),
+    ]);
+    return request(options, kernel, initramfs, commandLine);
+  };
+  if (!isKept(options)) return boot();
+  const { memory, cpus } = options;
+  const [manifest, ...files] = await Promise.all(
+    ["package.json", "guest/debian/init.sh", "guest/debian/suspend-point.elf"].map(readPackageFile),
+  );
+  const { version } = JSON.parse(new TextDecoder().decode(manifest)) as { version: string };
+  const key = [version, await identityOf(guest), memory, cpus, commandLine];
+  const kept = new StartSnapshots(cacheRoot(), key, files);
+  const how = { clock: "real", stats: options.stats ?? false } as const;
+  return kept.request(boot, options.cold ?? false, how);
+}
+
+/** Disks and networks are not what they were the last time, and a command's guest has no prompt. */
+const isKept = (options: StartOptions): boolean =>
+  driversFor(options).length === 0 &&
+  (options.port ?? []).length === 0 &&
+  options.exec === undefined;
+
+/** The kernel's command line. */
+function wordsFor(options: StartOptions, output: StartTerminal): string {
   // Words that the kernel does not know become the environment of its first process. The self-tests
   // of the kernel's cryptography would be two thirds of the whole boot.
   const words = ["console=hvc0", "cryptomgr.notests", `TERM=${process.env["TERM"] ?? "vt100"}`];
   if ((options.net ?? []).length > 0) words.push("KX_DHCP=1");
-  if (output.rows && output.columns) {
+  // The guest that waits at its prompt gets the size there.
+  if (isKept(options)) words.push("KX_PROMPT=1");
+  else if (output.rows && output.columns) {
     words.push(`KX_ROWS=${output.rows}`, `KX_COLUMNS=${output.columns}`);
   }
-  return request(options, kernel, initramfs, words.join(" "));
+  return words.join(" ");
+}
+
+/** What tells a kernel and busybox from others. */
+async function identityOf({ kernelPath, busyboxPath, description }: DebianGuest): Promise<string> {
+  const of = async (path: string): Promise<string> => {
+    const { size, mtimeMs } = await stat(path);
+    return `${path} ${size} ${mtimeMs}`;
+  };
+  return `${description} ${await of(kernelPath)} ${await of(busyboxPath)}`;
 }
 
 /** Drivers of the devices that a machine has. */

@@ -125,7 +125,8 @@ export const stages = {
       {
         name: "embedded guest",
         skip: "embedded guest",
-        run: () => run("guest/embedded/build.sh", ["--check"]),
+        run: () =>
+          run("guest/embedded/build.sh", ["--check"]) && run("guest/debian/build.sh", ["--check"]),
       },
       { name: "unit tests", run: () => vitest("unit", []) },
     ],

@@ -22,6 +22,9 @@ function setUp() {
     removeDevice: async (name) => note("removeDevice")(name),
     resizeDevice: async (name, bytes) => note("resizeDevice")(name, bytes),
     suspend: async () => note("suspend")(),
+    save: async () => {
+      throw new HostError("SNAPSHOT_IMPOSSIBLE", "this guest is none");
+    },
     ...{ pause: note("pause"), resume: note("resume"), reset: note("reset"), stop: note("stop") },
     requestShutdown: note("requestShutdown"),
     setConsoleSize: note("setConsoleSize"),
@@ -70,7 +73,10 @@ it("each method does what its name says", async () => {
   expect(told).toEqual(["addDevice xvdc"]);
   const status = { state: "running", instructions: 7, reboots: 1, memoryBytes: 4096, devices: [] };
   expect(await ask("status")).toEqual({ id: 1, result: status });
-  const tried = new Set([...calls.map(([method]) => method), "addDevice", "status"]);
+  expect(await ask("save", { file: "x" })).toMatchObject({
+    error: { code: "SNAPSHOT_IMPOSSIBLE" },
+  });
+  const tried = new Set([...calls.map(([method]) => method), "addDevice", "save", "status"]);
   expect(new Set(Object.keys(methods))).toEqual(tried);
 });
 

@@ -1,5 +1,6 @@
 /** What clients of `--control` may ask for: the methods of a machine, by their names. */
 import { HostError } from "../../base/index.js";
+import { writeSnapshotFile } from "../../hosts/node/index.js";
 import type { Backend, Machine } from "../../vmm/machine/index.js";
 
 /** A machine that is controlled. */
@@ -17,6 +18,7 @@ export interface ControlTarget {
     | "reset"
     | "resizeDevice"
     | "resume"
+    | "save"
     | "setConsoleSize"
     | "setMemoryTarget"
     | "state"
@@ -82,6 +84,7 @@ export const methods: Readonly<Record<string, Entry>> = {
       machine.requestShutdown(oneOf(params, "how", ["poweroff", "reboot"])),
   },
   suspend: { takes: [], run: ({ machine }) => machine.suspend() },
+  save: { takes: ["file"], run: save },
   setMemoryTarget: {
     takes: ["bytes"],
     run: ({ machine }, params) => machine.setMemoryTarget(number(params, "bytes")),
@@ -104,6 +107,12 @@ export const methods: Readonly<Record<string, Entry>> = {
     },
   },
 };
+
+/** The guest stays suspended: resume or stop follows. */
+async function save({ machine }: ControlTarget, params: Params): Promise<void> {
+  const file = text(params, "file");
+  await writeSnapshotFile(file, await machine.save());
+}
 
 /** The one parameter is named as the option of the command line, and has its text. */
 async function addDevice({ machine, openDevice }: ControlTarget, params: Params) {

@@ -1,5 +1,5 @@
 /** What a person at the console can tell the program around the guest. */
-export type ConsoleCommand = "leave" | "reset" | "pause" | "help";
+export type ConsoleCommand = "leave" | "reset" | "pause" | "save" | "help";
 
 /** What {@link EscapeKey} makes of some typed bytes. */
 export interface Typed {
@@ -14,12 +14,13 @@ const commands: Readonly<Record<string, ConsoleCommand>> = {
   q: "leave",
   r: "reset",
   p: "pause",
+  s: "save",
   "?": "help",
 };
 
 /** For people, in one line. */
 export const ESCAPE_KEY_HELP =
-  "Ctrl-] then q leaves, r resets the guest, p pauses it or lets it go on; Ctrl-] twice is Ctrl-] for the guest";
+  "Ctrl-] then q leaves, r resets the guest, p pauses it or lets it go on, s saves it (--save) and leaves; Ctrl-] twice is Ctrl-] for the guest";
 
 /**
  * Finds the escape key, Ctrl-] and a letter, in what is typed at a terminal. Ctrl-] twice sends one Ctrl-] to the

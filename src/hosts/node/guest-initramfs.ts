@@ -47,7 +47,9 @@ export async function guestInitramfs(
     return { kind: "file", path: `lib/modules/${basename(path)}`, mode: 0o644, data };
   });
   const init = await readPackageFile("guest/debian/init.sh");
+  const point = await readPackageFile("guest/debian/suspend-point.elf");
   return busyboxInitramfs(await read(guest.busyboxPath), init, [
+    { kind: "file", path: "bin/suspend-point", mode: 0o755, data: point },
     { kind: "folder", path: "lib" },
     { kind: "folder", path: "lib/modules" },
     ...(await Promise.all(modules)),

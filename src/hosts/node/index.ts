@@ -24,6 +24,7 @@ export {
   createMachine,
   type DiskChoice,
   type MachineDescription,
+  savedNetworks,
 } from "./machine/create-machine.js";
 export { debianGuest, type GuestFiles } from "./machine/debian.js";
 export { blockBackend } from "./machine/disks.js";

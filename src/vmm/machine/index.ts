@@ -28,4 +28,4 @@ export {
 export { type DebugListener, DebugTarget } from "./debug-target.js";
 export type { ExecOptions, ExecResult } from "./exec/running-command.js";
 export { Machine, type MachineView } from "./machine.js";
-export { type SavedDevice, SavedMachine, Snapshot } from "./snapshot.js";
+export { type SavedDevice, SavedMachine, Snapshot, type SnapshotOptions } from "./snapshot.js";

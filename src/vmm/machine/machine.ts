@@ -55,6 +55,7 @@ export class Machine {
   readonly #agent: AgentChannel | undefined;
   #instance: Instance;
   #stopped: "timeout" | "stopped" | undefined;
+  readonly #nodeListeners = new Map<string, () => void>();
   #consoleSize: { readonly rows: number; readonly columns: number } | undefined;
   #trace: TraceSink | undefined;
   #debugger: DebugTarget | undefined;
@@ -413,6 +414,27 @@ export class Machine {
   }
 
   /**
+   * Gives a node of the guest's directory in xenstore (`data/name`) a value, so that guests that watch it follow; in the
+   * guest that runs now, not after its next reboot.
+   * @throws HostError ENDED when the machine has ended.
+   */
+  setNode(name: string, value: string): void {
+    this.#checkNotEnded();
+    this.#instance.domain.writeNode(name, value);
+  }
+
+  /** Calls back, through all reboots, when a node of the guest's directory changes. One listener a node. */
+  onNode(name: string, listener: () => void): void {
+    const isNew = !this.#nodeListeners.has(name);
+    this.#nodeListeners.set(name, listener);
+    if (isNew) this.#watchNode(this.#instance, name);
+  }
+
+  #watchNode(instance: Instance, name: string): void {
+    instance.domain.watchNode(name, () => this.#nodeListeners.get(name)?.());
+  }
+
+  /**
    * Memory that the guest has, in bytes, with that of the ACPI tables: less than at its start when
    * its balloon gave some back.
    */
@@ -437,6 +459,7 @@ export class Machine {
     instance.trace = this.#trace;
     instance.debugger = this.#debugger;
     this.#debugger?.moveTo(instance.debugged);
+    for (const name of this.#nodeListeners.keys()) this.#watchNode(instance, name);
     const size = this.#consoleSize;
     if (size !== undefined) instance.domain.setConsoleSize(size.rows, size.columns);
     return instance;

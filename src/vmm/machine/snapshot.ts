@@ -89,6 +89,12 @@ export interface SnapshotContent {
   readonly boot: BootConfig | undefined;
 }
 
+/** What is left out of a file. */
+export interface SnapshotOptions {
+  /** What a reboot boots: whoever restores the machine has it. */
+  readonly withoutBoot?: boolean;
+}
+
 /** A machine at one moment, with a copy of its memory: it stays as it is while the machine goes on. */
 export class Snapshot {
   readonly #content: SnapshotContent;
@@ -104,8 +110,9 @@ export class Snapshot {
   }
 
   /** Writes the file, in pieces of some megabytes. What the sink throws comes out. */
-  async write(sink: SnapshotSink): Promise<void> {
-    const { machine, kvm, pages, boot } = this.#content;
+  async write(sink: SnapshotSink, options: SnapshotOptions = {}): Promise<void> {
+    const { machine, kvm, pages } = this.#content;
+    const boot = options.withoutBoot ? undefined : this.#content.boot;
     const modules = boot?.modules ?? [];
     const layer: MachineLayer = {
       ...machine,

@@ -174,6 +174,19 @@ export class Domain implements BackendHost {
     this.store.write(PRIVILEGED, 0, path, toBytes(`${rows} ${columns}`));
   }
 
+  /** Gives a node of the guest's directory a value. */
+  writeNode(name: string, value: string): void {
+    this.store.write(PRIVILEGED, 0, `${domainPath(this.domid)}/${name}`, toBytes(value));
+  }
+
+  /** Tells when a node of the guest's directory changes, or something below it. */
+  watchNode(name: string, onChange: () => void): void {
+    const path = `${domainPath(this.domid)}/${name}`;
+    const token = `node ${name}`;
+    const error = this.store.watch({ domid: PRIVILEGED, path, token, fire: onChange });
+    assert(error === undefined, "a node that is watched twice");
+  }
+
   /** Asks the guest's balloon to leave the guest this much memory; it may take its time. */
   setMemoryTarget(bytes: number): void {
     const path = `${domainPath(this.domid)}/memory/target`;

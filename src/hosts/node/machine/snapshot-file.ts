@@ -3,14 +3,23 @@ import { constants } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import { HostError } from "../../../base/index.js";
-import { SavedMachine, type Snapshot, type SnapshotSource } from "../../../vmm/machine/index.js";
+import {
+  SavedMachine,
+  type Snapshot,
+  type SnapshotOptions,
+  type SnapshotSource,
+} from "../../../vmm/machine/index.js";
 import { whyFileFails } from "../files.js";
 
 /**
  * Writes a snapshot: readable by its owner only, and under its name when it is whole. A file that is there is replaced.
  * @throws HostError SNAPSHOT_UNWRITABLE; nothing is left behind then.
  */
-export async function writeSnapshotFile(path: string, snapshot: Snapshot): Promise<void> {
+export async function writeSnapshotFile(
+  path: string,
+  snapshot: Snapshot,
+  options: SnapshotOptions = {},
+): Promise<void> {
   const unfinished = `${path}.${process.pid}.unfinished`;
   let file: FileHandle | undefined;
   try {
@@ -18,7 +27,7 @@ export async function writeSnapshotFile(path: string, snapshot: Snapshot): Promi
     await rm(unfinished, { force: true });
     file = await open(unfinished, "wx", 0o600);
     const { writeFile } = file;
-    await snapshot.write({ write: (bytes) => writeFile.call(file, bytes), crc32 });
+    await snapshot.write({ write: (bytes) => writeFile.call(file, bytes), crc32 }, options);
     await file.sync();
     await file.close();
     file = undefined;
