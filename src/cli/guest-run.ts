@@ -173,12 +173,7 @@ export async function runGuest(
 ): Promise<number> {
   const log = new StandardErrorLog(around.error, limits.verbose);
   const ending = new Ending();
-  const save = (): void => {
-    const { machine } = ending;
-    if (machine === undefined || machine.state === "ended") return;
-    if (limits.save === undefined) log.warn("start it with --save FILE: then it can be saved");
-    else saveAndEnd(machine, limits.save, log).catch((defect: unknown) => ending.fail(defect));
-  };
+  const save = (): void => saveNow(ending, limits.save, log);
   const events = {
     onCommand: (command: ConsoleCommand) => {
       if (command === "leave") ending.stop({ status: ExitStatus.OK });
@@ -302,6 +297,14 @@ export function startTimeout(seconds: number | undefined, elapsedMs: number, end
   const message = `stopped: the ${seconds} s of --timeout are over`;
   const left = Math.max(0, seconds * 1000 - elapsedMs);
   return setTimeout(() => ending.stop({ status: ExitStatus.TIMEOUT, message }), left);
+}
+
+/** Saves the machine that runs, and ends it, if it is known where to. */
+function saveNow(ending: Ending, path: string | undefined, log: Log): void {
+  const { machine } = ending;
+  if (machine === undefined || machine.state === "ended") return;
+  if (path === undefined) log.warn("start it with --save FILE: then it can be saved");
+  else saveAndEnd(machine, path, log).catch((defect: unknown) => ending.fail(defect));
 }
 
 function startSaving(seconds: number | undefined, save: () => void) {
