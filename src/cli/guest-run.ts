@@ -244,11 +244,7 @@ export async function runGuest(
     }
     const status = report(end, ending.reason, log);
     // A slow reader gets all of it; one that does not read at all keeps nobody who was told to stop.
-    const flushed = console.flushed().then(() => true);
-    const pause = ending.told.then(
-      () => new Promise<false>((done) => setTimeout(done, FLUSH_MS, false)),
-    );
-    if (!(await Promise.race([flushed, pause]))) around.exit(status);
+    if (!(await flushedOrTold(console, ending))) around.exit(status);
     return status;
   } finally {
     console.close();
@@ -297,6 +293,15 @@ export function startTimeout(seconds: number | undefined, elapsedMs: number, end
   const message = `stopped: the ${seconds} s of --timeout are over`;
   const left = Math.max(0, seconds * 1000 - elapsedMs);
   return setTimeout(() => ending.stop({ status: ExitStatus.TIMEOUT, message }), left);
+}
+
+/** Whether all output has been taken, before a moment after the end was asked for. */
+function flushedOrTold(console: StandardConsole, ending: Ending): Promise<boolean> {
+  const flushed = console.flushed().then(() => true);
+  const pause = ending.told.then(
+    () => new Promise<false>((done) => setTimeout(done, FLUSH_MS, false)),
+  );
+  return Promise.race([flushed, pause]);
 }
 
 /** Saves the machine that runs, and ends it, if it is known where to. */
