@@ -1,6 +1,6 @@
 import type { DecodePath } from "../engine/bridge/index.js";
 import type { GdbMachine } from "../gdb/index.js";
-import type { ConsoleInput, ConsoleOutput } from "../hosts/node/console.js";
+import type { ConsoleEvents, ConsoleInput, ConsoleOutput } from "../hosts/node/console.js";
 import { StandardConsole } from "../hosts/node/console.js";
 import { type ConsoleCommand, ESCAPE_KEY_HELP } from "../hosts/node/escape-key.js";
 import type { ClockChoice, NetOption, PortOption } from "../hosts/node/index.js";
@@ -186,8 +186,7 @@ export async function runGuest(
     },
     onResize: (rows: number, columns: number) => ending.machine?.setConsoleSize?.(rows, columns),
   };
-  const passOutput = () => around.passOutput?.();
-  const console = new StandardConsole(around.input, around.output, events, passOutput);
+  const console = consoleOf(around, events);
   const stopListening = around.listenForSignals({
     onTerminate: (signal, status) => ending.stop({ status, message: `stopped by ${signal}` }),
     onImpatient: (status) => around.exit(status),
@@ -239,9 +238,7 @@ export async function runGuest(
     saving = startSaving(limits.saveAfterSeconds, save);
     const end = await Promise.race([machine.run(), ending.failed]);
     console.close();
-    if (request.stats) {
-      for (const line of statistics(machine, performance.now() - started)) log.warn(line);
-    }
+    if (request.stats) tellStatistics(machine, performance.now() - started, log);
     const status = report(end, ending.reason, log);
     // A slow reader gets all of it; one that does not read at all keeps nobody who was told to stop.
     if (!(await flushedOrTold(console, ending))) around.exit(status);
@@ -293,6 +290,14 @@ export function startTimeout(seconds: number | undefined, elapsedMs: number, end
   const message = `stopped: the ${seconds} s of --timeout are over`;
   const left = Math.max(0, seconds * 1000 - elapsedMs);
   return setTimeout(() => ending.stop({ status: ExitStatus.TIMEOUT, message }), left);
+}
+
+function consoleOf(around: Surroundings, events: ConsoleEvents): StandardConsole {
+  return new StandardConsole(around.input, around.output, events, () => around.passOutput?.());
+}
+
+function tellStatistics(machine: RunnableMachine, milliseconds: number, log: Log): void {
+  for (const line of statistics(machine, milliseconds)) log.warn(line);
 }
 
 /** Whether all output has been taken, before a moment after the end was asked for. */
