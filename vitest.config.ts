@@ -13,6 +13,7 @@ export default defineConfig({
       "tests/monitors/**",
       "tests/package/**",
       "tests/selftests/**",
+      "tests/snapshots/**",
       "tests/vectors/**",
     ],
     testTimeout: 60_000,

@@ -147,7 +147,7 @@ export const stages = {
     ],
   },
   boot: {
-    minutes: 7,
+    minutes: 10,
     steps: [
       { name: "boots", run: () => configured("boot") },
       { name: "machines that are saved and restored", run: () => configured("snapshots") },
