@@ -1,4 +1,6 @@
 import { readFileSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { EventFd } from "../kvm/index.js";
 import { C, close, poll, read, write } from "./libc.js";
 import type { Reactor } from "./reactor.js";
@@ -89,10 +91,23 @@ const unused = new FinalizationRegistry<Unused>(({ fd, id, known, ref }) => {
   close(fd);
 });
 
+/** So many new eventfds after a collection, and as many as there were behind it, the next one is due. */
+const COLLECT_AFTER = 256;
+
+/**
+ * A full collection of garbage. V8 looks at what is used weakly in no other, and makes one when its heap is full, which
+ * thousands of descriptors need not bring about.
+ */
+function collectGarbage(): void {
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
+}
+
 /** The eventfds of a client that some VM uses. Their descriptors go with the last use. */
 export class HostEventFds {
   readonly #reactor: Reactor;
   readonly #known = new Map<string, WeakRef<HostEventFd>>();
+  #untilCollection = COLLECT_AFTER;
 
   constructor(reactor: Reactor) {
     this.#reactor = reactor;
@@ -110,6 +125,11 @@ export class HostEventFds {
     const ref = new WeakRef(made);
     this.#known.set(id, ref);
     unused.register(made, { fd, id, known: this.#known, ref }, made);
+    if (--this.#untilCollection === 0) {
+      collectGarbage();
+      const used = [...this.#known.values()].filter((one) => one.deref() !== undefined).length;
+      this.#untilCollection = COLLECT_AFTER + used;
+    }
     return made;
   }
 
