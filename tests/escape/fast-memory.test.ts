@@ -140,8 +140,10 @@ describe("every fast operation that looks into the TLB", () => {
       const sweep = await Sweep.create(condition, path);
       expect(sweepAll(sweep, all, addresses)).toEqual([]);
       const { REGION } = sweep.guest.vm.counters();
-      // Most addresses of each operation are tried by a region.
-      if (path === "compiled") expect(REGION).toBeGreaterThan(all.length * addresses.length);
+      // Most addresses of each operation are tried by a region. For a user there is another one for the handler; a
+      // supervisor's handler goes on to the operation in the same one.
+      const most = condition === "user" ? 1 : 0.5;
+      if (path === "compiled") expect(REGION).toBeGreaterThan(most * all.length * addresses.length);
     },
     600_000,
   );

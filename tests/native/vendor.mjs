@@ -22,6 +22,8 @@ const MISALIGNED = 0x20000;
 /** Stores of x87 registers that may raise an x87 exception. */
 const X87_STORE = /^(fst|fstp|fist|fistp|fisttp|fbstp)$/;
 const LOADS_MXCSR = /^(fxrstor|ldmxcsr)$/;
+/** Operands of 16 bytes at any address. */
+const UNALIGNED_16 = /^(movup[sd]|movdqu|lddqu|pcmp[ei]str[im])$/;
 const NEAR_BRANCH = /^(jcc|jmp|call|ret|loop|loope|loopne|jcxz)$/;
 
 /**
@@ -48,6 +50,10 @@ const loadsAgain = (/** @type {Question} */ { testCase, insn }) =>
   testCase.insns
     .slice(testCase.insns.indexOf(insn) + 1)
     .some((later) => LOADS_MXCSR.test(later.row.mnemonic));
+
+/** Whether a later instruction of the case counts with RCX. */
+const repeatsAgain = (/** @type {Question} */ { testCase, insn }) =>
+  testCase.insns.slice(testCase.insns.indexOf(insn) + 1).some((later) => later.rep !== "");
 
 /** Whether there is a LOCK prefix (VERW's opcode begins with 0F). */
 const isLocked = (/** @type {import("./types.js").Insn} */ { bytes }) =>
@@ -130,6 +136,20 @@ const ON_INTEL = [
       q.insn.osize === 4 &&
       only(q, /^(\[|vector$)/),
   ],
+  [
+    /^(push|pop)$/,
+    "PUSH and POP of a segment register: Intel looks at 2 bytes, whose alignment is another",
+    (q) =>
+      /^[CDEFGS]S$/.test(q.insn.row.operands[0]?.text ?? "") &&
+      q.insn.osize >= 4 &&
+      endsAt(q, q.got) &&
+      q.got.vector === VECTOR_AC,
+  ],
+  [
+    UNALIGNED_16,
+    "16 bytes that need not be aligned: Intel raises no #AC",
+    (q) => q.insn.isMem && endsAt(q, q.got) && q.got.vector === VECTOR_AC,
+  ],
   [/^l[sfg]s$/, "LSS, LFS, LGS with REX.W: Intel reads an offset of 64 bits", (q) => q.insn.wide],
   [
     X87_STORE,
@@ -137,7 +157,7 @@ const ON_INTEL = [
     (q) =>
       q.insn.isMem &&
       endsAt(q, q.got) &&
-      MEMORY_FAULTS.has(q.got.vector) &&
+      (MEMORY_FAULTS.has(q.got.vector) || q.got.vector === VECTOR_AC) &&
       (~fxView(q.got.fx).getUint16(0, true) & 0x3f) !== 0 &&
       !endsAt(q, q.expected),
   ],
@@ -162,7 +182,7 @@ const ON_INTEL = [
       q.testCase.mode === 64 &&
       q.insn.rep !== "" &&
       q.insn.bytes.includes(0x67) &&
-      only(q, /^(rcx|rsi|rdi)$/),
+      (only(q, /^(rcx|rsi|rdi)$/) || repeatsAgain(q)),
   ],
   [
     /^loopn?e$/,

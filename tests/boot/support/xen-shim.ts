@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { cachedFolder, cacheRoot, fillFolder } from "../../../src/hosts/node/cache.js";
 import { runProgram } from "../../../src/hosts/node/subprocess.js";
 
-const tool = new URL("../newer-deb", import.meta.url).pathname;
+const tool = new URL("../../../tools/debian/newer-deb", import.meta.url).pathname;
 const PACKAGE = "xen-utils-4.17";
 const FOLDER = `${PACKAGE}-amd64`;
 
