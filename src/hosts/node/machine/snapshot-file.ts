@@ -1,5 +1,5 @@
 /** Snapshots of machines as files of this host. */
-import { constants } from "node:fs";
+import { constants, rmSync } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import { HostError } from "../../../base/index.js";
@@ -22,6 +22,9 @@ export async function writeSnapshotFile(
 ): Promise<void> {
   const unfinished = `${path}.${process.pid}.unfinished`;
   let file: FileHandle | undefined;
+  // A process that ends meanwhile leaves nothing either.
+  const remove = (): void => rmSync(unfinished, { force: true });
+  process.once("exit", remove);
   try {
     // Of this process alone, with this mode: what is left of a former process with this number goes.
     await rm(unfinished, { force: true });
@@ -37,6 +40,8 @@ export async function writeSnapshotFile(
     await rm(unfinished, { force: true }).catch(() => undefined);
     const message = `cannot write the snapshot ${path}: ${whyFileFails(cause)}`;
     throw new HostError("SNAPSHOT_UNWRITABLE", message, { cause });
+  } finally {
+    process.off("exit", remove);
   }
 }
 
