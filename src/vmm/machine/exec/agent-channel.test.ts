@@ -136,10 +136,9 @@ describe("commands of a machine", () => {
     await result;
     expect(returned).toBe(1);
     const failing = channel.exec(["cat"], {
-      // biome-ignore lint/correctness/useYield: it fails before.
-      stdin: (async function* (): AsyncGenerator<Uint8Array> {
-        throw new Error("no input");
-      })(),
+      stdin: {
+        [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new Error("no input")) }),
+      },
     });
     await expect(failing).rejects.toThrow("no input");
   });
