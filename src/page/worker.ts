@@ -10,9 +10,8 @@ import {
 } from "../hosts/browser/index.js";
 import { SeededEntropy } from "../hosts/sim/entropy.js";
 import { HeapTimers, VirtualClock } from "../hosts/sim/index.js";
-import { Inspection } from "../inspect/inspection.js";
-import { machineTarget } from "../inspect/machine-target.js";
-import type { FromInspected } from "../inspect/protocol.js";
+import type { Inspection } from "../inspect/inspection.js";
+import type { FromInspected, ToInspected } from "../inspect/protocol.js";
 import { consoleCommandLine, Machine, type MachinePorts } from "../vmm/machine/index.js";
 import type { StartRequest, ToPage, ToWorker } from "./protocol.js";
 import { Stepper } from "./stepper.js";
@@ -31,7 +30,8 @@ const loop = new BrowserLoop();
 const console = new WorkerConsole((bytes) => say({ kind: "output", bytes }, [bytes.buffer]));
 let machine: Machine | undefined;
 let stepper: Stepper | undefined;
-let inspection: Inspection | undefined;
+let inspection: Promise<Inspection> | undefined;
+let clock: TimePorts["clock"] | undefined;
 
 const log: MachinePorts["log"] = {
   warn: (text) => say({ kind: "log", text }),
@@ -73,7 +73,7 @@ async function start(request: StartRequest): Promise<void> {
     { engine, decompressors: browserDecompressors, loop, log, console, ...time },
   );
   stepper = new Stepper(machine, loop);
-  inspection = inspect(machine, time.clock);
+  clock = time.clock;
   machine.setConsoleSize(request.rows, request.columns);
   say({ kind: "started" });
   const timer = setInterval(() => tell(), STATUS_MS);
@@ -83,7 +83,18 @@ async function start(request: StartRequest): Promise<void> {
   say({ kind: "end", end });
 }
 
-function inspect(inspected: Machine, clock: TimePorts["clock"]): Inspection {
+/** What an inspector says; what answers it is loaded when the first one says something. */
+async function inspect(message: ToInspected): Promise<void> {
+  if (machine === undefined || clock === undefined) return;
+  inspection ??= openInspection(machine, clock);
+  (await inspection).receive(message);
+}
+
+async function openInspection(
+  inspected: Machine,
+  clock: Pick<TimePorts["clock"], "monotonicNs">,
+): Promise<Inspection> {
+  const { Inspection, machineTarget } = await import("../inspect/index.js");
   const output = {
     send: (message: FromInspected) => say({ kind: "inspect", message }),
     sendEvents: ({ buffer }: Uint8Array<ArrayBuffer>) =>
@@ -126,7 +137,7 @@ function obey(message: ToWorker): void {
       say({ kind: "pong" });
       return;
     case "inspect":
-      inspection?.receive(message.message);
+      inspect(message.message).catch(fail);
       return;
   }
   if (machine === undefined || machine.state === "ended") return;

@@ -2,9 +2,11 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { brotliCompressSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PageServer } from "./page-server.js";
 
+const LONG = "export const long = 1;\n".repeat(100);
 const TOKEN = "0123456789abcdef0123456789abcdef";
 
 let folder: string;
@@ -17,6 +19,8 @@ beforeAll(async () => {
   mkdirSync(join(page, "assets"), { recursive: true });
   writeFileSync(join(page, "index.html"), "<p>page");
   writeFileSync(join(page, "assets/a.js"), "export {};");
+  writeFileSync(join(page, "assets/b.js"), LONG);
+  writeFileSync(join(page, "assets/b.js.br"), brotliCompressSync(LONG));
   const routes = new Map([
     [
       "events",
@@ -56,6 +60,19 @@ function ask(
 }
 
 describe("the page's server", () => {
+  it("sends what was packed when the page was built, to those who can read it", async () => {
+    const encodings = await Promise.all(
+      ["gzip, deflate, br", "gzip", "identity"].map(async (accepted) => {
+        const headers = { "Accept-Encoding": accepted };
+        const answer = await fetch(`${open.address}assets/b.js`, { headers });
+        expect(await answer.text()).toBe(LONG);
+        return answer.headers.get("content-encoding");
+      }),
+    );
+    expect(encodings).toEqual(["br", "gzip", null]);
+    expect((await ask(open, "/assets/b.js.br")).status).toBe(404);
+  });
+
   it("gives the page and its files, and nothing else of the disk", async () => {
     expect(await ask(open, "/")).toEqual({ status: 200, text: "<p>page" });
     expect(await ask(open, "/assets/a.js?v=1")).toEqual({ status: 200, text: "export {};" });

@@ -3,7 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { gzipSync } from "node:zlib";
 import { HostError } from "../../base/index.js";
 import { refuseUpgrade, WebSocketPeer } from "./websocket.js";
 
@@ -30,7 +30,8 @@ interface PageFile {
   readonly type: string;
   readonly plain: Buffer;
   readonly gzip: Buffer;
-  brotli: Buffer | undefined;
+  /** Made when the page was built, where it is smaller. */
+  readonly brotli: Buffer | undefined;
 }
 
 const types: Readonly<Record<string, string>> = {
@@ -124,15 +125,18 @@ async function readFiles(folder: string): Promise<Map<string, PageFile>> {
     },
   );
   for (const entry of entries) {
-    if (!entry.isFile()) continue;
+    if (!entry.isFile() || entry.name.endsWith(".br")) continue;
     const path = join(entry.parentPath, entry.name);
     const plain = await readFile(path);
     const type = types[entry.name.replace(/.*\./, "")] ?? "application/octet-stream";
     const name = path.slice(folder.length + 1).replaceAll("\\", "/");
-    files.set(name, { type, plain, gzip: gzipSync(plain), brotli: undefined });
+    files.set(name, { type, plain, gzip: gzipSync(plain), brotli: await packed(path) });
   }
   return files;
 }
+
+const packed = (path: string): Promise<Buffer | undefined> =>
+  readFile(`${path}.br`).catch(() => undefined);
 
 function answer(
   request: IncomingMessage,
@@ -184,11 +188,13 @@ function sendFile(
   file: PageFile,
 ): void {
   const accepted = request.headers["accept-encoding"] ?? "";
-  const [encoding, body] = /\bbr\b/.test(accepted)
-    ? ["br", brotli(file)]
-    : /\bgzip\b/.test(accepted)
-      ? ["gzip", file.gzip]
-      : [undefined, file.plain];
+  const { brotli } = file;
+  const [encoding, body] =
+    brotli !== undefined && /\bbr\b/.test(accepted)
+      ? ["br", brotli]
+      : /\bgzip\b/.test(accepted)
+        ? ["gzip", file.gzip]
+        : [undefined, file.plain];
   response.setHeader("Content-Type", file.type);
   response.setHeader("Content-Length", body.length);
   response.setHeader("Vary", "Accept-Encoding");
@@ -197,12 +203,6 @@ function sendFile(
   response.setHeader("Cache-Control", isFixed ? "max-age=31536000, immutable" : "no-cache");
   if (encoding !== undefined) response.setHeader("Content-Encoding", encoding);
   response.end(request.method === "HEAD" ? undefined : body);
-}
-
-function brotli(file: PageFile): Buffer {
-  const params = { [constants.BROTLI_PARAM_QUALITY]: 9 };
-  file.brotli ??= brotliCompressSync(file.plain, { params });
-  return file.brotli;
 }
 
 function refuse(response: ServerResponse, status: number, text: string): void {
