@@ -101,8 +101,7 @@ export const rules = [
     "no any in scripts",
     /\{[^{}]*\bany\b[^{}]*\}.*\*\/|@\w+ \{[^}]*\bany\b/,
     "give it a type, or unknown",
-    // Its packages (Babel, the instrumenter) are fetched when mutants are made: they have no types here.
-    (path) => path.endsWith(".mjs") && !path.startsWith("tools/mutants/"),
+    (path) => path.endsWith(".mjs"),
   ),
   ban("no silenced compiler", /@ts-(ignore|nocheck|expect-error)/, "mend the type", isCode),
   ban(

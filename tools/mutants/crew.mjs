@@ -3,29 +3,54 @@ import { fork } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
+/**
+ * What a worker says.
+ * @typedef {object} Answer
+ * @property {[id: string, digest: string][]} [ready] it is loaded: the cases and the digests of their texts
+ * @property {string[]} [atLoad] with `ready`: the mutants that code comes by while it is loaded
+ * @property {string} [at] the case that begins
+ * @property {Measured} [measured] a case that ran without mutants
+ * @property {true} [baseline] all of them did
+ * @property {Verdict} [tried]
+ *
+ * @typedef {object} Measured
+ * @property {string} id
+ * @property {string} digest
+ * @property {number} cost
+ * @property {Record<string, number>} hits
+ * @property {string} [failed]
+ *
+ * @typedef {object} Verdict
+ * @property {"killed" | "timeout" | "survived" | "unsure"} status of `unsure`, a case fails that fails without the
+ * mutant, too: for other programs' load, or for what a mutant left behind in the worker
+ * @property {string} [by] the case that noticed
+ * @property {string} [why] what it said
+ * @property {number} asked how many cases were asked
+ */
+
 /** Milliseconds that a worker may say nothing: it neither runs nor waits as the two below see it. */
 const PATIENCE_MS = 120_000;
 /** Milliseconds of processor time that any case may take with a mutant, and how many times its own cost. */
 const SPINS_MS = 2000;
 const SPINS_TIMES = 20;
+/** Milliseconds that a worker may sleep: nothing will wake it, as no test waits that long. */
+const IDLE_MS = 3000;
 /** Milliseconds between two looks at a worker. */
 const LOOK_MS = 250;
 const here = new URL(".", import.meta.url).pathname;
 
 /**
- * Milliseconds of processor time that a process took, as /proc says it in hundredths; 0 on another system.
+ * What a process does, as /proc says it: milliseconds of processor time that it took, in hundredths of a second, and
+ * whether it sleeps. On another system nothing is known.
  * @param {number | undefined} pid
  */
-function cpuMs(pid) {
+function look(pid) {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const [user, system] = text
-      .slice(text.lastIndexOf(")") + 2)
-      .split(" ")
-      .slice(11, 13);
-    return (Number(user) + Number(system)) * 10;
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    return { cpu: (Number(fields[11]) + Number(fields[12])) * 10, sleeps: fields[0] === "S" };
   } catch {
-    return 0;
+    return { cpu: 0, sleeps: false };
   }
 }
 
@@ -61,17 +86,17 @@ export class Worker {
     const ready = await this.#until((message) => message.ready !== undefined, {
       patience: 300_000,
     });
-    if (ready === undefined) throw new Error("mutants: the worker did not start");
-    this.atLoad = ready.atLoad;
+    if (ready?.ready === undefined) throw new Error("mutants: the worker did not start");
+    this.atLoad = ready.atLoad ?? [];
     this.cases = ready.ready;
   }
 
   /**
    * Reads messages until one is the last; undefined when the worker hung or died, and was put away.
-   * @param {(message: any) => boolean} isLast
+   * @param {(message: Answer) => boolean} isLast
    * @param {{ patience?: number, mayTake?: (id: string) => number }} [limits] `mayTake` says how many milliseconds
    * of processor time a case may take
-   * @returns {Promise<any>}
+   * @returns {Promise<Answer | undefined>}
    */
   #until(isLast, { patience = PATIENCE_MS, mayTake } = {}) {
     const child = this.#child;
@@ -81,7 +106,7 @@ export class Worker {
       let timer;
       /** @type {NodeJS.Timeout | undefined} */
       let looks;
-      const over = (/** @type {any} */ answer) => {
+      const over = (/** @type {Answer | undefined} */ answer) => {
         clearTimeout(timer);
         clearInterval(looks);
         child.removeAllListeners();
@@ -94,12 +119,19 @@ export class Worker {
       if (mayTake !== undefined) {
         let at = "";
         let began = 0;
+        let before = 0;
+        let idle = 0;
         looks = setInterval(() => {
-          const now = cpuMs(child.pid);
+          const { cpu, sleeps } = look(child.pid);
           if (at !== this.#last) {
             at = this.#last;
-            began = now;
-          } else if (now - began > mayTake(at)) over(undefined);
+            began = cpu;
+            idle = 0;
+          } else {
+            idle = sleeps && cpu === before ? idle + LOOK_MS : 0;
+            if (cpu - began > mayTake(at) || idle > IDLE_MS) over(undefined);
+          }
+          before = cpu;
         }, LOOK_MS);
       }
       const wind = () => {
@@ -107,7 +139,7 @@ export class Worker {
         timer = setTimeout(() => over(undefined), patience);
       };
       child.on("exit", () => over(undefined));
-      child.on("message", (/** @type {any} */ message) => {
+      child.on("message", (/** @type {Answer} */ message) => {
         wind();
         if (message.at !== undefined) this.#last = message.at;
         if (isLast(message)) over(message);
@@ -120,27 +152,45 @@ export class Worker {
    * Measures cases; `each` gets what is known of every one. One that does not end, which may be for other
    * programs' load, fails; those behind it are not measured then.
    * @param {string[]} ids
-   * @param {(measured: any) => void} each
+   * @param {(measured: Measured) => void} each
    */
   async measure(ids, each) {
     if (this.#child === undefined) await this.start();
     this.#child?.send({ baseline: ids });
     const end = await this.#until((message) => {
-      if (message.measured !== undefined) each(message);
+      if (message.measured !== undefined) each(message.measured);
       return message.baseline === true;
     });
     if (end !== undefined) return;
-    const [measured, digest] = this.cases.find(([id]) => id === this.#last) ?? [];
-    if (measured === undefined) throw new Error(`mutants: ${this.#last} hangs without any mutant`);
-    each({ measured, digest, cost: 0, hits: {}, failed: "it does not end" });
+    const known = this.cases.find(([name]) => name === this.#last);
+    if (known === undefined) throw new Error(`mutants: ${this.#last} hangs without any mutant`);
+    const [id, digest] = known;
+    each({ id, digest, cost: 0, hits: {}, failed: "it does not end" });
   }
 
   /**
-   * Shows a mutant to cases.
+   * Shows a mutant to cases. One that fails without it, too, has not noticed it: the others are asked anew.
    * @param {{ mutant: string, ask: { id: string, hits: number, total: number, cost: number }[], reload: boolean }} request
-   * @returns {Promise<{ status: "killed" | "timeout" | "survived", by?: string, why?: string, asked: number }>}
+   * @returns {Promise<Verdict & { status: "killed" | "timeout" | "survived" }>}
    */
   async tryMutant(request) {
+    let { ask } = request;
+    let asked = 0;
+    for (;;) {
+      const { status, ...verdict } = await this.#show({ ...request, ask });
+      asked += verdict.asked;
+      if (status !== "unsure") return { ...verdict, status, asked };
+      this.stop();
+      ask = ask.slice(1 + ask.findIndex(({ id }) => id === verdict.by));
+      if (ask.length === 0) return { status: "survived", asked };
+    }
+  }
+
+  /**
+   * @param {Parameters<Worker["tryMutant"]>[0]} request
+   * @returns {Promise<Verdict>}
+   */
+  async #show(request) {
     if (this.#child === undefined) await this.start();
     this.#last = "loading";
     this.#child?.send(request);
@@ -152,9 +202,7 @@ export class Worker {
         return cost === undefined ? Infinity : SPINS_MS + SPINS_TIMES * cost;
       },
     });
-    if (answer === undefined) return { status: "timeout", by: this.#last, asked: 1 };
-    const { status, by, why, asked } = answer;
-    return { status, by, why, asked };
+    return answer?.tried ?? { status: "timeout", by: this.#last, asked: 1 };
   }
 
   stop() {

@@ -7,11 +7,13 @@ const RUNS = 30;
 // The same properties in every run, and none made smaller: that one fails is enough.
 fc.configureGlobal({ seed: 1, endOnFailure: true });
 
-/** @type {typeof fc.assert} */
-const assert = (/** @type {any} */ property, /** @type {any} */ options) =>
-  /** @type {any} */ (
-    fc.assert(property, { ...options, numRuns: Math.min(options?.numRuns ?? RUNS, RUNS) })
-  );
+/**
+ * @template T
+ * @param {import("fast-check").IRawProperty<T>} property
+ * @param {import("fast-check").Parameters<T>} [options]
+ */
+const assert = (property, options) =>
+  fc.assert(property, { ...options, numRuns: Math.min(options?.numRuns ?? RUNS, RUNS) });
 
 /** What unit tests import from fast-check: as it is, with fewer runs. */
 export default { ...fc, assert };

@@ -12,7 +12,7 @@ import { buildFolder, install, packages } from "./toolbox.mjs";
  * A mutant, as far as it is kept.
  * @typedef {object} Mutant
  * @property {string} id the name by which it is switched on
- * @property {string} key the same for the same change of the same text, wherever the line moved
+ * @property {string} key the same for the same change of the same line, wherever the line moved
  * @property {string} file
  * @property {number} line counted from 1
  * @property {string} text the line
@@ -28,11 +28,11 @@ import { buildFolder, install, packages } from "./toolbox.mjs";
  * @property {Record<string, string>} tests digests of the files of unit tests, with all that they import
  * @property {number} ignored mutants of texts of messages
  *
- * @typedef {Record<string, { imports: { path: string, external?: boolean }[] }>} Inputs of the bundle, as esbuild has them
+ * @typedef {import("./packages.js").Inputs} Inputs
  */
 
 export const digest = (/** @type {string | Uint8Array} */ data) =>
-  createHash("sha256").update(data).digest("hex").slice(0, 20);
+  createHash("sha256").update(data).digest("hex").slice(0, 12);
 
 const read = (/** @type {string} */ path) => readFileSync(join(root, path), "utf8");
 /** @type {Map<string, string>} */
@@ -48,7 +48,7 @@ const oneLine = (/** @type {string} */ text) => text.replaceAll(/\s+/g, " ").tri
 /**
  * The part of a text between two positions, lines and columns counted from 0.
  * @param {string[]} lines
- * @param {{ start: { line: number, column: number }, end: { line: number, column: number } }} range
+ * @param {import("./packages.js").Range} range
  */
 function cut(lines, { start, end }) {
   if (start.line === end.line) return (lines[start.line] ?? "").slice(start.column, end.column);
@@ -58,7 +58,7 @@ function cut(lines, { start, end }) {
 }
 
 /**
- * @param {any[]} found what the instrumenter gives
+ * @param {import("./packages.js").InstrumentedMutant[]} found
  * @returns {Mutant[]}
  */
 function describe(found) {
@@ -72,16 +72,17 @@ function describe(found) {
     texts.set(file, lines);
     const before = oneLine(cut(lines, mutant.location));
     const after = oneLine(mutant.replacement);
-    const base = digest([file, mutant.mutatorName, before, after].join("\0"));
+    const line = mutant.location.start.line + 1;
+    const text = (lines[line - 1] ?? "").trim();
+    const base = digest([file, mutant.mutatorName, text, before, after].join("\0"));
     const nth = seen.get(base) ?? 0;
     seen.set(base, nth + 1);
-    const line = mutant.location.start.line + 1;
     return {
       id: mutant.id,
       key: nth === 0 ? base : `${base}.${nth}`,
       file,
       line,
-      text: (lines[line - 1] ?? "").trim(),
+      text,
       mutator: mutant.mutatorName,
       before,
       after,
@@ -112,13 +113,12 @@ export const unitTests = (folder) =>
 
 /**
  * @param {string} folder
- * @param {any} tools
+ * @param {import("./packages.js").Packages} tools
  */
 async function instrument(folder, { Instrumenter, createParser, print, transform, ...tools }) {
   const { babel, allMutators } = tools;
   for (const mutator of ownMutators(babel))
-    if (!allMutators.some((/** @type {any} */ known) => known.name === mutator.name))
-      allMutators.push(mutator);
+    if (!allMutators.some((known) => known.name === mutator.name)) allMutators.push(mutator);
   const quiet = () => {};
   const logger = { debug: quiet, info: quiet, warn: quiet, isDebugEnabled: () => false };
   const instrumenter = new Instrumenter(logger, createParser, print, transform);
@@ -165,7 +165,7 @@ ${tests.join("\n")}
  * Bundles the sources with the instrumented files in place of their originals.
  * @param {string} folder
  * @param {Map<string, string>} instrumented
- * @param {any} esbuild
+ * @param {import("./packages.js").Bundler} esbuild
  * @returns {Promise<{ text: string, inputs: Inputs }>} the code, and what it is made of
  */
 async function bundle(folder, instrumented, esbuild) {
@@ -173,12 +173,13 @@ async function bundle(folder, instrumented, esbuild) {
     path: pathToFileURL(join(root, `tools/mutants/${name}-shim.mjs`)).href,
     external: true,
   });
+  /** @type {import("./packages.js").BundlerPlugin} */
   const plugin = {
     name: "mutants",
-    setup(/** @type {any} */ build) {
+    setup(build) {
       build.onResolve({ filter: /^vitest$/ }, () => shim("vitest"));
       build.onResolve({ filter: /^fast-check$/ }, () => shim("fast-check"));
-      build.onLoad({ filter: /\.ts$/ }, (/** @type {{ path: string }} */ { path }) => {
+      build.onLoad({ filter: /\.ts$/ }, ({ path }) => {
         const text = instrumented.get(relative(root, path)) ?? readFileSync(path, "utf8");
         const own = JSON.stringify(pathToFileURL(path).href);
         return { contents: text.replaceAll("import.meta.url", own), loader: "ts" };
@@ -198,7 +199,7 @@ async function bundle(folder, instrumented, esbuild) {
     logLevel: "error",
     plugins: [plugin],
   });
-  return { text: result.outputFiles[0].text, inputs: result.metafile.inputs };
+  return { text: result.outputFiles[0]?.text ?? "", inputs: result.metafile.inputs };
 }
 
 const isOfTests = (/** @type {string} */ path) => /\.(test|fixture)\.ts$/.test(path);
@@ -235,16 +236,14 @@ export async function build(folder) {
   install();
   const tools = await packages();
   const { files, mutants: all } = await instrument(folder, tools);
-  const instrumented = new Map(
-    files.map((/** @type {any} */ file) => [file.name, withSwitches(file.content)]),
-  );
+  const instrumented = new Map(files.map(({ name, content }) => [name, withSwitches(content)]));
   const { text, inputs } = await bundle(folder, instrumented, tools.esbuild);
   const path = join(buildFolder, folder, "bundle.mjs");
   mkdirSync(dirname(path), { recursive: true });
   if (!existsSync(path) || readFileSync(path, "utf8") !== text) writeFileSync(path, text);
   // Keys are counted before texts of messages are left out, so that they stay the same.
   const described = describe(all);
-  const mutants = described.filter((_, i) => all[i].status !== "Ignored");
+  const mutants = described.filter((_, i) => all[i]?.status !== "Ignored");
   const repository = repositoryFiles();
   const mutated = new Set(mutatedFiles(folder));
   const code = Object.keys(inputs).filter((file) => file !== "<stdin>" && !isOfTests(file));

@@ -5,12 +5,10 @@
  * one line. With Stryker's sixteen this is the fixed list that the figures count; nothing is taken from it
  * but texts of messages.
  *
- * @typedef {object} NodePath a path of Babel's traversal, as far as it is used here
- * @property {any} node
- * @property {any} parent
- * @property {any} key
- * @property {any} listKey
- * @typedef {{ name: string, mutate(path: NodePath): Generator<any> }} Mutator
+ * @typedef {import("./packages.js").Babel} Babel
+ * @typedef {import("./packages.js").Ignorer} Ignorer
+ * @typedef {import("./packages.js").Mutator} Mutator
+ * @typedef {import("./packages.js").Node} Node
  */
 
 const bits = new Map([
@@ -28,12 +26,12 @@ const bitAssignments = new Map([
 ]);
 
 /**
- * @param {any} babel
+ * @param {Babel} babel
  * @returns {Mutator[]}
  */
 export function ownMutators(babel) {
   const { types } = babel;
-  const changed = (/** @type {any} */ node, /** @type {string} */ operator) => {
+  const changed = (/** @type {Node} */ node, /** @type {string} */ operator) => {
     const copy = types.cloneNode(node, true, false);
     copy.operator = operator;
     return copy;
@@ -44,7 +42,7 @@ export function ownMutators(babel) {
       *mutate({ node }) {
         const table = types.isBinaryExpression(node) ? bits : bitAssignments;
         if (!types.isBinaryExpression(node) && !types.isAssignmentExpression(node)) return;
-        const other = table.get(node.operator);
+        const other = table.get(node.operator ?? "");
         if (other !== undefined) yield changed(node, other);
       },
     },
@@ -54,8 +52,10 @@ export function ownMutators(babel) {
       *mutate({ node, parent, key }) {
         const isKey = key === "key" && !parent.computed;
         if (isKey || types.isTSEnumMember(parent) || types.isTSLiteralType(parent)) return;
-        if (types.isNumericLiteral(node)) yield types.numericLiteral(node.value + 1);
-        if (types.isBigIntLiteral(node)) yield types.bigIntLiteral(String(BigInt(node.value) + 1n));
+        const { value } = node;
+        if (types.isNumericLiteral(node)) yield types.numericLiteral(Number(value) + 1);
+        if (types.isBigIntLiteral(node))
+          yield types.bigIntLiteral(String(BigInt(String(value)) + 1n));
       },
     },
     {
@@ -63,9 +63,10 @@ export function ownMutators(babel) {
       name: "StatementRemoval",
       *mutate({ node, parent }) {
         if (!types.isExpressionStatement(node)) return;
-        if (types.isBlockStatement(parent) && parent.body.length === 1) return;
-        if (types.isCallExpression(node.expression) && types.isSuper(node.expression.callee))
-          return;
+        const { body } = parent;
+        if (types.isBlockStatement(parent) && Array.isArray(body) && body.length === 1) return;
+        const call = node.expression;
+        if (types.isCallExpression(call) && types.isSuper(call?.callee)) return;
         yield types.emptyStatement();
       },
     },
@@ -80,12 +81,12 @@ const logs = new Set(["debug", "info", "warn", "error"]);
 /**
  * Says which nodes are texts of messages: all that a thrown Error or a log says, and every argument but the
  * first of a refusal or assertion.
- * @param {any} babel
+ * @param {Babel} babel
+ * @returns {Ignorer}
  */
 export function messageTexts(babel) {
   const { types } = babel;
   return {
-    /** @param {NodePath} path */
     shouldIgnore({ node, parent, key, listKey }) {
       const text =
         types.isStringLiteral(node) ||
@@ -94,10 +95,11 @@ export function messageTexts(babel) {
         types.isBinaryExpression(node, { operator: "+" });
       if (!text || listKey !== "arguments") return undefined;
       if (!types.isCallExpression(parent) && !types.isNewExpression(parent)) return undefined;
-      const name = parent.callee.name ?? parent.callee.property?.name ?? "";
+      const { callee } = parent;
+      const name = String(callee?.name ?? callee?.property?.name ?? "");
       if (name.endsWith("Error") && !speaks.has(name)) return "text of a message";
-      if (types.isMemberExpression(parent.callee) && logs.has(name)) return "text of a message";
-      return speaks.has(name) && key > 0 ? "text of a message" : undefined;
+      if (types.isMemberExpression(callee) && logs.has(name)) return "text of a message";
+      return speaks.has(name) && Number(key) > 0 ? "text of a message" : undefined;
     },
   };
 }

@@ -69,7 +69,9 @@ export function report(folder, mutants, state, isSample) {
     const { key, file } = mutant;
     const row = rows.get(file) ?? emptyRow();
     rows.set(file, row);
-    const outcome = state.outcomes.get(key);
+    const known = state.outcomes.get(key);
+    // That something was noticed counts only where it was tried in this code.
+    const outcome = known?.status === "killed" && !state.isSettled(key) ? undefined : known;
     const column =
       outcome === undefined
         ? "open"

@@ -38,7 +38,10 @@ export function install() {
  */
 const inside = (path) => pathToFileURL(join(installed, "node_modules", path)).href;
 
-/** The packages, after {@link install}. */
+/**
+ * The packages, after {@link install}.
+ * @returns {Promise<import("./packages.js").Packages>}
+ */
 export async function packages() {
   const require = createRequire(join(installed, "package.json"));
   const stryker = "@stryker-mutator/instrumenter/dist/src";

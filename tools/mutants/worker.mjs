@@ -187,7 +187,7 @@ const cpuMs = () => {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;
 };
-const send = (/** @type {unknown} */ message) => process.send?.(message);
+const send = (/** @type {import("./crew.mjs").Answer} */ message) => process.send?.(message);
 
 let cases = await load();
 const atLoad = Object.keys(takePassed());
@@ -210,7 +210,7 @@ async function baseline(only) {
     const failed = await failure(each);
     const cost = cpuMs() - before;
     const why = failed === undefined ? {} : { failed: String(failed) };
-    send({ measured: id, digest: each.digest, cost, hits: takePassed(), ...why });
+    send({ measured: { id, digest: each.digest, cost, hits: takePassed(), ...why } });
   }
   recording = false;
   send({ baseline: true });
@@ -230,7 +230,7 @@ async function tryMutant({ mutant, ask, reload }) {
     try {
       cases = await load();
     } catch (error) {
-      send({ tried: mutant, status: "killed", by: "loading", why: String(error), asked: 0 });
+      send({ tried: { status: "killed", by: "loading", why: String(error), asked: 1 } });
       return;
     }
   }
@@ -248,11 +248,19 @@ async function tryMutant({ mutant, ask, reload }) {
     const failed = await failure(each);
     const spun = asks > mayAsk || calls > mayCall;
     if (failed === undefined && !spun) continue;
-    const why = String(failed).split("\n")[0]?.slice(0, 200);
-    send({ tried: mutant, status: spun ? "timeout" : "killed", by: id, asked, why });
+    if (!spun && !reload) {
+      // It noticed the mutant if it passes without.
+      active = -1;
+      if ((await failure(each)) !== undefined) {
+        send({ tried: { status: "unsure", by: id, asked } });
+        return;
+      }
+    }
+    const why = (String(failed).split("\n")[0] ?? "").slice(0, 200);
+    send({ tried: { status: spun ? "timeout" : "killed", by: id, asked, why } });
     return;
   }
-  send({ tried: mutant, status: "survived", asked });
+  send({ tried: { status: "survived", asked } });
 }
 
 process.on("message", async (/** @type {Order} */ request) => {
