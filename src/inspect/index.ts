@@ -1,4 +1,13 @@
 /** A live look at a machine, or at the VMs of `exec`: what is shown, how it crosses to a page, and what a page may ask. */
+export {
+  type AttrAnswer,
+  attributeHints,
+  attributeText,
+  hvmAttributes,
+  parseHvmAttr,
+  parseVcpuAttr,
+  vcpuAttributes,
+} from "./attributes.js";
 export { checkMessage } from "./check.js";
 export {
   type Every,

@@ -7,6 +7,8 @@
 export interface SharedAreaView {
   /** Guest-physical address; undefined when it was given as a host address. */
   readonly gpa: bigint | undefined;
+  /** That host address: an offset in linear memory; 0 when it was not given as one. */
+  readonly hva: number;
   /** Its bytes; undefined while there is no memory for it. */
   readonly bytes: Uint8Array | undefined;
 }

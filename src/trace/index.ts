@@ -14,6 +14,7 @@ export { type EventFilter, parseEventFilter, usualEvents } from "./filter.js";
 export {
   argumentTexts,
   deliveryText,
+  exitName,
   hypercallName,
   resultText,
   runstateName,

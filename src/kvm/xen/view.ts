@@ -50,11 +50,12 @@ function vcpuView(domain: Domain, vcpu: VcpuDomain, mpState: number): XenVcpuVie
 /** A translation that would have to be renewed is left alone: its bytes are looked for anew. */
 function area(domain: Domain, cache: PfnCache, size: number): SharedAreaView | undefined {
   if (!cache.active) return undefined;
-  const { gpa } = cache;
+  const { gpa, givenHva } = cache;
   if (cache.check(size)) {
     const { hva } = cache;
-    return { gpa, bytes: domain.host.slots.linear.u8.slice(hva, hva + size) };
+    return { gpa, hva: givenHva, bytes: domain.host.slots.linear.u8.slice(hva, hva + size) };
   }
   const isInPage = gpa !== undefined && Number(gpa & 0xfffn) + size <= PAGE_SIZE;
-  return { gpa, bytes: isInPage ? domain.host.access.read(Number(gpa), size) : undefined };
+  const bytes = isInPage ? domain.host.access.read(Number(gpa), size) : undefined;
+  return { gpa, hva: givenHva, bytes };
 }

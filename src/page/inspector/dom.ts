@@ -1,4 +1,5 @@
 /** Elements, made and kept up to date in a few words. */
+import type { InspectView, VmView } from "../../inspect/protocol.js";
 
 type Child = Node | string;
 
@@ -99,3 +100,44 @@ export const hex = (value: bigint | number): string => `0x${value.toString(16)}`
 
 /** Nanoseconds as milliseconds. */
 export const ms = (ns: number | bigint): string => `${(Number(ns) / 1e6).toFixed(3)} ms`;
+
+/** Bytes that a guest wrote, as text: what is not printable ASCII is \\xNN; at most `most` characters. */
+export function byteText(bytes: Uint8Array, most: number): string {
+  let text = "";
+  for (const byte of bytes) {
+    if (text.length >= most) return `${text}…`;
+    const isPlain = byte >= 0x20 && byte < 0x7f && byte !== 0x5c;
+    text += isPlain ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, "0")}`;
+  }
+  return text;
+}
+
+/** A choice of one of the vCPUs that there are. */
+export class VcpuChoice {
+  readonly element: HTMLElement;
+  readonly #select = el("select");
+  #known = "";
+
+  constructor(onChange: () => void) {
+    this.element = el("label", {}, "vCPU ", this.#select);
+    this.#select.onchange = onChange;
+  }
+
+  /** The one that is chosen, of VMs as they are now. */
+  pick(view: InspectView): { readonly one: VmView; readonly index: number } | undefined {
+    const all = view.vms.flatMap((one) => one.kvm.vcpus.map((_, index) => ({ one, index })));
+    const names = all.map(
+      ({ one, index }) => `${vmName(one, view.vms.length)}${one.kvm.vcpus[index]?.id}`,
+    );
+    if (names.join() !== this.#known) {
+      const { value } = this.#select;
+      this.#known = names.join();
+      this.#select.replaceChildren(...names.map((name) => el("option", {}, name)));
+      if (names.includes(value)) this.#select.value = value;
+    }
+    return all[Math.max(0, names.indexOf(this.#select.value))];
+  }
+}
+
+/** A heading for a VM where there are several. */
+export const vmName = (view: VmView, of: number): string => (of > 1 ? `VM ${view.vm}: ` : "");

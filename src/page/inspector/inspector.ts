@@ -10,6 +10,12 @@ const PANELS: readonly (readonly [name: string, load: () => Promise<PanelModule>
   ["Channels", () => import("./panels/channels.js")],
   ["Hypercalls", () => import("./panels/hypercalls.js")],
   ["Runstate", () => import("./panels/runstate.js")],
+  ["Pages", () => import("./panels/pages.js")],
+  ["Timers", () => import("./panels/timers.js")],
+  ["Xenstore", () => import("./panels/store.js")],
+  ["Grants", () => import("./panels/grants.js")],
+  ["Attributes", () => import("./panels/attributes.js")],
+  ["Speed", () => import("./panels/speed.js")],
 ];
 
 /** A panel that has been loaded. */

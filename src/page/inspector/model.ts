@@ -6,6 +6,7 @@ import {
   type TraceEvent,
   TraceSummary,
 } from "../../trace/index.js";
+import { TimeByCause } from "./time-by-cause.js";
 
 /** @limit guest | hypercalls that the page keeps | hypercalls | the oldest go */
 const MAX_HYPERCALLS = 5000;
@@ -39,6 +40,9 @@ export class InspectorModel {
   readonly ports = new Map<string, PortHistory>();
   /** Upcalls and timers: time, VM and vCPU, kind. */
   readonly marks: TraceEvent[] = [];
+  /** One-shot timers of vCPUs: how often they were armed, and have fired. */
+  readonly timers = new Map<string, { armed: number; fired: number }>();
+  time = new TimeByCause();
   /** Events that came too fast. */
   dropped = 0;
 
@@ -62,6 +66,8 @@ export class InspectorModel {
     this.summary = new TraceSummary();
     this.ports.clear();
     this.marks.length = 0;
+    this.timers.clear();
+    this.time = new TimeByCause();
     this.dropped = 0;
   }
 
@@ -77,14 +83,25 @@ export class InspectorModel {
 
   #take(event: TraceEvent): void {
     this.summary.add(event);
+    this.time.add(event);
     if (event.kind === "hypercall") {
       this.hypercalls.push(event);
       this.hypercallCount++;
     }
     if (event.kind === "upcall" || event.kind === "fire") this.marks.push(event);
+    if (event.kind === "arm" || event.kind === "fire") this.#noteTimer(event);
     if (event.kind === "send" || event.kind === "deliver" || event.kind === "unmask") {
       this.#noteAt(event, event.port);
     }
+  }
+
+  #noteTimer({ kind, vm, vcpu }: TraceEvent): void {
+    const key = `${vm}:${vcpu}`;
+    const timer = this.timers.get(key) ?? { armed: 0, fired: 0 };
+    if (this.timers.size >= MAX_PORTS && !this.timers.has(key)) return;
+    this.timers.set(key, timer);
+    if (kind === "arm") timer.armed++;
+    else timer.fired++;
   }
 
   #noteAt(event: TraceEvent, port: number): void {

@@ -1,4 +1,4 @@
-import type { ToInspected, VmView } from "../../inspect/protocol.js";
+import type { ToInspected } from "../../inspect/protocol.js";
 import type { DomainViewParts } from "../../vmm/machine/index.js";
 import { el } from "./dom.js";
 import type { InspectorModel } from "./model.js";
@@ -36,5 +36,4 @@ export const ofTheMonitor = (what: string): HTMLElement =>
     `${what}: that is kept by the program that runs under exec, not by KVM, so it cannot be shown here.`,
   );
 
-/** A heading for a VM where there are several. */
-export const vmName = (view: VmView, of: number): string => (of > 1 ? `VM ${view.vm}: ` : "");
+export { vmName } from "./dom.js";
