@@ -7,8 +7,11 @@
  * @typedef {import("./worker.mjs").Ask & { cost: number }} Ask
  */
 
-/** How much less a case in the mutated file's folder counts as costing. */
+/** How much less a case in the mutated file's folder counts as costing, and a scenario that has a subject. */
 const BESIDE = 4;
+const CURATED = 8;
+const isCurated = (/** @type {string} */ name) =>
+  /^scenario (topics|edges|reduced|mutants)\//.test(name);
 /** The same for a case that noticed the mutant next to this one; further away it is less. */
 const NEIGHBOUR = 50;
 /** Mutants before and after one that are its neighbours: they are in the order of the code. */
@@ -44,8 +47,8 @@ function neighbours(state, all, at) {
 
 /**
  * The cases that come by a mutant: first the one that noticed the last time, then those that cost little and noticed
- * its neighbours, or are unit tests in the folder of the mutated file. What code comes by while it is loaded may
- * show anywhere.
+ * its neighbours, are unit tests in the folder of the mutated file, or scenarios with a subject. What code comes by
+ * while it is loaded may show anywhere.
  * @param {State} state
  * @param {Mutant[]} all in the order of the code
  * @param {number} at
@@ -60,7 +63,9 @@ export function covering(state, all, at) {
   const rank = (/** @type {string} */ name, /** @type {Measured} */ { cost }) =>
     name === hint
       ? -1
-      : cost / ((name.startsWith(beside) ? BESIDE : 1) + NEIGHBOUR * (near.get(name) ?? 0));
+      : cost /
+        ((name.startsWith(beside) ? BESIDE : isCurated(name) ? CURATED : 1) +
+          NEIGHBOUR * (near.get(name) ?? 0));
   return Object.entries(state.baseline.cases)
     .filter(
       ([, { hits, failed }]) => failed === undefined && (everywhere || hits[id] !== undefined),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { TraceRegisters, TraceSink } from "../../ports/index.js";
 import { EventFd } from "../index.js";
-import { HIGH, machine } from "../tests/machine.fixture.js";
+import { HIGH, machine, region } from "../tests/machine.fixture.js";
 
 const PRIORITY = 0xffffffff;
 const ENOTCONN = 107;
@@ -174,5 +174,69 @@ describe("the view of a VM", () => {
       const area = vm.xenView().vcpus[1]?.runstateArea;
       expect([area?.gpa, area?.bytes?.length]).toEqual([BigInt(gpa), length]);
     }
+  });
+
+  it("has them after slots changed, and no bytes where there is no memory", async () => {
+    const { vm, xen, vcpus: made, view, at } = await setUp();
+    made[1]?.xen.setAttr({ type: "VCPU_INFO", gpa: BigInt(HIGH + 0x1fc0) });
+    view().setUint8(at(HIGH) + 0xfff, 0xbb);
+    view().setUint8(at(HIGH) + 0x1fff, 0xcc);
+    vm.setUserMemoryRegion(region(2, 0x10000000, 0x1000, vm.linear.allocate(0x1000) ?? 0));
+    const renewed = vm.xenView();
+    expect([renewed.sharedInfo?.bytes?.length, renewed.sharedInfo?.bytes?.[0xfff]]).toEqual([
+      4096, 0xbb,
+    ]);
+    const info = renewed.vcpus[1]?.vcpuInfo;
+    expect([info?.gpa, info?.bytes?.length, info?.bytes?.[63]]).toEqual([
+      ...[BigInt(HIGH + 0x1fc0), 64, 0xcc],
+    ]);
+    // One that was given by its host address has no other, and does not depend on slots.
+    xen.setAttr({ type: "SHARED_INFO_HVA", hva: BigInt(at(HIGH + 0x1000)) });
+    const { sharedInfo } = vm.xenView();
+    expect([sharedInfo?.gpa, sharedInfo?.bytes?.[0xfff]]).toEqual([undefined, 0xcc]);
+    vm.setUserMemoryRegion(region(2, 0x10000000, 0, 0));
+    expect(vm.xenView().sharedInfo?.bytes?.[0xfff]).toBe(0xcc);
+    xen.setAttr({ type: "SHARED_INFO", gfn: BigInt(HIGH) >> 12n });
+    vm.setUserMemoryRegion(region(1, HIGH, 0, 0));
+    const gone = vm.xenView();
+    expect(gone.sharedInfo).toEqual({ gpa: BigInt(HIGH), bytes: undefined });
+    expect(gone.vcpus[1]?.vcpuInfo).toEqual({ gpa: BigInt(HIGH + 0x1fc0), bytes: undefined });
+  });
+
+  it("has states and times of vCPUs, a timer that waits, and what could not be told yet", async () => {
+    const { vm, xen, vcpu, clock, pass, take } = await setUp();
+    pass(1000);
+    vcpu.xen.setAttr({ type: "RUNSTATE_CURRENT", state: 2n });
+    const { runstate } = vcpu.xen.getAttr("RUNSTATE_DATA");
+    const { state, stateEntryTime: entryTime, ...times } = runstate;
+    const { timeRunning, timeRunnable, timeBlocked, timeOffline } = times;
+    expect(vm.xenView().vcpus).toMatchObject([
+      {
+        mpState: 0,
+        runstate: {
+          state: Number(state),
+          entryTime,
+          times: [timeRunning, timeRunnable, timeBlocked, timeOffline],
+        },
+      },
+      { mpState: 1 },
+    ]);
+    expect([state, timeOffline > 0n]).toEqual([2n, true]);
+
+    const expires = BigInt(clock.monotonicNs() + 1000);
+    vcpu.xen.setAttr({ type: "TIMER", port: 13, priority: PRIORITY, expiresNs: expires });
+    expect(vm.xenView().vcpus[0]?.timer).toEqual({ port: 13, expires, pending: false });
+    vm.setUserMemoryRegion(region(2, 0x10000000, 0x1000, vm.linear.allocate(0x1000) ?? 0));
+    pass(1000);
+    // Twice: to look has no effect.
+    for (let i = 0; i < 2; i++)
+      expect(vm.xenView().vcpus[0]?.timer).toEqual({ port: 13, expires, pending: true });
+    expect(take("delivered").length).toBe(1);
+
+    vcpu.xen.setAttr({ type: "VCPU_INFO", gpa: (1n << 64n) - 1n });
+    expect(vm.xenView().vcpus[0]).toMatchObject({ vcpuInfo: undefined, shadowSelector: 0n });
+    // Ports of the last words of each half of the selector.
+    for (const port of [64 * 31, 64 * 63]) xen.evtchnSend({ port, vcpu: 0, priority: PRIORITY });
+    expect(vm.xenView().vcpus[0]?.shadowSelector).toBe((1n << 31n) | (1n << 63n));
   });
 });
