@@ -48,25 +48,33 @@ const SHAPES: readonly [name: string, body: string][] = [
   ["an instruction that is written in each turn", "fe0501000000 b000 4801c3"],
 ];
 
+const timesLeft = (counters: Readonly<Record<string, number>>): number =>
+  Object.entries(counters).reduce((sum, [name, n]) => sum + (name.startsWith("LEFT_") ? n : 0), 0);
+
 async function run(options: GuestCpuOptions, code: string, piece: number) {
   const t = await GuestCpu.create("long64", options);
   t.code(code);
   let exit: number = EngineExit.BUDGET;
   while (exit === EngineExit.BUDGET) exit = t.run(piece);
   const registers = Array.from({ length: 16 }, (_, i) => t.reg(i));
-  const { COMPILED } = t.vm.counters();
   const { instructions, rflags } = t.cpu;
-  return { state: [exit, t.rip - At.CODE, instructions, rflags, ...registers], COMPILED };
+  const state = [exit, t.rip - At.CODE, instructions, rflags, ...registers];
+  return { state, counters: t.vm.counters() };
 }
 
 it.each(SHAPES)("%s is compiled, and gives the same", async (name, body) => {
   const code = looped(body);
   const expected = await run({ decode: "each" }, code, 1e6);
   for (const piece of [1e6, 1000, 61, 9]) {
-    const { state, COMPILED } = await run(LATE, code, piece);
+    const { state, counters } = await run(LATE, code, piece);
     expect(state, `pieces of ${piece}`).toEqual(expected.state);
     // Code is compiled between runs; what is written in each turn is made anew, and does not get that old.
     if (piece === 61 && !name.includes("written"))
-      expect(COMPILED / Number(state[2])).toBeGreaterThan(0.4);
+      expect(counters.COMPILED / Number(state[2])).toBeGreaterThan(0.4);
+    expect(timesLeft(counters)).toBe(counters.REGION);
+    // A short budget leaves regions in the middle, each way by its kind of jump.
+    if (piece !== 9) continue;
+    expect(counters.LEFT_RETURN > 0).toBe(/call/.test(name));
+    expect(counters.LEFT_INDIRECT > 0).toBe(/through a register/.test(name));
   }
 });

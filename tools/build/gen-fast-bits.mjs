@@ -74,16 +74,21 @@ function doubleShifts(op) {
 
 /** ROL and ROR by an immediate, when someone sees the flags: OF changes for a count of one only. @param {Op} op */
 function rotations(op) {
-  for (const n of /** @type {const} */ ([4, 8])) {
+  for (const n of /** @type {const} */ ([2, 4, 8])) {
     const top = (/** @type {string} */ x) => `((<u64>${x} >> ${n * 8 - 1}) & 1)`;
-    for (const [name, cf, of] of [
-      ["rol", "<u64>r & 1", top("(a ^ (a << 1))")],
-      ["ror", top("r"), `(${top("a")} ^ (<u64>a & 1))`],
-    ])
-      op(
-        `${name}${n}_ri_F`,
-        `const a = ${rd(n, A)}; const c = <${T[n]}>load<u8>(p, 16); const r = rot${name === "rol" ? "l" : "r"}<${T[n]}>(a, c); ${wr(n, A, "r")} ${keepFlags(cf ?? "", `c == 1 ? ${of} : <u64>${OF}`)} @NEXT`,
-      );
+    for (const [name, cf, of, narrow] of [
+      ["rol", "<u64>r & 1", top("(a ^ (a << 1))"), "(a << (c & 15)) | (a >> (16 - (c & 15)))"],
+      ["ror", top("r"), `(${top("a")} ^ (<u64>a & 1))`, "(a >> (c & 15)) | (a << (16 - (c & 15)))"],
+    ]) {
+      // Of 16 bits the count may be larger than they.
+      const start =
+        n === 2
+          ? `const a = <u32>${rd(n, A)}; const c = <u32>load<u8>(p, 16); const r = <u16>(${narrow});`
+          : `const a = ${rd(n, A)}; const c = <${T[n]}>load<u8>(p, 16); const r = rot${name === "rol" ? "l" : "r"}<${T[n]}>(a, c);`;
+      const flags = keepFlags(cf ?? "", `c == 1 ? ${of} : <u64>${OF}`);
+      op(`${name}${n}_ri_F`, `${start} ${wr(n, A, "r")} ${flags} @NEXT`);
+      if (n === 2) op(`${name}${n}_ri_N`, `${start} ${wr(n, A, "r")} @NEXT`);
+    }
   }
 }
 

@@ -296,12 +296,28 @@ export const Counter = {
   REGION: 0xc0,
   /** Instructions done by compiled regions. */
   COMPILED: 0xc8,
+  /** Regions left by a jump on the same page, or at the end of a block. */
+  LEFT_NEAR: 0xd0,
+  /** Regions left by a jump or call to another page. */
+  LEFT_FAR: 0xd8,
+  /** Regions left by a jump or call to an address that is not in the code. */
+  LEFT_INDIRECT: 0xe0,
+  /** Regions left by a return. */
+  LEFT_RETURN: 0xe8,
+  /** Regions left because an access missed the TLB. */
+  LEFT_MISS: 0xf0,
+  /** Regions left for a case that a fast operation does not know. */
+  LEFT_CASE: 0xf8,
+  /** Regions left behind a complete handler. */
+  LEFT_HANDLED: 0x100,
+  /** Jumps that led from a region to a block that is the head of none. */
+  TO_BLOCK: 0x108,
   /** Regions compiled. */
-  REGIONS: 0xd0,
+  REGIONS: 0x110,
   /** Blocks in them. */
-  REGION_BLOCKS: 0xd8,
+  REGION_BLOCKS: 0x118,
   /** Bytes of WebAssembly made of them. */
-  REGION_BYTES: 0xe0,
+  REGION_BYTES: 0x120,
 } as const;
 
 /** Addresses of the words between the core and the compiler of regions. */

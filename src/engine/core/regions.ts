@@ -8,9 +8,9 @@
  *
  *   0 JIT_EPOCH when it was compared last | 4 number of the function | 8 address of the exits | 12 blocks, 0 when dropped
  *   16 blocks, 16 bytes each: first record u32, 0, key u64
- *   exits, 8 bytes each: record u32, reason (W_*) u8, 0, detail u16
+ *   exits, 8 bytes each: record u32, reason (W_*) u8, which counter from N_LEFT_NEAR on u8, detail u16
  */
-import { BLOCK_KEY, JIT_EPOCH, JIT_LOG, JIT_LOG_COUNT, JIT_LOG_SIZE, JIT_OUT_BUDGET, JIT_OUT_VA, JIT_RECORD, JIT_RECORDING, JIT_SAMPLE, JIT_THRESHOLD, N_COMPILED, N_REGION, PAGE_BASE, TLB } from "./state.gen";
+import { BLOCK_KEY, JIT_EPOCH, JIT_LOG, JIT_LOG_COUNT, JIT_LOG_SIZE, JIT_OUT_BUDGET, JIT_OUT_VA, JIT_RECORD, JIT_RECORDING, JIT_SAMPLE, JIT_THRESHOLD, N_COMPILED, N_LEFT_NEAR, N_REGION, N_TO_BLOCK, PAGE_BASE, TLB } from "./state.gen";
 import { MAX_INSTRUCTIONS, codeEpoch, isFast, verified } from "./blocks";
 import { count, countBy } from "./count";
 import { FIRST_END, OP_check, OP_cross, OP_region } from "./fast.gen";
@@ -63,40 +63,21 @@ export function enterable(p: u32, budget: i32): bool {
 /** Stretches that are not written down any more when a region is met: what it does is known. */
 const RECORD_LESS: u32 = 16;
 
-/** How the last region was left: which record, why, and what else the exit says. */
-let record: u32 = 0;
-let why: u32 = 0;
-let detail: u32 = 0;
-let left: i32 = 0;
-
-function enter(region: u32, budget: i32): void {
-  const site = load<u32>(region, 8) + (call_indirect<u32>(load<u32>(region, 4), budget) << 3);
-  record = load<u32>(site);
-  why = <u32>load<u8>(site, 4);
-  detail = <u32>load<u16>(site, 6);
-  left = load<i32>(JIT_OUT_BUDGET);
-  count(N_REGION);
-  countBy(N_COMPILED, <u32>(budget - left));
-}
-
 /**
- * The block that a region jumps to when it leaves; 0 when it has to be looked up. As the hot loop finds it: by the
- * link, or for another page by the TLB's entry and the table of blocks.
+ * The block that a jump looks up which left a region from `record` by the link at `link`; 0 when the core has to find it. As the hot
+ * loop does: by the TLB's entry, the link and the table of blocks.
  */
-function linked(): u32 {
-  let q = load<u32>(record + detail);
-  if (why == W_GO_NEAR) return left >= load<i32>(q - 20) ? q : 0;
+function found(record: u32, link: u32): u32 {
   const t = load<u64>(JIT_OUT_VA);
   const e: u32 = load<u32>(TLB) + fetchAt(t);
   if (load<u64>(e, 24) != (t & PAGE_MASK)) return 0;
   const key: u64 = <u64>(<u32>t + load<u32>(e, 16)) | load<u64>(BLOCK_KEY);
+  let q = load<u32>(record + link);
   if (load<u64>(q - 32) != key) {
     q = load<u32>(bucketOf(key));
     if (q == 0 || load<u64>(q - 32) != key) return 0;
-    store<u32>(record + detail, q);
+    store<u32>(record + link, q);
   }
-  if (left < load<i32>(q - 20)) return 0;
-  store<u64>(PAGE_BASE, t & PAGE_MASK);
   return q;
 }
 
@@ -110,15 +91,41 @@ export function runRegions(p: u32, budget: i32): u32 {
     store<u32>(JIT_RECORDING, recording > RECORD_LESS ? recording - RECORD_LESS : 0);
     log(0);
   }
-  enter(load<u32>(p - 4), budget);
-  while (why == W_GO_NEAR || why == W_GO) {
-    const q = linked();
-    if (q == 0) break;
-    if (load<u16>(q) != OP_region || !enterable(q, left)) {
-      out(q, left, 0, 0);
-      return W_BLOCK;
+  let region = load<u32>(p - 4);
+  let left = budget;
+  let entered: u32 = 0;
+  let record: u32 = 0;
+  let why: u32 = 0;
+  let detail: u32 = 0;
+  // One loop in one function: the way from region to region costs as much as a dozen instructions of the guest.
+  do {
+    const site = load<u32>(region, 8) + (call_indirect<u32>(load<u32>(region, 4), left) << 3);
+    region = 0;
+    entered++;
+    record = load<u32>(site);
+    why = <u32>load<u8>(site, 4);
+    detail = <u32>load<u16>(site, 6);
+    left = load<i32>(JIT_OUT_BUDGET);
+    const counter = N_LEFT_NEAR + (<u32>load<u8>(site, 5) << 3);
+    store<u64>(counter, load<u64>(counter) + 1);
+    const q = why == W_GO_NEAR ? load<u32>(record + detail) : why == W_GO ? found(record, detail) : 0;
+    if (q != 0 && left >= load<i32>(q - 20)) {
+      if (why == W_GO) store<u64>(PAGE_BASE, load<u64>(JIT_OUT_VA) & PAGE_MASK);
+      if (load<u16>(q) == OP_region) {
+        region = load<u32>(q - 4);
+        if (load<u32>(region) != load<u32>(JIT_EPOCH) && !enterable(q, left)) region = 0;
+      }
+      if (region == 0) {
+        out(q, left, 0, 0);
+        why = W_BLOCK;
+      }
     }
-    enter(load<u32>(q - 4), left);
+  } while (region != 0);
+  countBy(N_REGION, entered);
+  countBy(N_COMPILED, <u32>(budget - left));
+  if (why == W_BLOCK) {
+    count(N_TO_BLOCK);
+    return why;
   }
   let va = load<u64>(JIT_OUT_VA);
   if (why == W_GO_NEAR) {

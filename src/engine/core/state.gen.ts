@@ -297,12 +297,28 @@ export const N_EXCEPTION: u32 = 0x20b8;
 export const N_REGION: u32 = 0x20c0;
 /** Counter: instructions done by compiled regions. */
 export const N_COMPILED: u32 = 0x20c8;
+/** Counter: regions left by a jump on the same page, or at the end of a block. */
+export const N_LEFT_NEAR: u32 = 0x20d0;
+/** Counter: regions left by a jump or call to another page. */
+export const N_LEFT_FAR: u32 = 0x20d8;
+/** Counter: regions left by a jump or call to an address that is not in the code. */
+export const N_LEFT_INDIRECT: u32 = 0x20e0;
+/** Counter: regions left by a return. */
+export const N_LEFT_RETURN: u32 = 0x20e8;
+/** Counter: regions left because an access missed the TLB. */
+export const N_LEFT_MISS: u32 = 0x20f0;
+/** Counter: regions left for a case that a fast operation does not know. */
+export const N_LEFT_CASE: u32 = 0x20f8;
+/** Counter: regions left behind a complete handler. */
+export const N_LEFT_HANDLED: u32 = 0x2100;
+/** Counter: jumps that led from a region to a block that is the head of none. */
+export const N_TO_BLOCK: u32 = 0x2108;
 /** Counter: regions compiled. */
-export const N_REGIONS: u32 = 0x20d0;
+export const N_REGIONS: u32 = 0x2110;
 /** Counter: blocks in them. */
-export const N_REGION_BLOCKS: u32 = 0x20d8;
+export const N_REGION_BLOCKS: u32 = 0x2118;
 /** Counter: bytes of WebAssembly made of them. */
-export const N_REGION_BYTES: u32 = 0x20e0;
+export const N_REGION_BYTES: u32 = 0x2120;
 /** JIT: changes when a block is dropped or may differ from its code: regions look at theirs again. */
 export const JIT_EPOCH: u32 = 0x3000;
 /** JIT: changes when all blocks are dropped: regions are gone. */

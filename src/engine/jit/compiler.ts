@@ -1,9 +1,10 @@
 import type { LinearMemory } from "../../memory/index.js";
 import { Counter, JitWord, Layout } from "../bridge/state.gen.js";
 import { moduleOf } from "./module.js";
-import { BlockTable, FastOp } from "./operations.gen.js";
+import { BlockTable, FastOp, Why } from "./operations.gen.js";
 import { operationOf } from "./record.js";
 import { compileRegion, type Region } from "./region.js";
+import type { Site } from "./translate.js";
 
 /** How a VM's code is compiled. */
 export interface CompilerSettings {
@@ -38,6 +39,7 @@ const MAX_CODE_BYTES = 8 << 20;
 const DESCRIPTOR_BYTES = 16;
 const BLOCK_BYTES = 16;
 const SITE_BYTES = 8;
+const COUNTER_BYTES = 8;
 /** The places that functions get in the core's table at a time. */
 const TABLE_STEP = 256;
 const REGIONS_END = Layout.REGIONS + Layout.REGIONS_BYTES;
@@ -215,6 +217,7 @@ export class Compiler {
       const place = sites + i * SITE_BYTES;
       view.setUint32(place, site.record, true);
       view.setUint8(place + 4, site.why);
+      view.setUint8(place + 5, (counterOf(view, site) - Counter.LEFT_NEAR) / COUNTER_BYTES);
       view.setUint16(place + 6, site.detail, true);
     }
     const head = region.nodes[0]?.block.address ?? 0;
@@ -222,6 +225,25 @@ export class Compiler {
     view.setUint32(head - 4, at, true);
     view.setUint16(head, FastOp.REGION, true);
   }
+}
+
+/** The counter of the times that a region was left there. */
+function counterOf(view: DataView, { record, why }: Site): number {
+  switch (why) {
+    case Why.GO_NEAR:
+      return Counter.LEFT_NEAR;
+    case Why.MISS:
+      return Counter.LEFT_MISS;
+    case Why.HANDLED:
+      return Counter.LEFT_HANDLED;
+    case Why.GO:
+      break;
+    default:
+      return Counter.LEFT_CASE;
+  }
+  const op = operationOf(view, record);
+  if (op === FastOp.RET) return Counter.LEFT_RETURN;
+  return op > FastOp.RET && op <= FastOp.CALL_MX ? Counter.LEFT_INDIRECT : Counter.LEFT_FAR;
 }
 
 function descriptorBytes(region: Region): number {
