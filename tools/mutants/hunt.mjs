@@ -32,6 +32,11 @@ const FAIL_TOO_MANY = 10;
 /** What is measured first, when there is no time for all: unit tests cost least, random scenarios notice least. */
 const PRECEDENCE = [/^(src|tests)\//, /^scenario (topics|edges|reduced|mutants)\//, /^/];
 const precedence = (/** @type {string} */ id) => PRECEDENCE.findIndex((names) => names.test(id));
+/** Parts of the time: for what was noticed before, and of the rest, for measuring the cases that others are shown. */
+const AGAIN = 0.75;
+const MEASURING = 0.6;
+const part = (/** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ share) =>
+  from + share * (to - from);
 /** What noticed a mutant that keeps the code from being loaded. */
 const LOADING = "loading";
 
@@ -212,12 +217,12 @@ export async function tryFolder(folder, { sample, seed, deadline, files, cases, 
   const hunt = new Hunt(folder, built, state, say);
   try {
     await hunt.start(cases);
-    await hunt.again(mutants, deadline);
+    await hunt.again(mutants, part(start, deadline, AGAIN));
     // In a sample, what survived once is believed: it is in nobody's favour.
     const rest =
       sample === undefined ? mutants : mutants.filter(({ key }) => !state.isBelieved(key));
     if (rest.length > 0 && Date.now() < deadline) {
-      await hunt.measure(start + 0.6 * (deadline - start));
+      await hunt.measure(part(Date.now(), deadline, MEASURING));
       await hunt.search(rest, deadline, quick);
     }
   } finally {

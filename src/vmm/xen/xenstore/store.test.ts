@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { writeInitialNodes } from "./initial-nodes.js";
-import { Store } from "./store.js";
+import { DEFAULT_QUOTA, Store } from "./store.js";
 import { toBytes, toText } from "./wire.js";
 
 const GUEST = 5;
@@ -232,5 +232,103 @@ describe("initial nodes", () => {
     expect(write(store, `${HOME}/control/shutdown`, "")).toBeUndefined();
     expect(write(store, `${HOME}/control/feature-poweroff`, "1")).toBeUndefined();
     expect(read(store, `/vm/${uuid}/name`)).toBe("guest");
+  });
+});
+
+describe("a store in a snapshot", () => {
+  /** The nodes that are in a store, with what a view of it has. */
+  const shown = (store: Store) =>
+    store
+      .nodes(1000)
+      .map(({ path, value, permissions }) => ({ path, value: toText(value), permissions }));
+
+  function filled(): Store {
+    const store = withHome();
+    for (const name of ["b", "a", "c"]) write(store, `${HOME}/data/${name}/x`, name);
+    store.setPermissions(GUEST, 0, `${HOME}/data/a`, [
+      { domid: GUEST, access: "r" },
+      { domid: 0, access: "w" },
+    ]);
+    return store;
+  }
+
+  it("has the same nodes, values, permissions and order, and nothing that was there before", () => {
+    const store = filled();
+    const saved = store.save();
+    const other = withHome();
+    write(other, `${HOME}/data/old`, "old");
+    expect(other.restore(saved)).toBe(true);
+    expect(shown(other)).toEqual(shown(store));
+    expect(other.directory(GUEST, 0, `${HOME}/data`)).toMatchObject({ names: ["b", "a", "c"] });
+    expect(read(other, `${HOME}/data/c/x`)).toBe("c");
+    expect(read(other, `${HOME}/data/old`)).toBe("ENOENT");
+    expect(other.save()).toEqual(saved);
+    write(other, `${HOME}/data/d`, "new");
+    expect(other.directory(GUEST, 0, `${HOME}/data`)).toMatchObject({
+      names: ["b", "a", "c", "d"],
+    });
+  });
+
+  it("counts for its domain's quota again", () => {
+    const nodes = 8;
+    const quota = { ...DEFAULT_QUOTA, nodes };
+    const store = new Store(quota);
+    store.restore(filled().save());
+    // Seven of them are the guest's.
+    expect(write(store, `${HOME}/data/one`, "")).toBeUndefined();
+    expect(write(store, `${HOME}/data/two`, "")).toBe("ENOSPC");
+  });
+
+  const none = { value: toBytes(""), permissions: [{ domid: 0, access: "n" }] } as const;
+  const root = { path: "/", ...none };
+  it.each([
+    ["no nodes", []],
+    ["no root", [{ path: "/a", ...none }]],
+    ["the root twice", [root, root]],
+    ["a node twice", [root, { path: "/a", ...none }, { path: "/a", ...none }]],
+    ["a node before its parent", [root, { path: "/a/b", ...none }, { path: "/a", ...none }]],
+    ["a node without an owner", [{ ...root, permissions: [] }]],
+    [
+      "an owner that is not there",
+      [{ ...root, permissions: [{ domid: 9, access: "n" as const }] }],
+    ],
+    ["a path from nowhere", [root, { path: "a", ...none }]],
+    ["a path that is none", [root, { path: "/a//b", ...none }]],
+    ["a character that no path has", [root, { path: "/a b", ...none }]],
+  ])("is damaged with %s", (_, nodes) => {
+    const store = new Store(undefined, (domid) => domid < 8);
+    expect(store.restore(nodes)).toBe(false);
+  });
+});
+
+describe("the view of a store", () => {
+  it("has nodes in their order, at most so many, and watches", () => {
+    const store = withHome();
+    write(store, `${HOME}/data/b`, "1");
+    write(store, `${HOME}/data/a`, "2");
+    const paths = (most: number) => store.nodes(most).map(({ path }) => path);
+    const all = ["/", "/local", "/local/domain", HOME, `${HOME}/data`];
+    expect(paths(100)).toEqual([...all, `${HOME}/data/b`, `${HOME}/data/a`]);
+    expect(paths(6)).toEqual([...all, `${HOME}/data/b`]);
+    expect(paths(0)).toEqual([]);
+    const [node] = store.nodes(100).slice(-1);
+    expect(node).toMatchObject({
+      value: toBytes("2"),
+      permissions: [{ domid: GUEST, access: "n" }],
+    });
+    const generations = store.nodes(100).map(({ generation }) => generation);
+    expect(new Set(generations).size).toBe(7);
+    // Values are copies.
+    node?.value.fill(0);
+    expect(read(store, `${HOME}/data/a`)).toBe("2");
+
+    const watch = (domid: number, path: string, token: string) =>
+      store.watch({ domid, path, token, fire: () => undefined });
+    watch(GUEST, `${HOME}/data`, "t1");
+    watch(0, HOME, "t2");
+    expect(store.watches()).toEqual([
+      { domid: GUEST, path: `${HOME}/data`, token: "t1" },
+      { domid: 0, path: HOME, token: "t2" },
+    ]);
   });
 });
