@@ -1,5 +1,9 @@
 import type { LinuxRelease } from "../play/index.js";
+import { type InspectRequest, InspectServer } from "./inspect/inspect-server.js";
 import type { TracePlan } from "./trace/trace-option.js";
+
+/** Characters of a command line that an inspector's page shows. @nolimit it is the user's own */
+const MAX_NAME = 200;
 
 /** The options of `kvm-xen exec`. */
 export interface ExecOptions {
@@ -9,6 +13,17 @@ export interface ExecOptions {
   readonly stats?: true;
   readonly mailbox?: true;
   readonly linux: LinuxRelease;
+  /** The port of the inspector, or true for a free one. */
+  readonly inspect?: number | true;
+  readonly allowOrigin?: readonly string[];
+}
+
+/** What looks at its VMs: one of both at most. */
+export interface ExecWatch {
+  /** Events are written. */
+  readonly events?: TracePlan;
+  /** An inspector is served. */
+  readonly inspect?: InspectRequest;
 }
 
 /** What running a program needs of this process; tests give their own. */
@@ -17,7 +32,7 @@ export interface ExecHost {
 }
 
 /**
- * `kvm-xen exec`: runs a program with this library in place of /dev/kvm; `events` of its VMs are written.
+ * `kvm-xen exec`: runs a program with this library in place of /dev/kvm; `watch` says who looks at its VMs.
  * @returns the program's exit status, 128 and the signal's number when a signal ended it.
  * @throws HostError when it cannot be run.
  */
@@ -25,10 +40,10 @@ export async function execCommand(
   words: readonly string[],
   options: ExecOptions,
   host: ExecHost,
-  events?: TracePlan,
+  { events, inspect }: ExecWatch = {},
 ): Promise<number> {
   // Loaded here: the other commands work where its native parts do not.
-  const { builtFiles, execProgram } = await import("../exec/index.js");
+  const { builtFiles, ExecInspector, execProgram } = await import("../exec/index.js");
   const { trace, traceFilter } = options;
   const request = {
     program: words[0] ?? "",
@@ -40,5 +55,18 @@ export async function execCommand(
     ...(traceFilter !== undefined && { traceFilter }),
     ...(events !== undefined && { events }),
   };
-  return execProgram(request, builtFiles(), (text) => host.error.write(text));
+  const print = (text: string): unknown => host.error.write(text);
+  if (inspect === undefined) return execProgram(request, builtFiles(), print);
+  const inspector = new ExecInspector();
+  const name = `kvm-xen exec -- ${words.join(" ")}`;
+  const server = await InspectServer.open(inspect, {
+    ...{ inspected: "exec", name: name.length > MAX_NAME ? `${name.slice(0, MAX_NAME)}…` : name },
+    connect: (output) => inspector.connect(output),
+  });
+  print(`kvm-xen: inspector: ${server.address}\n`);
+  try {
+    return await execProgram({ ...request, inspector }, builtFiles(), print);
+  } finally {
+    await server.close();
+  }
 }

@@ -4,7 +4,7 @@ import { cacheRoot } from "../hosts/node/cache.js";
 import { obtainGrub } from "../hosts/node/grub.js";
 import { ProgressLine } from "../hosts/node/progress-line.js";
 import { LINUX_RELEASES } from "../play/index.js";
-import { type ExecOptions, execCommand } from "./exec-command.js";
+import { type ExecOptions, type ExecWatch, execCommand } from "./exec-command.js";
 import { runCommand } from "./exec-run.js";
 import { describeFailure } from "./exit-status.js";
 import { type GuestOptions, guestFiles } from "./guest-command.js";
@@ -96,6 +96,7 @@ Exit status: 0 when all were played, 1 if the options make no sense, 2 if a file
 const EXEC_HELP = `
 Example:
   $ kvm-xen exec --trace=calls.txt -- ./my-vmm --kernel bzImage
+  $ kvm-xen exec --inspect -- ./my-vmm --kernel bzImage     # serves a page that shows its VMs
 
 The program has to be dynamically linked and made for Linux on x86-64; it needs no /dev/kvm and no
 privileges. Its exit status is that of this command; 128 and the signal's number after a signal; 127
@@ -147,13 +148,13 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
     status = await imageCommand(options, host);
   });
   addExec(program).action(async (words: string[], options: ExecOptions) => {
-    status = await execCommand(words, options, host);
+    status = await execCommand(words, options, host, watchOf(options, undefined));
   });
   const trace = addTrace(program);
   const plan = () => planTrace(trace.opts<TraceOptions>());
   addGuests(trace, host, (prepare, options) => run(prepare, options, plan()));
   addExec(trace).action(async (words: string[], options: ExecOptions) => {
-    status = await execCommand(words, options, host, plan());
+    status = await execCommand(words, options, host, watchOf(options, plan()));
   });
   addWeb(program).action(async (options: WebOptions) => {
     status = await serveWeb(options, host);
@@ -248,6 +249,12 @@ function inspectRequest(
     allowOrigins: allowOrigin,
   };
 }
+
+/** Who looks at the VMs of `exec`. */
+const watchOf = (options: ExecOptions, events: TracePlan | undefined): ExecWatch => ({
+  ...(events === undefined ? {} : { events }),
+  ...(options.inspect === undefined ? {} : { inspect: inspectRequest(options, events) }),
+});
 
 /** `--inspect`, and who else may connect. */
 const inspectOptions = (): Option[] => [
@@ -390,7 +397,7 @@ function addPlay(program: Command): Command {
 }
 
 function addExec(program: Command): Command {
-  return addCommand(program, "exec")
+  const command = addCommand(program, "exec")
     .description("run a KVM program with this library in place of /dev/kvm")
     .argument("<program...>", "the program and its arguments, after --")
     .option(
@@ -406,6 +413,8 @@ function addExec(program: Command): Command {
     .addOption(linuxOption())
     .passThroughOptions()
     .addHelpText("after", EXEC_HELP);
+  for (const option of inspectOptions()) command.addOption(option);
+  return command;
 }
 
 function diskOption(): Option {

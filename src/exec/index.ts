@@ -3,12 +3,15 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { HostError } from "../base/index.js";
 import type { LinuxRelease } from "../kvm/index.js";
+import type { ExecInspector } from "./inspector.js";
 import { C, close, eventfd, write } from "./libc.js";
 import { adoptOrphans } from "./processes.js";
 import { preloadName, SOCKET_VARIABLE, whyNotPreloaded } from "./program.js";
 import { runProgram } from "./run-program.js";
 import { parseTraceFilter } from "./trace/index.js";
 import type { EventRequest, TraceRequest, WorkerReport, WorkerRequest } from "./worker.js";
+
+export { ExecInspector } from "./inspector.js";
 
 /** A program to run with this library in place of /dev/kvm. */
 export interface ExecRequest {
@@ -20,6 +23,8 @@ export interface ExecRequest {
   readonly traceFilter?: string;
   /** Write what happens at Xen's interface of its VMs: `kvm-xen trace exec`. */
   readonly events?: EventRequest;
+  /** Shows its VMs to pages, until the program has ended. */
+  readonly inspector?: ExecInspector;
   /** Print a table of all calls at the end. */
   readonly stats: boolean;
   /** Answer through shared memory, by a thread that stays awake for a while after each call. */
@@ -71,6 +76,7 @@ export async function execProgram(
     stop,
     trace,
     events: request.events,
+    inspect: request.inspector?.request,
     stats: request.stats,
     mailboxes: request.mailboxes,
     linux: request.linux,
@@ -104,6 +110,7 @@ export async function execProgram(
     abandonOrphans();
     shim.remove();
     close(stop);
+    request.inspector?.close();
     if (trace !== undefined && trace.fd > 2) closeSync(trace.fd);
     if (request.events !== undefined && request.events.fd > 2) closeSync(request.events.fd);
   }
@@ -122,7 +129,10 @@ function openTrace({ trace: path, traceFilter: filter }: ExecRequest): TraceRequ
 }
 
 function startServer(print: (text: string) => void, request: WorkerRequest) {
-  const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: request });
+  const worker = new Worker(new URL("./worker.js", import.meta.url), {
+    workerData: request,
+    ...(request.inspect && { transferList: [request.inspect.port] }),
+  });
   let listens = () => {};
   let ends = (_: string | undefined) => {};
   let fails = (_: HostError) => {};

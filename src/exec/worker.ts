@@ -8,6 +8,7 @@ import { TraceFile } from "../hosts/node/trace-file.js";
 import { Kvm, type LinuxRelease } from "../kvm/index.js";
 import type { Clock, TraceSink } from "../ports/index.js";
 import { parseEventFilter, type TraceFormat, TraceRing, TraceWriter } from "../trace/index.js";
+import { InspectedVms, type InspectRequest } from "./inspector.js";
 import { installGuard } from "./libc.js";
 import { Reactor } from "./reactor.js";
 import { Server } from "./server.js";
@@ -48,6 +49,8 @@ export interface WorkerRequest {
   readonly stop: number;
   readonly trace: TraceRequest | undefined;
   readonly events: EventRequest | undefined;
+  /** An inspector is served: its port is transferred. */
+  readonly inspect: InspectRequest | undefined;
   readonly stats: boolean;
   readonly mailboxes: boolean;
   readonly linux: LinuxRelease;
@@ -130,13 +133,17 @@ async function serve(request: WorkerRequest, report: (report: WorkerReport) => v
   const clock = new NodeClock();
   const tell = (text: string) => report({ kind: "said", text: `kvm-xen: ${text}` });
   const events = request.events && new EventTrace(request.events, clock, reactor, tell);
+  const inspected = request.inspect && new InspectedVms(request.inspect, clock, reactor);
   const kvm = await Kvm.open({
     engine,
     clock,
     timers: new NodeTimers(clock),
     loop: reactor,
     linux: request.linux,
-    onVm: (vm) => events?.watch(vm),
+    onVm(vm) {
+      events?.watch(vm);
+      inspected?.add(vm);
+    },
     onlineCpus: cpus().length,
   });
   const { trace } = request;

@@ -46,6 +46,7 @@ export class Vm {
   readonly xen: VmXen;
   readonly #state: VmState;
   readonly #irqfds: Irqfds;
+  #isClosed = false;
   readonly #checkExtension: (cap: number) => number;
 
   constructor(state: VmState, checkExtension: (cap: number) => number) {
@@ -62,6 +63,11 @@ export class Vm {
   }
   set trace(sink: TraceSink | undefined) {
     this.#state.trace = sink;
+  }
+
+  /** Whether {@link close} was called. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Instructions that its vCPUs have retired. */
@@ -370,6 +376,7 @@ export class Vm {
 
   /** Ends the VM: runs that are under way never resolve, memory is given up. */
   close(): void {
+    this.#isClosed = true;
     this.#irqfds.close();
     this.#state.close();
   }

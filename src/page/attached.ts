@@ -9,10 +9,12 @@ export interface Attached {
   readonly name: string;
 }
 
+/** Whether the page is at an address of an inspector: those of `kvm-xen web` have no token. */
+export const hasToken = (): boolean => /\/[0-9a-f]{32}\/$/.test(location.pathname);
+
 /** Asks the server whether the page is an inspector of its machine. */
 export async function attachedMachine(): Promise<Attached | undefined> {
-  // Pages of `kvm-xen web` have no token in their address, and no need to ask.
-  if (!/\/[0-9a-f]{32}\/$/.test(location.pathname)) return undefined;
+  if (!hasToken()) return undefined;
   try {
     const answer = await fetch("inspect.json");
     return answer.ok ? ((await answer.json()) as Attached) : undefined;

@@ -1,5 +1,5 @@
 /** The page: a machine in a worker, its terminal, and what one can do to it. */
-import { type Attached, attachedMachine } from "./attached.js";
+import { type Attached, attachedMachine, hasToken } from "./attached.js";
 import { MachineClient, type MachineListener } from "./client.js";
 import { element } from "./elements.js";
 import {
@@ -36,7 +36,7 @@ const buttons = {
   stop: element("stop", HTMLButtonElement),
 };
 
-const served = servedGuest();
+const served = hasToken() ? Promise.resolve(undefined) : servedGuest();
 const dropped: { kernel?: File; initrd?: File } = {};
 let client: MachineClient | undefined;
 let isPaused = false;

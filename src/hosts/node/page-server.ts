@@ -53,7 +53,7 @@ const HEADERS = {
   "X-Content-Type-Options": "nosniff",
   "Referrer-Policy": "no-referrer",
   "Content-Security-Policy":
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self' data: ws://127.0.0.1:* ws://[::1]:*; frame-ancestors 'none'",
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self' data: ws://127.0.0.1:*; frame-ancestors 'none'",
 };
 
 /** Bytes of headers of a request. @limit client | headers of a request to the page's server | bytes | status 431 */
