@@ -38,7 +38,7 @@ export type { KvmIoeventfd } from "./io/ioeventfd.js";
 export type { IoapicState } from "./irq/ioapic.js";
 export { LINUX_RELEASES, type LinuxRelease, type LinuxRules } from "./linux.js";
 export type { KvmClearDirtyLog, LateBacking } from "./memory/slots.js";
-export type { EventLoop } from "./run/event-loop.js";
+export { defaultEventLoop, type EventLoop } from "./run/event-loop.js";
 export type { Statistic } from "./stats.js";
 export type { KvmOptions } from "./system.js";
 export { Vcpu } from "./vcpu.js";

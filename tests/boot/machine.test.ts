@@ -1,7 +1,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { afterAll, describe, expect, it } from "vitest";
 import { HostError } from "../../src/base/index.js";
+import { createMachine } from "../../src/hosts/node/index.js";
 import { busyboxInitramfs } from "../../src/hosts/node/initramfs.js";
 import { runCli } from "./support/cli.js";
 import { debianGuest, kernelPath, workFolder } from "./support/guests.js";
@@ -51,6 +53,18 @@ describe("a machine", () => {
     guest.machine.reset();
     expect(await guest.ended).toEqual({ kind: "stopped" });
     expect([asked, guest.machine.reboots]).toEqual([2, 2]);
+  });
+
+  it("can be stopped while a large initrd is put into the memory of its next run", async () => {
+    const initrd = new Uint8Array(128 << 20);
+    const machine = await createMachine({ initrd, memoryBytes: 192 << 20, exec: false });
+    const ended = machine.run();
+    machine.reset();
+    while (machine.reboots === 0) await setImmediate();
+    const { instructions } = machine;
+    machine.stop();
+    expect(await ended).toEqual({ kind: "stopped" });
+    expect(machine.instructions).toBe(instructions);
   });
 
   it("ends with what kept it from booting again", async () => {

@@ -1,4 +1,6 @@
 import { spawnSync } from "node:child_process";
+import { truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { machineHas } from "../../tools/check/machine.mjs";
 import { Cli } from "./support/cli.js";
@@ -103,5 +105,20 @@ describe("on a pipe", () => {
     const ended = await cli.ended();
     expect(ended.status).toBe(124);
     expect(ended.stderr).toMatch(/^kvm-xen: [^\n]*--timeout[^\n]*\n$/);
+  });
+
+  it("stops on time while an initrd of 3 GiB is read and written", async () => {
+    const image = new URL("../../guest/embedded/image.elf", import.meta.url).pathname;
+    const initrd = join(folder.path, "large.img");
+    writeFileSync(initrd, "");
+    truncateSync(initrd, 3 * 2 ** 30);
+    const boot = ["run", "--kernel", image, "--initrd", initrd, "--memory", "3500M"];
+    const started = performance.now();
+    const { status, stderr } = await new Cli([...boot, "--timeout", "2"]).ended();
+    expect({ status, stderr }).toMatchObject({
+      status: 124,
+      stderr: expect.stringMatching(/^kvm-xen: [^\n]*--timeout[^\n]*\n$/),
+    });
+    expect(performance.now() - started).toBeLessThan(3000);
   });
 });

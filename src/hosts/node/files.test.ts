@@ -1,9 +1,17 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { open } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { readUserFile } from "./files.js";
 
 let folder: string;
@@ -36,6 +44,24 @@ describe("readUserFile", () => {
     });
     const own = { ...limit(9), code: "INITRD_TOO_LARGE" };
     await expect(readUserFile(file("plain"), "x", own)).rejects.toMatchObject({ code: own.code });
+  });
+
+  it("reads a large file in pieces: Node dies of a read of 2 GiB, and an exit waits for what is read", async () => {
+    writeFileSync(file("large"), "begin");
+    truncateSync(file("large"), 100 << 20);
+    appendFileSync(file("large"), "end");
+    const lengths: number[] = [];
+    const handle = await open(file("large"));
+    const read = vi.spyOn(Object.getPrototypeOf(handle), "read");
+    await handle.close();
+    const bytes = await readUserFile(file("large"), "initrd", limit(1 << 30));
+    for (const [, , length] of read.mock.calls) lengths.push(length as number);
+    read.mockRestore();
+    expect(bytes.length).toBe((100 << 20) + 3);
+    expect(Buffer.from(bytes.subarray(0, 6)).toString("latin1")).toBe("begin\0");
+    expect(Buffer.from(bytes.subarray(-4)).toString("latin1")).toBe("\0end");
+    expect(lengths.length).toBeGreaterThan(6);
+    expect(Math.max(...lengths)).toBeLessThanOrEqual(16 << 20);
   });
 
   it("reads files whose size the system does not know, up to the limit", async () => {

@@ -47,6 +47,12 @@ export interface FileLimit {
   readonly code?: string;
 }
 
+/**
+ * Bytes that are read at once. Node ends the process for more than 2 GiB, and an exit of the process waits for a read
+ * that is under way.
+ */
+const PIECE = 16 << 20;
+
 /** Least room for what a file has beyond its size: it may grow, and files of /proc have no size. */
 const STEP = 1 << 20;
 
@@ -100,7 +106,8 @@ async function readAll(
   let bytes = Buffer.alloc(size + 1);
   let length = 0;
   for (;;) {
-    const { bytesRead } = await file.read(bytes, length, bytes.length - length, null);
+    const piece = Math.min(bytes.length - length, PIECE);
+    const { bytesRead } = await file.read(bytes, length, piece, null);
     length += bytesRead;
     if (length > limit.bytes) throw tooLarge(path, role, limit);
     if (bytesRead === 0) return bytes.subarray(0, length);

@@ -32,13 +32,20 @@ export interface InstanceState {
 export type PutPages = (linear: LinearMemory, ram: readonly MemoryRegion[]) => Promise<void>;
 
 /** Reads an instance whose vCPUs have all finished their last exits. @throws HostError HOST_MEMORY */
-export function readInstance({ vm, vcpus, msrs, ram, domain, uart }: InstanceParts): InstanceState {
+export async function readInstance({
+  vm,
+  vcpus,
+  msrs,
+  ram,
+  domain,
+  uart,
+}: InstanceParts): Promise<InstanceState> {
   try {
     return {
       kvm: readKvm(vm, vcpus, msrs),
       domain: readDomain(domain),
       uart: uart?.save(),
-      pages: copyPages(vm.linear, ram),
+      pages: await copyPages(vm.linear, ram),
     };
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;

@@ -17,8 +17,7 @@ import {
 } from "../../kvm/index.js";
 import type { MemoryRegion } from "../../memory/index.js";
 import type { ByteStream, TraceSink } from "../../ports/index.js";
-import { buildAcpi } from "../firmware/acpi.js";
-import { RSDP_SIZE, SLEEP_CONTROL_PORT } from "../firmware/tables.js";
+import { SLEEP_CONTROL_PORT } from "../firmware/tables.js";
 import type { BootPlan } from "../loader/boot.js";
 import { refuse } from "../loader/errors.js";
 import { PortBus } from "../platform/bus.js";
@@ -33,10 +32,10 @@ import { continueCall } from "../xen/hypercalls/continuation.js";
 import { Hypercalls } from "../xen/hypercalls/dispatch.js";
 import { XEN_VERSION } from "../xen/hypercalls/xen-version.js";
 import { GuestPhysmap } from "../xen/overlay.js";
+import { bootInstance } from "./boot-instance.js";
 import type { Hardware, MachinePorts } from "./config.js";
 import { vcpuCpuid } from "./cpuid.js";
 import type { DebuggedInstance, DebugTarget } from "./debug-target.js";
-import { pvhRegs, pvhSregs } from "./entry-state.js";
 import {
   type InstanceParts,
   type InstanceState,
@@ -45,16 +44,7 @@ import {
   writeInstance,
 } from "./instance-state.js";
 import { LastWords } from "./last-words.js";
-import {
-  ACPI_AREA,
-  CONSOLE_GFN,
-  IOAPIC_ADDRESS,
-  LEGACY_RSDP,
-  LOCAL_APIC_ADDRESS,
-  memoryMap,
-  ramRanges,
-  XENSTORE_GFN,
-} from "./layout.js";
+import { ACPI_AREA, CONSOLE_GFN, memoryMap, ramRanges, XENSTORE_GFN } from "./layout.js";
 import { Parking } from "./parking.js";
 import { Standstill, Suspension } from "./suspension.js";
 
@@ -114,19 +104,14 @@ export class Instance {
   #resolve: (end: InstanceEnd) => void = () => undefined;
 
   /**
-   * Builds a machine that is ready to run.
+   * Builds a machine that {@link boot} or {@link load} makes ready to run.
    * @throws HostError MEMORY_TOO_LARGE when the memory cannot be had, HOST_MEMORY when not even addresses can.
    */
   constructor(
     kvm: Kvm,
     config: Hardware,
     ports: MachinePorts,
-    guest: {
-      /** Undefined for one that {@link load} fills. */
-      readonly plan: BootPlan | undefined;
-      readonly uuid: Uint8Array;
-      readonly devices: readonly Backend[];
-    },
+    guest: { readonly uuid: Uint8Array; readonly devices: readonly Backend[] },
   ) {
     this.#config = config;
     this.#ports = ports;
@@ -166,7 +151,20 @@ export class Instance {
     this.#debugTexts.push(this.#domain.debugText);
     this.#hypercalls = new Hypercalls(this.#domain);
     this.#attachDevices();
-    if (guest.plan !== undefined) this.#load(guest.plan);
+  }
+
+  /** Fills an instance that has not run with a guest that starts. Nothing is complete when `isOver` ends it early. */
+  boot(plan: BootPlan, isOver: () => boolean): Promise<void> {
+    const [{ memory }, vcpus, { console }, { loop }] = [
+      this.#domain,
+      this.#vcpus,
+      this.#config,
+      this.#ports,
+    ];
+    return bootInstance({ memory, vcpus, ...(console === "ttyS0" ? { uart: UART } : {}) }, plan, {
+      loop,
+      isOver,
+    });
   }
 
   /** Instructions that all vCPUs have retired. */
@@ -287,7 +285,9 @@ export class Instance {
       await this.#finishExit(vcpu, this.#domain.vcpus.get(id) as DomainVcpu);
     }
     suspension.noteFinished();
-    return readInstance(this.#parts);
+    const state = await readInstance(this.#parts);
+    if (this.#suspension === suspension) return state;
+    throw refuse("ENDED", "the guest ended, or went on, before it was saved");
   }
 
   /**
@@ -427,38 +427,6 @@ export class Instance {
     const text = new DebugText(this.#words, source);
     this.#debugTexts.push(text);
     return text;
-  }
-
-  /** Puts ACPI tables, kernel and boot data into memory and the boot vCPU at the entry point. */
-  #load(plan: BootPlan): void {
-    const { memory } = this.#domain;
-    const write = (at: number, bytes: Uint8Array): void => {
-      assert(memory.write(at, bytes), "a boot placement lies outside RAM");
-    };
-    const acpi = this.#buildAcpi();
-    write(ACPI_AREA.addr, acpi);
-    write(LEGACY_RSDP, acpi.subarray(0, RSDP_SIZE));
-    // The memory is new, so what a placement leaves out is zero already.
-    for (const { paddr, bytes } of plan.placements) write(paddr, bytes);
-    const [boot] = this.#vcpus;
-    assert(boot !== undefined, "a machine without vCPU");
-    boot.setSregs(pvhSregs(boot.getSregs()));
-    boot.setRegs(pvhRegs(boot.getRegs(), plan.entry, plan.startInfoPaddr));
-  }
-
-  #buildAcpi(): Uint8Array {
-    const processors = this.#vcpus.map((vcpu, uid) => ({ uid, apicId: vcpu.id }));
-    return buildAcpi({
-      paddr: ACPI_AREA.addr,
-      size: ACPI_AREA.size,
-      processors,
-      localApicPaddr: LOCAL_APIC_ADDRESS,
-      // As Xen's PVH guests: without a device that interrupts there is no I/O APIC. A guest that finds
-      // one expects a PIT beside it.
-      ...(this.#config.console === "ttyS0"
-        ? { uart: UART, ioapicPaddr: IOAPIC_ADDRESS }
-        : { ioapicPaddr: undefined }),
-    });
   }
 
   async #runVcpu(vcpu: Vcpu, domainVcpu: DomainVcpu): Promise<void> {

@@ -82,7 +82,7 @@ export class Machine {
     const agent = agentConsole(start, ports);
     this.#agent = agent?.channel;
     this.#devices = new MachineDevices(agent === undefined ? devices : [...devices, agent.console]);
-    this.#instance = this.#newInstance(plan);
+    this.#instance = this.#newInstance();
     ports.console.onData((bytes) => this.#instance.input(bytes));
     ports.console.onRoom?.(() => this.#instance.outputRoom());
   }
@@ -96,7 +96,7 @@ export class Machine {
     const plan = await planOf(config, config, ports);
     const { kernel, initrd, modules, commandLine, devices, bootAgain } = config;
     const files = { kernel, ...(initrd && { initrd }), ...(modules && { modules }), commandLine };
-    return new Machine(
+    const machine = new Machine(
       await openKvm(ports),
       {
         hardware: config,
@@ -108,6 +108,8 @@ export class Machine {
       },
       ports,
     );
+    await machine.#instance.boot(plan, () => false);
+    return machine;
   }
 
   /**
@@ -231,13 +233,25 @@ export class Machine {
       // What the guest wrote last has to be there before it reads it again.
       await this.#devices.suspend();
       await this.#devices.dropLeaving();
-      const files = await this.#filesAgain();
-      if (files !== undefined) this.#plan = await planOf(files, this.#hardware, this.#ports);
-      // Whoever stopped it meanwhile found nothing that ran.
-      if (this.#stopped !== undefined) return { kind: this.#stopped };
-      this.#instance = this.#newInstance(this.#plan);
+      // Whoever stops it meanwhile finds nothing that runs.
+      const next = await this.#bootedInstance();
+      if (next === undefined) return { kind: this.#stopped ?? "stopped" };
+      this.#use(next);
       this.#devices.resume();
     }
+  }
+
+  /** What runs after a reboot; undefined when the machine was stopped meanwhile. */
+  async #bootedInstance(): Promise<Instance | undefined> {
+    const isStopped = (): boolean => this.#stopped !== undefined;
+    const files = await this.#filesAgain();
+    if (files !== undefined) this.#plan = await planOf(files, this.#hardware, this.#ports);
+    if (isStopped()) return undefined;
+    const next = this.#newInstance();
+    await next.boot(this.#plan as BootPlan, isStopped);
+    if (!isStopped()) return next;
+    next.close();
+    return undefined;
   }
 
   /** What is booted now, where it is not what was booted before. */
@@ -452,9 +466,14 @@ export class Machine {
     if (this.#ended) throw refuse("ENDED", "the machine has ended");
   }
 
-  #newInstance(plan: BootPlan | undefined): Instance {
-    const guest = { plan, uuid: this.#uuid, devices: this.#devices.all };
-    const instance = new Instance(this.#kvm, this.#hardware, this.#ports, guest);
+  #newInstance(): Instance {
+    const guest = { uuid: this.#uuid, devices: this.#devices.all };
+    return new Instance(this.#kvm, this.#hardware, this.#ports, guest);
+  }
+
+  /** Runs an instance from now on. */
+  #use(instance: Instance): void {
+    this.#instance = instance;
     this.#lastView = undefined;
     instance.trace = this.#trace;
     instance.debugger = this.#debugger;
@@ -462,7 +481,6 @@ export class Machine {
     for (const name of this.#nodeListeners.keys()) this.#watchNode(instance, name);
     const size = this.#consoleSize;
     if (size !== undefined) instance.domain.setConsoleSize(size.rows, size.columns);
-    return instance;
   }
 }
 

@@ -3,6 +3,7 @@
  * them; only those that are not zero are there.
  */
 import { hva, PAGE_SIZE } from "../../base/index.js";
+import { defaultEventLoop } from "../../kvm/index.js";
 import type { LinearMemory, MemoryRegion } from "../../memory/index.js";
 import { damaged } from "./codec.js";
 import { type Section, type SnapshotSink, type SnapshotSource, writeSection } from "./file.js";
@@ -19,16 +20,32 @@ const PIECE = 4 << 20;
 const STEP = 32;
 const RUN_BYTES = 8;
 
-/** Copies all pages of some regions that are not zero. */
-export function copyPages(linear: LinearMemory, regions: readonly MemoryRegion[]): PageRun[] {
+/** Pages that are looked at between two turns of the host's other work, in some hundredths of a second. */
+const PAGES_AT_ONCE = (32 << 20) / PAGE_SIZE;
+
+/** Copies all pages of some regions that are not zero, and that nobody writes meanwhile. */
+export async function copyPages(
+  linear: LinearMemory,
+  regions: readonly MemoryRegion[],
+): Promise<PageRun[]> {
+  const { yieldNow } = defaultEventLoop();
   const runs: PageRun[] = [];
   let base = 0;
   for (const { hva: at, size } of regions) {
     const pages = size / PAGE_SIZE;
     const words = new Int32Array(linear.memory.buffer, at, size / 4);
+    let lookedAt = 0;
     for (let page = 0; page < pages; ) {
-      const from = nextUsed(words, page, pages);
-      if (from === pages) break;
+      if (page - lookedAt >= PAGES_AT_ONCE) {
+        await yieldNow();
+        lookedAt = page;
+      }
+      const end = Math.min(pages, page + PAGES_AT_ONCE);
+      const from = nextUsed(words, page, end);
+      if (from === end) {
+        page = end;
+        continue;
+      }
       let to = from + 1;
       while (to < pages && to - from < PIECE / PAGE_SIZE && isUsed(words, to)) to++;
       const bytes = linear.u8.slice(at + from * PAGE_SIZE, at + to * PAGE_SIZE);

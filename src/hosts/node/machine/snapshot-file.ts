@@ -59,6 +59,9 @@ export async function openSnapshotFile(path: string): Promise<SavedMachine> {
   }
 }
 
+/** Bytes that are read at once: Node ends the process for more than 2 GiB. */
+const PIECE = 16 << 20;
+
 class FileSource implements SnapshotSource {
   readonly crc32 = crc32;
   readonly size: number;
@@ -87,7 +90,8 @@ class FileSource implements SnapshotSource {
   async read(at: number, into: Uint8Array): Promise<void> {
     try {
       for (let done = 0; done < into.length; ) {
-        const { bytesRead } = await this.#file.read(into, done, into.length - done, at + done);
+        const piece = Math.min(into.length - done, PIECE);
+        const { bytesRead } = await this.#file.read(into, done, piece, at + done);
         if (bytesRead === 0) throw new Error("it has become shorter");
         done += bytesRead;
       }

@@ -1,0 +1,69 @@
+/** Puts a guest that starts into the memory of a new instance, and its boot vCPU at the entry point. */
+import { assert } from "../../base/index.js";
+import { defaultEventLoop, type EventLoop, type Vcpu } from "../../kvm/index.js";
+import type { GuestMemory } from "../../memory/index.js";
+import { buildAcpi } from "../firmware/acpi.js";
+import { RSDP_SIZE } from "../firmware/tables.js";
+import type { BootPlan } from "../loader/boot.js";
+import { pvhRegs, pvhSregs } from "./entry-state.js";
+import { ACPI_AREA, IOAPIC_ADDRESS, LEGACY_RSDP, LOCAL_APIC_ADDRESS } from "./layout.js";
+
+/** What a guest starts in. */
+export interface BootTarget {
+  readonly memory: Pick<GuestMemory, "write">;
+  readonly vcpus: readonly Vcpu[];
+  /** The serial port, when there is one. */
+  readonly uart?: { readonly port: number; readonly gsi: number };
+}
+
+/** Bytes that are written at once, in some milliseconds: an initrd may have 3 GiB. */
+const PIECE = 16 << 20;
+
+/**
+ * Writes ACPI tables, kernel, modules and boot data. Other work of the host has its turn between pieces; when `isOver`
+ * says so then, the rest is left out.
+ */
+export async function bootInstance(
+  target: BootTarget,
+  plan: BootPlan,
+  host: { readonly loop: EventLoop | undefined; readonly isOver: () => boolean },
+): Promise<void> {
+  const { memory, vcpus } = target;
+  const { loop = defaultEventLoop(), isOver } = host;
+  const write = (at: number, bytes: Uint8Array): void => {
+    assert(memory.write(at, bytes), "a boot placement lies outside RAM");
+  };
+  const acpi = acpiOf(target);
+  write(ACPI_AREA.addr, acpi);
+  write(LEGACY_RSDP, acpi.subarray(0, RSDP_SIZE));
+  let sinceTurn = 0;
+  // The memory is new, so what a placement leaves out is zero already.
+  for (const { paddr, bytes } of plan.placements) {
+    for (let at = 0; at < bytes.length; at += PIECE) {
+      const piece = bytes.subarray(at, at + PIECE);
+      sinceTurn += piece.length;
+      if (sinceTurn > PIECE) {
+        await loop.yieldNow();
+        if (isOver()) return;
+        sinceTurn = piece.length;
+      }
+      write(paddr + at, piece);
+    }
+  }
+  const [boot] = vcpus;
+  assert(boot !== undefined, "a machine without vCPU");
+  boot.setSregs(pvhSregs(boot.getSregs()));
+  boot.setRegs(pvhRegs(boot.getRegs(), plan.entry, plan.startInfoPaddr));
+}
+
+function acpiOf({ vcpus, uart }: BootTarget): Uint8Array {
+  return buildAcpi({
+    paddr: ACPI_AREA.addr,
+    size: ACPI_AREA.size,
+    processors: vcpus.map((vcpu, uid) => ({ uid, apicId: vcpu.id })),
+    localApicPaddr: LOCAL_APIC_ADDRESS,
+    // As Xen's PVH guests: without a device that interrupts there is no I/O APIC. A guest that finds
+    // one expects a PIT beside it.
+    ...(uart === undefined ? { ioapicPaddr: undefined } : { uart, ioapicPaddr: IOAPIC_ADDRESS }),
+  });
+}
