@@ -116,6 +116,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   /** Rejects run(), for a defect of this library. */
   reject: ((error: unknown) => void) | undefined;
   hasRun = false;
+  /** Components of the FPU's state that count at the next run: XSTATE_BV of the kernel's copy (cpu/xsave.ts). */
+  fpuMarked = 0;
   /** Split irqchip: a level interrupt ended, the client must hear of it. */
   ioapicEoi = -1;
   /** The slice is given up at the next chance. */

@@ -33,7 +33,7 @@ import {
   writeSregs,
 } from "./cpu/regs.js";
 import { deliverPayload, readEvents, writeEvents } from "./cpu/vcpu-events.js";
-import { imageOf, xsaveOf } from "./cpu/xsave.js";
+import { ALL_MARKED, loadFpu, readXsave, writeXsave } from "./cpu/xsave.js";
 import { refuse } from "./error.js";
 import type { VcpuExit } from "./exits.js";
 import type { TprAccess } from "./irq/tpr-sync.js";
@@ -106,6 +106,7 @@ export class Vcpu {
       return this.#running.then(() => this.run());
     }
     state.hasRun = true;
+    if (state.fpuMarked !== ALL_MARKED) loadFpu(state);
     if (state.immediateExit) {
       // Deferred events stay deferred: the kernel looks at them after an entry only.
       return finishInstruction(state);
@@ -405,12 +406,12 @@ export class Vcpu {
     this.#state.tpr.eventRequested = true;
   }
 
-  /** The 512-byte FXSAVE image: KVM_GET_FPU and the legacy part of KVM_GET_XSAVE. */
+  /** KVM_GET_FPU: the 512-byte FXSAVE image. */
   getFpu(): Uint8Array {
     return this.#state.engine.fpu();
   }
 
-  /** KVM_SET_FPU, as a 512-byte FXSAVE image. @throws KvmError EINVAL for reserved MXCSR bits. */
+  /** KVM_SET_FPU: a 512-byte FXSAVE image. Before the first run it is lost, as in Linux. @throws KvmError EINVAL: MXCSR. */
   setFpu(image: Uint8Array): void {
     if (image.length < 512) refuse("EINVAL", "FXSAVE image");
     const mxcsr = new DataView(image.buffer, image.byteOffset).getUint32(24, true);
@@ -420,12 +421,12 @@ export class Vcpu {
 
   /** KVM_GET_XSAVE and KVM_GET_XSAVE2: 4096 bytes, standard form, x87 and SSE. */
   getXsave(): Uint8Array {
-    return xsaveOf(this.#state.engine.fpu());
+    return readXsave(this.#state);
   }
 
   /** KVM_SET_XSAVE. @throws KvmError EINVAL for components that are not supported, bad headers. */
   setXsave(area: Uint8Array): void {
-    this.#state.engine.setFpu(imageOf(area));
+    writeXsave(this.#state, area);
   }
 
   /** KVM_GET_XCRS: XCR0. */

@@ -201,13 +201,10 @@ for (const name of wanted.length > 0 ? wanted : all) {
   const set = make();
   const steady = askSet(name, set);
   const old = existsSync(set.file) ? readFileSync(set.file, "latin1") : "";
-  /** @type {Map<string, string>} */
-  const parts = new Map();
-  for (const [at, text] of [...readPatches(old).keys()].map((at, i) => [
-    at,
-    old.split(/^(?=== )/m)[i] ?? "",
-  ]))
-    parts.set(at ?? "", text ?? "");
+  // What stands before the first part is a comment.
+  const [first = "", ...others] = old.split(/^(?=== )/m);
+  const before = first.startsWith("== ") ? [first, ...others] : others;
+  const parts = new Map([...readPatches(old).keys()].map((at, i) => [at, before[i] ?? ""]));
   for (const one of set.cases) {
     const text = steady.get(one.name);
     const at = `${set.prefix}${one.name}`;
@@ -215,7 +212,8 @@ for (const name of wanted.length > 0 ? wanted : all) {
     if (text !== undefined) parts.set(at, patchText(at, one.before, text.split("\n")));
   }
   const sorted = [...parts].filter(([, text]) => text !== "").sort(([a], [b]) => (a < b ? -1 : 1));
-  writeFileSync(set.file, sorted.map(([, text]) => text).join(""), "latin1");
+  const head = first.startsWith("== ") ? "" : first;
+  writeFileSync(set.file, head + sorted.map(([, text]) => text).join(""), "latin1");
   console.log(
     `${name}: ${sorted.filter(([at]) => at.startsWith(set.prefix)).length} of ${set.cases.length} differ`,
   );

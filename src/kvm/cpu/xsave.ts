@@ -1,12 +1,15 @@
+import type { EngineVcpu } from "../../engine/bridge/port.js";
 import { refuse } from "../error.js";
 
 /** Bytes of `struct kvm_xsave` without its flexible end. */
 export const XSAVE_BYTES = 4096;
 
 /** State components (Intel SDM volume 1, chapter 13): x87, SSE. */
-const X87 = 1n;
-const SSE = 2n;
+const X87 = 1;
+const SSE = 2;
 const SUPPORTED = X87 | SSE;
+/** What is marked when KVM_RUN has saved the processor's registers: all of it. */
+export const ALL_MARKED = SUPPORTED;
 
 /** Where things are in the area. */
 const At = { ST: 32, XMM: 160, XMM_END: 416, SOFTWARE: 464, HEADER: 512, HEADER_END: 576 } as const;
@@ -34,44 +37,92 @@ function initialImage(): Uint8Array {
   return image;
 }
 
-/** KVM_GET_XSAVE: the standard form. Components in their initial state are not marked. */
-export function xsaveOf(image: Uint8Array): Uint8Array {
+/** A vCPU whose registers are in memory, with which components of them count. */
+interface FpuOwner {
+  readonly engine: Pick<EngineVcpu, "fpu" | "setFpu">;
+  fpuMarked: number;
+}
+
+/**
+ * Of a vCPU that is about to run, components that are not marked become initial: what KVM_SET_FPU has put there is lost.
+ * KVM_RUN saves all of them afterwards, also when it has executed nothing. (A processor need not mark what is initial
+ * then; the one that was asked marks all.)
+ */
+export function loadFpu(vcpu: FpuOwner): void {
+  vcpu.engine.setFpu(loadedImage(vcpu.engine.fpu(), vcpu.fpuMarked));
+  vcpu.fpuMarked = ALL_MARKED;
+}
+
+/** KVM_GET_XSAVE. */
+export const readXsave = ({ engine, fpuMarked }: FpuOwner): Uint8Array =>
+  xsaveOf(engine.fpu(), fpuMarked);
+
+/** KVM_SET_XSAVE. @throws KvmError as {@link putXsave}. */
+export function writeXsave(vcpu: FpuOwner, area: Uint8Array): void {
+  const image = vcpu.engine.fpu();
+  vcpu.fpuMarked = putXsave(area, image);
+  vcpu.engine.setFpu(image);
+}
+
+/**
+ * KVM_GET_XSAVE: the standard form. Components that are not marked are shown as initial, whatever the memory has.
+ * `image` is the FXSAVE image in memory, `marked` which components of it count.
+ */
+function xsaveOf(image: Uint8Array, marked: number): Uint8Array {
   const area = new Uint8Array(XSAVE_BYTES);
-  area.set(image);
+  area.set(initialImage());
+  if ((marked & X87) !== 0) copyX87(image, area);
+  if ((marked & SSE) !== 0) {
+    copyMxcsr(image, area);
+    copyXmm(image, area);
+  }
   const view = new DataView(area.buffer);
-  view.setBigUint64(At.SOFTWARE, SUPPORTED, true);
-  let present = 0n;
-  const x87Idle =
-    view.getUint16(FCW, true) === FCW_INITIAL &&
-    isZero(image.subarray(FCW + 2, MXCSR)) &&
-    isZero(image.subarray(At.ST, At.XMM));
-  if (!x87Idle) present |= X87;
-  const xmmIdle = isZero(image.subarray(At.XMM, At.XMM_END));
-  if (!xmmIdle || view.getUint32(MXCSR, true) !== MXCSR_INITIAL) present |= SSE;
-  view.setBigUint64(At.HEADER, present, true);
+  view.setBigUint64(At.SOFTWARE, BigInt(SUPPORTED), true);
+  view.setBigUint64(At.HEADER, BigInt(marked), true);
   return area;
 }
 
 /**
- * KVM_SET_XSAVE: the FXSAVE image that an area means; components that are not marked are initial.
+ * KVM_SET_XSAVE: puts the components that an area marks into the image in memory; the others stay in it, but count no more.
+ * @returns what is marked now.
  * @throws KvmError EINVAL components that are not supported, a compacted area, reserved bits.
  */
-export function imageOf(area: Uint8Array): Uint8Array {
+function putXsave(area: Uint8Array, image: Uint8Array): number {
   if (area.length < At.HEADER_END) refuse("EINVAL", "XSAVE area");
   const view = new DataView(area.buffer, area.byteOffset, At.HEADER_END);
   const present = view.getBigUint64(At.HEADER, true);
-  if ((present & ~SUPPORTED) !== 0n) refuse("EINVAL", "XSAVE components");
+  if ((present & ~BigInt(SUPPORTED)) !== 0n) refuse("EINVAL", "XSAVE components");
   if (!isZero(area.subarray(At.HEADER + 8, At.HEADER_END))) refuse("EINVAL", "XSAVE header");
-  const mxcsr = view.getUint32(MXCSR, true);
-  if (present !== 0n && (mxcsr & ~MXCSR_BITS) !== 0) refuse("EINVAL", "MXCSR");
-  const image = initialImage();
-  if ((present & X87) !== 0n) {
-    image.set(area.subarray(FCW, MXCSR));
-    image.set(area.subarray(At.ST, At.XMM), At.ST);
-  }
-  if ((present & SSE) !== 0n) {
-    image.set(area.subarray(At.XMM, At.XMM_END), At.XMM);
-    new DataView(image.buffer).setUint32(MXCSR, mxcsr, true);
-  }
-  return image;
+  const marked = Number(present);
+  if (marked === 0) return marked;
+  if ((view.getUint32(MXCSR, true) & ~MXCSR_BITS) !== 0) refuse("EINVAL", "MXCSR");
+  copyMxcsr(area, image);
+  if ((marked & X87) !== 0) copyX87(area, image);
+  if ((marked & SSE) !== 0) copyXmm(area, image);
+  return marked;
+}
+
+/**
+ * What the processor's registers are when KVM_RUN loads them: of components that are not marked the initial ones, but
+ * for MXCSR, which XRSTOR loads in any case (standard form; Intel SDM volume 1, 13.8.1).
+ */
+function loadedImage(image: Uint8Array, marked: number): Uint8Array {
+  const loaded = initialImage();
+  copyMxcsr(image, loaded);
+  if ((marked & X87) !== 0) copyX87(image, loaded);
+  if ((marked & SSE) !== 0) copyXmm(image, loaded);
+  return loaded;
+}
+
+function copyX87(from: Uint8Array, to: Uint8Array): void {
+  to.set(from.subarray(FCW, MXCSR), FCW);
+  to.set(from.subarray(At.ST, At.XMM), At.ST);
+}
+
+function copyMxcsr(from: Uint8Array, to: Uint8Array): void {
+  to.set(from.subarray(MXCSR, MXCSR_MASK), MXCSR);
+}
+
+function copyXmm(from: Uint8Array, to: Uint8Array): void {
+  to.set(from.subarray(At.XMM, At.XMM_END), At.XMM);
 }

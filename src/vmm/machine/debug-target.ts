@@ -3,6 +3,10 @@ import type { KvmGuestDebug, KvmRegs, KvmSregs, Vcpu, VcpuExitDebug, Vm } from "
 import type { GuestMemory } from "../../memory/index.js";
 import { Standstill } from "./suspension.js";
 
+/** Where an XSAVE area says which components count, and what: x87 and SSE (Intel SDM volume 1, 13.4.2). */
+const XSTATE_BV = 512;
+const X87_AND_SSE = 3;
+
 /** What a debugger hears. */
 export interface DebugListener {
   /** A vCPU has come to a step or breakpoint; it stands still, and the others are about to. */
@@ -85,7 +89,12 @@ export class DebugTarget {
   }
 
   setFpu(cpu: number, image: Uint8Array): void {
-    this.#vcpu(cpu).setFpu(image);
+    const vcpu = this.#vcpu(cpu);
+    // Marked as in use, so that it counts for a vCPU too that has not run yet.
+    const area = vcpu.getXsave();
+    area.set(image);
+    area[XSTATE_BV] = X87_AND_SSE;
+    vcpu.setXsave(area);
   }
 
   /**
