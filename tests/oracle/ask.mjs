@@ -50,10 +50,11 @@ export function answersIn(output) {
  * What a program printed on Linux.
  * @param {string} program
  * @param {readonly string[]} args files are taken along
+ * @param {Record<string, string>} [environment] of ask-linux, such as CPU
  */
-export function askText(program, args) {
+export function askText(program, args, environment = {}) {
   // The emulated machine needs a second or two for a scenario in which guests wait, more beside other work.
-  const limit = { LIMIT: String(120 + args.length * 15) };
+  const limit = { ...environment, LIMIT: String(120 + args.length * 15) };
   const ask = () => run(join(here, "ask-linux"), [program, ...args], limit);
   try {
     return ask();
@@ -67,7 +68,8 @@ export function askText(program, args) {
 /**
  * The answers of Linux by the names of files that a player plays. @param {string} program
  * @param {readonly string[]} files more than one, of different names
+ * @param {Record<string, string>} [environment]
  */
-export function askLinux(program, files) {
-  return answersIn(askText(program, files));
+export function askLinux(program, files, environment = {}) {
+  return answersIn(askText(program, files, environment));
 }

@@ -129,6 +129,32 @@ function compile(source) {
 }
 
 /**
+ * The processor that a file wants, where it is not the usual one: "(recorded with CPU=EPYC,-avx)" in its comment.
+ * @param {Case | undefined} one
+ * @returns {Record<string, string>}
+ */
+function processorOf(one) {
+  const text = one === undefined ? "" : readFileSync(one.path, "latin1");
+  const [, cpu] = /^# .*\(recorded with CPU=([^ :)]+)/m.exec(text) ?? [];
+  return cpu === undefined ? {} : { CPU: cpu };
+}
+
+/** Cases that are asked together: on one processor, not too many. @param {Case[]} cases */
+function batches(cases) {
+  /** @type {Map<string, Case[]>} */
+  const byProcessor = new Map();
+  for (const one of cases) {
+    const { CPU = "" } = processorOf(one);
+    byProcessor.set(CPU, [...(byProcessor.get(CPU) ?? []), one]);
+  }
+  return [...byProcessor.values()].flatMap((all) =>
+    Array.from({ length: Math.ceil(all.length / BATCH) }, (_, i) =>
+      all.slice(i * BATCH, (i + 1) * BATCH),
+    ),
+  );
+}
+
+/**
  * The answers of one start of the kernel, which are kept.
  * @param {string} name of the set
  * @param {string} label
@@ -142,7 +168,7 @@ function askOnce(name, label, set, cases) {
   const paths = cases.map((one) => one.path);
   // A player names what it plays when there are several files.
   const asked = paths.length === 1 ? [...paths, ...paths] : paths;
-  const answers = askLinux(compile(SOURCES[set.player]), asked);
+  const answers = askLinux(compile(SOURCES[set.player]), asked, processorOf(cases[0]));
   const parts = [...answers].map(([at, out]) => [`== ${at}`, ...out, ""].join("\n"));
   mkdirSync(kept, { recursive: true });
   writeFileSync(file, parts.join(""), "latin1");
@@ -158,9 +184,8 @@ function askSet(name, set) {
   const steady = new Map();
   let left = set.cases;
   for (let round = 1; round <= ROUNDS && left.length > 0; round++) {
-    for (let at = 0; at < left.length; at += BATCH) {
-      const cases = left.slice(at, at + BATCH);
-      const answers = askOnce(name, `${round}-${at / BATCH}`, set, cases);
+    for (const [number, cases] of batches(left).entries()) {
+      const answers = askOnce(name, `${round}-${number}`, set, cases);
       for (const one of cases) {
         const text = (answers.get(basename(one.path)) ?? []).join("\n");
         const before = seen.get(one.name) ?? [];
