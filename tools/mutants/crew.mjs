@@ -30,6 +30,10 @@ import { join } from "node:path";
 
 /** Milliseconds that a worker may say nothing: it neither runs nor waits as the two below see it. */
 const PATIENCE_MS = 120_000;
+/** What is said to have noticed a mutant that keeps the code from being loaded. */
+export const LOADING = "loading";
+/** Cases that a mutant may make spin: no more are asked then. */
+const SPINS = 3;
 /** Milliseconds of processor time that any case may take with a mutant, and how many times its own cost. */
 const SPINS_MS = 2000;
 const SPINS_TIMES = 20;
@@ -169,20 +173,28 @@ export class Worker {
   }
 
   /**
-   * Shows a mutant to cases. One that fails without it, too, has not noticed it: the others are asked anew.
+   * Shows a mutant to cases. One that fails without it, too, has not noticed it, and one that it makes spin says little:
+   * the others are asked anew.
    * @param {{ mutant: string, ask: { id: string, hits: number, total: number, cost: number }[], reload: boolean }} request
    * @returns {Promise<Verdict & { status: "killed" | "timeout" | "survived" }>}
    */
   async tryMutant(request) {
     let { ask } = request;
     let asked = 0;
+    /** @type {string[]} */
+    const spins = [];
     for (;;) {
       const { status, ...verdict } = await this.#show({ ...request, ask });
+      const { by = "" } = verdict;
       asked += verdict.asked;
-      if (status !== "unsure") return { ...verdict, status, asked };
-      this.stop();
-      ask = ask.slice(1 + ask.findIndex(({ id }) => id === verdict.by));
-      if (ask.length === 0) return { status: "survived", asked };
+      if (status === "killed") return { ...verdict, status, asked };
+      if (status === "timeout") spins.push(by);
+      else if (status === "unsure") this.stop();
+      ask = status === "survived" ? [] : ask.slice(1 + ask.findIndex(({ id }) => id === by));
+      const [spun] = spins;
+      const isOver = ask.length === 0 || by === LOADING || spins.length >= SPINS;
+      if (isOver && spun !== undefined) return { status: "timeout", by: spun, asked };
+      if (isOver) return { status: "survived", asked };
     }
   }
 
@@ -192,7 +204,7 @@ export class Worker {
    */
   async #show(request) {
     if (this.#child === undefined) await this.start();
-    this.#last = "loading";
+    this.#last = LOADING;
     this.#child?.send(request);
     const costs = new Map(request.ask.map(({ id, cost }) => [id, cost]));
     const answer = await this.#until((message) => message.tried !== undefined, {

@@ -1,7 +1,7 @@
 // @ts-check
 import { relative } from "node:path";
 import { root } from "../check/files.mjs";
-import { Worker } from "./crew.mjs";
+import { LOADING, Worker } from "./crew.mjs";
 import { draw, every } from "./draw.mjs";
 import { build } from "./instrument.mjs";
 import { covering, toAsk, within } from "./order.mjs";
@@ -37,8 +37,6 @@ const AGAIN = 0.75;
 const MEASURING = 0.6;
 const part = (/** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ share) =>
   from + share * (to - from);
-/** What noticed a mutant that keeps the code from being loaded. */
-const LOADING = "loading";
 
 /** Tries the mutants of a folder. */
 class Hunt {
