@@ -106,6 +106,27 @@ describe("breakpoints of a debugger and cached blocks", () => {
     expect(stops(t)).toEqual(times(5, "7:1"));
   });
 
+  it("cost nothing where they are not: code runs in blocks as without them", () => {
+    // mov ecx,20000; 5: inc eax; add edx,eax; dec ecx; jnz 5; hlt; behind it, never executed: nop
+    t.code("b9 20 4e 00 00 ff c0 01 c2 ff c9 75 f8 f4 90");
+    const cost = (): readonly number[] => {
+      const before = t.vm.counters();
+      expect(stops(t)).toEqual([]);
+      const after = t.vm.counters();
+      const counts = ["STEP", "GENERIC", "COMPLETE", "LOOKUP"] as const;
+      return counts.map((name) => after[name] - before[name]);
+    };
+    cost();
+    const without = cost();
+    // On its page, and on another one.
+    for (const offset of [0xe, 0x1000]) {
+      at(offset);
+      cost();
+      for (const [i, count] of cost().entries())
+        expect(count - (without[i] ?? 0), `${i}, ${offset}`).toBeLessThan(20);
+    }
+  });
+
   it("on data see all of their page, and nothing when they are gone", () => {
     // mov ecx,3; L: mov [rbx],al; mov dl,[rbx+8]; mov [rbx+0x1000],al; dec ecx; jnz L; hlt
     t.set({ RBX: BigInt(DATA) });
