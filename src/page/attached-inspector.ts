@@ -8,6 +8,7 @@ interface Parts extends Attached {
   readonly state: HTMLOutputElement;
   readonly figures: HTMLOutputElement;
   tell(text: string | undefined): void;
+  readonly saveButton: HTMLButtonElement;
   readonly buttons: Readonly<Record<"pause" | "step" | "reset" | "stop", HTMLButtonElement>>;
 }
 
@@ -39,6 +40,7 @@ export class AttachedInspector {
     const show = (view: InspectView): void => this.#show(view);
     buttons.step.hidden = true;
     buttons.stop.hidden = true;
+    parts.saveButton.hidden = true;
     // Under exec the monitor decides.
     buttons.pause.hidden = inspected === "exec";
     buttons.reset.hidden = inspected === "exec";

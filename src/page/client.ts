@@ -13,6 +13,9 @@ export interface MachineListener {
   output(bytes: Uint8Array, shown: () => void): void;
   log(text: string): void;
   status(status: MachineStatus): void;
+  saved(snapshot: Blob): void;
+  /** Why it was not. */
+  notSaved(text: string): void;
   /** The machine has ended: one line. */
   ended(text: string): void;
   /** The machine cannot be started. */
@@ -43,7 +46,8 @@ export class MachineClient {
   }
 
   start(request: StartRequest): void {
-    const transfer = [request.kernel.buffer, ...(request.initrd ? [request.initrd.buffer] : [])];
+    const { kernel, initrd } = request.boot ?? {};
+    const transfer = [kernel, initrd].flatMap((bytes) => (bytes ? [bytes.buffer] : []));
     this.#worker.postMessage(
       { kind: "start", request } satisfies ToWorker,
       transfer as ArrayBuffer[],
@@ -112,6 +116,12 @@ export class MachineClient {
               ? "the guest has powered itself off"
               : "the machine was stopped",
         );
+        return;
+      case "saved":
+        listener.saved(message.snapshot);
+        return;
+      case "notSaved":
+        listener.notSaved(message.text);
         return;
       case "refused":
         this.close();

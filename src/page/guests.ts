@@ -57,11 +57,19 @@ export async function ownGuest(kernel: File, initrd: File | undefined): Promise<
   };
 }
 
-/** Sorts dropped files: what looks like a kernel, and the other one. */
-export async function sortFiles(files: readonly File[]): Promise<{ kernel?: File; initrd?: File }> {
-  const sorted: { kernel?: File; initrd?: File } = {};
+/** Files of a person, by what they look like. */
+export interface SortedFiles {
+  kernel?: File;
+  initrd?: File;
+  snapshot?: File;
+}
+
+/** Sorts dropped files: a saved machine, what looks like a kernel, and the other one. */
+export async function sortFiles(files: readonly File[]): Promise<SortedFiles> {
+  const sorted: SortedFiles = {};
   for (const file of files) {
-    if (sorted.kernel === undefined && (await looksLikeKernel(file))) sorted.kernel = file;
+    if ((await file.slice(0, 8).text()) === "kvm-xen\n") sorted.snapshot = file;
+    else if (sorted.kernel === undefined && (await looksLikeKernel(file))) sorted.kernel = file;
     else sorted.initrd = file;
   }
   return sorted;

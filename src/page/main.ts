@@ -7,11 +7,13 @@ import {
   embeddedGuest,
   type GuestFiles,
   ownGuest,
+  type SortedFiles,
   servedGuest,
   sortFiles,
 } from "./guests.js";
 import type { Inspector } from "./inspector/inspector.js";
-import type { MachineStatus } from "./protocol.js";
+import type { MachineStatus, StartRequest } from "./protocol.js";
+import { type Action, Saving } from "./saving.js";
 import { ConsoleTerminal } from "./terminal.js";
 
 const MIB = 1 << 20;
@@ -28,6 +30,7 @@ const append = element("append", HTMLInputElement);
 const fileInputs = {
   kernel: element("kernel", HTMLInputElement),
   initrd: element("initrd", HTMLInputElement),
+  snapshot: element("snapshot", HTMLInputElement),
 };
 const buttons = {
   pause: element("pause", HTMLButtonElement),
@@ -35,22 +38,24 @@ const buttons = {
   reset: element("reset", HTMLButtonElement),
   stop: element("stop", HTMLButtonElement),
 };
+const saveButton = element("save", HTMLButtonElement);
 
 const served = hasToken() ? Promise.resolve(undefined) : servedGuest();
-const dropped: { kernel?: File; initrd?: File } = {};
+const dropped: SortedFiles = {};
 let client: MachineClient | undefined;
 let isPaused = false;
 let before = { instructions: 0, at: performance.now() };
 
-/** Shows a line above the terminal, with a button if there is something to do. */
-function tell(text: string | undefined, action?: { name: string; run: () => void }): void {
+/** Shows a line above the terminal, with buttons if there is something to do. */
+function tell(text: string | undefined, ...actions: readonly Action[]): void {
   message.hidden = text === undefined;
   message.textContent = text ?? "";
-  if (text === undefined || action === undefined) return;
-  const button = document.createElement("button");
-  button.textContent = action.name;
-  button.onclick = action.run;
-  message.append(button);
+  for (const { name, run } of actions) {
+    const button = document.createElement("button");
+    button.textContent = name;
+    button.onclick = () => void run();
+    message.append(button);
+  }
 }
 
 function showState(text: string, runs: boolean, paused = false): void {
@@ -60,6 +65,7 @@ function showState(text: string, runs: boolean, paused = false): void {
   buttons.pause.textContent = paused ? "Resume" : "Pause";
   buttons.step.disabled = !paused;
   buttons.reset.disabled = !runs;
+  saveButton.disabled = text !== "running";
   buttons.stop.disabled = client === undefined;
 }
 
@@ -105,8 +111,11 @@ const listener: MachineListener = {
   output: (bytes, shown) => terminal.write(bytes, shown),
   log: (text) => terminal.note(text),
   status: showStatus,
+  saved: (snapshot) => void saving?.saved(snapshot),
+  notSaved: (text) => saving?.failed(text),
   ended(text) {
     client = undefined;
+    saving?.failed(undefined);
     terminal.note(text);
     showState("ended", false);
     tell(text, { name: "Start again", run: start });
@@ -125,10 +134,31 @@ const listener: MachineListener = {
   events: (bytes) => inspector?.receiveEvents(bytes),
   died(text) {
     client = undefined;
+    saving?.failed(undefined);
     showState("gone", false);
     tell(text, { name: "Restart", run: start });
   },
 };
+
+const saving = hasToken()
+  ? undefined
+  : new Saving({
+      ask: () => client?.say({ kind: "save" }),
+      tell,
+      button: saveButton,
+      label: element("kept-label", HTMLElement),
+      name: element("kept-name", HTMLElement),
+    });
+
+/** The snapshot that the form names, if it names one. */
+async function chosenSnapshot(): Promise<Blob | undefined> {
+  const choice = new FormData(form).get("guest");
+  if (choice !== "kept" && choice !== "snapshot") return undefined;
+  const file =
+    choice === "kept" ? await saving?.kept() : (fileInputs.snapshot.files?.[0] ?? dropped.snapshot);
+  if (file === undefined) throw new Error("choose a file with a saved machine, or drop one here");
+  return file;
+}
 
 async function chosenGuest(): Promise<GuestFiles> {
   const progress = (text: string) => showState(text, false);
@@ -144,6 +174,18 @@ async function chosenGuest(): Promise<GuestFiles> {
   return ownGuest(kernel, fileInputs.initrd.files?.[0] ?? dropped.initrd);
 }
 
+function bootOf(guest: GuestFiles): NonNullable<StartRequest["boot"]> {
+  const number = (id: string) => element(id, HTMLInputElement).valueAsNumber;
+  return {
+    kernel: guest.kernel,
+    ...(guest.initrd === undefined ? {} : { initrd: guest.initrd }),
+    append: `${guest.append} ${append.value}`.trim(),
+    memoryBytes: number("memory") * MIB,
+    cpus: number("cpus"),
+    console: element("console", HTMLSelectElement).value as "hvc0" | "ttyS0" | "none",
+  };
+}
+
 /** Starts what the form says, in place of what runs. */
 async function start(): Promise<void> {
   stop();
@@ -153,17 +195,13 @@ async function start(): Promise<void> {
   const mine = new MachineClient(worker, listener);
   client = mine;
   try {
-    const guest = await chosenGuest();
+    const snapshot = await chosenSnapshot();
+    const what = snapshot === undefined ? { boot: bootOf(await chosenGuest()) } : { snapshot };
     if (client !== mine) return;
+    if (snapshot !== undefined) terminal.note("the machine goes on where it was saved");
     before = { instructions: 0, at: performance.now() };
-    const number = (id: string) => element(id, HTMLInputElement).valueAsNumber;
     mine.start({
-      kernel: guest.kernel,
-      ...(guest.initrd === undefined ? {} : { initrd: guest.initrd }),
-      append: `${guest.append} ${append.value}`.trim(),
-      memoryBytes: number("memory") * MIB,
-      cpus: number("cpus"),
-      console: element("console", HTMLSelectElement).value as "hvc0" | "ttyS0" | "none",
+      ...what,
       clock: element("clock", HTMLSelectElement).value as "real" | "virtual",
       engine: engineCore,
       rows: terminal.rows,
@@ -198,21 +236,24 @@ form.onsubmit = (event) => {
   void start();
 };
 
-for (const input of Object.values(fileInputs)) input.onchange = chooseFiles;
+for (const [name, input] of Object.entries(fileInputs)) {
+  input.onchange = () => choose(name === "snapshot" ? "snapshot" : "files");
+}
 
-function chooseFiles(): void {
-  const radio = form.querySelector<HTMLInputElement>("input[value=files]");
+function choose(guest: "files" | "snapshot" | "kept" | "embedded"): void {
+  const radio = form.querySelector<HTMLInputElement>(`input[value=${guest}]`);
   if (radio !== null) radio.checked = true;
 }
 
 async function drop(files: readonly File[]): Promise<void> {
-  const { kernel, initrd } = await sortFiles(files);
-  if (kernel !== undefined) dropped.kernel = kernel;
-  if (initrd !== undefined) dropped.initrd = initrd;
-  chooseFiles();
+  const sorted = await sortFiles(files);
+  Object.assign(dropped, sorted);
+  choose(sorted.snapshot === undefined ? "files" : "snapshot");
   for (const input of Object.values(fileInputs)) input.value = "";
   settings.open = true;
-  const names = [dropped.kernel, dropped.initrd].flatMap((file) => (file ? [file.name] : []));
+  const { kernel, initrd, snapshot } = dropped;
+  const named = sorted.snapshot === undefined ? [kernel, initrd] : [snapshot];
+  const names = named.flatMap((file) => (file ? [file.name] : []));
   tell(`dropped: ${names.join(", ")}`, { name: "Start", run: () => form.requestSubmit() });
 }
 
@@ -238,7 +279,22 @@ async function attach({ name, inspected }: Attached): Promise<void> {
   inspectButton.hidden = true;
   element("terminal", HTMLElement).hidden = true;
   const { AttachedInspector } = await import("./attached-inspector.js");
-  new AttachedInspector(panels, { name, inspected, state, figures, tell, buttons });
+  new AttachedInspector(panels, { name, inspected, state, figures, tell, buttons, saveButton });
+}
+
+/** Offers the machine that was saved in this tab, if there is one. */
+async function begin(): Promise<void> {
+  const kept = await saving?.kept();
+  if (kept === undefined) return start();
+  const go = (guest: "kept" | "embedded") => () => {
+    choose(guest);
+    return start();
+  };
+  tell(
+    `a machine was saved here at ${new Date(kept.lastModified).toLocaleString()}`,
+    { name: "Go on with it", run: go("kept") },
+    { name: "Start the embedded guest", run: go("embedded") },
+  );
 }
 
 void attachedMachine().then((attached) => {
@@ -248,5 +304,5 @@ void attachedMachine().then((attached) => {
     element("debian-label", HTMLElement).hidden = false;
     element("debian-name", HTMLElement).textContent = guest.description;
   });
-  return start();
+  return begin();
 });

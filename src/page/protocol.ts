@@ -2,14 +2,21 @@
 import type { FromInspected, ToInspected } from "../inspect/protocol.js";
 import type { MachineConfig, MachineEnd } from "../vmm/machine/index.js";
 
-/** A machine to start. */
-export interface StartRequest {
+/** What a machine boots. */
+export interface BootRequest {
   readonly kernel: Uint8Array;
   readonly initrd?: Uint8Array;
   readonly append: string;
   readonly memoryBytes: number;
   readonly cpus: number;
   readonly console: MachineConfig["console"];
+}
+
+/** A machine to start. */
+export interface StartRequest {
+  /** Undefined: it goes on from the snapshot. */
+  readonly boot?: BootRequest;
+  readonly snapshot?: Blob;
   readonly clock: "real" | "virtual";
   /** Where the engine's core is. */
   readonly engine: string;
@@ -29,6 +36,7 @@ export type ToWorker =
   /** Run one slice of a paused machine. */
   | { readonly kind: "step" }
   | { readonly kind: "reset" }
+  | { readonly kind: "save" }
   | { readonly kind: "inspect"; readonly message: ToInspected }
   | { readonly kind: "ping" };
 
@@ -48,6 +56,9 @@ export type ToPage =
   | { readonly kind: "log"; readonly text: string }
   | { readonly kind: "status"; readonly status: MachineStatus }
   | { readonly kind: "end"; readonly end: MachineEnd }
+  | { readonly kind: "saved"; readonly snapshot: Blob }
+  /** Why not: the machine goes on. */
+  | { readonly kind: "notSaved"; readonly text: string }
   /** The machine cannot be made, or its library has a defect: then there is no code. */
   | { readonly kind: "refused"; readonly code: string | undefined; readonly text: string }
   | { readonly kind: "inspect"; readonly message: FromInspected }

@@ -2,6 +2,8 @@
 import { HostError } from "../base/index.js";
 import { Engine } from "../engine/bridge/index.js";
 import {
+  BlobSink,
+  BlobSource,
   BrowserClock,
   BrowserLoop,
   BrowserTimers,
@@ -12,8 +14,13 @@ import { SeededEntropy } from "../hosts/sim/entropy.js";
 import { HeapTimers, VirtualClock } from "../hosts/sim/index.js";
 import type { Inspection } from "../inspect/inspection.js";
 import type { FromInspected, ToInspected } from "../inspect/protocol.js";
-import { consoleCommandLine, Machine, type MachinePorts } from "../vmm/machine/index.js";
-import type { StartRequest, ToPage, ToWorker } from "./protocol.js";
+import {
+  consoleCommandLine,
+  Machine,
+  type MachinePorts,
+  SavedMachine,
+} from "../vmm/machine/index.js";
+import type { BootRequest, StartRequest, ToPage, ToWorker } from "./protocol.js";
 import { Stepper } from "./stepper.js";
 import { WorkerConsole } from "./worker-console.js";
 
@@ -59,19 +66,8 @@ async function start(request: StartRequest): Promise<void> {
   const seed = new Uint8Array(8);
   time.entropy.fill(seed);
   const engine = await Engine.compile(core, { seed: new DataView(seed.buffer).getBigUint64(0) });
-  say({ kind: "progress", text: "unpacking the kernel" });
-  const { kernel, initrd, append, memoryBytes, cpus } = request;
-  machine = await Machine.create(
-    {
-      kernel,
-      ...(initrd === undefined ? {} : { initrd }),
-      commandLine: consoleCommandLine(append, request.console),
-      memoryBytes,
-      cpus,
-      console: request.console,
-    },
-    { engine, decompressors: browserDecompressors, loop, log, console, ...time },
-  );
+  const ports = { engine, decompressors: browserDecompressors, loop, log, console, ...time };
+  machine = await makeMachine(request, ports);
   stepper = new Stepper(machine, loop);
   clock = time.clock;
   machine.setConsoleSize(request.rows, request.columns);
@@ -105,6 +101,46 @@ async function openInspection(
     return () => clearInterval(timer);
   };
   return new Inspection(machineTarget(inspected, clock), output, every);
+}
+
+function makeMachine({ boot, snapshot }: StartRequest, ports: MachinePorts): Promise<Machine> {
+  if (boot !== undefined) return bootMachine(boot, ports);
+  if (snapshot === undefined) throw new RangeError("nothing to start");
+  say({ kind: "progress", text: "reading the snapshot" });
+  return SavedMachine.open(new BlobSource(snapshot)).then((saved) =>
+    Machine.restore(saved, {}, ports),
+  );
+}
+
+function bootMachine(boot: BootRequest, ports: MachinePorts): Promise<Machine> {
+  say({ kind: "progress", text: "unpacking the kernel" });
+  const { kernel, initrd, append, memoryBytes, cpus } = boot;
+  return Machine.create(
+    {
+      kernel,
+      ...(initrd === undefined ? {} : { initrd }),
+      commandLine: consoleCommandLine(append, boot.console),
+      memoryBytes,
+      cpus,
+      console: boot.console,
+    },
+    ports,
+  );
+}
+
+/** Saves the machine, which goes on then. */
+async function save(saved: Machine): Promise<void> {
+  try {
+    const snapshot = await saved.save();
+    if (saved.state === "suspended") saved.resume();
+    const sink = new BlobSink();
+    await snapshot.write(sink);
+    say({ kind: "saved", snapshot: sink.blob() });
+  } catch (refusal) {
+    if (!(refusal instanceof HostError)) throw refusal;
+    if (saved.state === "suspended") saved.resume();
+    say({ kind: "notSaved", text: refusal.message });
+  }
 }
 
 function tell(): void {
@@ -145,6 +181,7 @@ function obey(message: ToWorker): void {
   else if (message.kind === "pause") machine.pause();
   else if (message.kind === "resume") resume(machine);
   else if (message.kind === "step") stepper?.step();
+  else if (message.kind === "save") save(machine).catch(fail);
   else machine.reset();
   tell();
 }

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 
-const main = new URL("../../dist/cli/main.js", import.meta.url).pathname;
+export const main = new URL("../../dist/cli/main.js", import.meta.url).pathname;
 
 /** The real command, serving a page, with its address. */
 export class Served {

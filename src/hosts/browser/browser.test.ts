@@ -1,7 +1,35 @@
 import { spawnSync } from "node:child_process";
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
-import { BrowserClock, BrowserLoop, browserDecompressors, browserEntropy } from "./index.js";
+import {
+  BlobSink,
+  BlobSource,
+  BrowserClock,
+  BrowserLoop,
+  browserDecompressors,
+  browserEntropy,
+} from "./index.js";
+
+describe("snapshots as blobs", () => {
+  it("are what was written, and a file that is gone is said to be", async () => {
+    const sink = new BlobSink();
+    const bytes = Uint8Array.of(1, 2, 3, 4);
+    await sink.write(bytes);
+    bytes.fill(9);
+    await sink.write(Uint8Array.of(5));
+    const source = new BlobSource(sink.blob());
+    expect(source.size).toBe(5);
+    const into = new Uint8Array(3);
+    await source.read(2, into);
+    expect([...into]).toEqual([3, 4, 5]);
+    const gone = new Blob([bytes]);
+    gone.slice = () => {
+      throw new Error("not found");
+    };
+    const reading = new BlobSource(gone).read(0, into);
+    await expect(reading).rejects.toMatchObject({ name: "HostError", code: "FILE_UNREADABLE" });
+  });
+});
 
 describe("the browser's clock", () => {
   it("goes on by instructions and readings between two steps, at most one step, and never back", () => {

@@ -4,3 +4,4 @@ export { BrowserClock } from "./clock.js";
 export { browserDecompressors } from "./decompress.js";
 export { browserEntropy } from "./entropy.js";
 export { BrowserLoop } from "./loop.js";
+export { BlobSink, BlobSource } from "./snapshots.js";

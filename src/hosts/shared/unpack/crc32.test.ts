@@ -14,6 +14,7 @@ describe("CRC32", () => {
       for (let length = 0; length < 40; length++) {
         const part = data.subarray(start, start + length);
         expect(crc32(part)).toBe(zlib.crc32(part));
+        expect(crc32(part, 0xdeadbeef)).toBe(zlib.crc32(part, 0xdeadbeef));
       }
     }
   });

@@ -22,10 +22,10 @@ for (let k = 1; k < 4; k++) {
   }
 }
 
-/** The CRC32 of all bytes, from 0 to 2^32 - 1. */
-export function crc32(bytes: Uint8Array): number {
+/** The CRC32 of bytes, behind others that had `before`: from 0 to 2^32 - 1. */
+export function crc32(bytes: Uint8Array, before = 0): number {
   const [t0, t1, t2, t3] = tables;
-  let crc = 0xffffffff;
+  let crc = ~before;
   let at = 0;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (const end = bytes.length - 3; at < end; at += 4) {
