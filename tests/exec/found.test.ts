@@ -9,7 +9,7 @@ import {
   readFileSync,
   rmSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { compile, compileFile, exec, here, main, sockets, start, until } from "./support.js";
@@ -33,6 +33,11 @@ const hasDevice = (): boolean => {
     return false;
   }
 };
+
+it("KVM has as many processors as exec", async () => {
+  const ended = await exec("--", program, "cpus");
+  expect(ended.stdout).toBe(`open: 0\napi: 12\ncpus: ${cpus().length}\n`);
+});
 
 describe("a program without exec's variables", () => {
   it("finds the server by its ancestors", async () => {
@@ -111,6 +116,33 @@ describe("a program that does not load the library", () => {
     });
     expect(ended.stderr).toBe("");
     expect(ended.stdout).toBe("open: EACCES\nopen: 0\napi: 12\nrun: EINTR\n65534\n");
+  });
+
+  it.runIf(isRoot)("would reach it where nothing can cover it, which exec says in one line", () => {
+    // In a user namespace that allows no other one, without the right to mount.
+    const device = join(folder, "uncovered");
+    const bind = existsSync("/dev/kvm") ? "mount --bind" : "ln -s";
+    const bare = "exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin";
+    const script = `mknod ${device} c 1 3 && chmod 666 ${device} && ${bind} ${device} /dev/kvm &&
+      exec unshare -U --map-root-user sh -c 'echo 0 > /proc/sys/user/max_user_namespaces && ${bare} "$@"' sh "$@"`;
+    const words = [
+      process.execPath,
+      main,
+      "exec",
+      "--",
+      "sh",
+      "-c",
+      `${fixed} api; ${program} run`,
+    ];
+    const ended = spawnSync("unshare", ["-m", "sh", "-c", script, "sh", ...words], {
+      encoding: "utf8",
+      env: { ...process.env, HOME: folder, TMPDIR: folder },
+    });
+    expect(ended.stderr).toMatch(
+      /^kvm-xen: \/dev\/kvm cannot be covered \(\w+\): programs without this library would reach the real one\n$/,
+    );
+    // The stand-in is /dev/null, which knows no ioctl of KVM.
+    expect(ended.stdout).toBe("open: 0\napi: -1\nopen: 0\napi: 12\nrun: EINTR\n");
   });
 
   it("is refused as before when it cannot be started", async () => {

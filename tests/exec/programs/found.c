@@ -1,4 +1,7 @@
-/* Says which /dev/kvm a program has: `api` opens it, `run` runs a vCPU that halts, `hello NAME` speaks to a server. */
+/*
+ * Says which /dev/kvm a program has: `api` opens it, `cpus` asks for its processors, `run` runs a vCPU that halts,
+ * `hello NAME` speaks to a server.
+ */
 #define _GNU_SOURCE
 #include "machine.h"
 
@@ -24,6 +27,8 @@ int main(int argc, char **argv) {
   printf("open: %s\n", kvm < 0 ? name_of(errno) : "0");
   if (kvm < 0) return 0;
   printf("api: %d\n", ioctl(kvm, KVM_GET_API_VERSION, 0));
+  if (argc > 1 && !strcmp(argv[1], "cpus"))
+    printf("cpus: %d\n", ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_NR_VCPUS));
   if (argc < 2 || strcmp(argv[1], "run")) return 0;
   int vm = ioctl(kvm, KVM_CREATE_VM, 0), vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
   struct kvm_run *run = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
