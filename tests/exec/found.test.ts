@@ -123,7 +123,7 @@ describe("a program that does not load the library", () => {
     const device = join(folder, "uncovered");
     const bind = existsSync("/dev/kvm") ? "mount --bind" : "ln -s";
     const bare = "exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin";
-    const script = `mknod ${device} c 1 3 && chmod 666 ${device} && ${bind} ${device} /dev/kvm &&
+    const script = `rm -f ${device} && mknod ${device} c 1 3 && chmod 666 ${device} && ${bind} ${device} /dev/kvm &&
       exec unshare -U --map-root-user sh -c 'echo 0 > /proc/sys/user/max_user_namespaces && ${bare} "$@"' sh "$@"`;
     const words = [
       process.execPath,
