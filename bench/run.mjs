@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ProgressLine } from "../dist/hosts/node/progress-line.js";
 import { boots } from "./boots.mjs";
+import { breakpoints } from "./breakpoints.mjs";
 import { events } from "./events.mjs";
 import { execRoundTrips } from "./exec.mjs";
 import { GuestRuns } from "./guest-runs.mjs";
@@ -15,7 +16,7 @@ import { userland } from "./userland.mjs";
 import { vms } from "./vms.mjs";
 
 const USAGE = `npm run bench -- [SECTION]... [--runs N] [--kernel FILE]... [--full] [--only NAME]...
-Measures and prints medians. It judges nothing. Sections, all but monitors, programs and userland by default:
+Measures and prints medians. It judges nothing. Sections, all but monitors, breakpoints, programs and userland by default:
   events          event channel sends through the API and round trips in the guest, per second,
                   next to the three atomic operations they need at least (needs gcc)
   exec            calls of a client under \`kvm-xen exec\`, there and back (needs gcc)
@@ -25,6 +26,8 @@ Measures and prints medians. It judges nothing. Sections, all but monitors, prog
                   when that is installed: seconds, instructions and MIPS
   monitors        the same guest in QEMU, under \`kvm-xen exec\` with KVM and with Xen, and by QEMU's own processor:
                   the installed QEMU, and QEMU 10 if \`npm run test:monitors\` has fetched it
+  breakpoints     the same guest in the installed QEMU under \`kvm-xen exec\`, with gdb's stub: without a breakpoint, with
+                  one that is never hit, and with one that is hit 10,000 times
   programs        guest-bench.c, each program in a fresh guest, here, in QEMU and natively; built for 64 and for 32 bits
                   (needs gcc, and gcc-multilib for the latter)
   userland        what people run: gcc, Python, gzip, xz, openssl, sqlite, node, in a whole Debian, here and in QEMU
@@ -36,7 +39,18 @@ Options:
   --node FILE     the Node that runs kvm-xen in boots, programs and userland (this one)
   --full          with the kernel's cryptography self-tests, two thirds of such a boot`;
 
-const SECTIONS = ["events", "exec", "ioctls", "vms", "boots", "monitors", "programs", "userland"];
+const DEFAULT = ["events", "exec", "ioctls", "vms", "boots"];
+const SECTIONS = [
+  "events",
+  "exec",
+  "ioctls",
+  "vms",
+  "boots",
+  "monitors",
+  "breakpoints",
+  "programs",
+  "userland",
+];
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -56,8 +70,7 @@ if (options.help || unknown.length > 0) {
   process.exit(unknown.length > 0 ? 2 : 0);
 }
 
-const sections =
-  positionals.length > 0 ? positionals : ["events", "exec", "ioctls", "vms", "boots"];
+const sections = positionals.length > 0 ? positionals : DEFAULT;
 const runs = Number(options.runs);
 const { only, full, kernel: kernels, node } = options;
 const progress = new ProgressLine(process.stderr);
@@ -65,7 +78,9 @@ if (sections.includes("events")) await events({ runs, only }, progress);
 if (sections.includes("exec")) execRoundTrips(runs, progress);
 if (sections.includes("ioctls")) await ioctls();
 if (sections.includes("vms")) vms(runs, progress);
-const needsFolder = ["boots", "monitors", "programs"].some((name) => sections.includes(name));
+const needsFolder = ["boots", "monitors", "breakpoints", "programs"].some((name) =>
+  sections.includes(name),
+);
 if (needsFolder) {
   const folder = mkdtempSync(join(tmpdir(), "kvm-xen-bench-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
@@ -75,5 +90,6 @@ if (needsFolder) {
     if (sections.includes("programs")) await programs(guests, folder, { runs, only }, progress);
   }
   if (sections.includes("monitors")) await monitors({ folder, runs, full }, progress);
+  if (sections.includes("breakpoints")) await breakpoints({ folder, runs, full }, progress);
 }
 if (sections.includes("userland")) await userland({ runs, only, node }, progress);
