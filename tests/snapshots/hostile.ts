@@ -1,0 +1,143 @@
+/** Files of snapshots that are not what they should be. */
+import { crc32 } from "node:zlib";
+import type { Engine } from "../../src/engine/bridge/index.js";
+import { nodeDecompressors } from "../../src/hosts/node/decompress.js";
+import { HeapTimers, VirtualClock } from "../../src/hosts/sim/index.js";
+import { Machine, SavedMachine } from "../../src/vmm/machine/index.js";
+
+/** Numbers from 0 to below 1: xorshift32 (Marsaglia, 2003). */
+export function generator(seed: number): () => number {
+  let state = (seed * 2654435761) >>> 0 || 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 0x100000000;
+  };
+}
+
+interface Part {
+  readonly name: string;
+  readonly content: Uint8Array;
+}
+
+const HEADER = 16;
+const NAME = 12;
+
+/** Takes a file apart as docs/snapshots.md describes it. */
+function partsOf(file: Uint8Array): Part[] {
+  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+  const parts: Part[] = [];
+  for (let at = HEADER; at < file.length; ) {
+    const name = Buffer.from(file.subarray(at, at + NAME))
+      .toString()
+      .replace(/\0+$/, "");
+    const length = Number(view.getBigUint64(at + NAME, true));
+    at += NAME + 16;
+    parts.push({ name, content: file.subarray(at, at + length) });
+    at += length;
+  }
+  return parts;
+}
+
+/** Puts it together again, with right checksums. */
+function fileOf(head: Uint8Array, parts: readonly Part[]): Uint8Array {
+  const pieces: Uint8Array[] = [head];
+  for (const { name, content } of parts) {
+    const header = Buffer.alloc(NAME + 16);
+    header.write(name);
+    header.writeBigUInt64LE(BigInt(content.length), NAME);
+    header.writeUInt32LE(crc32(content), NAME + 8);
+    header.writeUInt32LE(crc32(header.subarray(0, NAME + 12)), NAME + 12);
+    pieces.push(header, content);
+  }
+  return Uint8Array.from(Buffer.concat(pieces));
+}
+
+/** The file without the guest's memory and kernel: quick to read, and its guest gets nowhere. */
+export function withoutMemory(file: Uint8Array): Uint8Array {
+  const small = partsOf(file).filter(({ name }) => ["machine", "kvm", "end"].includes(name));
+  const parts = small.map((part) => {
+    if (part.name !== "machine") return part;
+    const machine = JSON.parse(Buffer.from(part.content).toString());
+    return { name: part.name, content: Buffer.from(JSON.stringify({ ...machine, boot: null })) };
+  });
+  return fileOf(file.subarray(0, HEADER), parts);
+}
+
+/** The file with some other values in its layers, and right checksums. */
+export function withOddValues(file: Uint8Array, random: () => number): Uint8Array {
+  const chosen = pick(["machine", "kvm"], random);
+  const parts = partsOf(file).map((part) => {
+    if (part.name !== chosen) return part;
+    let value: unknown = JSON.parse(Buffer.from(part.content).toString());
+    // Mostly one change: of many, one is refused.
+    do value = odd(value, random);
+    while (random() < 0.2);
+    return { name: part.name, content: Buffer.from(JSON.stringify(value) ?? "") };
+  });
+  return fileOf(file.subarray(0, HEADER), parts);
+}
+
+const pick = <T>(list: readonly T[], random: () => number): T =>
+  list[Math.floor(random() * list.length)] as T;
+
+/** A value with another one somewhere inside. */
+function odd(value: unknown, random: () => number): unknown {
+  if (random() < 0.12) return pick([null, [], {}, "", 0, true], random);
+  if (Array.isArray(value) && value.length > 0 && random() < 0.95) {
+    const list: unknown[] = [...value];
+    const at = Math.floor(random() * list.length);
+    const what = random();
+    if (what < 0.1) list.splice(at, 1);
+    else if (what < 0.2) list.push(list[at]);
+    else list[at] = odd(list[at], random);
+    return list;
+  }
+  if (typeof value === "object" && value !== null && random() < 0.97) {
+    const name = pick(Object.keys(value), random);
+    return { ...value, [name]: odd((value as Record<string, unknown>)[name], random) };
+  }
+  if (typeof value === "number") {
+    return pick([0, 1, -1, value + 1, 0xff, 0xffffffff, 2 ** 40, 2 ** 53 - 1, 1e300, 0.5], random);
+  }
+  if (typeof value === "boolean") return !value;
+  if (typeof value !== "string") return pick([null, [], {}, "", 0], random);
+  if (/^\d+$/.test(value)) return numeral(value, random);
+  const at = Math.floor(random() * value.length);
+  return pick(
+    ["", `${value}${value}`, value.slice(at), value.slice(0, at) + value.slice(at + 2)],
+    random,
+  );
+}
+
+/** 64 bits, with some of them changed. */
+function numeral(value: string, random: () => number): string {
+  const bit = 1n << BigInt(Math.floor(random() * 64));
+  const values = [BigInt(value) ^ bit, 0n, 1n, 2n ** 64n - 1n, 2n ** 47n, 2n ** 64n, bit];
+  return `${BigInt.asUintN(65, pick(values, random))}`;
+}
+
+/** Restores what is in the bytes and runs it for some thousand instructions. @throws as Machine.restore */
+export async function runShortly(bytes: Uint8Array, engine: Engine): Promise<void> {
+  const source = {
+    size: bytes.length,
+    read: async (at: number, into: Uint8Array) => into.set(bytes.subarray(at, at + into.length)),
+    crc32,
+  };
+  const clock = new VirtualClock();
+  const timers = new HeapTimers(clock);
+  const saved = await SavedMachine.open(source);
+  const machine = await Machine.restore(
+    saved,
+    { bootAgain: () => saved.readBoot() },
+    {
+      ...{ engine, decompressors: nodeDecompressors, clock, timers },
+      log: { warn: () => undefined, debug: () => undefined },
+      console: { write: () => undefined, onData: () => undefined },
+      entropy: { fill: (into) => into.fill(7) },
+    },
+  );
+  timers.arm(clock.monotonicNs() + 50_000, () => machine.stop());
+  await machine.run();
+}
