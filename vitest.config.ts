@@ -16,6 +16,7 @@ export default defineConfig({
       "tests/snapshots/**",
       "tests/vectors/**",
     ],
+    maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },
