@@ -144,6 +144,26 @@ describe("SCHEDOP_poll", () => {
     expect(clock.monotonicNs() - start).toBeLessThanOrEqual(20_000_001);
   });
 
+  it("ends on a tick of the host's timer wheel, which has 250 a second: at the next one at least", async () => {
+    const { poll, clock, pass } = await poller();
+    const tick = 4_000_000;
+    for (const [start, timeout, end] of [
+      [1, 1, 1],
+      [1, 2 * tick - 1, 1],
+      [1, 2 * tick, 2],
+      [tick - 1, 20_000_000, 5],
+      [tick, 20_000_000, 6],
+    ] as const) {
+      const before = clock.monotonicNs();
+      const first = (Math.floor(before / tick) + 10) * tick;
+      pass(first + start - before);
+      expect(await poll([], BigInt(timeout))).toBe(0n);
+      const ended = Math.floor((clock.monotonicNs() - first) / tick);
+      const late = (clock.monotonicNs() - first) % tick;
+      expect([ended, late < 100], `${start} ${timeout}`).toEqual([end, true]);
+    }
+  });
+
   it("is woken by its masked port and ended by a kick", async () => {
     const { poll, vm, view, at, timers, clock, vcpu } = await poller();
     view().setUint8(at(HIGH) + 0xa00 + 1, 0xff);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { HIGH, machine } from "../tests/machine.fixture.js";
+import { errnoOf, HIGH, machine } from "../tests/machine.fixture.js";
 
 const DATA = {
   state: 2n,
@@ -177,4 +177,18 @@ describe("a VM that is closed", () => {
     m.vm.close();
     expect(m.timers.nextDeadlineNs()).toBeUndefined();
   });
+});
+
+it("may have been entered now, and not later", async () => {
+  const { xen, clock } = await setUp(true);
+  const now = BigInt(clock.monotonicNs());
+  const account = (entry: bigint) => {
+    const zero = { timeRunning: 0n, timeRunnable: 0n, timeBlocked: 0n };
+    return { state: 0n, stateEntryTime: entry, ...zero, timeOffline: entry };
+  };
+  const set = (type: "RUNSTATE_DATA" | "RUNSTATE_ADJUST", entry: bigint) =>
+    errnoOf(() => xen.setAttr({ type, runstate: account(entry) }));
+  expect([now, now + 1n].map((entry) => set("RUNSTATE_DATA", entry))).toEqual([0, 22]);
+  xen.setAttr({ type: "RUNSTATE_DATA", runstate: account(now - 5n) });
+  expect([6n, 5n].map((more) => set("RUNSTATE_ADJUST", more))).toEqual([22, 0]);
 });

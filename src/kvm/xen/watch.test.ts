@@ -125,6 +125,35 @@ describe("who watches a VM is told", () => {
     ]);
   });
 
+  it("of the interrupt of an upcall, by the VM's vector and by the vCPU's own, and of no other", async () => {
+    const { vm, xen, vcpu, cpu, view, at, clock, timers, take } = await setUp();
+    const run = async () => {
+      cpu.rflags = 0x202n;
+      cpu.script.push({
+        ...{ retire: 10, code: 12 },
+        effect: () => view().setUint8(at(HIGH + 0x40), 0),
+      });
+      timers.arm(clock.monotonicNs() + 1000, () => vcpu.kick());
+      await vcpu.run();
+      cpu.script.length = 0;
+      return [cpu.events.splice(0), take("upcall")];
+    };
+    xen.setAttr({ type: "UPCALL_VECTOR", vector: 0xf3 });
+    xen.evtchnSend({ port: 5, vcpu: 0, priority: PRIORITY });
+    expect(await run()).toEqual([["irq 0xf3"], [["upcall", 0, 0xf3]]]);
+
+    const image = vcpu.getLapic();
+    image[0xf1] = 1;
+    vcpu.setLapic(image);
+    const msi = { addressLo: 0xfee00000, addressHi: 0, data: 0x61 };
+    vm.signalMsi(msi);
+    expect(await run()).toEqual([["irq 0x61"], []]);
+    xen.setAttr({ type: "UPCALL_VECTOR", vector: 0 });
+    vcpu.xen.setAttr({ type: "UPCALL_VECTOR", vector: 0x71 });
+    xen.evtchnSend({ port: 70, vcpu: 0, priority: PRIORITY });
+    expect(await run()).toEqual([["irq 0x71"], [["upcall", 0, 0x71]]]);
+  });
+
   it("of runstates: the one that is left, and the one that is entered", async () => {
     const { vcpu, pass, take } = await setUp();
     pass(1000);
@@ -199,8 +228,8 @@ describe("the view of a VM", () => {
     xen.setAttr({ type: "SHARED_INFO", gfn: BigInt(HIGH) >> 12n });
     vm.setUserMemoryRegion(region(1, HIGH, 0, 0));
     const gone = vm.xenView();
-    expect(gone.sharedInfo).toEqual({ gpa: BigInt(HIGH), bytes: undefined });
-    expect(gone.vcpus[1]?.vcpuInfo).toEqual({ gpa: BigInt(HIGH + 0x1fc0), bytes: undefined });
+    expect(gone.sharedInfo).toMatchObject({ gpa: BigInt(HIGH), bytes: undefined });
+    expect(gone.vcpus[1]?.vcpuInfo).toMatchObject({ gpa: BigInt(HIGH + 0x1fc0), bytes: undefined });
   });
 
   it("has states and times of vCPUs, a timer that waits, and what could not be told yet", async () => {
