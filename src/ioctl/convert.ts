@@ -116,6 +116,7 @@ export function eventsFromC(c: Decoded<typeof kvm_vcpu_events>): KvmVcpuEvents {
       errorCode: c.exception.error_code,
       pending: c.exception.pending !== 0,
       payload: c.exception_has_payload !== 0 ? c.exception_payload : undefined,
+      idlePayload: c.exception_payload,
     },
     interrupt: {
       injected: c.interrupt.injected !== 0,
@@ -152,7 +153,7 @@ export function eventsToC(events: KvmVcpuEvents) {
       pending: bit(exception.pending ?? false),
     },
     exception_has_payload: bit(exception.payload !== undefined),
-    exception_payload: exception.payload ?? 0n,
+    exception_payload: exception.payload ?? exception.idlePayload ?? 0n,
     interrupt: {
       injected: bit(interrupt.injected),
       nr: interrupt.nr,

@@ -48,6 +48,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   mpState: number;
   /** NMIs that wait: 0 to 2. */
   nmiPending = 0;
+  /** KVM_REQ_NMI: one came since the last look at them. It ends a halt although NMIs may be masked. */
+  nmiRequested = false;
   /** An NMI whose delivery was interrupted (KVM_SET_VCPU_EVENTS): comes whatever masks it. */
   nmiInjected = false;
   /** KVM_SET_SREGS gave registers that the processor refuses to be entered with. */
@@ -250,7 +252,11 @@ export class VcpuState implements Runner, XenVcpuHost {
 
   /** An external interrupt waits that does not come from Xen's level-triggered vector. */
   hasOwnInterrupt(): boolean {
-    if (this.queuedInterrupt >= 0) return true;
+    return this.queuedInterrupt >= 0 || this.#hasChipInterrupt();
+  }
+
+  /** One that is not injected so far. */
+  #hasChipInterrupt(): boolean {
     if (this.lapic === undefined) return false;
     if (this.#picWaits(this.lapic)) return true;
     return this.lapic.pendingVector() >= 0;
@@ -346,6 +352,7 @@ export class VcpuState implements Runner, XenVcpuHost {
     this.engine.cancelInjection();
     this.badState = false;
     this.nmiPending = 0;
+    this.nmiRequested = false;
     this.nmiInjected = false;
     this.queuedException = undefined;
     this.queuedInterrupt = -1;
@@ -428,15 +435,18 @@ export class VcpuState implements Runner, XenVcpuHost {
 
   /** Something that ends HLT is there. */
   wakesFromHalt(): boolean {
-    if (this.nmiPending > 0 && !this.engine.nmiMasked) return true;
-    if (this.unhalted || this.nmiInjected) return true;
-    if (this.queuedException !== undefined || this.xen.deferredEvents) return true;
-    return this.interruptAllowed() && this.hasInterrupt();
+    if (this.nmiRequested || (this.nmiPending > 0 && !this.engine.nmiMasked)) return true;
+    // What is injected already, an NMI or an interrupt too, ends no halt.
+    if (this.unhalted || this.queuedException?.pending === true) return true;
+    if (this.xen.deferredEvents) return true;
+    if (!this.interruptAllowed() || this.debug.blocksInterrupts) return false;
+    return this.#hasChipInterrupt() || (this.lapic !== undefined && this.xen.pendingVector() !== 0);
   }
 
   /** Queues an NMI; at most two wait. */
   raiseNmi(): void {
     this.nmiPending = Math.min(2, this.nmiPending + 1);
+    this.nmiRequested = true;
     this.tpr.eventRequested = true;
     this.env.scheduler.wake();
   }

@@ -112,6 +112,8 @@ export interface KvmVcpuEvents {
     pending?: boolean;
     /** With VALID_PAYLOAD, `exception_has_payload` and `exception_payload`. */
     payload?: bigint | undefined;
+    /** `exception_payload` where it does not count: the kernel keeps and shows it all the same. */
+    idlePayload?: bigint;
   };
   interrupt: { injected: boolean; nr: number; soft: boolean; shadow: number };
   nmi: { injected: boolean; pending: number; masked: boolean };

@@ -11,6 +11,9 @@ export interface QueuedException {
   readonly pending?: boolean;
   /** What DR6 (as changes) or CR2 get with it, unless they have it already. */
   readonly payload?: bigint | undefined;
+  /** As the client gave them, whether they count or not: KVM_GET_VCPU_EVENTS shows them. */
+  readonly shownErrorCode?: number;
+  readonly shownPayload?: bigint;
 }
 
 const KNOWN_FLAGS = Object.values(KvmVcpuEvent).reduce((all, bit) => all | bit, 0);
@@ -44,9 +47,10 @@ export function readEvents(vcpu: VcpuState): KvmVcpuEvents {
       injected,
       nr: shown.vector,
       hasErrorCode: shown.errorCode !== undefined,
-      errorCode: shown.errorCode ?? 0,
+      errorCode: shown.errorCode ?? shown.shownErrorCode ?? 0,
       pending,
       payload: shown.payload,
+      idlePayload: shown.shownPayload ?? 0n,
     },
     interrupt: {
       injected: vcpu.queuedInterrupt >= 0 && !vcpu.queuedSoft,
@@ -96,6 +100,8 @@ export function writeEvents(vcpu: VcpuState, events: KvmVcpuEvents): void {
     errorCode: exception.hasErrorCode ? exception.errorCode : undefined,
     pending,
     payload: pending ? exception.payload : undefined,
+    shownErrorCode: exception.errorCode,
+    shownPayload: exception.payload ?? exception.idlePayload ?? 0n,
   };
   vcpu.queuedException = injected || pending ? queued : undefined;
   vcpu.lastException = queued;
@@ -109,6 +115,7 @@ export function writeEvents(vcpu: VcpuState, events: KvmVcpuEvents): void {
   vcpu.engine.nmiMasked = nmi.masked;
   if ((flags & KvmVcpuEvent.VALID_NMI_PENDING) !== 0) {
     vcpu.nmiPending = Math.min(nmi.pending, nmiLimit(vcpu));
+    if (nmi.pending > 0) vcpu.nmiRequested = true;
   }
   if ((flags & KvmVcpuEvent.VALID_SIPI_VECTOR) !== 0 && vcpu.lapic !== undefined) {
     vcpu.sipiVector = events.sipiVector & 0xff;
@@ -140,5 +147,5 @@ export function deliverPayload(vcpu: VcpuState): void {
     const dr6 = (reported ^ (payload & DR6_ACTIVE_LOW)) & ~DR6_NONE;
     engine.setDr(6, BigInt.asUintN(64, dr6));
   } else if (queued.vector === Exception.PF) engine.cr2 = payload;
-  vcpu.queuedException = { ...queued, payload: undefined };
+  vcpu.queuedException = { ...queued, payload: undefined, shownPayload: 0n };
 }

@@ -394,6 +394,7 @@ export class Lapic implements ApicTarget {
   /** Takes back what {@link save} gave (KVM_SET_LAPIC). The mode is that of IA32_APIC_BASE. */
   restore(image: Uint8Array): void {
     const view = new DataView(image.buffer, image.byteOffset, 1024);
+    const wasServing = highestVector(this.#regs, ApicReg.ISR) >= 0;
     for (let i = 0; i < 256; i++) this.#regs[i] = view.getUint32(i * 4, true);
     this.#setVersion();
     if (this.x2apic) {
@@ -405,6 +406,9 @@ export class Lapic implements ApicTarget {
     this.#timer.setMode(timerMode(this.#reg(ApicReg.LVTT) & this.#timerModes));
     this.#timer.setDivideConfiguration(this.#reg(ApicReg.TDCR));
     this.#timer.restore(this.#reg(ApicReg.TMICT), this.#reg(ApicReg.TMCCT));
+    // Whatever the image has there. The kernel counts what is in service later: what was before decides whether it looks.
+    if (wasServing) this.#ppr();
+    else this.#set(ApicReg.PROCPRI, this.tpr);
     this.#host.tprChanged(this.tpr);
     this.#host.requestEvent();
     this.#host.notify();

@@ -75,10 +75,9 @@ export class TprSync {
   /** Before an entry, behind the choice of its event. */
   beforeEntry(lapic: Lapic | undefined, isWindowWanted: boolean): void {
     this.#interceptsCr8 = lapic?.tprHoldsBack === true;
-    if (this.#address === undefined) return;
     const wanted = this.eventRequested || isWindowWanted;
     this.eventRequested = false;
-    if (!wanted || lapic?.enabled !== true) return;
+    if (this.#address === undefined || !wanted || lapic?.enabled !== true) return;
     const word = new Uint8Array(BYTES);
     new DataView(word.buffer).setUint32(0, lapic.vapicWord, true);
     this.#access.write(this.#address, word);

@@ -190,6 +190,7 @@ function leaveUninitialized(vcpu: VcpuState): VcpuExit | undefined {
 function prepareEvents(vcpu: VcpuState): void {
   const { engine } = vcpu;
   const { ready } = engine;
+  vcpu.nmiRequested = false;
   if (vcpu.nmiPending > 1) limitNmis(vcpu);
   let free = (ready & Ready.EVENTS) !== 0;
   if (free && (vcpu.hasQueuedEvent || vcpu.nmiPending > 0)) free = !injectQueued(vcpu, ready);
