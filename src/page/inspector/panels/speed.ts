@@ -44,7 +44,10 @@ function counterRows(one: VmView, { view, model, seconds }: Moment): Row[] {
 }
 
 function timeRows(model: InspectorModel): Row[] {
-  return [...model.time.byVcpu].map(([key, { halted, kvm, monitor, first, last }]) => {
+  const sorted = [...model.time.byVcpu].sort(([a], [b]) =>
+    a.localeCompare(b, "en", { numeric: true }),
+  );
+  return sorted.map(([key, { halted, kvm, monitor, first, last }]) => {
     const all = last - first;
     const share = (ns: number): string =>
       `${ms(ns)}${all > 0 ? `, ${((ns / all) * 100).toFixed(1)} %` : ""}`;
