@@ -3,8 +3,9 @@ const embeddedImage = new URL("../../guest/embedded/image.elf", import.meta.url)
 
 /** The files of a guest, and what its kernel is told. */
 export interface GuestFiles {
-  readonly kernel: Uint8Array;
+  readonly kernel?: Uint8Array;
   readonly initrd?: Uint8Array;
+  readonly disk?: Blob;
   /** Words before those of the person. */
   readonly append: string;
 }
@@ -47,12 +48,13 @@ export async function debianGuest(
   return { kernel, initrd, append: served.append };
 }
 
-/** Reads files of the person. */
-export async function ownGuest(kernel: File, initrd: File | undefined): Promise<GuestFiles> {
+/** Reads files of the person; a disk is read when the guest asks. */
+export async function ownGuest({ kernel, initrd, disk }: SortedFiles): Promise<GuestFiles> {
   const read = async (file: File) => new Uint8Array(await file.arrayBuffer());
   return {
-    kernel: await read(kernel),
+    ...(kernel === undefined ? {} : { kernel: await read(kernel) }),
     ...(initrd === undefined ? {} : { initrd: await read(initrd) }),
+    ...(disk === undefined ? {} : { disk }),
     append: "",
   };
 }
@@ -61,15 +63,17 @@ export async function ownGuest(kernel: File, initrd: File | undefined): Promise<
 export interface SortedFiles {
   kernel?: File;
   initrd?: File;
+  disk?: File;
   snapshot?: File;
 }
 
-/** Sorts dropped files: a saved machine, what looks like a kernel, and the other one. */
+/** Sorts dropped files: a saved machine, what looks like a kernel, a disk, and the other one. */
 export async function sortFiles(files: readonly File[]): Promise<SortedFiles> {
   const sorted: SortedFiles = {};
   for (const file of files) {
     if ((await file.slice(0, 8).text()) === "kvm-xen\n") sorted.snapshot = file;
     else if (sorted.kernel === undefined && (await looksLikeKernel(file))) sorted.kernel = file;
+    else if (await looksLikeDisk(file)) sorted.disk = file;
     else sorted.initrd = file;
   }
   return sorted;
@@ -81,6 +85,13 @@ async function looksLikeKernel(file: File): Promise<boolean> {
   const text = (from: number, to: number) => String.fromCharCode(...head.subarray(from, to));
   if (text(0, 4) === "\x7fELF" || text(0x202, 0x206) === "HdrS") return true;
   return /vmlinu|bzimage|kernel|xen/i.test(file.name) && !/initr|cpio/i.test(file.name);
+}
+
+/** The signature of a partition table's sector, or the magic number of ext2 to ext4 in its superblock. */
+async function looksLikeDisk(file: File): Promise<boolean> {
+  const head = new DataView(await file.slice(0, 0x43a).arrayBuffer());
+  if (head.byteLength < 0x43a) return false;
+  return head.getUint16(510, true) === 0xaa55 || head.getUint16(0x438, true) === 0xef53;
 }
 
 async function download(

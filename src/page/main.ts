@@ -30,6 +30,7 @@ const append = element("append", HTMLInputElement);
 const fileInputs = {
   kernel: element("kernel", HTMLInputElement),
   initrd: element("initrd", HTMLInputElement),
+  disk: element("disk", HTMLInputElement),
   snapshot: element("snapshot", HTMLInputElement),
 };
 const buttons = {
@@ -169,16 +170,23 @@ async function chosenGuest(): Promise<GuestFiles> {
     if (guest === undefined) throw new Error("the server of this page has no Debian guest");
     return debianGuest(guest, progress);
   }
-  const kernel = fileInputs.kernel.files?.[0] ?? dropped.kernel;
-  if (kernel === undefined) throw new Error("choose a kernel, or drop one here");
-  return ownGuest(kernel, fileInputs.initrd.files?.[0] ?? dropped.initrd);
+  const own: SortedFiles = { ...dropped };
+  for (const name of ["kernel", "initrd", "disk"] as const) {
+    const file = fileInputs[name].files?.[0];
+    if (file !== undefined) own[name] = file;
+  }
+  if (own.kernel === undefined && own.disk === undefined) {
+    throw new Error("choose a kernel, or a disk that has one, or drop them here");
+  }
+  return ownGuest(own);
 }
 
 function bootOf(guest: GuestFiles): NonNullable<StartRequest["boot"]> {
   const number = (id: string) => element(id, HTMLInputElement).valueAsNumber;
   return {
-    kernel: guest.kernel,
+    ...(guest.kernel === undefined ? {} : { kernel: guest.kernel }),
     ...(guest.initrd === undefined ? {} : { initrd: guest.initrd }),
+    ...(guest.disk === undefined ? {} : { disk: guest.disk }),
     append: `${guest.append} ${append.value}`.trim(),
     memoryBytes: number("memory") * MIB,
     cpus: number("cpus"),
@@ -251,8 +259,8 @@ async function drop(files: readonly File[]): Promise<void> {
   choose(sorted.snapshot === undefined ? "files" : "snapshot");
   for (const input of Object.values(fileInputs)) input.value = "";
   settings.open = true;
-  const { kernel, initrd, snapshot } = dropped;
-  const named = sorted.snapshot === undefined ? [kernel, initrd] : [snapshot];
+  const { kernel, initrd, disk, snapshot } = dropped;
+  const named = sorted.snapshot === undefined ? [kernel, initrd, disk] : [snapshot];
   const names = named.flatMap((file) => (file ? [file.name] : []));
   tell(`dropped: ${names.join(", ")}`, { name: "Start", run: () => form.requestSubmit() });
 }

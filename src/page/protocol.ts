@@ -4,8 +4,11 @@ import type { MachineConfig, MachineEnd } from "../vmm/machine/index.js";
 
 /** What a machine boots. */
 export interface BootRequest {
-  readonly kernel: Uint8Array;
+  /** Undefined: the one that is installed on the disk. */
+  readonly kernel?: Uint8Array;
   readonly initrd?: Uint8Array;
+  /** The image of xvda. */
+  readonly disk?: Blob;
   readonly append: string;
   readonly memoryBytes: number;
   readonly cpus: number;

@@ -7,6 +7,7 @@ import {
   BrowserClock,
   BrowserLoop,
   BrowserTimers,
+  blobDisk,
   browserDecompressors,
   browserEntropy,
 } from "../hosts/browser/index.js";
@@ -14,16 +15,21 @@ import { SeededEntropy } from "../hosts/sim/entropy.js";
 import { HeapTimers, VirtualClock } from "../hosts/sim/index.js";
 import type { Inspection } from "../inspect/inspection.js";
 import type { FromInspected, ToInspected } from "../inspect/protocol.js";
+import type { Disk } from "../ports/index.js";
 import {
+  BlockBackend,
   consoleCommandLine,
   Machine,
   type MachinePorts,
+  readBootFiles,
   SavedMachine,
 } from "../vmm/machine/index.js";
 import type { BootRequest, StartRequest, ToPage, ToWorker } from "./protocol.js";
 import { Stepper } from "./stepper.js";
 import { WorkerConsole } from "./worker-console.js";
 
+/** What the guest calls its disk. */
+const DISK = "xvda";
 /** Milliseconds between two words about what the machine does. */
 const STATUS_MS = 250;
 
@@ -112,9 +118,11 @@ function makeMachine({ boot, snapshot }: StartRequest, ports: MachinePorts): Pro
   );
 }
 
-function bootMachine(boot: BootRequest, ports: MachinePorts): Promise<Machine> {
+async function bootMachine(boot: BootRequest, ports: MachinePorts): Promise<Machine> {
+  const { memoryBytes, cpus } = boot;
+  const disk = boot.disk && blobDisk(boot.disk);
+  const { kernel, initrd, append } = await filesOf(boot, disk);
   say({ kind: "progress", text: "unpacking the kernel" });
-  const { kernel, initrd, append, memoryBytes, cpus } = boot;
   return Machine.create(
     {
       kernel,
@@ -123,9 +131,23 @@ function bootMachine(boot: BootRequest, ports: MachinePorts): Promise<Machine> {
       memoryBytes,
       cpus,
       console: boot.console,
+      ...(disk === undefined ? {} : { devices: [new BlockBackend(DISK, disk)] }),
     },
     ports,
   );
+}
+
+/** What is booted: what the person gave, or the kernel that is installed on the disk. */
+async function filesOf(
+  { kernel, initrd, append }: BootRequest,
+  disk: Disk | undefined,
+): Promise<{ kernel: Uint8Array; initrd: Uint8Array | undefined; append: string }> {
+  if (kernel !== undefined) return { kernel, initrd, append };
+  if (disk === undefined) throw new HostError("USAGE", "choose a kernel, or a disk that has one");
+  say({ kind: "progress", text: "looking for a kernel on the disk" });
+  const found = await readBootFiles(disk, DISK);
+  const namesRoot = /(^|\s)root=/.test(append);
+  return { ...found, append: namesRoot ? append : `root=UUID=${found.uuid} ro ${append}`.trim() };
 }
 
 /** Saves the machine, which goes on then. */

@@ -192,20 +192,51 @@ describe.skipIf(!machineHas("Chromium"))("the page of kvm-xen web", () => {
       const dataTransfer = new DataTransfer();
       dataTransfer.items.add(new File([bytes], "something"));
       dataTransfer.items.add(new File(["no kernel"], "initrd.img"));
+      const disk = new Uint8Array(4096);
+      disk.set([0x55, 0xaa], 510);
+      dataTransfer.items.add(new File([disk], "any"));
       dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
     }, base64);
     await page.waitForFunction(() =>
-      document.getElementById("message")?.textContent?.startsWith("dropped: something, initrd.img"),
+      document
+        .getElementById("message")
+        ?.textContent?.startsWith("dropped: something, initrd.img, any"),
     );
     await page.click("#message button");
     await waitForText(page, /a tour of the machine[\s\S]*powered itself off/);
   });
 
-  it("says in one line that the worker is gone, and starts it again", async () => {
+  it("has a disk whose file stays as it is, and says in one line that the worker is gone", async () => {
     await open();
-    await page.waitForSelector("#debian-label:not([hidden])", { state: "attached" });
-    await startWith(page, { guest: "debian" });
-    await waitForText(page, /Linux version/);
+    await waitForText(page, /powered itself off/);
+    const { stdout } = spawnSync(process.execPath, [main, "guest"], { encoding: "utf8" });
+    const disk = join(folder, "disk.img");
+    const content = Buffer.alloc(1 << 20, "Only read. ");
+    writeFileSync(disk, content);
+    for (const [name, pattern] of Object.entries({
+      kernel: /-kernel (\S+)/,
+      initrd: /-initrd (\S+)/,
+    })) {
+      await page.setInputFiles(`#${name}`, pattern.exec(stdout)?.[1] ?? "");
+    }
+    await page.setInputFiles("#disk", disk);
+    await startWith(page, { guest: "files", append: "cryptomgr.notests TERM=xterm" });
+    await waitForText(page, /\/root # *$/);
+    await page.click("#terminal");
+    // Five bytes beyond the first 64 KiB, and across their end.
+    const commands = [
+      "printf 12345 | dd of=/dev/xvda bs=1 seek=65533 conv=notrunc 2>/dev/null; sync",
+      "echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/xvda bs=1 skip=65530 count=11 2>/dev/null; echo",
+      "wc -c < /dev/xvda",
+    ];
+    await page.keyboard.type(`${commands.join("; ")}\n`);
+    const around = content.subarray(65530, 65541).toString();
+    await waitForText(page, new RegExp(`${around.slice(0, 3)}12345${around.slice(8)}\\n1048576`));
+    expect(readFileSync(disk).equals(content)).toBe(true);
+    await page.click("#save");
+    await page.waitForFunction(() =>
+      document.getElementById("message")?.textContent?.startsWith("not saved: xvda cannot be"),
+    );
     await Promise.all(page.workers().map((worker) => worker.evaluate(() => self.close())));
     await page.waitForFunction(() =>
       document.getElementById("message")?.textContent?.startsWith("the machine is gone"),

@@ -6,6 +6,7 @@ import {
   BlobSource,
   BrowserClock,
   BrowserLoop,
+  blobDisk,
   browserDecompressors,
   browserEntropy,
 } from "./index.js";
@@ -28,6 +29,43 @@ describe("snapshots as blobs", () => {
     };
     const reading = new BlobSource(gone).read(0, into);
     await expect(reading).rejects.toMatchObject({ name: "HostError", code: "FILE_UNREADABLE" });
+  });
+});
+
+describe("a disk of a page", () => {
+  it("has what was written, and else what is in its file, which stays as it is", async () => {
+    const content = Uint8Array.from({ length: 200 * 1024 + 100 }, (_, i) => (i * 7919) >> 5);
+    const image = new Blob([content]);
+    const disk = blobDisk(image);
+    expect(disk.size).toBe(200 * 1024);
+    const expected = content.slice(0, disk.size);
+    const done = (start: (done: (failure?: { code: string }) => void) => void) =>
+      new Promise((resolve) => start(resolve));
+    // Within a piece of 64 KiB, and across two ends.
+    for (const [offset, length] of [
+      [512, 1024],
+      [65_024, 68_096],
+    ] as const) {
+      const bytes = new Uint8Array(length).fill(offset % 251);
+      expect(await done((over) => disk.write(offset, bytes, over))).toBeUndefined();
+      expected.set(bytes, offset);
+    }
+    const into = new Uint8Array(disk.size);
+    expect(await done((over) => disk.read(0, into, over))).toBeUndefined();
+    expect(Buffer.from(into).equals(expected)).toBe(true);
+    expect(Buffer.from(await image.arrayBuffer()).equals(content)).toBe(true);
+    await disk.idle();
+  });
+
+  it("says when its file is gone", async () => {
+    const image = new Blob([new Uint8Array(4096)]);
+    image.slice = () => {
+      throw new Error("not found");
+    };
+    const failure = await new Promise((resolve) => {
+      blobDisk(image).read(0, new Uint8Array(512), resolve);
+    });
+    expect(failure).toEqual({ code: "EIO", message: "not found" });
   });
 });
 

@@ -2,6 +2,7 @@
 export { RealTimers as BrowserTimers } from "../shared/timers.js";
 export { BrowserClock } from "./clock.js";
 export { browserDecompressors } from "./decompress.js";
+export { blobDisk } from "./disks.js";
 export { browserEntropy } from "./entropy.js";
 export { BrowserLoop } from "./loop.js";
 export { BlobSink, BlobSource } from "./snapshots.js";

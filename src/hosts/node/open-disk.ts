@@ -5,12 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HostError } from "../../base/index.js";
 import type { Disk } from "../../ports/index.js";
+import { SnapshotDisk } from "../shared/snapshot-disk.js";
 import { FileDisk } from "./file-disk.js";
 import { openFolder } from "./folder-disk.js";
 import { lockImage } from "./image-lock.js";
 import { canPunchHoles, sizeOf } from "./libc.js";
 import { formatOf, isNbdAddress, openNbd, openWithQemuNbd } from "./nbd/open-nbd.js";
-import { SnapshotDisk } from "./snapshot-disk.js";
 import { isNewTar, openTar } from "./tar-disk.js";
 
 /** What may be done with an image. */
