@@ -34,7 +34,7 @@ function handshake(address: string, headers: Record<string, string>): Promise<nu
   });
 }
 
-describe.skipIf(!machineHas("Chromium"))("exec --inspect", () => {
+describe.skipIf(!machineHas("Chromium") || !machineHas("a C compiler"))("exec --inspect", () => {
   let browser: Browser;
   let page: Page;
   let address: string;

@@ -17,7 +17,7 @@ import { inCi, machineHas } from "./machine.mjs";
 export const skips = [
   { run: "embedded guest", needs: ["an assembler"] },
   { run: "nodes", needs: ["the newest Node"] },
-  { run: "browser", needs: ["Chromium"] },
+  { run: "browser", needs: ["Chromium", "a C compiler"] },
   { run: "exec", needs: ["a C compiler"] },
   { run: "selftests", needs: ["a C compiler"] },
   {

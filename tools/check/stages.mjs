@@ -158,7 +158,7 @@ export const stages = {
     steps: [{ name: "paravirtual devices", skip: "devices", run: () => configured("devices") }],
   },
   browser: {
-    minutes: 2,
+    minutes: 3,
     steps: [{ name: "machines in Chromium", skip: "browser", run: () => configured("browser") }],
   },
   exec: {
