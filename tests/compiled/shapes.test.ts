@@ -78,3 +78,35 @@ it.each(SHAPES)("%s is compiled, and gives the same", async (name, body) => {
     expect(counters.LEFT_INDIRECT > 0).toBe(/through a register/.test(name));
   }
 });
+
+/**
+ * Turns of eight jumps on one page, and a call of `mov al, imm8; add rbx, rax; ret` on the next, whose immediate is counted up
+ * in each 64th turn.
+ */
+const CALLED = 0x1000;
+// test r15b,63; jnz over; inc byte [rip + (CALLED + 1)]; over: eight times jmp +0; call CALLED
+const hops = (): string => {
+  const rip = (from: number, to: number) => {
+    const bytes = Buffer.alloc(4);
+    bytes.writeInt32LE(to - from);
+    return bytes.toString("hex");
+  };
+  // The body begins behind the 6 bytes that set R15.
+  const written = `41f6c73f 7506 fe05 ${rip(6 + 12, CALLED + 1)}`;
+  const jumps = "eb00 ".repeat(8);
+  return looped(`${written} ${jumps} e8 ${rip(6 + 12 + 16 + 5, CALLED)}`);
+};
+
+it("a region that another leads to looks at blocks of a page that was written meanwhile", async () => {
+  const called = "b000 4801c3 c3";
+  const code = hops().replace(/\s+/g, "");
+  const whole = code.padEnd(CALLED * 2, "90") + called;
+  const expected = await run({ decode: "each" }, whole, 1e6);
+  // So few blocks are written down that each region is of two.
+  const compile = { sample: 1, threshold: 3, record: 2, batch: 1 };
+  for (const piece of [1000, 200, 61]) {
+    const { state, counters } = await run({ decode: "compiled", compile }, whole, piece);
+    expect(state, `pieces of ${piece}`).toEqual(expected.state);
+    expect(counters.LEFT_NEAR + counters.LEFT_FAR).toBeGreaterThan(counters.TO_BLOCK + TURNS / 2);
+  }
+});

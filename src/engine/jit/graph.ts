@@ -30,7 +30,10 @@ export interface GraphNode {
   loops: boolean;
 }
 
-/** Code for more of them no longer fits into the processor's first cache. @nolimit of a choice, not of a guest */
+/**
+ * Code for more of them no longer fits into the processor's first cache. 384 took as long, and a tenth more of V8's compiler, in
+ * Python, gcc, sqlite and pipe. @nolimit of a choice, not of a guest
+ */
 const MAX_INSTRUCTIONS = 256;
 /** Places that a jump which is looked up compares, beside the last one. @nolimit of a choice, not of a guest */
 const MAX_OTHERS = 3;
