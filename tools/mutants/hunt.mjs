@@ -117,6 +117,7 @@ class Hunt {
    * survived, until there is time for others.
    * @param {Mutant[]} mutants
    * @param {number} deadline
+   * @returns {Promise<number>} how many of the mutants, the first ones, there was time for
    */
   async again(mutants, deadline) {
     const known = new Set([LOADING, ...this.#worker.cases.map(([id]) => id)]);
@@ -129,8 +130,12 @@ class Hunt {
     const round = this.#state.round();
     const words = every(WORDS_MS);
     let lost = 0;
+    let reached = mutants.length;
     for (const [i, mutant] of noticed.entries()) {
-      if (Date.now() > deadline) break;
+      if (Date.now() > deadline) {
+        reached = mutants.indexOf(mutant);
+        break;
+      }
       const name = by(mutant);
       const place = this.#places.get(mutant) ?? 0;
       const ask = covering(this.#state, this.#built.mutants, place).filter(({ id }) => id === name);
@@ -142,6 +147,7 @@ class Hunt {
       if (words()) this.#say(`${i + 1} of ${noticed.length} shown to what noticed them`);
     }
     this.#say(`${noticed.length} shown to what noticed them, ${lost} not noticed again`);
+    return reached;
   }
 
   /**
@@ -213,12 +219,14 @@ export async function tryFolder(folder, { sample, seed, deadline, files, cases, 
   const mutants = sample === undefined ? chosen : draw(chosen, sample, seed);
   say(`${all.length} mutants (and ${ignored} of texts of messages, which do not count)`);
   const hunt = new Hunt(folder, built, state, say);
+  let seen = mutants;
   try {
     await hunt.start(cases);
-    await hunt.again(mutants, part(start, deadline, AGAIN));
+    const reached = await hunt.again(mutants, part(start, deadline, AGAIN));
+    // Those behind are no part of the sample: what survived once counts, what was noticed once does not.
+    if (sample !== undefined) seen = mutants.slice(0, reached);
     // In a sample, what survived once is believed: it is in nobody's favour.
-    const rest =
-      sample === undefined ? mutants : mutants.filter(({ key }) => !state.isBelieved(key));
+    const rest = sample === undefined ? mutants : seen.filter(({ key }) => !state.isBelieved(key));
     if (rest.length > 0 && Date.now() < deadline) {
       await hunt.measure(part(Date.now(), deadline, MEASURING));
       await hunt.search(rest, deadline, quick);
@@ -228,5 +236,5 @@ export async function tryFolder(folder, { sample, seed, deadline, files, cases, 
   }
   say("ends");
   if (keep) say(`kept in ${relative(root, state.keep(all, built.digests))}`);
-  return report(folder, mutants, state, sample !== undefined);
+  return report(folder, seen, state, sample !== undefined);
 }
