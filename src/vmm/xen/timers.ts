@@ -13,7 +13,7 @@ import {
 } from "../../ports/index.js";
 import { attempt, type XenVcpu, type XenVm } from "./kvm-objects.js";
 
-/** What set_timer_op takes for a bug of old kernels: more than 2^50 ns ahead, or negative. */
+/** What set_timer_op takes for a bug of old kernels: 2^50 ns ahead or more, or negative. */
 const LINUX_WORKAROUND_NS = 1n << 50n;
 const WORKAROUND_DELAY_NS = 100_000_000n;
 
@@ -92,7 +92,7 @@ export class VcpuTimers {
     if (deadlineNs === 0n) return this.stopOneShot();
     const now = this.#vm.getClock().clock;
     const signed = BigInt.asIntN(64, deadlineNs);
-    const odd = signed < 0n || signed - now > LINUX_WORKAROUND_NS;
+    const odd = signed < 0n || signed - now >= LINUX_WORKAROUND_NS;
     return this.setOneShot(odd ? now + WORKAROUND_DELAY_NS : deadlineNs);
   }
 
