@@ -213,4 +213,32 @@ describe("EventPorts", () => {
     ports.notifyGuest(b ?? 0);
     expect(take()).toEqual(["clear 1", "clear 2"]);
   });
+
+  it("are listed by number, with what they are bound to", () => {
+    const { ports } = setUp();
+    for (let i = 0; i < 3; i++) ports.allocUnbound(7);
+    ports.close(1);
+    expect(ports.bindPirq(55)).toBe(1);
+    expect(ports.bindVirq(4, 0)).toBe(4);
+    expect(ports.bindVcpu(4, 1)).toBe(0);
+    expect(ports.list()).toEqual([
+      { port: 1, vcpu: 0, state: "pirq", to: 55 },
+      { port: 2, vcpu: 0, state: "unbound", to: 7 },
+      { port: 3, vcpu: 0, state: "unbound", to: 7 },
+      { port: 4, vcpu: 1, state: "virq", to: 4 },
+    ]);
+  });
+
+  it("of physical interrupts have no one to send to, and are free again when closed", () => {
+    const { ports, take } = setUp();
+    expect([ports.bindPirq(56), ports.bindPirq(55), ports.bindPirq(55)]).toEqual([
+      ...[-EINVAL, 1, -EEXIST],
+    ]);
+    expect(ports.bindPirq(0)).toBe(2);
+    expect(ports.status(1)).toEqual({ status: 3, vcpu: 0, u: [55, 0] });
+    expect(ports.send(1)).toBe(-EINVAL);
+    expect(take()).toEqual([]);
+    expect([ports.close(1), ports.bindPirq(55)]).toEqual([0, 1]);
+    expect(take()).toEqual(["clear 1"]);
+  });
 });

@@ -56,4 +56,60 @@ describe("GrantTable", () => {
     expect(table.inUse).toBe(false);
     table.end(reader);
   });
+
+  it("ends what another user of the same reference has not: readers and writers count apart", () => {
+    const { table, put, flags } = setUp();
+    put(600, 1, 0, 77);
+    const uses = [false, true, false, true].map(
+      (readonly) => table.begin(600, 0, readonly) as GrantUse,
+    );
+    const seen = uses.map((use) => {
+      table.end(use);
+      return flags(600);
+    });
+    expect(seen).toEqual([0x19, 0x19, 9, 1]);
+  });
+
+  it("exchanges two entries, in any frames, that nobody uses", () => {
+    const { table, put, flags } = setUp();
+    put(600, 1, 0, 77);
+    put(9, 5, 3, 78);
+    expect([table.swap(600, 1024), table.swap(1024, 600), table.swap(-1, 9)]).toEqual([-3, -3, -3]);
+    expect(table.swap(9, 600)).toBe(0);
+    expect([flags(9), flags(600)]).toEqual([1, 5]);
+    const use = table.begin(9, 0, false) as GrantUse;
+    expect(use.gfn).toBe(77);
+    // GNTST_eagain; the same entry twice is no exchange.
+    expect([table.swap(9, 600), table.swap(600, 9), table.swap(9, 9)]).toEqual([-12, -12, 0]);
+    table.end(use);
+    expect(table.swap(600, 9)).toBe(0);
+    expect([flags(9), flags(600)]).toEqual([5, 1]);
+  });
+
+  it("is empty and unused after a reset; a use that ends then changes nothing", () => {
+    const { table, put, flags } = setUp();
+    put(600, 1, 0, 77);
+    const use = table.begin(600, 0, false) as GrantUse;
+    table.reset();
+    expect([table.inUse, table.list(9), flags(600)]).toEqual([false, [], 0]);
+    put(600, 1, 0, 79);
+    table.end(use);
+    expect(flags(600)).toBe(1);
+    expect([table.swap(600, 601), flags(601)]).toEqual([0, 1]);
+  });
+
+  it("lists entries that are not empty, each with its uses, up to a number", () => {
+    const { table, put } = setUp();
+    put(1023, 1, 0, 80);
+    put(511, 5, 2, 79);
+    put(0, 1, 0, 78);
+    table.begin(1023, 0, false);
+    const rows = [
+      { ref: 0, flags: 1, domid: 0, frame: 78, readers: 0, writers: 0 },
+      { ref: 511, flags: 5, domid: 2, frame: 79, readers: 0, writers: 0 },
+      { ref: 1023, flags: 0x19, domid: 0, frame: 80, readers: 0, writers: 1 },
+    ];
+    for (let most = 0; most < 5; most++) expect(table.list(most)).toEqual(rows.slice(0, most));
+    expect(table.size).toBe(1024);
+  });
 });
