@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { Errno } from "../../base/index.js";
+import { apicId, Errno } from "../../base/index.js";
 import { KvmError } from "../../kvm/index.js";
 import { type DomainVcpu, formatUuid } from "./domain.js";
-import { makeDomain } from "./kvm.fixture.js";
+import { FakeVcpu, makeDomain } from "./kvm.fixture.js";
 import { domainPath } from "./xenstore/path.js";
 import { toText } from "./xenstore/wire.js";
 
@@ -215,6 +215,16 @@ describe("an upcall", () => {
     domain.assertUpcall(vcpu(1));
     // 0xfee00000, the APIC id in bits 12 to 19 (Intel SDM 3A, 11.11.1).
     expect(take()).toEqual([`msi ${(0xfee00000 + (4 << 12)).toString(16)} ${0xf3}`]);
+  });
+
+  it("to an APIC id of more than 8 bits has the others in the upper half of the address (x2APIC, KVM_CAP_X2APIC_API)", () => {
+    const { domain, vcpu } = setUp();
+    const sent: unknown[] = [];
+    Object.assign(domain.config.vm, { signalMsi: (msi: unknown) => sent.push(msi) });
+    const far = new FakeVcpu(apicId(0x1234), []);
+    far.xen.setAttr({ type: "UPCALL_VECTOR", vector: 0x31 });
+    domain.assertUpcall({ ...vcpu(1), kvm: far });
+    expect(sent).toEqual([{ addressLo: 0xfee34000, addressHi: 0x1200, data: 0x31 }]);
   });
 });
 
