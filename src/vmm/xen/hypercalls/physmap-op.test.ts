@@ -75,7 +75,7 @@ describe("add_to_physmap", () => {
     expect(addToPhysmap(test, GRANT_TABLE, 0, 0x9000)).toBe(0);
     expect(addToPhysmap(test, GRANT_TABLE, 0, gpfn)).toBe(0);
     expect(domain.physmap.isBacked(0x9000)).toBe(false);
-    expect(gpfn < 2n ** 40n && domain.physmap.isBacked(Number(gpfn))).toBe(isThere);
+    expect(domain.physmap.isBacked(Number(gpfn))).toBe(isThere);
   });
 
   it("the last number of 32 bits is no frame of a 32-bit guest", () => {
