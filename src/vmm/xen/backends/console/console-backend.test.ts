@@ -1,66 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { Xencons } from "../../../../abi/xen/console.js";
-import { putBytes, takeBytes } from "../../byte-ring.js";
 import { makeDomain } from "../../kvm.fixture.js";
-import { LinearPage } from "../../shared-page.js";
 import { toBytes, toText } from "../../xenstore/wire.js";
-import { GuestSide } from "../guest.fixture.js";
 import { ConsoleBackend } from "./console-backend.js";
-
-const REF = 8;
-const GFN = 0x50;
-const FROM_GUEST = {
-  data: Xencons.out,
-  size: Xencons.OUT_SIZE,
-  cons: Xencons.out_cons,
-  prod: Xencons.out_prod,
-};
-const TO_GUEST = {
-  data: Xencons.in,
-  size: Xencons.IN_SIZE,
-  cons: Xencons.in_cons,
-  prod: Xencons.in_prod,
-};
-
-class ConsoleFrontend extends GuestSide {
-  port0 = 0;
-
-  constructor(test: ReturnType<typeof makeDomain>, number = 1) {
-    super(test, `console/${number}`);
-  }
-
-  /** As hvc_xen does it. */
-  connect(state = 3): void {
-    this.grant(REF, GFN);
-    this.port0 = this.port();
-    this.write("ring-ref", `${REF}`);
-    this.write("port", `${this.port0}`);
-    this.write("state", `${state}`);
-  }
-
-  say(text: string): void {
-    putBytes(this.page, FROM_GUEST, toBytes(text));
-    this.notify(this.port0);
-  }
-
-  hear(): string {
-    return toText(takeBytes(this.page, TO_GUEST, Xencons.IN_SIZE) ?? new Uint8Array(0));
-  }
-
-  get page(): LinearPage {
-    const { physmap, config } = this.test.domain;
-    const at = physmap.memory.locate(GFN * 4096, 4096);
-    if (at === undefined) throw new Error("the frame is not there");
-    return new LinearPage(config.vm.linear, at);
-  }
-}
-
-/** As if the old backend had never been: its process is gone. */
-function forget(frontend: ConsoleFrontend, backend: ConsoleBackend): void {
-  backend.disconnect(() => undefined);
-  const paths = [`${frontend.frontend}/state`, "/local/domain/1/error/device/console/1/error"];
-  for (const path of paths) frontend.test.domain.store.unwatch(0, path, path);
-}
+import { ConsoleFrontend, forget, REF } from "./frontend.fixture.js";
 
 function setUp(number = 1) {
   const heard: string[] = [];
@@ -160,6 +102,7 @@ describe("a PV console beside hvc0", () => {
       onRestored: () => told.push("restored"),
     });
     next.restore(test.domain, saved);
+    expect(told).toEqual(["restored"]);
     expect(frontend.hear()).toBe("\x00\xffkept");
     frontend.say("hello");
     expect(heard).toEqual(["hello"]);
