@@ -2,10 +2,10 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 /**
- * A whole Debian takes five minutes, and packages that continuous integration does not install
- * (mmdebstrap, fdisk, openssh-client).
+ * A whole Debian and a hundred rounds of SIGKILL take five minutes each, and the one packages that are not installed there
+ * (mmdebstrap, fdisk, openssh-client): continuous integration runs neither.
  */
-const slow = ["tests/devices/debian.test.ts"];
+const slow = ["tests/devices/debian.test.ts", "tests/devices/kill.test.ts"];
 const isFull = process.env["KVM_XEN_DEVICES"] === "all";
 
 /** Guests with paravirtual devices, checked with other people's tools: `npx vitest run --config tests/devices/vitest.config.ts`, with KVM_XEN_DEVICES=all for all. */
