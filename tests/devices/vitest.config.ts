@@ -2,8 +2,8 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 /**
- * A whole Debian and a hundred rounds of SIGKILL take five minutes each, and the one packages that are not installed there
- * (mmdebstrap, fdisk, openssh-client): continuous integration runs neither.
+ * A whole Debian and a hundred rounds of SIGKILL take five minutes each, and the first needs packages
+ * (mmdebstrap, fdisk, openssh-client) that continuous integration does not install: it runs neither.
  */
 const slow = ["tests/devices/debian.test.ts", "tests/devices/kill.test.ts"];
 const isFull = process.env["KVM_XEN_DEVICES"] === "all";
