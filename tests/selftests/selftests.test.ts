@@ -27,6 +27,13 @@ const TIMED = new Set([
   "tsc_msrs_test",
   "xapic_ipi_test",
 ]);
+/**
+ * What a test says when it fails for a reason of the machine only, and so may try again: xen_shinfo_test wants a
+ * vCPU that never waited for a processor (Linux's KVM takes `run_delay`, too).
+ */
+const CROWDED: Readonly<Record<string, RegExp>> = {
+  xen_shinfo_test: /^ +rs->time\[RUNSTATE_runnable\] == 0$/m,
+};
 const TRIES = 5;
 /** What is not for this library: nested virtualization, SEV, PMU, AMX, and all of Hyper-V. */
 const ELSEWHERE = /^(amx_|evmcs_|hyperv_|nested_|pmu_|sev_|svm_|vmx_)/;
@@ -86,6 +93,7 @@ async function playAgain(row: Row, tries: number): Promise<Outcome> {
   const program = join(folders.get(row.version) ?? "", row.test);
   const outcome = await play(program, row.args, LINUX[row.version as Version]);
   if (outcome.verdict === row.ours || tries === 1) return outcome;
+  if (!TIMED.has(row.test) && !CROWDED[row.test]?.test(outcome.output)) return outcome;
   noteSecondTry(`${program}: ${outcome.verdict}, ${outcome.output.trim().split("\n").at(-1)}`);
   return playAgain(row, tries - 1);
 }
@@ -116,7 +124,7 @@ describe.each(versions)("tests of Linux %s", (version) => {
   for (const row of own.filter(({ ours, slow }) => ours !== "-" && (isFull || !slow))) {
     it.concurrent(`${[row.test, ...row.args].join(" ")}: ${row.ours}`, async () => {
       for (let i = 0; i < (XEN.has(row.test) ? TIMES : 1); i++) {
-        const { verdict, output } = await playAgain(row, TIMED.has(row.test) ? TRIES : 1);
+        const { verdict, output } = await playAgain(row, TRIES);
         expect(verdict, output.slice(-3000)).toBe(row.ours);
       }
     });
