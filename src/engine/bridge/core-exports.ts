@@ -30,4 +30,5 @@ export interface CoreExports {
   setFlags(value: bigint): void;
   hostWrote(lin: number, size: number): void;
   hostFxrstor(): void;
+  warm(): number;
 }

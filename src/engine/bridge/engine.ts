@@ -20,6 +20,8 @@ const WASM_PAGE = 65536;
  *   Linux has no memory
  */
 const MAX_PAGES = 65535;
+/** Enough for the words of a vCPU and for static data. @nolimit no guest is there */
+const WARM_PAGES = 8;
 const PAGE_SHIFT = 12;
 /** PAUSE instructions after which a vCPU among several gives up its turn. */
 const PAUSES_PER_EXIT = 16;
@@ -58,13 +60,26 @@ export class Engine implements EngineFactory {
 
   /** Compiles the core from the bytes of `core.wasm`. */
   static async compile(bytes: Uint8Array, options: EngineOptions = {}): Promise<Engine> {
-    return new Engine(await WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>), options);
+    const module = await WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>);
+    if (options.decode !== "each") warm(module);
+    return new Engine(module, options);
   }
 
   /** Makes the engine part of a new VM: memory, slots, no vCPU yet. */
   createVm(): WasmVm {
     return new WasmVm(this.#module, this.#options);
   }
+}
+
+/** Has V8 compile the hot loop well while a machine is put together: see core/warm.ts. All instances share its code. */
+function warm(module: WebAssembly.Module): void {
+  const memory = new WebAssembly.Memory({ initial: WARM_PAGES });
+  const env = { memory, abort: () => 0, hostClockNs: () => 0, hostBackSlot: () => 0 };
+  const { exports } = new WebAssembly.Instance(module, { env });
+  assert(
+    (exports as unknown as CoreExports).warm() > 0,
+    "engine: the hot loop is not left for a region",
+  );
 }
 
 /** The engine part of one VM. Implements the port that the kernel half programs against. */

@@ -11,3 +11,4 @@ export { syncMode, updateMode } from "./cpu/mode";
 export { getFlags, setFlags } from "./flags";
 export { run, setDecodeEach } from "./run";
 export { hostWrote } from "./smc";
+export { warm } from "./warm";
