@@ -1,7 +1,7 @@
 import type { KvmXenEvtchn } from "../abi/kvm/index.js";
 import type { PvclockTime } from "../abi/xen/pvclock.js";
 import type { EngineVcpu } from "../engine/bridge/port.js";
-import type { TraceSink } from "../ports/index.js";
+import type { ArmLater, TraceSink } from "../ports/index.js";
 import type { VmClock } from "./cpu/clock.js";
 import type { CpuidTable } from "./cpu/cpuid.js";
 import type { VcpuExitXen } from "./exits.js";
@@ -10,6 +10,7 @@ import type { LinuxRules } from "./linux.js";
 import type { GuestAccess } from "./memory/guest-access.js";
 import type { MemorySlots } from "./memory/slots.js";
 import type { VcpuXen, VmXen } from "./xen-api.js";
+import type { XenKept } from "./xen-kept.js";
 import type { XenVmView } from "./xen-view.js";
 
 /**
@@ -83,6 +84,9 @@ export interface XenVmHooks {
   invalidate(start: number, length: number): void;
   /** What is known now, for people who look; `mpStates` of the vCPUs, in the order of creation. */
   view(mpStates: readonly number[]): XenVmView;
+  /** All that it knows but for pages of the client's, and how that is put back; for exact snapshots. */
+  kept(): XenKept;
+  keep(kept: XenKept, later: ArmLater): void;
   /** The VM goes away: timers stop. */
   close(): void;
 }

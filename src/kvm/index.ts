@@ -36,6 +36,13 @@ export {
 } from "./exits.js";
 export type { KvmIoeventfd } from "./io/ioeventfd.js";
 export type { IoapicState } from "./irq/ioapic.js";
+export {
+  type ExceptionKept,
+  VCPU_FLAGS,
+  VCPU_NUMBERS,
+  type VcpuKept,
+  type VmKept,
+} from "./kept.js";
 export { LINUX_RELEASES, type LinuxRelease, type LinuxRules } from "./linux.js";
 export type { KvmClearDirtyLog, LateBacking } from "./memory/slots.js";
 export { defaultEventLoop, type EventLoop } from "./run/event-loop.js";
@@ -44,4 +51,5 @@ export type { KvmOptions } from "./system.js";
 export { Vcpu } from "./vcpu.js";
 export { Vm } from "./vm.js";
 export type * from "./xen-api.js";
+export type * from "./xen-kept.js";
 export type * from "./xen-view.js";

@@ -484,8 +484,21 @@ export class VcpuState implements Runner, XenVcpuHost {
     this.noteTsc();
   }
 
+  /** Since when it waits for the thread, and how long it has waited before. */
+  get waited(): { readonly sinceNs: number | undefined; readonly totalNs: number } {
+    return { sinceNs: this.#waitingSinceNs, totalNs: this.#runDelayNs };
+  }
+  set waited({ sinceNs, totalNs }: VcpuState["waited"]) {
+    this.#waitingSinceNs = sinceNs;
+    this.#runDelayNs = totalNs;
+  }
+
   /** A system time area is registered. */
   get hasClockArea(): boolean {
     return this.#areas.hasClock;
+  }
+  /** So is that, or another area of KVM's own interface. */
+  get hasOwnAreas(): boolean {
+    return this.#areas.isUsed;
   }
 }

@@ -23,6 +23,7 @@ import { Irqfds } from "./irq/irqfd.js";
 import { msiMessage } from "./irq/routing.js";
 import type { KvmClearDirtyLog, LateBacking } from "./memory/slots.js";
 import { turn } from "./run/entry.js";
+import { Standstill } from "./standstill.js";
 import type { Statistic } from "./stats.js";
 import { Vcpu } from "./vcpu.js";
 import { VcpuState } from "./vcpu-state.js";
@@ -44,6 +45,8 @@ const MIN_MMU_PAGES = 64n;
 export class Vm {
   /** KVM_XEN_HVM_CONFIG, SET_ATTR, GET_ATTR and EVTCHN_SEND. */
   readonly xen: VmXen;
+  /** For exact snapshots of a VM: what KVM's calls do not show. */
+  readonly standstill: Standstill;
   readonly #state: VmState;
   readonly #irqfds: Irqfds;
   #isClosed = false;
@@ -52,6 +55,7 @@ export class Vm {
   constructor(state: VmState, checkExtension: (cap: number) => number) {
     this.#state = state;
     this.xen = state.xen.api;
+    this.standstill = new Standstill(state);
     this.#checkExtension = checkExtension;
     this.#irqfds = new Irqfds(state.routing, state.linux.irqfdsAreExclusive);
     state.onPinEoi = (pin) => this.#irqfds.pinEnded(pin);

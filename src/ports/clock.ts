@@ -18,7 +18,12 @@ export interface Clock {
 export interface TimerHandle {
   /** Takes the timer back; does nothing when it has fired already. */
   cancel(): void;
+  /** Timers of one deadline fire in this order. Virtual time only. */
+  readonly order?: number;
 }
+
+/** How a timer that was saved is armed again: in the order in which all were armed, when all are known. */
+export type ArmLater = (order: number, arm: () => void) => void;
 
 /** Calls back when a moment of {@link Clock.monotonicNs} has come. */
 export interface Timers {

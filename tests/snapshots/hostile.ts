@@ -1,7 +1,10 @@
 /** Files of snapshots that are not what they should be. */
+import { readFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
+import { expect } from "vitest";
 import type { Engine } from "../../src/engine/bridge/index.js";
 import { nodeDecompressors } from "../../src/hosts/node/decompress.js";
+import { HostError, loadEngine } from "../../src/hosts/node/index.js";
 import { HeapTimers, VirtualClock } from "../../src/hosts/sim/index.js";
 import { Machine, SavedMachine } from "../../src/vmm/machine/index.js";
 
@@ -21,6 +24,8 @@ interface Part {
   readonly content: Uint8Array;
 }
 
+/** Sections of JSON. */
+const LAYERS = ["machine", "kvm", "engine"];
 const HEADER = 16;
 const NAME = 12;
 
@@ -40,6 +45,14 @@ function partsOf(file: Uint8Array): Part[] {
   return parts;
 }
 
+/** The layers of JSON in a file. */
+export function sectionsOf(file: Uint8Array): Record<string, unknown> {
+  const layers = partsOf(file).filter(({ name }) => LAYERS.includes(name));
+  return Object.fromEntries(
+    layers.map(({ name, content }) => [name, JSON.parse(Buffer.from(content).toString())]),
+  );
+}
+
 /** Puts it together again, with right checksums. */
 function fileOf(head: Uint8Array, parts: readonly Part[]): Uint8Array {
   const pieces: Uint8Array[] = [head];
@@ -56,7 +69,7 @@ function fileOf(head: Uint8Array, parts: readonly Part[]): Uint8Array {
 
 /** The file without the guest's memory and kernel: quick to read, and its guest gets nowhere. */
 export function withoutMemory(file: Uint8Array): Uint8Array {
-  const small = partsOf(file).filter(({ name }) => ["machine", "kvm", "end"].includes(name));
+  const small = partsOf(file).filter(({ name }) => [...LAYERS, "end"].includes(name));
   const parts = small.map((part) => {
     if (part.name !== "machine") return part;
     const machine = JSON.parse(Buffer.from(part.content).toString());
@@ -67,8 +80,12 @@ export function withoutMemory(file: Uint8Array): Uint8Array {
 
 /** The file with some other values in its layers, and right checksums. */
 export function withOddValues(file: Uint8Array, random: () => number): Uint8Array {
-  const chosen = pick(["machine", "kvm"], random);
-  const parts = partsOf(file).map((part) => {
+  const all = partsOf(file);
+  const chosen = pick(
+    LAYERS.filter((layer) => all.some(({ name }) => name === layer)),
+    random,
+  );
+  const parts = all.map((part) => {
     if (part.name !== chosen) return part;
     let value: unknown = JSON.parse(Buffer.from(part.content).toString());
     // Mostly one change: of many, one is refused.
@@ -139,5 +156,58 @@ export async function runShortly(bytes: Uint8Array, engine: Engine): Promise<voi
     },
   );
   timers.arm(clock.monotonicNs() + 50_000, () => machine.stop());
+  // Of one whose time stands still, too.
+  const stop = setTimeout(() => machine.stop(), 1000);
   await machine.run();
+  clearTimeout(stop);
+}
+
+const seed = Number(process.env["SEED"] ?? 14);
+const HOSTILE = Number(process.env["SNAPSHOT_HOSTILE"] ?? 200);
+
+/**
+ * Files that are damaged, and files with right checksums that hold anything: each is refused in one line, or makes a
+ * machine that runs, for better or worse.
+ */
+export async function refuseOrRunHostile(path: string): Promise<void> {
+  const file = readFileSync(path);
+  const random = generator(seed);
+  const engine = await loadEngine();
+  const outcomes = { refused: 0, made: 0 };
+  const attempt = async (bytes: Uint8Array, what: string): Promise<string> => {
+    try {
+      await runShortly(bytes, engine);
+      outcomes.made += 1;
+      return "made";
+    } catch (error) {
+      if (!(error instanceof HostError)) throw new Error(`${what}, seed ${seed}`, { cause: error });
+      expect(error.message).not.toMatch(/\n/);
+      outcomes.refused += 1;
+      return error.code;
+    }
+  };
+  // Any byte of the headers and layers, and the length.
+  const layers = withoutMemory(file);
+  for (let i = 0; i < HOSTILE / 4; i++) {
+    const bytes = layers.slice();
+    const at = Math.floor(random() * bytes.length);
+    bytes[at] = (bytes[at] ?? 0) ^ (1 << Math.floor(random() * 8));
+    expect(await attempt(bytes, `byte ${at}`)).not.toBe("made");
+    const short = Math.floor(random() * bytes.length);
+    expect(await attempt(bytes.slice(0, short), `${short} bytes`)).not.toBe("made");
+  }
+  const newer = layers.slice();
+  newer[8] = 2;
+  expect(await attempt(newer, "version")).toBe("SNAPSHOT_VERSION");
+  // A page of memory that is not as it was.
+  const damagedPage = file.slice();
+  // The last sections are those of pages.
+  const place = file.length - Math.min(100_000, file.length >> 3);
+  damagedPage[place] = (file[place] ?? 0) ^ 1;
+  expect(await attempt(damagedPage, "a page")).toBe("SNAPSHOT_DAMAGED");
+  expect(outcomes.made).toBe(0);
+  for (let i = 0; i < HOSTILE; i++) await attempt(withOddValues(layers, random), `hostile ${i}`);
+  // Both happen.
+  expect(outcomes.made).toBeGreaterThan(HOSTILE / 20);
+  expect(outcomes.refused).toBeGreaterThan(HOSTILE / 4);
 }

@@ -1,17 +1,11 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
-import {
-  createMachine,
-  HostError,
-  loadEngine,
-  TextConsole,
-  writeSnapshotFile,
-} from "../../src/hosts/node/index.js";
+import { createMachine, TextConsole, writeSnapshotFile } from "../../src/hosts/node/index.js";
 import { kernelPath, kernels, workFolder, writeInitramfs } from "../boot/support/guests.js";
-import { generator, runShortly, withOddValues, withoutMemory } from "./hostile.js";
+import { refuseOrRunHostile } from "./hostile.js";
 
 const folder = workFolder();
 afterAll(() => folder.remove());
@@ -26,54 +20,6 @@ function restoreElsewhere(file: string, pattern: string): string {
   expect(stderr).toBe("");
   expect(status).toBe(0);
   return stdout;
-}
-
-const seed = Number(process.env["SEED"] ?? 14);
-const HOSTILE = Number(process.env["SNAPSHOT_HOSTILE"] ?? 200);
-
-/**
- * Files that are damaged, and files with right checksums that hold anything: each is refused in one line, or makes a
- * machine that runs, for better or worse.
- */
-async function refuseOrRunHostile(path: string): Promise<void> {
-  const file = readFileSync(path);
-  const random = generator(seed);
-  const engine = await loadEngine();
-  const outcomes = { refused: 0, made: 0 };
-  const attempt = async (bytes: Uint8Array, what: string): Promise<string> => {
-    try {
-      await runShortly(bytes, engine);
-      outcomes.made += 1;
-      return "made";
-    } catch (error) {
-      if (!(error instanceof HostError)) throw new Error(`${what}, seed ${seed}`, { cause: error });
-      expect(error.message).not.toMatch(/\n/);
-      outcomes.refused += 1;
-      return error.code;
-    }
-  };
-  // Any byte of the headers and layers, and the length.
-  const layers = withoutMemory(file);
-  for (let i = 0; i < HOSTILE / 4; i++) {
-    const bytes = layers.slice();
-    const at = Math.floor(random() * bytes.length);
-    bytes[at] = (bytes[at] ?? 0) ^ (1 << Math.floor(random() * 8));
-    expect(await attempt(bytes, `byte ${at}`)).not.toBe("made");
-    const short = Math.floor(random() * bytes.length);
-    expect(await attempt(bytes.slice(0, short), `${short} bytes`)).not.toBe("made");
-  }
-  const newer = layers.slice();
-  newer[8] = 2;
-  expect(await attempt(newer, "version")).toBe("SNAPSHOT_VERSION");
-  // A page of memory that is not as it was.
-  const damagedPage = file.slice();
-  damagedPage[file.length - 100_000] = (file[file.length - 100_000] ?? 0) ^ 1;
-  expect(await attempt(damagedPage, "a page")).toBe("SNAPSHOT_DAMAGED");
-  expect(outcomes.made).toBe(0);
-  for (let i = 0; i < HOSTILE; i++) await attempt(withOddValues(layers, random), `hostile ${i}`);
-  // Both happen.
-  expect(outcomes.made).toBeGreaterThan(HOSTILE / 20);
-  expect(outcomes.refused).toBeGreaterThan(HOSTILE / 4);
 }
 
 describe.each(kernels)("Debian's kernel %s, saved while it is suspended", (name) => {

@@ -91,6 +91,11 @@ export const skips = [
     test: /^tests\/save-restore\/.* > the guest is what its source says$/,
     needs: ["an assembler"],
   },
+  {
+    run: "snapshots",
+    test: /^tests\/snapshots\/exact\.test\.ts > the guest is what its source says$/,
+    needs: ["an assembler"],
+  },
   { run: "boot", test: /^tests\/boot\/programs\.test\.ts > /, needs: ["a C compiler"] },
   { run: "boot", test: /^tests\/boot\/terminal\.test\.ts > /, needs: ["the program script"] },
   {

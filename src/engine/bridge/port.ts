@@ -184,6 +184,28 @@ export interface EngineEvent {
   readonly errorCode: number | undefined;
 }
 
+/** What a vCPU has beside its registers, in no form that depends on where memory is. */
+export interface EngineKept {
+  readonly instructions: bigint;
+  /** Where the random numbers of RDRAND and RDSEED are. */
+  readonly random: bigint;
+  /** PAUSE instructions since one left run(). */
+  readonly pauses: number;
+  /** {@link EngineVcpu.pendingTraps}. */
+  readonly traps: number;
+  /** The event that comes before the next instruction, as the core keeps it, and its error code. */
+  readonly injection: number;
+  readonly injectionError: number;
+  readonly shadow: number;
+  /** Data of the accesses that the current instruction has made already, and its bytes. */
+  readonly replay: readonly bigint[];
+  readonly replayCode: Uint8Array;
+  /** Entries of the top level of PAE tables, loaded with CR3. */
+  readonly pdptes: readonly bigint[];
+  /** Selectors of the last x87 instruction and operand. */
+  readonly fpuSelectors: readonly number[];
+}
+
 /** One processor of an engine. Register properties may be read and written between runs only. */
 export interface EngineVcpu {
   /** General register 0 RAX, 1 RCX, 2 RDX, 3 RBX, 4 RSP, 5 RBP, 6 RSI, 7 RDI, 8..15 R8..R15. */
@@ -248,6 +270,8 @@ export interface EngineVcpu {
    */
   run(maxWork: number): EngineExitCode;
   readonly exit: EngineExitInfo;
+  /** What no register shows. To be set behind all registers; values that make no sense are cut to such as do. */
+  kept: EngineKept;
   /** Instructions retired since creation, exact. */
   readonly instructions: number;
   /**

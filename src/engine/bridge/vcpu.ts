@@ -2,12 +2,14 @@ import { assert, type Gpa, type Gva, gpa, type Hva } from "../../base/index.js";
 import type { LinearMemory } from "../../memory/index.js";
 import type { WasmVm } from "./engine.js";
 import { readFpuImage, writeFpuImage } from "./fpu-image.js";
+import { readKept, writeKept } from "./kept-state.js";
 import {
   type DescriptorTable,
   type EngineEvent,
   EngineExit,
   type EngineExitCode,
   type EngineExitInfo,
+  type EngineKept,
   type EngineVcpu,
   type HiddenFeatures,
   Ready,
@@ -295,6 +297,13 @@ export class WasmVcpu implements EngineVcpu {
     this.work = this.#get32(Cpu.WORK);
     this.exit.code = code;
     return code;
+  }
+
+  get kept(): EngineKept {
+    return readKept({ view: this.#view, at: this.state });
+  }
+  set kept(kept: EngineKept) {
+    writeKept({ view: this.#view, at: this.state }, kept);
   }
 
   get instructions(): number {

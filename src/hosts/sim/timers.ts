@@ -28,7 +28,18 @@ export class HeapTimers implements Timers {
 
   arm(deadlineNs: number, callback: () => void): TimerHandle {
     const timer = this.#insert(deadlineNs, callback);
-    return { cancel: () => this.#remove(timer) };
+    const place = (): number => this.#placeOf(timer);
+    return {
+      cancel: () => this.#remove(timer),
+      get order() {
+        return place();
+      },
+    };
+  }
+
+  /** How many that are armed were armed before. */
+  #placeOf({ serial }: Armed): number {
+    return this.#heap.reduce((sum, other) => sum + (other.serial < serial ? 1 : 0), 0);
   }
 
   /**

@@ -31,6 +31,11 @@ export class PvAreas {
     return this.#time.active;
   }
 
+  /** An area is in use. */
+  get isUsed(): boolean {
+    return this.#time.active || this.#steal.active;
+  }
+
   /**
    * An MSR that names an area was written. @returns whether the clock areas must be rewritten.
    */

@@ -1,6 +1,17 @@
 import type { VmClock } from "./clock.js";
 import { TSC_HZ } from "./clock.js";
 
+/** What {@link TscSync} knows. */
+export interface TscSyncState {
+  readonly lastNs: bigint;
+  readonly lastWrite: bigint;
+  readonly lastOffset: bigint | undefined;
+  readonly currentOffset: bigint | undefined;
+  readonly userSet: boolean;
+  readonly matched: boolean;
+  readonly generation: number;
+}
+
 /**
  * How KVM brings the TSCs of a VM's vCPUs in step: a vCPU that starts, a written 0, and a written
  * value less than a second away from where the others are take the offset of the others.
@@ -19,6 +30,23 @@ export class TscSync {
 
   constructor(clock: VmClock) {
     this.#clock = clock;
+  }
+
+  get state(): TscSyncState {
+    return {
+      ...{ lastNs: this.#lastNs, lastWrite: this.#lastWrite, lastOffset: this.#lastOffset },
+      ...{ currentOffset: this.#currentOffset, userSet: this.#userSet },
+      ...{ matched: this.#matched, generation: this.#generation },
+    };
+  }
+  set state(state: TscSyncState) {
+    this.#lastNs = state.lastNs;
+    this.#lastWrite = state.lastWrite;
+    this.#lastOffset = state.lastOffset;
+    this.#currentOffset = state.currentOffset;
+    this.#userSet = state.userSet;
+    this.#matched = state.matched;
+    this.#generation = state.generation;
   }
 
   /** Whether the TSC that was set last took the offset of the others. */

@@ -65,6 +65,19 @@ export class ApicBus {
     return this.#known.has(lapic);
   }
 
+  /** Which of them, by the order of creation. */
+  get known(): readonly number[] {
+    return [...this.#known].map((lapic) => this.#lapics.indexOf(lapic));
+  }
+  set known(indices: readonly number[]) {
+    this.#logical = logicalMap(this.#lapics);
+    this.#known.clear();
+    for (const index of indices) {
+      const lapic = this.#lapics[index];
+      if (lapic !== undefined) this.#known.add(lapic);
+    }
+  }
+
   /** Makes the map anew: an APIC has changed. */
   remap(): void {
     for (const lapic of this.#lapics) this.#known.add(lapic);

@@ -15,6 +15,15 @@ export interface IoapicState {
   readonly redirtbl: readonly bigint[];
 }
 
+/** What {@link IoapicState} does not have, or has in another form. */
+export interface IoapicLines {
+  /** For each pin, one bit per source that holds it up. */
+  readonly lines: readonly number[];
+  readonly irr: number;
+  readonly delivered: number;
+  readonly redirtbl: readonly bigint[];
+}
+
 /**
  * An IOAPIC with 24 pins (Intel 82093AA). A level interrupt stays in service (remote IRR) until a
  * local APIC ends its vector, and is sent again when the line is still up then.
@@ -128,6 +137,20 @@ export class Ioapic {
     for (let pin = 0; pin < Bits.PINS; pin++) {
       if ((state.irr >>> pin) & 1) this.#raise(pin);
     }
+  }
+
+  /** All pins exactly as they are; nothing is delivered by setting them. */
+  get lines(): IoapicLines {
+    const [irr, delivered] = [this.#irr >>> 0, this.#delivered >>> 0];
+    return { lines: [...this.#lines], irr, delivered, redirtbl: [...this.#redirection] };
+  }
+  set lines({ lines, irr, delivered, redirtbl }: IoapicLines) {
+    for (let pin = 0; pin < Bits.PINS; pin++) {
+      this.#lines[pin] = lines[pin] ?? 0;
+      this.#redirection[pin] = redirtbl[pin] ?? BigInt(Bits.MASKED);
+    }
+    this.#irr = irr;
+    this.#delivered = delivered;
   }
 
   #isLevel(pin: number): boolean {

@@ -1,4 +1,4 @@
-import type { TimerHandle, Timers } from "../../ports/index.js";
+import type { ArmLater, TimerHandle, Timers } from "../../ports/index.js";
 
 /** Time as a local APIC sees it. */
 export interface LapicTime {
@@ -11,6 +11,17 @@ export interface LapicTime {
 
 /** Modes of the timer, as bits 18:17 of its LVT: 0 to 3. In the last it does not count. */
 export type LapicTimerMode = "one-shot" | "periodic" | "tsc-deadline" | "reserved";
+
+/** All that a {@link LapicTimer} knows. */
+export interface LapicTimerKept {
+  readonly mode: LapicTimerMode;
+  readonly divider: number;
+  readonly initialCount: number;
+  readonly targetNs: number;
+  readonly tscDeadline: bigint;
+  /** The order of its timer; undefined when it is not armed. */
+  readonly armed: number | undefined;
+}
 
 /**
  * The timer of a local APIC: its bus runs at 1 GHz, as KVM's. Counts are in bus cycles after the
@@ -115,6 +126,25 @@ export class LapicTimer {
     const isNew = current === 0 && this.#mode === "periodic";
     const left = isNew ? initialCount : Math.min(current, initialCount);
     this.#armAt(this.#time.nowNs() + left * this.#countNs);
+  }
+
+  get kept(): LapicTimerKept {
+    return {
+      ...{ mode: this.#mode, divider: this.#divider, initialCount: this.#initialCount },
+      ...{ targetNs: this.#targetNs, tscDeadline: this.#tscDeadline },
+      armed: this.#armed === undefined ? undefined : (this.#armed.order ?? 0),
+    };
+  }
+
+  /** Puts back what {@link kept} gave. */
+  keep(kept: LapicTimerKept, later: ArmLater): void {
+    this.stop();
+    this.#mode = kept.mode;
+    this.#divider = kept.divider;
+    this.#initialCount = kept.initialCount;
+    this.#targetNs = kept.targetNs;
+    this.#tscDeadline = kept.tscDeadline;
+    if (kept.armed !== undefined) later(kept.armed, () => this.#armAt(kept.targetNs));
   }
 
   /** Disarms. */

@@ -1,8 +1,19 @@
 import { ApicBase, ApicBits, ApicReg, DeliveryMode } from "../../abi/x86/index.js";
+import type { ArmLater } from "../../ports/index.js";
 import type { ApicBus, ApicMessage, ApicTarget } from "./apic-bus.js";
 import type { EoiSuppression } from "./eoi-suppression.js";
-import { type LapicTime, LapicTimer, type LapicTimerMode } from "./lapic-timer.js";
+import { readable, timerMode } from "./lapic-registers.js";
+import { type LapicTime, LapicTimer, type LapicTimerKept } from "./lapic-timer.js";
 import { clearVector, highestVector, setVector, testVector } from "./vector-set.js";
+
+/** All that a local APIC knows beside IA32_APIC_BASE, exactly. */
+export interface LapicKept {
+  /** 1024 bytes. */
+  readonly registers: Uint8Array;
+  readonly irrPending: boolean;
+  readonly arbitration: number;
+  readonly timer: LapicTimerKept;
+}
 
 /** What a local APIC asks of its vCPU and VM. */
 export interface LapicHost {
@@ -414,6 +425,20 @@ export class Lapic implements ApicTarget {
     this.#host.notify();
   }
 
+  get kept(): LapicKept {
+    const registers = new Uint8Array(this.#regs.buffer.slice(0));
+    const [irrPending, arbitration] = [this.#irrPending, this.#arbitration];
+    return { registers, irrPending, arbitration, timer: this.#timer.kept };
+  }
+
+  /** Puts back what {@link kept} gave, behind IA32_APIC_BASE; nobody is told. */
+  keep({ registers, irrPending, arbitration, timer }: LapicKept, later: ArmLater): void {
+    new Uint8Array(this.#regs.buffer).set(registers.subarray(0, this.#regs.byteLength));
+    this.#irrPending = irrPending;
+    this.#arbitration = arbitration;
+    this.#timer.keep(timer, later);
+  }
+
   #reg(offset: number): number {
     return this.#regs[offset >> 2] as number;
   }
@@ -558,43 +583,4 @@ export class Lapic implements ApicTarget {
     this.#host.requestEvent();
     this.#host.notify();
   }
-}
-
-function timerMode(lvtt: number): LapicTimerMode {
-  switch (lvtt & ApicBits.LVT_TIMER_MODE_MASK) {
-    case 0:
-      return "one-shot";
-    case ApicBits.LVT_TIMER_PERIODIC:
-      return "periodic";
-    case ApicBits.LVT_TIMER_TSCDEADLINE:
-      return "tsc-deadline";
-    default:
-      return "reserved";
-  }
-}
-
-const READABLE = new Set<number>([
-  ApicReg.ID,
-  ApicReg.LVR,
-  ApicReg.TASKPRI,
-  ApicReg.PROCPRI,
-  ApicReg.LDR,
-  ApicReg.SPIV,
-  ApicReg.ESR,
-  ApicReg.ICR,
-  ApicReg.LVTT,
-  ApicReg.LVTTHMR,
-  ApicReg.LVTPC,
-  ApicReg.LVT0,
-  ApicReg.LVT1,
-  ApicReg.LVTERR,
-  ApicReg.TMICT,
-  ApicReg.TMCCT,
-  ApicReg.TDCR,
-]);
-
-function readable(reg: number, x2apic: boolean): boolean {
-  if (reg >= ApicReg.ISR && reg < ApicReg.ESR) return true;
-  if (READABLE.has(reg)) return true;
-  return !x2apic && (reg === ApicReg.ARBPRI || reg === ApicReg.DFR || reg === ApicReg.ICR2);
 }

@@ -215,6 +215,15 @@ export class PicPair {
     this.update();
   }
 
+  /** What {@link save} does not have: one bit per source for each line, and the output. */
+  get lines(): { readonly lines: readonly number[]; readonly output: boolean } {
+    return { lines: [...this.#lines], output: this.#output };
+  }
+  set lines({ lines, output }: PicPair["lines"]) {
+    this.#lines.set(lines.slice(0, this.#lines.length));
+    this.#output = output;
+  }
+
   /** The output line: an interrupt waits. */
   get output(): boolean {
     return this.#output;

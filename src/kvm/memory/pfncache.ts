@@ -87,6 +87,11 @@ export class PfnCache {
     return this.#gpa === undefined || this.#generation === this.#slots.generation;
   }
 
+  /** It has to be translated again before its next use. */
+  expire(): void {
+    this.#valid = false;
+  }
+
   /** Switches it off. */
   deactivate(): void {
     this.#active = false;

@@ -49,6 +49,24 @@ export const EXIT_COST = 20;
 /** What a turn counts at least. */
 const TURN_COST = 200;
 
+/** Where a scheduler is between two turns, with vCPUs by their order of creation. */
+export interface SchedulerPosition {
+  /** Whose slice it is; undefined before the first turn. */
+  readonly current: number | undefined;
+  /** Work left of that slice. */
+  readonly left: number;
+  readonly sinceYield: number;
+  /** Those that must be told when they get the thread. */
+  readonly away: readonly number[];
+}
+
+/** What is done between two turns, as soon as a time has come. */
+export interface Hold {
+  readonly atNs: number;
+  /** Starts it; undefined when it cannot be done now: it is asked again behind the next turn. */
+  start(): Promise<void> | undefined;
+}
+
 /** Above this the scheduler sleeps in the host; below it polls the clock. */
 const SLEEP_FLOOR_NS = 1_500_000;
 
@@ -79,6 +97,7 @@ export class Scheduler {
   #resume: (() => void) | undefined;
   /** The host has been asked for its turn. */
   #yielding = false;
+  #hold: Hold | undefined;
   readonly #onCrash: (error: unknown) => void;
 
   /** `onCrash` hears of an error that ended all turns: a defect of this library. */
@@ -91,6 +110,39 @@ export class Scheduler {
   /** How many vCPUs are inside run(). */
   get activeCount(): number {
     return this.#active.length;
+  }
+
+  /** Whether a vCPU is inside run(). */
+  has(runner: Runner): boolean {
+    return this.#active.includes(runner);
+  }
+
+  /** Time and turns stand still for this, at the first turn's end that it can be; undefined: for nothing. */
+  set hold(hold: Hold | undefined) {
+    this.#hold = hold;
+    if (hold !== undefined) this.wake();
+  }
+
+  /** To be looked at during a hold, and set when all are inside run() and none had a turn. */
+  get position(): SchedulerPosition {
+    return {
+      current: this.#current?.index,
+      left: this.#left,
+      sinceYield: this.#sinceYield,
+      away: [...this.#away].map(({ index }) => index),
+    };
+  }
+
+  /** `runners`: all that there are, inside run() or not. */
+  goOnAt(position: SchedulerPosition, runners: readonly Runner[]): void {
+    this.#current = position.current === undefined ? undefined : runners[position.current];
+    this.#left = position.left;
+    this.#sinceYield = position.sinceYield;
+    this.#away.clear();
+    for (const index of position.away) {
+      const runner = runners[index];
+      if (runner !== undefined) this.#away.add(runner);
+    }
   }
 
   /** A vCPU enters run(). */
@@ -186,6 +238,11 @@ export class Scheduler {
       // Lets the other vCPUs of the same moment call run() too.
       await this.#loop.yieldNow();
       while (this.#active.length > 0 && !this.#closed) {
+        const held = this.#startHold();
+        if (held !== undefined) {
+          await held;
+          continue;
+        }
         const blocked = this.#clock.timers.blocked?.();
         if (blocked !== undefined) {
           await blocked;
@@ -203,6 +260,14 @@ export class Scheduler {
     } finally {
       this.#running = false;
     }
+  }
+
+  #startHold(): Promise<void> | undefined {
+    const hold = this.#hold;
+    if (hold === undefined || this.#clock.nowNs() < hold.atNs) return undefined;
+    const held = hold.start();
+    if (held !== undefined) this.#hold = undefined;
+    return held;
   }
 
   /** The current vCPU while it has budget, else the next one that can run. */

@@ -4,6 +4,7 @@ import {
   type EngineCounters,
   EngineExit,
   type EngineExitCode,
+  type EngineKept,
   type EngineSlot,
   type EngineTsc,
   type EngineVcpu,
@@ -57,6 +58,10 @@ export class FakeVcpu implements EngineVcpu {
   #idt: DescriptorTable = { base: 0n, limit: 0 };
   #fpu: Uint8Array = new Uint8Array(512);
   #steps = 0;
+  kept: EngineKept = {
+    ...{ instructions: 0n, random: 0n, pauses: 0, traps: 0, injection: 0, injectionError: 0 },
+    ...{ shadow: 0, replay: [], replayCode: new Uint8Array(16), pdptes: [], fpuSelectors: [] },
+  };
   rip = 0n;
   rflags = 2n;
   cr0 = 0n;

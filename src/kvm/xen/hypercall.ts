@@ -20,6 +20,7 @@ import { TraceBy, TraceTarget } from "../../ports/index.js";
 import type { HypercallOutcome } from "../hooks.js";
 import { Delivery, deliver, isPending } from "./delivery.js";
 import type { Domain } from "./domain.js";
+import { armPoll, startPoll } from "./poll.js";
 import { startTimer, stopTimer } from "./timer.js";
 import type { VcpuDomain } from "./vcpu-domain.js";
 
@@ -183,16 +184,10 @@ function poll(domain: Domain, vcpu: VcpuDomain, call: Call): bigint {
   // An event that cannot be looked at counts as there: a spurious return is harmless.
   if (ports.some((port) => isPending(domain, port) !== false)) return 0n;
   if (isPending(domain, 0) === undefined) return 0n;
-  vcpu.pollPort = count === 1 ? (ports[0] as number) : -1;
   const { clock } = domain.host;
-  const timer =
-    timeout === 0n
-      ? undefined
-      : clock.timers.arm(pollDeadline(clock.nowNs(), timeout), () => vcpu.host.notify());
-  vcpu.host.haltOnce(() => {
-    timer?.cancel();
-    vcpu.pollPort = undefined;
-  });
+  const port = count === 1 ? (ports[0] as number) : -1;
+  startPoll(vcpu, port);
+  if (timeout !== 0n) armPoll(domain, vcpu, pollDeadline(clock.nowNs(), timeout));
   return 0n;
 }
 

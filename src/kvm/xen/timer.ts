@@ -31,7 +31,7 @@ export function startTimer(
   const { trace } = domain.host;
   if (trace !== undefined) trace.timerArmed(vcpu.host.id, TraceBy.KVM, vcpu.timerPort, expires);
   if (delta <= 0n) fire(domain, vcpu);
-  else arm(domain, vcpu);
+  else armTimer(domain, vcpu);
 }
 
 /** Disarms; a firing that was not delivered is forgotten. */
@@ -60,7 +60,8 @@ export function readTimer(domain: Domain, vcpu: VcpuDomain): bigint {
   return vcpu.timerExpires;
 }
 
-function arm(domain: Domain, vcpu: VcpuDomain): void {
+/** Arms it for the time that it has. */
+export function armTimer(domain: Domain, vcpu: VcpuDomain): void {
   const { clock } = domain.host;
   vcpu.timer = clock.timers.arm(clock.kvmclockToNs(vcpu.timerExpires), () => {
     vcpu.timer = undefined;

@@ -41,6 +41,10 @@ export class VcpuDomain {
   timer: TimerHandle | undefined;
   /** Ports that SCHEDOP_poll waits for: one, any (-1), or none (undefined). */
   pollPort: number | undefined;
+  isPolling = false;
+  pollTimer: TimerHandle | undefined;
+  /** When {@link pollTimer} ends it. */
+  pollDeadlineNs = 0;
   /** The Xen CPUID leaves got the TSC's figures. */
   tscLeavesSet = false;
 

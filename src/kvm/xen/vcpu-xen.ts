@@ -4,11 +4,10 @@ import {
   KvmLimit,
   KvmXenHvmConfig,
 } from "../../abi/kvm/index.js";
-import { cpuidText } from "../../abi/x86/index.js";
 import { Pvclock, type PvclockTime } from "../../abi/xen/pvclock.js";
 import { Runstate } from "../../abi/xen/runstate.js";
 import { VcpuInfo } from "../../abi/xen/vcpu-info.js";
-import { TSC_HZ, writePvclock } from "../cpu/clock.js";
+import { writePvclock } from "../cpu/clock.js";
 import { refuse } from "../error.js";
 import type { HypercallOutcome, XenVcpuHooks } from "../hooks.js";
 import type { PfnCache } from "../memory/pfncache.js";
@@ -19,9 +18,8 @@ import { hypercall } from "./hypercall.js";
 import { checkUpcallVector, USER_SPACE_END } from "./limits.js";
 import { adjust, enterState, setAddress, setCurrent, setData } from "./runstate.js";
 import { deliverPendingTimer, readTimer, startTimer, stopTimer } from "./timer.js";
+import { setTscLeaves } from "./tsc-leaves.js";
 import type { VcpuDomain } from "./vcpu-domain.js";
-
-const SIGNATURE = { ebx: cpuidText("XenV"), ecx: cpuidText("MMXe"), edx: cpuidText("nVMM") };
 
 /** Xen support of a vCPU. */
 export class VcpuXenSupport implements XenVcpuHooks, VcpuXen {
@@ -135,7 +133,7 @@ export class VcpuXenSupport implements XenVcpuHooks, VcpuXen {
   }
 
   updateClock(time: PvclockTime): void {
-    this.#setTscLeaves(time);
+    setTscLeaves(this.#vcpu, time);
     const unstable = (this.#domain.flags & KvmXenHvmConfig.PVCLOCK_TSC_UNSTABLE) !== 0;
     const shown = unstable ? { ...time, flags: time.flags & ~Pvclock.FLAG_TSC_STABLE } : time;
     this.#writeClock(this.#vcpu.vcpuInfo, VcpuInfo.TIME, shown);
@@ -149,23 +147,6 @@ export class VcpuXenSupport implements XenVcpuHooks, VcpuXen {
     writePvclock(this.#domain.view, cache.hva + offset, time);
     cache.noteWrite(offset, Pvclock.SIZE);
     cache.markDirty();
-  }
-
-  /** Puts the TSC's figures into Xen's CPUID leaf 3, once, where the client left room for them. */
-  #setTscLeaves(time: PvclockTime): void {
-    const vcpu = this.#vcpu;
-    if (vcpu.tscLeavesSet) return;
-    vcpu.tscLeavesSet = true;
-    const { cpuid } = vcpu.host;
-    for (let base = 0x40000000; base < 0x40010000; base += 0x100) {
-      const entry = cpuid.find(base, 0);
-      if (entry?.ebx !== SIGNATURE.ebx) continue;
-      if (entry.ecx !== SIGNATURE.ecx || entry.edx !== SIGNATURE.edx) continue;
-      if (base + 3 > entry.eax) return;
-      cpuid.patch(base + 3, 1, { ecx: time.tscToSystemMul, edx: time.tscShift >>> 0 });
-      cpuid.patch(base + 3, 2, { eax: Number(TSC_HZ / 1000n) });
-      return;
-    }
   }
 
   /** 32-bit guests may have it at any multiple of 4. */

@@ -5,6 +5,7 @@ import {
   KvmXenHvmConfig,
 } from "../../abi/kvm/index.js";
 import { Errno, PAGE_SIZE } from "../../base/index.js";
+import type { ArmLater } from "../../ports/index.js";
 import { KvmError, refuse } from "../error.js";
 import type { XenVcpuHooks, XenVcpuHost, XenVmHooks, XenVmHost } from "../hooks.js";
 import type { CacheError } from "../memory/pfncache.js";
@@ -15,10 +16,12 @@ import type {
   KvmXenHvmConfigArgs,
   VmXen,
 } from "../xen-api.js";
+import type { XenKept } from "../xen-kept.js";
 import type { XenVmView } from "../xen-view.js";
 import { Delivery, deliver } from "./delivery.js";
 import { Domain } from "./domain.js";
 import { writeHypercallPage } from "./hypercall-page.js";
+import { readXen, writeXen } from "./kept.js";
 import { checkUpcallVector, USER_SPACE_END } from "./limits.js";
 import type { XenSwitch } from "./switch.js";
 import { stopTimer } from "./timer.js";
@@ -172,6 +175,14 @@ export class VmXenSupport implements XenVmHooks, VmXen {
 
   view(mpStates: readonly number[]): XenVmView {
     return viewOf(this.#domain, mpStates);
+  }
+
+  kept(): XenKept {
+    return readXen(this.#domain);
+  }
+
+  keep(kept: XenKept, later: ArmLater): void {
+    writeXen(this.#domain, kept, later);
   }
 
   close(): void {

@@ -28,4 +28,10 @@ export {
 export { type DebugListener, DebugTarget } from "./debug-target.js";
 export type { ExecOptions, ExecResult } from "./exec/running-command.js";
 export { Machine, type MachineView } from "./machine.js";
-export { type SavedDevice, SavedMachine, Snapshot, type SnapshotOptions } from "./snapshot.js";
+export {
+  type SavedDevice,
+  SavedMachine,
+  type SaveOptions,
+  Snapshot,
+  type SnapshotOptions,
+} from "./snapshot.js";

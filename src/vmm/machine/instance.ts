@@ -36,6 +36,7 @@ import { bootInstance } from "./boot-instance.js";
 import type { Hardware, MachinePorts } from "./config.js";
 import { vcpuCpuid } from "./cpuid.js";
 import type { DebuggedInstance, DebugTarget } from "./debug-target.js";
+import { ExactSide } from "./instance-exact.js";
 import {
   type InstanceParts,
   type InstanceState,
@@ -101,6 +102,8 @@ export class Instance {
   /** Instructions at the time of {@link close}. */
   #retired: number | undefined;
   #counted: EngineCounters | undefined;
+  /** How it is saved in the middle of everything, and goes on so. */
+  readonly exact: ExactSide;
   #resolve: (end: InstanceEnd) => void = () => undefined;
 
   /**
@@ -151,6 +154,14 @@ export class Instance {
     this.#debugTexts.push(this.#domain.debugText);
     this.#hypercalls = new Hypercalls(this.#domain);
     this.#attachDevices();
+    this.exact = new ExactSide({
+      parts: () => ({ ...this.#parts, debugTexts: this.#debugTexts, words: this.#words }),
+      obstacle: () => this.standstill ?? (this.debugger && "a debugger"),
+      spoke: (spoke = this.#spoke) => {
+        this.#spoke = spoke;
+        return spoke;
+      },
+    });
   }
 
   /** Fills an instance that has not run with a guest that starts. Nothing is complete when `isOver` ends it early. */
@@ -204,6 +215,7 @@ export class Instance {
       for (const [id, vcpu] of this.#vcpus.entries()) {
         this.#runVcpu(vcpu, this.#domain.vcpus.get(id) as DomainVcpu).catch(reject);
       }
+      this.exact.goOn();
     });
   }
 
@@ -541,6 +553,7 @@ export class Instance {
     this.#suspension = undefined;
     this.#onSuspended?.reject(refuse("ENDED", "the guest ended before it suspended itself"));
     this.#onSuspended = undefined;
+    this.exact.ended();
     this.#resolve(end);
   }
 }

@@ -24,8 +24,22 @@ export class LastWords implements Log {
     this.#log.warn(message);
   }
 
+  /** What is kept. */
+  get lines(): readonly string[] {
+    return this.#lines;
+  }
+  set lines(lines: readonly string[]) {
+    this.#lines = [];
+    this.#size = 0;
+    for (const line of lines) this.#keep(line);
+  }
+
   debug(message: string): void {
     this.#log.debug(message);
+    this.#keep(message);
+  }
+
+  #keep(message: string): void {
     this.#lines.push(message);
     this.#size += message.length + 1;
     while (this.#size > MAX_KEPT) this.#size -= (this.#lines.shift() as string).length + 1;

@@ -7,10 +7,11 @@ import {
   type KvmXenVcpuAttr,
   type XenVmView,
 } from "../../kvm/index.js";
-import type { TraceSink } from "../../ports/index.js";
+import type { Clock, TraceSink } from "../../ports/index.js";
 import { type BootPlan, planBoot } from "../loader/boot.js";
 import { refuse } from "../loader/errors.js";
 import { readKernel } from "../loader/kernel.js";
+import { damaged } from "../snapshot/codec.js";
 import type { Backend, DeviceStatus } from "../xen/backends/backend.js";
 import { type DomainView, type DomainViewParts, domainView } from "../xen/view.js";
 import {
@@ -27,8 +28,15 @@ import { MachineDevices } from "./devices.js";
 import { type AgentChannel, agentConsole, withoutAgent } from "./exec/agent-console.js";
 import type { ExecOptions, ExecResult } from "./exec/running-command.js";
 import { Instance } from "./instance.js";
+import type { PutPages } from "./instance-state.js";
 import { ACPI_AREA, memoryMap } from "./layout.js";
-import { checkDevices, describeDevices, type SavedMachine, Snapshot } from "./snapshot.js";
+import {
+  checkDevices,
+  describeDevices,
+  type SavedMachine,
+  type SaveOptions,
+  Snapshot,
+} from "./snapshot.js";
 
 /** What {@link Machine.view} gives. */
 export interface MachineView {
@@ -82,7 +90,8 @@ export class Machine {
     const agent = agentConsole(start, ports);
     this.#agent = agent?.channel;
     this.#devices = new MachineDevices(agent === undefined ? devices : [...devices, agent.console]);
-    this.#instance = this.#newInstance();
+    // An exact one is handed its devices with the rest.
+    this.#instance = this.#newInstance(saved?.exact === undefined ? this.#devices.all : []);
     ports.console.onData((bytes) => this.#instance.input(bytes));
     ports.console.onRoom?.(() => this.#instance.outputRoom());
   }
@@ -125,19 +134,33 @@ export class Machine {
   ): Promise<Machine> {
     const { devices, bootAgain } = config;
     await checkDevices(withoutAgent(saved.devices), devices ?? []);
-    const { hardware } = saved;
+    const { hardware, exact } = saved;
+    if (exact !== undefined) setClock(ports.clock, exact.vm.nowNs);
     const start = { hardware, plan: undefined, devices, boot: undefined, bootAgain, saved };
     const machine = new Machine(await openKvm(ports), start, ports);
     try {
-      const { kvm, machine: layer } = saved;
-      await machine.#instance.load({ kvm, ...layer }, (linear, ram) =>
-        saved.readPages(linear, ram),
-      );
+      await machine.#load(saved);
       return machine;
     } catch (refusal) {
       machine.#instance.close();
       throw refusal;
     }
+  }
+
+  /** Fills the first instance with what was saved. */
+  async #load(saved: SavedMachine): Promise<void> {
+    const { kvm, exact, machine: layer } = saved;
+    const pages: PutPages = (linear, regions) => saved.readPages(linear, regions);
+    const instance = this.#instance;
+    if (exact === undefined) {
+      const { domain, uart } = layer;
+      if (domain === undefined) throw damaged("its kind");
+      await instance.load({ kvm, domain, uart }, pages);
+      return;
+    }
+    await instance.exact.load({ kvm, exact }, this.#devices.all, pages);
+    // Those of this start are counted by its vCPUs.
+    this.#instructionsBefore = Math.max(0, layer.instructions - instance.instructions);
   }
 
   /** Instructions retired so far by all vCPUs, since the first start. */
@@ -265,28 +288,46 @@ export class Machine {
   /**
    * Saves the machine: asks the guest to suspend itself unless it is suspended, and copies it. It stays suspended:
    * {@link resume} lets it go on, {@link stop} ends it. A guest that does not know how to suspend itself never answers.
+   *
+   * With `exact`, under the virtual clock, the guest is not asked, does not notice and goes on; a machine restored from
+   * that goes on exactly as this one, to the last instruction.
    * @throws HostError SNAPSHOT_IMPOSSIBLE for a paused guest, or a device that could not be recognised later;
    * HOST_MEMORY; SUSPENDED and ENDED as {@link suspend}.
    */
-  async save(): Promise<Snapshot> {
+  async save({ exact = false, atNs = 0 }: SaveOptions = {}): Promise<Snapshot> {
     this.#checkNotEnded();
+    if (exact) return this.#saveExact(atNs);
     if (this.state === "paused") {
       throw refuse("SNAPSHOT_IMPOSSIBLE", "a paused guest cannot be saved: let it go on before");
     }
     if (this.state === "running") await this.suspend();
     const { kvm, domain, uart, pages } = await this.#instance.save();
+    const machine = { kind: "suspended", ...(await this.#description()), uart, domain } as const;
+    return new Snapshot({ machine, kvm, pages, boot: await this.#bootFiles() });
+  }
+
+  async #saveExact(atNs: number): Promise<Snapshot> {
+    if (this.#ports.clock.virtual === undefined) {
+      const message =
+        "a machine is saved exactly under the virtual clock only: use it, or leave 'exact' out";
+      throw refuse("SNAPSHOT_IMPOSSIBLE", message);
+    }
+    if (!(atNs >= 0)) throw refuse("SNAPSHOT_IMPOSSIBLE", `${atNs} ns is no time of the clock`);
+    const saved = await this.#instance.exact.save(atNs, () => this.#description());
+    const { about, kvm, exact, pages } = saved;
+    const machine = { kind: "exact", ...about, uart: undefined, domain: undefined } as const;
+    return new Snapshot({ machine, kvm, exact, pages, boot: await this.#bootFiles() });
+  }
+
+  async #description() {
     const devices = await describeDevices(this.#devices.all);
     const { memoryBytes, cpus, console } = this.#hardware;
     const [uuid, reboots, instructions] = [this.#uuid, this.#reboots, this.instructions];
-    const hardware = { memoryBytes, cpus, console };
-    const run = { kind: "suspended", uuid, reboots, instructions } as const;
-    const boot = this.#boot ?? (this.#saved?.hasBoot ? await this.#saved.readBoot() : undefined);
-    return new Snapshot({
-      machine: { ...run, ...hardware, devices, uart, domain },
-      kvm,
-      pages,
-      boot,
-    });
+    return { ...{ uuid, reboots, instructions }, ...{ memoryBytes, cpus, console }, devices };
+  }
+
+  async #bootFiles(): Promise<BootConfig | undefined> {
+    return this.#boot ?? (this.#saved?.hasBoot ? await this.#saved.readBoot() : undefined);
   }
 
   /**
@@ -466,8 +507,8 @@ export class Machine {
     if (this.#ended) throw refuse("ENDED", "the machine has ended");
   }
 
-  #newInstance(): Instance {
-    const guest = { uuid: this.#uuid, devices: this.#devices.all };
+  #newInstance(devices = this.#devices.all): Instance {
+    const guest = { uuid: this.#uuid, devices };
     return new Instance(this.#kvm, this.#hardware, this.#ports, guest);
   }
 
@@ -527,6 +568,17 @@ function makeUuid(ports: MachinePorts): Uint8Array {
   uuid[6] = ((uuid[6] ?? 0) & 0x0f) | 0x40;
   uuid[8] = ((uuid[8] ?? 0) & 0x3f) | 0x80;
   return uuid;
+}
+
+/** A machine that was saved exactly goes on at the time at which it was. */
+function setClock(clock: Clock, nowNs: number): void {
+  const { virtual } = clock;
+  if (virtual === undefined || clock.monotonicNs() > nowNs) {
+    const message =
+      "the machine was saved under the virtual clock: use that, and for nothing before it";
+    throw refuse("SNAPSHOT_IMPOSSIBLE", message);
+  }
+  virtual.jump(nowNs);
 }
 
 function sum(before: EngineCounters | undefined, now: EngineCounters): EngineCounters {

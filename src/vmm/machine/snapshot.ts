@@ -31,6 +31,7 @@ import { type PageRun, readPages, writePages } from "../snapshot/pages.js";
 import type { Backend } from "../xen/backends/backend.js";
 import { domainLayer } from "../xen/domain-state.js";
 import { type BootConfig, checkConfig, type Hardware, MAX_CPUS } from "./config.js";
+import { type ExactLayer, exactLayer } from "./instance-exact.js";
 
 /** @limit file | the command line of a kernel or module in a snapshot | characters | SNAPSHOT_DAMAGED */
 const MAX_COMMAND_LINE = 1 << 16;
@@ -58,7 +59,7 @@ const device = struct({
 export type SavedDevice = ValueOf<typeof device>;
 
 const machineLayer = struct({
-  kind: oneOf("suspended"),
+  kind: oneOf("suspended", "exact"),
   memoryBytes: natural,
   cpus: integer(1, MAX_CPUS),
   console: oneOf("hvc0", "ttyS0", "none"),
@@ -75,7 +76,8 @@ const machineLayer = struct({
   ),
   devices: list(device, MAX_DEVICES),
   uart: optional(uartLayer),
-  domain: domainLayer,
+  /** Of the suspended kind; an exact one has more, in a section of its own. */
+  domain: optional(domainLayer),
 });
 
 /** Values of the machine's layer. */
@@ -85,8 +87,18 @@ export type MachineLayer = ValueOf<typeof machineLayer>;
 export interface SnapshotContent {
   readonly machine: Omit<MachineLayer, "boot">;
   readonly kvm: KvmLayer;
+  /** Of the exact kind. */
+  readonly exact?: ExactLayer;
   readonly pages: readonly PageRun[];
   readonly boot: BootConfig | undefined;
+}
+
+/** How a machine is saved. */
+export interface SaveOptions {
+  /** In the middle of what its guest does, which does not notice: under the virtual clock only. */
+  readonly exact?: boolean;
+  /** Of an exact one: the time of the virtual clock, in nanoseconds, from which on it is saved; at once by default. */
+  readonly atNs?: number;
 }
 
 /** What is left out of a file. */
@@ -109,9 +121,14 @@ export class Snapshot {
     return this.#content.pages.reduce((sum, run) => sum + run.bytes.length, 0);
   }
 
+  /** Of an exact one: the time of the virtual clock at which it was made, in nanoseconds. */
+  get timeNs(): number | undefined {
+    return this.#content.exact?.vm.nowNs;
+  }
+
   /** Writes the file, in pieces of some megabytes. What the sink throws comes out. */
   async write(sink: SnapshotSink, options: SnapshotOptions = {}): Promise<void> {
-    const { machine, kvm, pages } = this.#content;
+    const { machine, kvm, exact, pages } = this.#content;
     const boot = options.withoutBoot ? undefined : this.#content.boot;
     const modules = boot?.modules ?? [];
     const layer: MachineLayer = {
@@ -125,6 +142,7 @@ export class Snapshot {
     await writeHeader(sink);
     await writeJson(sink, "machine", machineLayer.write(layer));
     await writeJson(sink, "kvm", kvmLayer.write(kvm));
+    if (exact !== undefined) await writeJson(sink, "engine", exactLayer.write(exact));
     if (boot !== undefined) {
       await writeSection(sink, "kernel", [boot.kernel]);
       if (boot.initrd !== undefined) await writeSection(sink, "initrd", [boot.initrd]);
@@ -142,16 +160,19 @@ export class SavedMachine {
   /** What there is beside files and memory. */
   readonly machine: MachineLayer;
   readonly kvm: KvmLayer;
+  /** Of a snapshot of the exact kind. */
+  readonly exact: ExactLayer | undefined;
 
   private constructor(
     source: SnapshotSource,
     sections: readonly Section[],
-    layers: { machine: MachineLayer; kvm: KvmLayer },
+    layers: { machine: MachineLayer; kvm: KvmLayer; exact: ExactLayer | undefined },
   ) {
     this.#source = source;
     this.#sections = sections;
     this.machine = layers.machine;
     this.kvm = layers.kvm;
+    this.exact = layers.exact;
   }
 
   /**
@@ -165,7 +186,10 @@ export class SavedMachine {
     const kvm = kvmLayer.read(await json("kvm"), "kvm");
     checkConfig(machine);
     if (kvm.vcpus.length !== machine.cpus) throw damaged("the number of vCPUs");
-    return new SavedMachine(source, sections, { machine, kvm });
+    const isExact = machine.kind === "exact";
+    if (isExact !== (machine.domain === undefined)) throw damaged("its kind");
+    const exact = isExact ? exactLayer.read(await json("engine"), "engine") : undefined;
+    return new SavedMachine(source, sections, { machine, kvm, exact });
   }
 
   get hardware(): Hardware {

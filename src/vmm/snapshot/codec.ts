@@ -31,6 +31,15 @@ export const integer = (least: number, most: number): Codec<number> => ({
   },
 });
 
+/** Any finite number: a time, which may be far away. */
+export const finite: Codec<number> = {
+  write: (value) => value,
+  read(data, at) {
+    if (typeof data !== "number" || !Number.isFinite(data)) throw damaged(at);
+    return data;
+  },
+};
+
 export const u8 = integer(0, 0xff);
 export const u16 = integer(0, 0xffff);
 export const u32 = integer(0, 0xffffffff);

@@ -38,7 +38,8 @@ const MAX_CPUID = 256;
 /** @limit file | vCPUs in a snapshot | vCPUs | SNAPSHOT_DAMAGED */
 const MAX_VCPUS = 64;
 
-const segment = struct({
+/** A segment register with its hidden part. */
+export const segment = struct({
   base: u64,
   limit: u32,
   selector: u16,

@@ -28,6 +28,14 @@ export class DebugText {
     }
   }
 
+  /** What there is of a line that is not complete. */
+  get line(): string {
+    return this.#line;
+  }
+  set line(text: string) {
+    this.#line = text.slice(0, MAX_LINE);
+  }
+
   /** Logs what there is of a line that is not complete. */
   end(): void {
     if (this.#line !== "") this.#flush();

@@ -33,16 +33,19 @@ const MAX_MOVED = 32;
 
 const page = integer(0, MAX_PAGES);
 
+/** What became of the pages of RAM. */
+export const framesLayer = struct({
+  elsewhere: list(page, MAX_PAGES),
+  free: list(page, MAX_PAGES),
+  moved: list(struct({ gfn: integer(0, 2 ** 40 - 1), page }), MAX_MOVED),
+});
+
 /** The domain's part of a snapshot. */
 export const domainLayer = struct({
   /** HVM parameters that have been set. */
   params: list(struct({ index: integer(0, HVM_NR_PARAMS - 1), value: u64 }), HVM_NR_PARAMS),
   vcpus: list(struct({ initialised: bool, down: bool }), 64, 1),
-  frames: struct({
-    elsewhere: list(page, MAX_PAGES),
-    free: list(page, MAX_PAGES),
-    moved: list(struct({ gfn: integer(0, 2 ** 40 - 1), page }), MAX_MOVED),
-  }),
+  frames: framesLayer,
   console: bytes(PAGE_SIZE),
   store: list(
     struct({

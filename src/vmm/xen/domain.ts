@@ -7,7 +7,14 @@ import { Shutdown } from "../../abi/xen/sched.js";
 import { MAX_VIRT_CPUS } from "../../abi/xen/shared-info.js";
 import { VcpuInfo } from "../../abi/xen/vcpu-info.js";
 import { DOMID_SELF, Virq } from "../../abi/xen/xen.js";
-import { assert, Errno, type EvtchnPort, type GrantRef, PAGE_SIZE } from "../../base/index.js";
+import {
+  assert,
+  Errno,
+  type EvtchnPort,
+  type GrantRef,
+  type Hva,
+  PAGE_SIZE,
+} from "../../base/index.js";
 import type { GuestMemory } from "../../memory/index.js";
 import type { ByteStream, Clock, Log, Timers, TraceSink } from "../../ports/index.js";
 import type { Backend } from "./backends/backend.js";
@@ -104,7 +111,10 @@ export class Domain implements BackendHost {
   trace: TraceSink | undefined = undefined;
   /** The page of the console's ring. */
   readonly consolePage: LinearPage;
-  readonly #rings: Rings;
+  /** The two rings that it was made with. */
+  readonly rings: Rings;
+  /** Its pages beside the guest's RAM, in the order in which they were made. */
+  readonly pages: Hva[] = [];
   readonly #backends: Set<Backend>;
   /** Work of backends that no vCPU was charged for yet. */
   #work = 0;
@@ -133,7 +143,7 @@ export class Domain implements BackendHost {
     this.events = { connect: (port, onNotify) => this.#connect(port, onNotify) };
     this.grants = { map: (ref, readonly) => this.#mapGrant(ref, readonly) };
     this.consolePage = this.#page();
-    this.#rings = this.#startRings();
+    this.rings = this.#startRings();
     this.#backends = new Set(config.devices);
     for (const backend of this.#backends) backend.connect(this);
   }
@@ -142,6 +152,17 @@ export class Domain implements BackendHost {
   addDevice(device: Backend): void {
     this.#backends.add(device);
     device.connect(this);
+  }
+
+  /** Its devices. */
+  get devices(): readonly Backend[] {
+    return [...this.#backends];
+  }
+
+  /** A device that takes the place of one that was saved, as `restore` does it. */
+  adoptDevice(device: Backend, restore: () => void): void {
+    this.#backends.add(device);
+    restore();
   }
 
   /** A device that has been unplugged is no part of the domain any more. */
@@ -160,12 +181,12 @@ export class Domain implements BackendHost {
 
   /** Input for hvc0. */
   consoleInput(bytes: Uint8Array): void {
-    this.#rings.console.input(bytes);
+    this.rings.console.input(bytes);
   }
 
   /** There is room for output of hvc0 again. */
   consoleRoom(): void {
-    this.#rings.console.process();
+    this.rings.console.process();
   }
 
   /** Tells the guest the size of the terminal that its console is shown on, in characters. */
@@ -213,13 +234,13 @@ export class Domain implements BackendHost {
   /** SHUTDOWN_soft_reset: forgets what the running kernel has set up, for another in its place. */
   softReset(): void {
     this.#resetBackends();
-    softReset(this, this.#rings, "reset");
+    softReset(this, this.rings, "reset");
   }
 
   /** For a guest that was suspended: a new domain, but for its memory and its nodes in the store. */
   restore(): void {
     this.#resetBackends();
-    softReset(this, this.#rings, "kept");
+    softReset(this, this.rings, "kept");
   }
 
   /** Asks the guest to end or suspend itself, by the node that it watches for that. */
@@ -296,6 +317,7 @@ export class Domain implements BackendHost {
     const { linear } = this.config.vm;
     const at = linear.allocate(PAGE_SIZE);
     assert(at !== undefined, "no memory for the domain's own pages");
+    this.pages.push(at);
     return new LinearPage(linear, at);
   }
 

@@ -9,6 +9,15 @@ import type { SharedInfo } from "./shared-info.js";
 
 const PRIORITY = KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL;
 
+/** What {@link EventDelivery} knows beside the ports. */
+export interface EventDeliveryKept {
+  /** Ports that KVM's table has. */
+  readonly shortcuts: readonly number[];
+  /** Events before the guest had a shared_info. */
+  readonly early: readonly { readonly port: number; readonly vcpu: number }[];
+  readonly complained: boolean;
+}
+
 export class EventDelivery implements EvtchnEffects {
   readonly #vm: XenVm;
   readonly #vcpus: ReadonlyMap<number, XenVcpu>;
@@ -61,6 +70,19 @@ export class EventDelivery implements EvtchnEffects {
   /** Forgets what waits for a shared_info. */
   reset(): void {
     this.#early.clear();
+  }
+
+  /** For exact snapshots. */
+  get kept(): EventDeliveryKept {
+    const early = [...this.#early].map(([port, vcpu]) => ({ port, vcpu }));
+    return { shortcuts: [...this.#shortcuts], early, complained: this.#complained };
+  }
+
+  /** Puts back what {@link kept} gave but for the shortcuts. */
+  keep({ early, complained }: EventDeliveryKept): void {
+    this.#early.clear();
+    for (const { port, vcpu } of early) this.#early.set(port, vcpu);
+    this.#complained = complained;
   }
 
   clearPending(port: number): void {

@@ -15,7 +15,7 @@ export interface SlotVm {
 }
 
 /** What lies over a guest frame: a page, or nothing at all. */
-type Overlay = Hva | "hole";
+export type Overlay = Hva | "hole";
 
 /**
  * Frames that may be overlaid: a guest cannot use up the slots, of which each may cost two.
@@ -160,6 +160,20 @@ export class GuestPhysmap {
     const isSane = this.#ram.restore(saved);
     this.#commit();
     return isSane;
+  }
+
+  /** What lies over or beside RAM, in the order in which it came. */
+  get overlays(): readonly (readonly [gfn: number, what: Overlay])[] {
+    return [...this.#overlays];
+  }
+
+  /** Puts that back. @returns false when it is too much. */
+  restoreOverlays(overlays: readonly (readonly [gfn: number, what: Overlay])[]): boolean {
+    if (overlays.length > MAX_OVERLAYS) return false;
+    this.#overlays.clear();
+    for (const [gfn, what] of overlays) this.#overlays.set(gfn, what);
+    this.#commit();
+    return true;
   }
 
   /** How often KVM was told of other memory. */

@@ -10,7 +10,8 @@ import type { BackendChannel, BackendHost } from "./interfaces.js";
 import type { SharedPage } from "./shared-page.js";
 import { PRIVILEGED } from "./xenstore/node.js";
 import { domainPath } from "./xenstore/path.js";
-import { XenstoreRing } from "./xenstore/ring.js";
+import { XenstoreRing, type XenstoreRingKept } from "./xenstore/ring.js";
+import type { StoreKept } from "./xenstore/store.js";
 import { toBytes } from "./xenstore/wire.js";
 
 /** What the rings are made from. */
@@ -28,6 +29,15 @@ export interface RingsConfig {
 export interface RingPorts {
   readonly store: number;
   readonly console: number;
+}
+
+/** What the rings know beside their pages. */
+export interface RingsKept {
+  readonly ports: RingPorts;
+  readonly store: XenstoreRingKept;
+  /** Input for the console that the guest has not taken. */
+  readonly waiting: Uint8Array;
+  readonly complained: boolean;
 }
 
 export class Rings {
@@ -75,6 +85,24 @@ export class Rings {
       const path = `${domainPath(host.domid)}/${name}/port`;
       host.store.write(PRIVILEGED, 0, path, toBytes(`${this.#ports[name]}`));
     }
+  }
+
+  /** For exact snapshots. */
+  get kept(): RingsKept {
+    const { waiting, complained } = this.console;
+    return { ports: this.#ports, store: this.#store.kept, waiting, complained };
+  }
+
+  /** Puts back what {@link kept} gave, where the ports are. @returns false when it makes no sense. */
+  keep({ ports, store, waiting, complained }: RingsKept, watches: StoreKept["watches"]): boolean {
+    const { events } = this.#config.host;
+    const storeChannel = events.connect(evtchnPort(ports.store), () => this.#store.process());
+    const console = events.connect(evtchnPort(ports.console), () => this.console.process());
+    if (storeChannel === undefined || console === undefined) return false;
+    this.#ports = ports;
+    this.#channels = { store: storeChannel, console };
+    this.console.restore(waiting, complained);
+    return this.#store.keep(store, watches);
   }
 
   #connect(): [RingPorts, { store: BackendChannel; console: BackendChannel }] {

@@ -18,6 +18,11 @@ export class SharedInfo {
     this.#page = new LinearPage(vm.linear, page);
   }
 
+  /** Where the page is. */
+  get hva(): Hva {
+    return this.#page.hva;
+  }
+
   /** Whether the guest has mapped the page and KVM delivers events into it. */
   get active(): boolean {
     return this.#active;
@@ -55,6 +60,16 @@ export class SharedInfo {
     const error = attempt(() => this.#vm.xen.setAttr({ type: "SHARED_INFO_HVA", hva: at }));
     this.#active = error === 0;
     return error;
+  }
+
+  /** KVM is told of the page again, in a VM that takes the place of another. */
+  restore(active: boolean): void {
+    this.#active = active;
+    const hva = active ? BigInt(this.#page.hva) : 0n;
+    // KVM writes the wallclock into it.
+    const content = this.#page.read(0, PAGE_SIZE);
+    attempt(() => this.#vm.xen.setAttr({ type: "SHARED_INFO_HVA", hva }));
+    this.#page.write(0, content);
   }
 
   /** Shows the page nowhere and empties it: the next to map it finds it fresh. */

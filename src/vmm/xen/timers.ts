@@ -5,6 +5,7 @@
  */
 import { KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL } from "../../abi/kvm/index.js";
 import {
+  type ArmLater,
   type Clock,
   type TimerHandle,
   type Timers,
@@ -23,6 +24,23 @@ export interface TimeSource {
   readonly timers: Timers;
 }
 
+/** A timer that is armed: for when by the clock port, and in which order among all. */
+export interface ArmedTimer {
+  readonly atNs: number;
+  readonly order: number;
+}
+
+/** Timers of a vCPU that are armed here. */
+export interface VcpuTimersKept {
+  readonly oneShot: ArmedTimer | undefined;
+  readonly periodic: ArmedTimer | undefined;
+  readonly next: bigint;
+  readonly periodNs: bigint;
+}
+
+const armedAt = (atNs: number, timer: TimerHandle | undefined): ArmedTimer | undefined =>
+  timer === undefined ? undefined : { atNs, order: timer.order ?? 0 };
+
 export class VcpuTimers {
   readonly #vm: Pick<XenVm, "getClock">;
   readonly #vcpu: XenVcpu;
@@ -33,6 +51,12 @@ export class VcpuTimers {
   readonly #watched: { readonly trace: TraceSink | undefined };
   #oneShot: TimerHandle | undefined;
   #periodic: TimerHandle | undefined;
+  /** When they fire, by the clock port. */
+  #oneShotNs = 0;
+  #periodicNs = 0;
+  /** System time of the next tick, and between two. */
+  #next = 0n;
+  #periodNs = 0n;
 
   /** `watched`: where those stand who watch. */
   constructor(
@@ -70,10 +94,7 @@ export class VcpuTimers {
       const expiresNs = deadlineNs === 0n ? 1n : deadlineNs;
       return attempt(() => this.#vcpu.xen.setAttr({ type: "TIMER", port, priority, expiresNs }));
     }
-    this.#oneShot = this.#arm(deadlineNs, () => {
-      this.#oneShot = undefined;
-      this.#raise();
-    });
+    this.#armOneShot(this.#at(deadlineNs));
     return 0;
   }
 
@@ -99,15 +120,18 @@ export class VcpuTimers {
   /** VCPUOP_set_periodic_timer. The period has been checked. */
   setPeriodic(periodNs: bigint): void {
     this.stopPeriodic();
-    let next = this.#vm.getClock().clock + periodNs;
-    const tick = (): void => {
-      // Ticks that were missed are not made up for, as in Xen.
-      const now = this.#vm.getClock().clock;
-      while (next <= now) next += periodNs * ((now - next) / periodNs + 1n);
-      this.#periodic = this.#arm(next, tick);
-      this.#raise();
-    };
-    this.#periodic = this.#arm(next, tick);
+    this.#periodNs = periodNs;
+    this.#next = this.#vm.getClock().clock + periodNs;
+    this.#armPeriodic(this.#at(this.#next));
+  }
+
+  #tick(): void {
+    // Ticks that were missed are not made up for, as in Xen.
+    const now = this.#vm.getClock().clock;
+    const period = this.#periodNs;
+    while (this.#next <= now) this.#next += period * ((now - this.#next) / period + 1n);
+    this.#armPeriodic(this.#at(this.#next));
+    this.#raise();
   }
 
   /** VCPUOP_stop_periodic_timer. */
@@ -129,11 +153,41 @@ export class VcpuTimers {
     this.#fire();
   }
 
-  #arm(systemTimeNs: bigint, callback: () => void): TimerHandle {
+  /** When a system time is, by the clock port. */
+  #at(systemTimeNs: bigint): number {
     const { trace } = this.#watched;
     if (trace !== undefined) trace.timerArmed(this.#vcpu.id, TraceBy.MONITOR, 0, systemTimeNs);
     const delay = Number(systemTimeNs - this.#vm.getClock().clock);
-    return this.#timers.arm(this.#clock.monotonicNs() + Math.max(0, delay), callback);
+    return this.#clock.monotonicNs() + Math.max(0, delay);
+  }
+
+  #armOneShot(atNs: number): void {
+    this.#oneShotNs = atNs;
+    this.#oneShot = this.#timers.arm(atNs, () => {
+      this.#oneShot = undefined;
+      this.#raise();
+    });
+  }
+
+  #armPeriodic(atNs: number): void {
+    this.#periodicNs = atNs;
+    this.#periodic = this.#timers.arm(atNs, () => this.#tick());
+  }
+
+  /** What is armed here, for exact snapshots. */
+  get kept(): VcpuTimersKept {
+    const oneShot = armedAt(this.#oneShotNs, this.#oneShot);
+    const periodic = armedAt(this.#periodicNs, this.#periodic);
+    return { oneShot, periodic, next: this.#next, periodNs: this.#periodNs };
+  }
+
+  /** Arms what {@link kept} gave. */
+  keep({ oneShot, periodic, next, periodNs }: VcpuTimersKept, later: ArmLater): void {
+    this.close();
+    this.#next = next;
+    this.#periodNs = periodNs;
+    if (oneShot !== undefined) later(oneShot.order, () => this.#armOneShot(oneShot.atNs));
+    if (periodic !== undefined) later(periodic.order, () => this.#armPeriodic(periodic.atNs));
   }
 }
 
@@ -143,6 +197,7 @@ export class Watchdogs {
   readonly #timers: Timers;
   readonly #expire: () => void;
   readonly #armed: (TimerHandle | undefined)[] = [undefined, undefined];
+  readonly #atNs = [0, 0];
 
   constructor(time: TimeSource, expire: () => void) {
     this.#clock = time.clock;
@@ -175,7 +230,24 @@ export class Watchdogs {
   }
 
   #arm(slot: number, seconds: number): void {
-    const deadline = this.#clock.monotonicNs() + seconds * 1e9;
-    this.#armed[slot] = this.#timers.arm(deadline, this.#expire);
+    this.#armAt(slot, this.#clock.monotonicNs() + seconds * 1e9);
+  }
+
+  #armAt(slot: number, atNs: number): void {
+    this.#atNs[slot] = atNs;
+    this.#armed[slot] = this.#timers.arm(atNs, this.#expire);
+  }
+
+  /** Both, for exact snapshots. */
+  get kept(): readonly (ArmedTimer | undefined)[] {
+    return this.#armed.map((timer, slot) => armedAt(this.#atNs[slot] ?? 0, timer));
+  }
+
+  /** Arms what {@link kept} gave. */
+  keep(kept: readonly (ArmedTimer | undefined)[], later: ArmLater): void {
+    this.close();
+    for (const [slot, timer] of kept.slice(0, 2).entries()) {
+      if (timer !== undefined) later(timer.order, () => this.#armAt(slot, timer.atNs));
+    }
   }
 }

@@ -1,3 +1,4 @@
+import type { ArmLater } from "../../../ports/index.js";
 import type { BackendHost } from "../interfaces.js";
 
 /** Data that {@link Backend.save} gives: what JSON can hold, 64-bit numbers as decimal text. */
@@ -64,6 +65,18 @@ export interface Backend {
    * @throws HostError STATE_DAMAGED when the data is not what {@link save} gives.
    */
   restore(host: BackendHost, saved: SavedValue): void;
+  /**
+   * What {@link keep} needs: the device as it is in the middle of its work, for exact snapshots. Time stands still.
+   * Without it, a machine with this device is not saved exactly; neither while it throws.
+   * @throws HostError SNAPSHOT_IMPOSSIBLE
+   */
+  kept?(): SavedValue | Promise<SavedValue>;
+  /**
+   * Instead of {@link connect}, as {@link restore}; but the device goes on exactly as it was, and nobody is told. `later`
+   * arms its timers.
+   * @throws HostError STATE_DAMAGED, SNAPSHOT_DAMAGED
+   */
+  keep?(host: BackendHost, kept: SavedValue, later: ArmLater): void;
   /**
    * Asks the guest to let go of the device. Resolves when it has, nothing is under way and the device is out of the
    * domain; a guest that does not answer keeps it.

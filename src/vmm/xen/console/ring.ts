@@ -77,6 +77,17 @@ export class ConsoleRing {
     this.#waiting = all;
   }
 
+  /** Whether the guest has been told off. For exact snapshots. */
+  get complained(): boolean {
+    return this.#complained;
+  }
+
+  /** Input that waited before, and that. */
+  restore(waiting: Uint8Array, complained: boolean): void {
+    this.#waiting = waiting;
+    this.#complained = complained;
+  }
+
   #feed(): boolean {
     if (this.#waiting.length === 0) return false;
     const count = putBytes(this.#page, TO_GUEST, this.#waiting);

@@ -84,6 +84,35 @@ function bindingTarget(binding: Binding): number {
   }
 }
 
+/** A binding from what {@link bindingTarget} says; that to a backend is not there so far. */
+function bindingOf(state: Binding["state"], to: number): Binding {
+  switch (state) {
+    case "unbound":
+      return { state, remoteDomid: to };
+    case "loopback":
+      return { state, peer: to };
+    case "backend":
+      return { state: "unbound", remoteDomid: BACKEND_DOMID };
+    case "virq":
+      return { state, virq: to };
+    case "pirq":
+      return { state, pirq: to };
+    case "ipi":
+      return { state };
+  }
+}
+
+/** The ports of a domain as they are. */
+export interface EventPortsKept {
+  readonly ports: readonly {
+    readonly port: number;
+    readonly vcpu: number;
+    readonly state: Binding["state"];
+    readonly to: number;
+  }[];
+  readonly nextBackendPort: number;
+}
+
 export class EventPorts {
   readonly #domid: number;
   readonly #effects: EvtchnEffects;
@@ -92,6 +121,8 @@ export class EventPorts {
   /** Ports of bound virqs, by `virq:vcpu`. */
   readonly #virqs = new Map<string, number>();
   #nextBackendPort = 1;
+  /** Backends' ports of connections that are to be made again, by the guest's. */
+  readonly #promised = new Map<number, number>();
 
   constructor(domid: number, effects: EvtchnEffects) {
     this.#domid = domid;
@@ -297,8 +328,10 @@ export class EventPorts {
     if (entry?.binding.state !== "unbound" || entry.binding.remoteDomid !== BACKEND_DOMID) {
       return undefined;
     }
-    const backendPort = this.offerBackend(onNotify);
-    (this.#backendPorts.get(backendPort) as BackendPort).peer = port;
+    const promised = this.#promised.get(port);
+    this.#promised.delete(port);
+    const backendPort = promised ?? this.#nextBackendPort++;
+    this.#backendPorts.set(backendPort, { onNotify, peer: port });
     entry.binding = { state: "backend", backendPort };
     return backendPort;
   }
@@ -324,6 +357,39 @@ export class EventPorts {
     const entry = peer === undefined ? undefined : this.#ports.get(peer);
     if (entry !== undefined) entry.binding = { state: "unbound", remoteDomid: BACKEND_DOMID };
     this.#backendPorts.delete(backendPort);
+  }
+
+  /** All ports, for exact snapshots; undefined while a backend has a port whose other end the guest has closed. */
+  get kept(): EventPortsKept | undefined {
+    if ([...this.#backendPorts.values()].some(({ peer }) => peer === undefined)) return undefined;
+    const ports = [...this.#ports].map(([port, { binding, vcpu }]) => ({
+      ...{ port, vcpu, state: binding.state },
+      to: bindingTarget(binding),
+    }));
+    return { ports, nextBackendPort: this.#nextBackendPort };
+  }
+
+  /** Puts back what {@link kept} gave; nobody is told. Connections to backends are to be made again by these. */
+  keep({ ports, nextBackendPort }: EventPortsKept): void {
+    this.#ports.clear();
+    this.#virqs.clear();
+    this.#backendPorts.clear();
+    this.#nextBackendPort = nextBackendPort;
+    for (const { port, vcpu, state, to } of ports) {
+      this.#ports.set(port, { binding: bindingOf(state, to), vcpu });
+      if (state === "virq") this.#virqs.set(virqKey(to, vcpu), port);
+      else if (state === "backend") this.#promised.set(port, to);
+    }
+  }
+
+  /** Makes the shortcut of a port again. */
+  shortcutAgain(port: number): void {
+    const entry = this.#ports.get(port);
+    if (entry?.binding.state === "ipi") this.#effects.shortcut(port, "ipi", port, entry.vcpu);
+    if (entry?.binding.state !== "loopback") return;
+    const { peer } = entry.binding;
+    const vcpu = this.#ports.get(peer)?.vcpu ?? 0;
+    this.#effects.shortcut(port, "interdomain", peer, vcpu);
   }
 
   #allocate(binding: Binding, vcpu: number): number {

@@ -12,6 +12,9 @@ export function nodeBytes(node: StoreNode): number {
   return bytes;
 }
 
+/** A domain, and what it uses. */
+export type Account = readonly [domid: number, count: number];
+
 /** Nodes and bytes by domain. */
 export class Accounts {
   readonly #nodes = new Map<number, number>();
@@ -38,6 +41,17 @@ export class Accounts {
       this.#nodes.set(owner, this.nodes(owner) + sign);
       this.use(owner, sign * (path.length + nodeBytes(node)));
     }
+  }
+
+  /** All accounts as they are. */
+  get all(): { readonly nodes: readonly Account[]; readonly bytes: readonly Account[] } {
+    return { nodes: [...this.#nodes], bytes: [...this.#bytes] };
+  }
+  set all({ nodes, bytes }: Accounts["all"]) {
+    this.#nodes.clear();
+    for (const [domid, count] of nodes) this.#nodes.set(domid, count);
+    this.#bytes.clear();
+    for (const [domid, count] of bytes) this.#bytes.set(domid, count);
   }
 
   /** Notes that a domain uses bytes, or fewer. */

@@ -10,7 +10,8 @@ import {
 } from "../../../abi/xen/xs-wire.js";
 import { formatPermission, type Permission, PRIVILEGED, parsePermission } from "./node.js";
 import { domainPath, isXsError, parsePath, parseWatchPath } from "./path.js";
-import type { Store } from "./store.js";
+import type { Store, StoreKept } from "./store.js";
+import type { Watch } from "./watches.js";
 import {
   directoryPart,
   encodeMessage,
@@ -39,6 +40,16 @@ export interface Output {
   readonly bytes: Uint8Array;
   /** It answers a request. */
   readonly isReply: boolean;
+}
+
+/** What waits for a client. */
+export interface ConnectionKept {
+  /** In order: replies as bytes; events as path and token, each with a NUL. */
+  readonly output: readonly {
+    readonly event: string | undefined;
+    readonly reply: Uint8Array | undefined;
+  }[];
+  readonly overflowed: boolean;
 }
 
 /** Requests of the tool stack, not of guests. */
@@ -232,12 +243,39 @@ export class Connection {
     if (type === Xs.UNWATCH) {
       return this.#store.unwatch(this.#domid, path.absolute, token) ?? OK;
     }
-    const prefix = path.relative ? `${domainPath(this.#domid)}/`.length : 0;
-    const fire = (changed: string): void => this.#queueEvent(changed.slice(prefix), token);
-    const error = this.#store.watch({ domid: this.#domid, path: path.absolute, token, fire });
+    const watch = this.#newWatch(path.absolute, token, path.relative);
+    const error = this.#store.watch(watch);
     if (error !== undefined) return error;
-    this.#first = () => fire(path.absolute);
+    this.#first = () => watch.fire(path.absolute);
     return OK;
+  }
+
+  #newWatch(path: string, token: string, isRelative: boolean): Watch {
+    const prefix = isRelative ? `${domainPath(this.#domid)}/`.length : 0;
+    const fire = (changed: string): void => this.#queueEvent(changed.slice(prefix), token);
+    return { domid: this.#domid, path, token, isRelative, fire };
+  }
+
+  /** What waits, for exact snapshots; watches are the store's. */
+  get kept(): ConnectionKept {
+    const output = [...this.#output].map(([key, reply]) => ({
+      event: typeof key === "string" ? key : undefined,
+      reply,
+    }));
+    return { output, overflowed: this.#overflowed };
+  }
+
+  /** Puts back what {@link kept} gave, and its watches: those of `watches` that are this client's. */
+  keep({ output, overflowed }: ConnectionKept, watches: StoreKept["watches"]): void {
+    for (const { event, reply } of output) {
+      if (reply !== undefined) this.#output.set(Symbol("reply"), reply);
+      else if (event !== undefined) this.#output.set(event, undefined);
+    }
+    this.#overflowed = overflowed;
+    for (const { domid, path, token, isRelative } of watches) {
+      if (domid === this.#domid)
+        this.#store.watch(this.#newWatch(path, token, isRelative === true));
+    }
   }
 
   #queueEvent(path: string, token: string): void {

@@ -11,8 +11,8 @@ import { PAGE_SIZE } from "../../../base/index.js";
 import type { Log } from "../../../ports/index.js";
 import { type ByteRingLayout, putBytes, takeBytes } from "../byte-ring.js";
 import type { SharedPage } from "../shared-page.js";
-import { Connection, type Output } from "./connection.js";
-import type { Store } from "./store.js";
+import { Connection, type ConnectionKept, type Output } from "./connection.js";
+import type { Store, StoreKept } from "./store.js";
 import { decodeHeader } from "./wire.js";
 
 /**
@@ -34,6 +34,18 @@ const RESPONSES: ByteRingLayout = {
   cons: XenstoreInterface.rsp_cons,
   prod: XenstoreInterface.rsp_prod,
 };
+
+/** What a {@link XenstoreRing} knows beside its page. */
+export interface XenstoreRingKept {
+  readonly connection: ConnectionKept;
+  /** What has come of a request. */
+  readonly input: Uint8Array;
+  /** What is left of the message that is being sent. */
+  readonly sending: Uint8Array;
+  readonly message: Output | undefined;
+  readonly outstanding: number;
+  readonly dead: boolean;
+}
 
 export class XenstoreRing {
   readonly #page: SharedPage;
@@ -92,6 +104,34 @@ export class XenstoreRing {
   /** Whether the guest broke the protocol; nothing is exchanged any more. */
   get dead(): boolean {
     return this.#dead;
+  }
+
+  /** What is on its way, for exact snapshots. */
+  get kept(): XenstoreRingKept {
+    return {
+      connection: this.#connection.kept,
+      input: this.#input.slice(0, this.#received),
+      sending: this.#sending,
+      message: this.#message,
+      outstanding: this.#outstanding,
+      dead: this.#dead,
+    };
+  }
+
+  /** Puts back what {@link kept} gave, and the client's watches. @returns false when it makes no sense. */
+  keep(kept: XenstoreRingKept, watches: StoreKept["watches"]): boolean {
+    const { connection, input, sending, message, outstanding, dead } = kept;
+    if (input.length > this.#input.length) return false;
+    this.#input.set(input);
+    this.#received = input.length;
+    const wanted = this.#wanted();
+    if (wanted !== undefined && this.#received >= wanted) return false;
+    this.#sending = sending;
+    this.#message = message;
+    this.#outstanding = outstanding;
+    this.#dead = dead;
+    this.#connection.keep(connection, watches);
+    return true;
   }
 
   #forget(): void {

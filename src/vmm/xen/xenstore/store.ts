@@ -19,7 +19,7 @@ import {
   type StoreNode,
 } from "./node.js";
 import { baseName, childPath, isXsError, parentOf, parsePath } from "./path.js";
-import { TransactionView, Tree, type View } from "./view.js";
+import { prefixOf, TransactionView, type TransactionViewKept, Tree, type View } from "./view.js";
 import { type Change, type Watch, Watches } from "./watches.js";
 
 /** Limits for domains other than 0. */
@@ -72,6 +72,22 @@ export interface SavedNode {
   readonly path: string;
   readonly value: Uint8Array;
   readonly permissions: readonly Permission[];
+}
+
+/** All that a store knows. */
+export interface StoreKept {
+  readonly nodes: readonly (SavedNode & { readonly generation: number })[];
+  readonly generation: number;
+  readonly nextTransaction: number;
+  readonly watches: readonly Omit<Watch, "fire">[];
+  readonly transactions: readonly {
+    readonly id: number;
+    readonly domid: number;
+    readonly failed: boolean;
+    readonly view: TransactionViewKept;
+    readonly changes: readonly Change[];
+  }[];
+  readonly accounts: Accounts["all"];
 }
 
 interface Transaction {
@@ -248,15 +264,20 @@ export class Store {
     }
     const id = this.#nextTransaction;
     this.#nextTransaction = (id + 1) >>> 0;
-    const view = new TransactionView(
-      this.#tree,
-      this.#accounts,
-      this.#generation,
-      domid === PRIVILEGED ? Number.POSITIVE_INFINITY : this.#quota.transactionNodes,
-      (owner, bytes) => domid === PRIVILEGED || this.hasRoom(owner, bytes),
-    );
+    const view = this.#newView(domid, prefixOf(this.#generation));
     this.#transactions.set(id, { domid, view, changes: new Map(), failed: false });
     return id;
+  }
+
+  #newView(domid: number, prefix: number): TransactionView {
+    const isFree = domid === PRIVILEGED;
+    return new TransactionView(
+      this.#tree,
+      this.#accounts,
+      prefix,
+      isFree ? Number.POSITIVE_INFINITY : this.#quota.transactionNodes,
+      (owner, bytes) => isFree || this.hasRoom(owner, bytes),
+    );
   }
 
   /** Ends a transaction. EAGAIN: others changed what it saw, and nothing of it happened. */
@@ -347,6 +368,51 @@ export class Store {
       this.#tree.put(parentOf(path), this.#node(parent.value, parent.permissions, children));
     }
     return made.size > 0;
+  }
+
+  /** All that it knows, for exact snapshots. */
+  get kept(): StoreKept {
+    return {
+      nodes: this.save().map((node) => ({
+        ...node,
+        generation: this.#tree.get(node.path)?.generation ?? 0,
+      })),
+      generation: this.#generation,
+      nextTransaction: this.#nextTransaction,
+      watches: this.#watches.all,
+      transactions: [...this.#transactions].map(([id, { domid, failed, view, changes }]) => ({
+        ...{ id, domid, failed, view: view.kept },
+        changes: [...changes.values()],
+      })),
+      accounts: this.#accounts.all,
+    };
+  }
+
+  /**
+   * Puts back what {@link kept} gave but for the watches; {@link settle} follows when all are there again.
+   * @returns false as {@link restore}
+   */
+  keep(kept: StoreKept): boolean {
+    if (!this.restore(kept.nodes)) return false;
+    for (const { path, generation } of kept.nodes) {
+      const node = this.#tree.get(path);
+      if (node !== undefined) this.#tree.put(path, { ...node, generation });
+    }
+    this.#generation = kept.generation;
+    this.#nextTransaction = kept.nextTransaction;
+    for (const { id, domid, failed, view: seen, changes } of kept.transactions) {
+      const view = this.#newView(domid, seen.prefix);
+      view.keep(seen);
+      const noted = new Map(changes.map((change) => [change.path, change]));
+      this.#transactions.set(id, { domid, view, changes: noted, failed });
+    }
+    return true;
+  }
+
+  /** Watches are in the order in which they were, and accounts say what they said. */
+  settle({ watches, accounts }: StoreKept): void {
+    this.#watches.sort(watches);
+    this.#accounts.all = accounts;
   }
 
   #node(

@@ -1,6 +1,6 @@
 /** The tree as one client sees it: the shared one, or that of a transaction over it. */
 import type { XsError } from "../../../abi/xen/xs-wire.js";
-import { type Accounts, nodeBytes } from "./accounts.js";
+import { type Account, type Accounts, nodeBytes } from "./accounts.js";
 import { ownerOf, type StoreNode } from "./node.js";
 
 /** Nodes by absolute path. */
@@ -46,6 +46,27 @@ export class Tree implements View {
   }
 }
 
+/** A node of a transaction, or that there is none. */
+export interface SeenNode {
+  readonly path: string;
+  readonly node: StoreNode | undefined;
+}
+
+/** What a transaction knows. */
+export interface TransactionViewKept {
+  readonly prefix: number;
+  readonly seen: readonly (SeenNode & {
+    /** It is the one that is in the tree. */
+    readonly isCurrent: boolean;
+  })[];
+  readonly changed: readonly SeenNode[];
+  readonly owned: readonly Account[];
+  readonly copies: readonly Account[];
+}
+
+/** Bytes by which xenstored tells the copies of a transaction from nodes, when it begins at a generation. */
+export const prefixOf = (generation: number): number => `${generation}/`.length;
+
 /**
  * The view of a transaction. It remembers every node as it was at the first access, absence
  * included: nodes are replaced, never changed, so a conflict is a different object in the tree.
@@ -67,11 +88,11 @@ export class TransactionView implements View {
 
   readonly #hasRoom: (owner: number, bytes: number) => boolean;
 
-  /** `limit` is how many nodes it may look at; `hasRoom` says whether an owner may have a copy of so many bytes. */
+  /** `prefix`: see {@link prefixOf}. `limit` is how many nodes it may look at; `hasRoom` says whether an owner may have a copy of so many bytes. */
   constructor(
     tree: Tree,
     accounts: Accounts,
-    generation: number,
+    prefix: number,
     limit: number,
     hasRoom: (owner: number, bytes: number) => boolean,
   ) {
@@ -79,7 +100,7 @@ export class TransactionView implements View {
     this.#hasRoom = hasRoom;
     this.#tree = tree;
     this.#accounts = accounts;
-    this.#prefix = `${generation}/`.length;
+    this.#prefix = prefix;
   }
 
   /** What was wrong with what was done since the last time: it looked at too many nodes, or too large ones. */
@@ -148,6 +169,30 @@ export class TransactionView implements View {
   /** Gives the memory of its copies back. */
   end(): void {
     for (const [domid, bytes] of this.#copies) this.#accounts.use(domid, -bytes);
+  }
+
+  /** All that it knows, for exact snapshots. */
+  get kept(): TransactionViewKept {
+    return {
+      prefix: this.#prefix,
+      seen: [...this.#seen].map(([path, node]) => ({
+        ...{ path, node },
+        isCurrent: this.#tree.get(path) === node,
+      })),
+      changed: [...this.#changed].map(([path, node]) => ({ path, node })),
+      owned: [...this.#owned],
+      copies: [...this.#copies],
+    };
+  }
+
+  /** Puts back what {@link kept} gave; the accounts are not touched. */
+  keep({ seen, changed, owned, copies }: TransactionViewKept): void {
+    for (const { path, node, isCurrent } of seen) {
+      this.#seen.set(path, isCurrent ? this.#tree.get(path) : node);
+    }
+    for (const { path, node } of changed) this.#changed.set(path, node);
+    for (const [domid, count] of owned) this.#owned.set(domid, count);
+    for (const [domid, count] of copies) this.#copies.set(domid, count);
   }
 
   #replace(path: string, node: StoreNode | undefined): void {

@@ -9,6 +9,8 @@ export interface Watch {
   /** Absolute path or special name. */
   readonly path: string;
   readonly token: string;
+  /** A guest gave the path relative to its own directory, and hears it so. */
+  readonly isRelative?: boolean;
   /** Called between operations with the absolute path that changed. */
   readonly fire: (path: string) => void;
 }
@@ -40,6 +42,22 @@ export class Watches {
   /** All of them, for people who look. */
   list(): StoreWatchView[] {
     return [...this.#watches].map(({ domid, path, token }) => ({ domid, path, token }));
+  }
+
+  /** All of them, as they are. */
+  get all(): readonly Watch[] {
+    return [...this.#watches];
+  }
+
+  /** Puts them into an order: by the places of `order`; what is not there comes last. */
+  sort(order: readonly Pick<Watch, "domid" | "path" | "token">[]): void {
+    const keyOf = ({ domid, path, token }: (typeof order)[number]): string =>
+      JSON.stringify([domid, path, token]);
+    const places = new Map(order.map((watch, i) => [keyOf(watch), i]));
+    const placeOf = (watch: Watch): number => places.get(keyOf(watch)) ?? places.size;
+    const sorted = [...this.#watches].sort((a, b) => placeOf(a) - placeOf(b));
+    this.#watches.clear();
+    for (const watch of sorted) this.#watches.add(watch);
   }
 
   /** Registers a watch. */

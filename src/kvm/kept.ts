@@ -1,0 +1,63 @@
+/**
+ * What KVM's GET calls do not show of a VM: the state of a machine that is saved at any moment and goes on exactly as
+ * it was. Numbers as they are kept here, without any address of linear memory.
+ */
+import type { EngineKept, Segment } from "../engine/bridge/port.js";
+import type { TscSyncState } from "./cpu/tsc-sync.js";
+import type { QueuedException } from "./cpu/vcpu-events.js";
+import type { IoapicLines } from "./irq/ioapic.js";
+import type { LapicKept } from "./irq/lapic.js";
+import type { SchedulerPosition } from "./run/scheduler.js";
+import type { XenKept } from "./xen-kept.js";
+
+/** An exception that waits, or was shown last. */
+export type ExceptionKept = {
+  readonly [N in keyof QueuedException]-?: QueuedException[N] | undefined;
+};
+
+/** Names of the fields of a vCPU that are numbers or flags, as `VcpuState` has them. */
+export const VCPU_NUMBERS = [
+  ...(["mpState", "nmiPending", "sipiVector", "userInterrupt", "queuedInterrupt"] as const),
+  ...(["lastCr8", "lastInterrupt", "tscGeneration", "fpuMarked", "ioapicEoi"] as const),
+] as const;
+export const VCPU_FLAGS = [
+  ...(["nmiRequested", "nmiInjected", "badState", "tripleFault", "unhalted"] as const),
+  ...(["initPending", "sipiPending", "queuedSoft", "emulates", "clockStopped"] as const),
+  ...(["clockUpdate", "masterclockUpdate", "unblock", "handledExit", "scheduledIn"] as const),
+  ...(["kicked", "yieldRequested", "hasRun"] as const),
+] as const;
+
+export interface VcpuKept {
+  /** Whether it is inside run(). */
+  readonly isRunning: boolean;
+  /** The result of the hypercall that it has left run() with, for its registers. */
+  readonly answer: bigint | undefined;
+  readonly exitRip: bigint;
+  readonly numbers: Readonly<Record<(typeof VCPU_NUMBERS)[number], number>>;
+  readonly flags: Readonly<Record<(typeof VCPU_FLAGS)[number], boolean>>;
+  readonly queuedException: ExceptionKept | undefined;
+  readonly lastException: ExceptionKept;
+  readonly waitingSinceNs: number | undefined;
+  readonly waitedNs: number;
+  readonly eventRequested: boolean;
+  readonly tscOffset: bigint;
+  readonly engine: EngineKept;
+  readonly segments: readonly Segment[];
+  readonly lapic: LapicKept;
+}
+
+export interface VmKept {
+  /** The clock port's time. */
+  readonly nowNs: number;
+  readonly scheduler: SchedulerPosition;
+  readonly masterclock: boolean;
+  readonly tsc: TscSyncState;
+  /** No vCPU has entered the guest since memory slots were taken away. */
+  readonly isUnmapped: boolean;
+  /** Local APICs that the map of APICs has. */
+  readonly known: readonly number[];
+  readonly ioapic: IoapicLines;
+  readonly pic: { readonly lines: readonly number[]; readonly output: boolean };
+  readonly xen: XenKept;
+  readonly vcpus: readonly VcpuKept[];
+}

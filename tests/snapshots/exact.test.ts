@@ -1,0 +1,259 @@
+/**
+ * Machines that are saved exactly, at random moments, and go on in another process: each is the uninterrupted run to the
+ * last byte. A run of a guest (guest/work.S) is saved at many moments on its way; from each of these another process
+ * goes on to the next one, where all that there is has to be the same again: memory, registers, clocks, timers, queues.
+ * From some it goes on to the end.
+ *
+ *   SEED=N EXACT_MOMENTS=N npx vitest run --config tests/snapshots/vitest.config.ts exact
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+import {
+  type Clock,
+  loadEngine,
+  Machine,
+  nodeDecompressors,
+  TextConsole,
+  timePorts,
+  writeSnapshotFile,
+} from "../../src/hosts/node/index.js";
+import type { TraceRegisters, TraceSink } from "../../src/ports/index.js";
+import { machineHas } from "../../tools/check/machine.mjs";
+import { generator, refuseOrRunHostile, sectionsOf } from "./hostile.js";
+
+const folder = mkdtempSync(join(tmpdir(), "kvm-xen-exact-"));
+afterAll(() => process.env["KEEP"] ?? rmSync(folder, { recursive: true, force: true }));
+
+const guest = fileURLToPath(new URL("guest/work.elf", import.meta.url));
+const child = fileURLToPath(new URL("exact-restore.mjs", import.meta.url));
+const seed = Number(process.env["SEED"] ?? 14);
+const MOMENTS = Number(process.env["EXACT_MOMENTS"] ?? 25);
+
+/** What the child answers. */
+interface Answer {
+  readonly same?: boolean;
+  readonly end?: unknown;
+  readonly output: string;
+  readonly instructions?: number;
+}
+
+/** Lets machines go on in another process. */
+async function elsewhere(wishes: readonly object[]): Promise<Answer[]> {
+  const { stdin, stdout, stderr } = spawn(process.execPath, [child], { stdio: "pipe" });
+  const text = { out: "", err: "" };
+  stdout.setEncoding("utf8").on("data", (piece: string) => (text.out += piece));
+  stderr.setEncoding("utf8").on("data", (piece: string) => (text.err += piece));
+  stdin.end(JSON.stringify(wishes));
+  await new Promise((resolve) => stdout.once("close", resolve));
+  expect(text.err).toBe("");
+  return JSON.parse(text.out) as Answer[];
+}
+
+/** A machine with the guest, and its clock. */
+async function machineOf(cpus: number, console: TextConsole) {
+  const time = timePorts("virtual");
+  const log = { warn: () => undefined, debug: () => undefined };
+  const machine = await Machine.create(
+    {
+      ...{ kernel: readFileSync(guest), commandLine: "", memoryBytes: 16 << 20, cpus },
+      console: "hvc0",
+    },
+    { engine: await engine, decompressors: nodeDecompressors, ...time, log, console },
+  );
+  return { machine, clock: time.clock };
+}
+
+const engine = loadEngine({ seed: 5n });
+
+/** Notes when things happen behind which a moment is worth being looked at. */
+class Times implements TraceSink {
+  readonly #clock: Clock;
+  readonly kinds: { [kind: string]: number[] } = {};
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  #note(kind: string): void {
+    this.kinds[kind] ??= [];
+    this.kinds[kind].push(this.#clock.monotonicNs());
+  }
+
+  hypercall(vcpu: number, registers: TraceRegisters): void {
+    const nr = registers.gprLow(0);
+    if (nr === Number(MULTICALL)) this.#note("multicall");
+    if (nr === 24 && vcpu === 1) this.#note("down");
+  }
+  runstate(_vcpu: number, from: number, to: number): void {
+    if (from === 0 && to === 1) this.#note("runnable");
+  }
+  timerArmed(): void {
+    this.#note("timer");
+  }
+  exit(_vcpu: number, code: number): void {
+    if (code === IO) this.#note("io");
+  }
+  answered(): void {}
+  sent(): void {}
+  delivered(): void {}
+  unmasked(): void {}
+  upcall(): void {}
+  timerFired(): void {}
+  timerStopped(): void {}
+  woken(): void {}
+}
+
+interface Engine {
+  readonly vm: {
+    readonly nowNs: number;
+    readonly scheduler: { readonly left: number };
+    readonly xen: {
+      readonly vcpus: readonly { readonly poll: unknown; readonly timer: unknown }[];
+    };
+    readonly vcpus: readonly {
+      readonly isRunning: boolean;
+      readonly waitingSinceNs: number | null;
+      readonly engine: { readonly replay: readonly unknown[] };
+    }[];
+  };
+  readonly domain: { readonly rings: { readonly store: { readonly input: string } } };
+}
+
+/** What there is at a moment that a snapshot could lose. */
+function kindsOf(file: string): string[] {
+  const { kvm, engine } = sectionsOf(readFileSync(file)) as {
+    kvm: { vcpus: { regs: { rip: string; rax: string; rsi: string }; mpState: number }[] };
+    engine: Engine;
+  };
+  const { vm, domain } = engine;
+  const kinds: string[] = [];
+  const note = (name: string, is: boolean) => is && kinds.push(name);
+  note(
+    "a timer is armed",
+    vm.xen.vcpus.some(({ timer }) => timer !== null),
+  );
+  note(
+    "a poll is pending",
+    vm.xen.vcpus.some(({ poll }) => poll !== null),
+  );
+  note(
+    "an exit is in flight",
+    vm.vcpus.some(({ engine: { replay } }) => replay.length > 0),
+  );
+  note(
+    "a multicall is preempted",
+    kvm.vcpus.some(({ regs }) => {
+      const isInPage = (BigInt(regs.rip) & 0xfffn) >> 5n === MULTICALL;
+      return isInPage && BigInt(regs.rsi) < CALLS && BigInt(regs.rsi) > 0n;
+    }),
+  );
+  note("half a message is in xenstore's ring", domain.rings.store.input.length > 0);
+  note("two vCPUs run", vm.vcpus.filter(({ isRunning }) => isRunning).length > 1);
+  note(
+    "a vCPU waits for its turn",
+    vm.vcpus.some(({ waitingSinceNs }) => waitingSinceNs !== null),
+  );
+  note(
+    "a vCPU is down",
+    vm.vcpus.some(({ isRunning }) => !isRunning),
+  );
+  note(
+    "a vCPU is halted",
+    kvm.vcpus.some(({ mpState }) => mpState === 3),
+  );
+  note("a slice is under way", vm.scheduler.left > 0);
+  return kinds;
+}
+
+/** Of guest/work.S. */
+const MULTICALL = 13n;
+const CALLS = 2500n;
+/** The engine's exit for a port. */
+const IO = 2;
+
+/** Kinds that each run must have met. */
+const KINDS = [
+  ...["a timer is armed", "a poll is pending", "a multicall is preempted", "a vCPU is halted"],
+  ...["an exit is in flight", "half a message is in xenstore's ring"],
+];
+const KINDS_OF_TWO = ["two vCPUs run", "a vCPU waits for its turn", "a vCPU is down"];
+
+/** Moments: some anywhere, the others right behind something of each kind, as often of one as of another. */
+function momentsOf({ kinds }: Times, endNs: number, random: () => number): number[] {
+  const names = ["anywhere", ...Object.keys(kinds)];
+  return Array.from({ length: MOMENTS * 3 }, (_, i) => {
+    const times = kinds[names[i % names.length] ?? ""];
+    if (times === undefined) return Math.floor(random() * endNs);
+    return (times[Math.floor(random() * times.length)] ?? 0) + 1;
+  }).sort((a, b) => a - b);
+}
+
+it.skipIf(!machineHas("an assembler"))("the guest is what its source says", () => {
+  const build = fileURLToPath(new URL("guest/build.sh", import.meta.url));
+  expect(spawnSync(build, ["--check"]).status).toBe(0);
+});
+
+describe.each([1, 2])("a machine with %i vCPUs, saved exactly", (cpus) => {
+  it("goes on as the uninterrupted run, from every moment", async () => {
+    const random = generator(seed * 64 + cpus);
+    const screen = new TextConsole();
+    const { machine: whole, clock } = await machineOf(cpus, screen);
+    const times = new Times(clock);
+    whole.trace = times;
+    const end = await whole.run();
+    expect(end).toEqual({ kind: "poweroff" });
+    expect(screen.text).toMatch(/round {5}39 digest.*\ndone/);
+
+    // The same run, saved on its way: it does not notice.
+    const other = new TextConsole();
+    const { machine } = await machineOf(cpus, other);
+    const ended = machine.run();
+    const saved: { file: string; atNs: number; before: string }[] = [];
+    const writing: Promise<void>[] = [];
+    let last = 0;
+    for (const atNs of momentsOf(times, clock.monotonicNs() - 5e6, random)) {
+      // It has gone on for some turns until it is asked again.
+      if (saved.length === MOMENTS || atNs < last + 1_000_000) continue;
+      const snapshot = await machine.save({ exact: true, atNs });
+      const file = join(folder, `${cpus}-${saved.length}`);
+      saved.push({ file, atNs, before: other.text });
+      last = snapshot.timeNs ?? 0;
+      writing.push(writeSnapshotFile(file, snapshot));
+    }
+    await Promise.all(writing);
+    expect(saved.length).toBe(MOMENTS);
+    expect(await ended).toEqual(end);
+    expect(other.text).toBe(screen.text);
+    expect(machine.instructions).toBe(whole.instructions);
+
+    const hops = saved.slice(0, -1).map(({ file }, i) => {
+      const next = saved[i + 1] as (typeof saved)[number];
+      return { file, atNs: next.atNs, next: next.file };
+    });
+    const hopped = await elsewhere(hops);
+    const wrong = hopped.flatMap(({ same }, i) => (same === true ? [] : [hops[i]?.file]));
+    expect(wrong).toEqual([]);
+    for (const [i, { output }] of hopped.entries()) {
+      expect((saved[i]?.before ?? "") + output).toContain(saved[i + 1]?.before ?? "");
+    }
+    const toTheEnd = saved.filter((_, i) => i % 8 === 7);
+    for (const [i, answer] of (await elsewhere(toTheEnd.map(({ file }) => ({ file })))).entries()) {
+      expect((toTheEnd[i]?.before ?? "") + answer.output).toBe(screen.text);
+      expect(answer.end).toEqual(end);
+      expect(answer.instructions).toBe(whole.instructions);
+    }
+
+    const met = new Map<string, number>();
+    for (const { file } of saved) {
+      for (const kind of kindsOf(file)) met.set(kind, (met.get(kind) ?? 0) + 1);
+    }
+    if (cpus === 2) await refuseOrRunHostile(saved[MOMENTS >> 1]?.file ?? "");
+
+    const wanted = cpus === 1 ? KINDS : [...KINDS, ...KINDS_OF_TWO];
+    expect(wanted.filter((kind) => !met.has(kind))).toEqual([]);
+  });
+});
