@@ -2,7 +2,7 @@
 import type { Domain } from "./domain.js";
 import type { VcpuDomain } from "./vcpu-domain.js";
 
-/** The vCPU stops until an event, or one of the port (-1: any) although that is masked. */
+/** The vCPU stops until an event, or one of the port (-1 is each) although that is masked. */
 export function startPoll(vcpu: VcpuDomain, port: number): void {
   vcpu.pollPort = port;
   vcpu.isPolling = true;

@@ -30,6 +30,7 @@ const MAX_WATCHES = 2000;
 const MAX_TRANSACTIONS = 64;
 /** @limit file | messages of xenstore that wait, in an exact snapshot | messages | SNAPSHOT_DAMAGED */
 const MAX_WAITING = 200_000;
+/** @nolimit a message of the protocol */
 const MAX_MESSAGE = XSD_SOCKMSG_SIZE + XENSTORE_PAYLOAD_MAX;
 
 const natural = integer(0, Number.MAX_SAFE_INTEGER);
