@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { machineHas } from "../../tools/check/machine.mjs";
 import { Cli } from "../boot/support/cli.js";
 import { workFolder } from "../boot/support/guests.js";
 import {
@@ -20,6 +21,7 @@ import { fsck } from "./support.js";
 /** MiB of the file that goes through the network: 1024 with KVM_XEN_DEVICES=all. */
 const MEGABYTES = process.env["KVM_XEN_DEVICES"] === "all" ? 1024 : 128;
 const MINUTES = 60_000;
+const canRun = machineHas("the programs that make and reach a Debian");
 
 const folder = workFolder();
 let debian: DebianFiles;
@@ -43,6 +45,7 @@ function checksum(): string {
 }
 
 beforeAll(async () => {
+  if (!canRun) return;
   debian = await debianFiles();
   server = createServer((request, response) => {
     if (request.url !== "/file") {
@@ -72,7 +75,7 @@ afterAll(() => {
 const net = (forwarded: number): string =>
   `user,hostloopback=on,hostfwd=tcp:127.0.0.1:${forwarded}-:22`;
 
-it(
+it.runIf(canRun)(
   "boots by GRUB, and is a machine that one can work in, through a reboot with another kernel",
   async () => {
     const image = copyImage(debian.image, join(folder.path, "debian.img"));
@@ -153,7 +156,7 @@ it(
   20 * MINUTES,
 );
 
-it(
+it.runIf(canRun)(
   "what sqlite has committed survives SIGKILL of the monitor",
   async () => {
     const image = copyImage(debian.image, join(folder.path, "killed.img"));

@@ -143,14 +143,14 @@ describe("libvirt under exec", () => {
     expect(ended.stderr, context).toMatch(/^KVM_IOEVENTFD +\d+/m);
   });
 
-  if (isRoot) {
-    itInFull("qemu:///system: QEMU is another user's", async () => {
-      const folder = await domainFolder("system", "q35", 2);
-      checkDomain(folder, await new Monitor(inSystem("domain", folder)).ended, 2);
-    });
-  }
+  const inSystems = async () => {
+    const folder = await domainFolder("system", "q35", 2);
+    checkDomain(folder, await new Monitor(inSystem("domain", folder)).ended, 2);
+  };
+  const needs = ["the program libvirtd", "to be root"] as const;
+  itInFull("qemu:///system: QEMU is another user's", inSystems, needs);
 
-  itInFull("qemu:///session: a user without rights, virsh starts the daemon", async () => {
+  const inSession = async () => {
     const folder = await domainFolder("session", "pc", 1);
     const home = join(bench.folder, "home");
     mkdirSync(join(home, "run"), { recursive: true });
@@ -160,5 +160,7 @@ describe("libvirt under exec", () => {
     const words = [...user, ...environment, `XDG_RUNTIME_DIR=${home}/run`];
     const run = ["timeout", `${SECONDS}`, session, "domain", "qemu:///session", folder];
     checkDomain(folder, await new Monitor([...words, ...run]).ended, 1);
-  });
+  };
+  const name = "qemu:///session: a user without rights, virsh starts the daemon";
+  itInFull(name, inSession, ["the program libvirtd"]);
 });

@@ -49,6 +49,9 @@ const finders = {
   "the program stress-ng": () => has("stress-ng"),
   "the program xz": () => has("xz"),
   "the program zstd": () => has("zstd"),
+  // openssh's programs have no --version: these arguments make them end with 0.
+  "the programs that make and reach a Debian": () =>
+    has("mmdebstrap") && has("/usr/sbin/sfdisk") && has("ssh", "-V"),
   libslirp: () =>
     ["/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64"].some((folder) =>
       existsSync(join(folder, "libslirp.so.0")),

@@ -24,6 +24,11 @@ export const skips = [
     run: "devices",
     needs: ["QEMU", "the program depmod", "the tools of ext4", "libslirp", "the program sqlite3"],
   },
+  {
+    run: "devices",
+    test: /^tests\/devices\/debian\.test\.ts > /,
+    needs: ["the programs that make and reach a Debian"],
+  },
   { run: "monitors", needs: ["QEMU", "a C compiler", "the program depmod", "the program gdb"] },
   {
     run: "boot",
@@ -38,14 +43,35 @@ export const skips = [
   },
   {
     run: "monitors",
-    test: /^tests\/monitors\/libvirt\.test\.ts > .* > virsh capabilities /,
+    test: /^tests\/monitors\/libvirt\.test\.ts > .* > (virsh capabilities |qemu:\/\/\/system)/,
     needs: ["the program libvirtd", "to be root"],
     evenInCi: true,
   },
   {
     run: "monitors",
+    test: /^tests\/monitors\/libvirt\.test\.ts > .* > qemu:\/\/\/session/,
+    needs: ["the program libvirtd"],
+  },
+  {
+    run: "monitors",
     test: /^tests\/monitors\/programs\.test\.ts > stress-ng > /,
     needs: ["the program stress-ng"],
+  },
+  {
+    run: "monitors",
+    test: /^tests\/monitors\/programs\.test\.ts > kvm-ioctls: /,
+    needs: ["the program cargo"],
+  },
+  {
+    run: "monitors",
+    test: /^tests\/monitors\/programs\.test\.ts > libguestfs-test-tool /,
+    needs: ["the program libguestfs-test-tool"],
+  },
+  {
+    run: "monitors",
+    test: /^tests\/monitors\/programs\.test\.ts > virtme-ng: /,
+    needs: ["to be root"],
+    evenInCi: true,
   },
   {
     run: "unit",

@@ -83,7 +83,8 @@ const configured = (name) => vitest(name, ["--config", `tests/${name}/vitest.con
 function monitors() {
   const cover = coverWords();
   const config = ["--config", "tests/monitors/vitest.config.ts"];
-  return vitest("monitors", config, cover && { KVM_XEN_COVERED: "1" }, cover);
+  const environment = { KVM_XEN_MONITORS: "all", ...(cover && { KVM_XEN_COVERED: "1" }) };
+  return vitest("monitors", config, environment, cover);
 }
 
 /**
@@ -101,7 +102,7 @@ const generator = "tools/build/gen.mjs";
 /** @type {Record<string, Stage>} */
 export const stages = {
   check: {
-    minutes: 11,
+    minutes: 8,
     steps: [
       { name: "types", run: () => run(bin("tsc"), ["--noEmit", "-p", "tsconfig.json"]) },
       {
@@ -147,14 +148,14 @@ export const stages = {
     ],
   },
   boot: {
-    minutes: 10,
+    minutes: 8,
     steps: [
       { name: "boots", run: () => configured("boot") },
       { name: "machines that are saved and restored", run: () => configured("snapshots") },
     ],
   },
   devices: {
-    minutes: 4,
+    minutes: 8,
     steps: [{ name: "paravirtual devices", skip: "devices", run: () => configured("devices") }],
   },
   browser: {
@@ -172,7 +173,7 @@ export const stages = {
     ],
   },
   monitors: {
-    minutes: 10,
+    minutes: 12,
     steps: [{ name: "virtual machine monitors under exec", skip: "monitors", run: monitors }],
   },
   mutants: {
