@@ -16,6 +16,7 @@ import { type RunOptions, requestFrom } from "./run-command.js";
 import { requestForStart, type StartOptions, type StartTerminal } from "./start-command.js";
 import { planTrace, type TraceOptions, type TracePlan } from "./trace/trace-option.js";
 import { parseCpus, parseMemory, parsePort, parseSeconds } from "./values.js";
+import { type RelayCommandOptions, serveRelay } from "./web/relay-command.js";
 import { serveWeb, type WebOptions } from "./web/web-command.js";
 
 /** What the commands run with. */
@@ -73,6 +74,14 @@ Example:
 
 The address of the page is printed. The machine runs in the browser; the page has the embedded guest, the Debian
 guest of 'kvm-xen start' if that was fetched before, and takes your own kernel (docs/browser.md).`;
+
+const RELAY_HELP = `
+Example:
+  $ kvm-xen relay --open
+
+Two addresses are printed: that of a page whose machines have a network, and that of the network alone, for the field
+"network" of pages that are served by others, whose origin --allow-origin has to name. The guests reach what this
+computer reaches, but not this computer itself. It needs libslirp (docs/browser.md).`;
 
 const IMAGE_HELP = `
 Example:
@@ -158,6 +167,9 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
   });
   addWeb(program).action(async (options: WebOptions) => {
     status = await serveWeb(options, host);
+  });
+  addRelay(program).action(async (options: RelayCommandOptions) => {
+    status = await serveRelay(options, host);
   });
   try {
     await program.parseAsync(args, { from: "user" });
@@ -262,9 +274,7 @@ const inspectOptions = (): Option[] => [
     "--inspect [port]",
     "serve an inspector on the loopback interface, by default on a free port; docs/inspector.md",
   ).argParser(parsePort),
-  new Option("--allow-origin <origin>", "a page that may attach beside that; again for more")
-    .argParser((text: string, before: readonly string[]) => [...before, text])
-    .default([], "none"),
+  originOption("a page that may attach beside that"),
 ];
 
 function makeProgram(host: ProgramHost, run: RunAction) {
@@ -357,15 +367,31 @@ function addGuest(program: Command): Command {
 function addWeb(program: Command): Command {
   return addCommand(program, "web")
     .description("serve a page with a machine in it, to browsers of this computer")
-    .addOption(
-      new Option("--port <n>", "the port to listen on; 0 takes a free one")
-        .argParser(parsePort)
-        .default(0),
-    )
+    .addOption(listenOption())
     .option("--open", "open the page in the browser")
     .allowExcessArguments(false)
     .addHelpText("after", WEB_HELP);
 }
+
+function addRelay(program: Command): Command {
+  return addCommand(program, "relay")
+    .description("serve that page with a network for its machines")
+    .addOption(listenOption())
+    .addOption(originOption("a page elsewhere that may use the network"))
+    .option("--open", "open the page in the browser")
+    .allowExcessArguments(false)
+    .addHelpText("after", RELAY_HELP);
+}
+
+const listenOption = (): Option =>
+  new Option("--port <n>", "the port to listen on; 0 takes a free one")
+    .argParser(parsePort)
+    .default(0);
+
+const originOption = (what: string): Option =>
+  new Option("--allow-origin <origin>", `${what}; again for more`)
+    .argParser((text: string, before: readonly string[]) => [...before, text])
+    .default([], "none");
 
 function addImage(program: Command): Command {
   return addCommand(program, "image")

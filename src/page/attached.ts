@@ -1,4 +1,4 @@
-/** A machine of another program, by `--inspect`: reached through a WebSocket of whoever serves the page. */
+/** What serves the page, beyond its files. A machine of another program, by `--inspect`, is reached through a WebSocket of whoever serves the page. */
 import type { FromInspected, ToInspected } from "../inspect/protocol.js";
 import { fromText, toText } from "../inspect/wire.js";
 
@@ -9,8 +9,21 @@ export interface Attached {
   readonly name: string;
 }
 
-/** Whether the page is at an address of an inspector: those of `kvm-xen web` have no token. */
+/** Whether the page is at an address of an inspector: those of `kvm-xen web` have no token, those of `kvm-xen relay` another. */
 export const hasToken = (): boolean => /\/[0-9a-f]{32}\/$/.test(location.pathname);
+
+/** The network beside this page, when `kvm-xen relay` serves it. */
+export function ownRelay(): string | undefined {
+  if (!/\/relay-[0-9a-f]{32}\/$/.test(location.pathname)) return undefined;
+  return socketAddress("net").href;
+}
+
+/** The address of a WebSocket of whoever serves this page. */
+function socketAddress(path: string): URL {
+  const address = new URL(path, location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  return address;
+}
 
 /** Asks the server whether the page is an inspector of its machine. */
 export async function attachedMachine(): Promise<Attached | undefined> {
@@ -33,9 +46,7 @@ export class AttachedLink {
     events(bytes: ArrayBuffer): void;
     closed(): void;
   }) {
-    const address = new URL("inspect", location.href);
-    address.protocol = address.protocol.replace("http", "ws");
-    this.#socket = new WebSocket(address);
+    this.#socket = new WebSocket(socketAddress("inspect"));
     this.#socket.binaryType = "arraybuffer";
     this.#socket.onopen = () => listener.opened();
     this.#socket.onclose = () => listener.closed();

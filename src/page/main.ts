@@ -1,5 +1,5 @@
 /** The page: a machine in a worker, its terminal, and what one can do to it. */
-import { type Attached, attachedMachine, hasToken } from "./attached.js";
+import { type Attached, attachedMachine, hasToken, ownRelay } from "./attached.js";
 import { MachineClient, type MachineListener } from "./client.js";
 import { element } from "./elements.js";
 import {
@@ -27,6 +27,8 @@ const message = element("message", HTMLElement);
 const form = element("form", HTMLFormElement);
 const settings = element("settings", HTMLDetailsElement);
 const append = element("append", HTMLInputElement);
+const network = element("network", HTMLInputElement);
+network.value = ownRelay() ?? "";
 const fileInputs = {
   kernel: element("kernel", HTMLInputElement),
   initrd: element("initrd", HTMLInputElement),
@@ -191,6 +193,7 @@ function bootOf(guest: GuestFiles): NonNullable<StartRequest["boot"]> {
     memoryBytes: number("memory") * MIB,
     cpus: number("cpus"),
     console: element("console", HTMLSelectElement).value as "hvc0" | "ttyS0" | "none",
+    ...(network.value.trim() === "" ? {} : { network: network.value.trim() }),
   };
 }
 

@@ -13,6 +13,8 @@ export interface BootRequest {
   readonly memoryBytes: number;
   readonly cpus: number;
   readonly console: MachineConfig["console"];
+  /** The address of a relay: the machine has a network card. */
+  readonly network?: string;
 }
 
 /** A machine to start. */

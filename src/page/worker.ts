@@ -17,6 +17,7 @@ import type { Inspection } from "../inspect/inspection.js";
 import type { FromInspected, ToInspected } from "../inspect/protocol.js";
 import type { Disk } from "../ports/index.js";
 import {
+  type Backend,
   BlockBackend,
   consoleCommandLine,
   Machine,
@@ -122,6 +123,10 @@ async function bootMachine(boot: BootRequest, ports: MachinePorts): Promise<Mach
   const { memoryBytes, cpus } = boot;
   const disk = boot.disk && blobDisk(boot.disk);
   const { kernel, initrd, append } = await filesOf(boot, disk);
+  const devices = [
+    ...(disk === undefined ? [] : [new BlockBackend(DISK, disk)]),
+    ...(boot.network === undefined ? [] : [await openCard(boot.network, ports)]),
+  ];
   say({ kind: "progress", text: "unpacking the kernel" });
   return Machine.create(
     {
@@ -131,10 +136,16 @@ async function bootMachine(boot: BootRequest, ports: MachinePorts): Promise<Mach
       memoryBytes,
       cpus,
       console: boot.console,
-      ...(disk === undefined ? {} : { devices: [new BlockBackend(DISK, disk)] }),
+      devices,
     },
     ports,
   );
+}
+
+async function openCard(address: string, { entropy }: MachinePorts): Promise<Backend> {
+  say({ kind: "progress", text: "connecting the network" });
+  const card = await import("./card.js");
+  return card.openCard(address, entropy, log);
 }
 
 /** What is booted: what the person gave, or the kernel that is installed on the disk. */

@@ -19,8 +19,13 @@ export interface WebOptions {
 /** Where a build puts the page. */
 export const PAGE_FOLDER = fileURLToPath(new URL("../../../dist/web", import.meta.url));
 
-/** What the kernel of the Debian guest is told: see debianRequest() of `kvm-xen start`. */
-const DEBIAN_WORDS = "console=hvc0 cryptomgr.notests TERM=xterm-256color";
+/** What the kernel of the Debian guest is told: see wordsFor() of `kvm-xen start`. Where there is a card, it asks for an address. */
+const DEBIAN_WORDS = "console=hvc0 cryptomgr.notests TERM=xterm-256color KX_DHCP=1";
+/** The module of network cards. */
+const DRIVERS = ["xen-netfront"];
+
+/** Who runs the commands that serve a page. */
+export type WebHost = Pick<ProgramHost, "output" | "error" | "listenForSignals" | "exit">;
 
 /**
  * `kvm-xen web`: serves the page until a signal comes.
@@ -29,14 +34,21 @@ const DEBIAN_WORDS = "console=hvc0 cryptomgr.notests TERM=xterm-256color";
  */
 export async function serveWeb(
   options: WebOptions,
-  host: Pick<ProgramHost, "output" | "error" | "listenForSignals" | "exit">,
+  host: WebHost,
   cache: string = cacheRoot(),
 ): Promise<number> {
   const routes = await debianRoutes(cache);
   const server = await PageServer.open({ folder: PAGE_FOLDER, port: options.port, routes });
   host.output.write(Buffer.from(`${server.address}\n`));
   if (options.open) openBrowser(server.address, host.error);
-  const status = await new Promise<number>((resolve) => {
+  const status = await untilSignal(host);
+  await server.close();
+  return status;
+}
+
+/** Waits for a signal that ends the command. @returns its exit status. */
+export function untilSignal(host: WebHost): Promise<number> {
+  return new Promise<number>((resolve) => {
     const stop = host.listenForSignals({
       onTerminate: (_signal, number) => {
         stop();
@@ -46,12 +58,10 @@ export async function serveWeb(
       onContinue: () => undefined,
     });
   });
-  await server.close();
-  return status;
 }
 
 /** The guest of `npm start`, when it has been fetched before. */
-async function debianRoutes(cache: string): Promise<Map<string, PageRoute>> {
+export async function debianRoutes(cache: string): Promise<Map<string, PageRoute>> {
   const routes = new Map<string, PageRoute>();
   const guest = await debianGuestInCache(cache);
   if (guest === undefined) return routes;
@@ -75,7 +85,7 @@ async function debianRoutes(cache: string): Promise<Map<string, PageRoute>> {
   });
   routes.set("guest/debian-initrd", (_request, response) => {
     answerWith(response, async () => {
-      response.end(await guestInitramfs(guest, []));
+      response.end(await guestInitramfs(guest, DRIVERS));
     });
   });
   return routes;
@@ -89,7 +99,8 @@ function answerWith(response: ServerResponse, work: () => Promise<void>): void {
   });
 }
 
-function openBrowser(address: string, error: { write(text: string): unknown }): void {
+/** Opens an address in the browser of this system. */
+export function openBrowser(address: string, error: { write(text: string): unknown }): void {
   const program = process.platform === "darwin" ? "open" : "xdg-open";
   const child = spawn(program, [address], { stdio: "ignore", detached: true });
   child.on("error", () => error.write(`kvm-xen: there is no ${program}: open ${address}\n`));

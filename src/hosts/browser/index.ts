@@ -5,4 +5,5 @@ export { browserDecompressors } from "./decompress.js";
 export { blobDisk } from "./disks.js";
 export { browserEntropy } from "./entropy.js";
 export { BrowserLoop } from "./loop.js";
+export { RelayNetwork } from "./relay-network.js";
 export { BlobSink, BlobSource } from "./snapshots.js";

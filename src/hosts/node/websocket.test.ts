@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { PageServer } from "./page-server.js";
+import { askForSocket, frame } from "./websocket.fixture.js";
 import type { WebSocketPeer } from "./websocket.js";
 
 const token = "0123456789abcdef0123456789abcdef";
@@ -39,35 +39,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
-
-/** Asks for a WebSocket; the first line of the answer, and the connection. */
-function ask(headers: Readonly<Record<string, string>>, path = `/${token}/inspect`) {
-  const { host, port } = new URL(server.address);
-  const all = {
-    ...{ Host: host, Upgrade: "websocket", Connection: "Upgrade" },
-    ...{ "Sec-WebSocket-Key": KEY, "Sec-WebSocket-Version": "13", ...headers },
-  };
-  const socket = connect(Number(port), "127.0.0.1");
-  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.write(`GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`);
-  return new Promise<{ status: string; head: string; socket: typeof socket }>((resolve) => {
-    socket.once("data", (bytes) => {
-      const head = bytes.toString("latin1");
-      resolve({ status: head.split("\r\n")[0] ?? "", head, socket });
-    });
-    socket.on("error", () => undefined);
-  });
-}
-
-/** A frame as a client sends it. */
-function frame(opcode: number, text: string, isLast = true, masked = true): Buffer {
-  const body = Buffer.from(text);
-  const head = Buffer.from([(isLast ? 0x80 : 0) | opcode, (masked ? 0x80 : 0) | body.length]);
-  const mask = Buffer.from([1, 2, 3, 4]);
-  const hidden = Buffer.from(body.map((byte, i) => byte ^ (mask[i & 3] ?? 0)));
-  return masked ? Buffer.concat([head, mask, hidden]) : Buffer.concat([head, body]);
-}
+const ask = (headers: Readonly<Record<string, string>>, path = `/${token}/inspect`) =>
+  askForSocket(server.address, path, headers);
 
 describe("who may attach", () => {
   it("is who has the token, from the page that is served or one that was allowed", async () => {
@@ -127,7 +100,8 @@ describe("WebSocketPeer", () => {
   it.each([
     ["a frame without a mask", frame(1, "bad", true, false), 1002],
     ["a piece of nothing", frame(0, "bad"), 1002],
-    ["bytes", frame(2, "bad"), 1003],
+    ["bytes that nobody takes", frame(2, "bad"), 1003],
+    ["an opcode that nobody knows", frame(3, "bad"), 1002],
     [
       "a message that is too long",
       Buffer.from([0x81, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),

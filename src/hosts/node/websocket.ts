@@ -6,8 +6,11 @@ import type { Duplex } from "node:stream";
 /** What RFC 6455 has every server append to the client's key. */
 const MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/** @limit client | a message of a page to its server | bytes | the connection ends */
-const MAX_MESSAGE = 1 << 16;
+/**
+ * The largest Ethernet frame fits.
+ * @limit client | a message of a page to its server | bytes | the connection ends
+ */
+const MAX_MESSAGE = 1 << 17;
 /** @limit client | messages of the server that a page does not read | bytes | the connection ends */
 const MAX_UNREAD = 16 << 20;
 
@@ -16,11 +19,22 @@ const FIN = 0x80;
 const MASKED = 0x80;
 
 /** Status codes of a close frame. */
-const Close = { NORMAL: 1000, PROTOCOL: 1002, DATA: 1003, TOO_BIG: 1009 } as const;
+export const Close = {
+  NORMAL: 1000,
+  PROTOCOL: 1002,
+  DATA: 1003,
+  TOO_BIG: 1009,
+  FAILED: 1011,
+  LATER: 1013,
+} as const;
 
 /** Who hears of a connection. */
 export interface WebSocketListener {
   message(text: string): void;
+  /** Nobody else changes them; without it, a client that sends bytes is closed. */
+  bytes?(message: Uint8Array): void;
+  /** What was sent has left this process, after some of it had to wait. */
+  drained?(): void;
   closed(): void;
 }
 
@@ -31,6 +45,8 @@ export class WebSocketPeer {
   #input: Buffer = Buffer.alloc(0);
   /** The pieces of a message so far. */
   #message: Buffer | undefined;
+  /** What its first frame said that it is. */
+  #opcode = 0;
   #isClosed = false;
 
   private constructor(stream: Duplex) {
@@ -40,6 +56,22 @@ export class WebSocketPeer {
     stream.on("end", () => stream.destroy());
     stream.on("error", () => this.#end());
     stream.on("close", () => this.#end());
+    stream.on("drain", () => this.#listener?.drained?.());
+  }
+
+  /** Bytes that were sent and still wait in this process. */
+  get waiting(): number {
+    return this.#stream.writableLength;
+  }
+
+  /** Lets the client wait; messages that have arrived may still come. */
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  /** Goes on after {@link pause}. */
+  resume(): void {
+    this.#stream.resume();
   }
 
   /** Answers the handshake; undefined when it is none, and `stream` is closed then. */
@@ -62,7 +94,8 @@ export class WebSocketPeer {
   /** Who hears of it; before, nothing is read. */
   listen(listener: WebSocketListener): void {
     this.#listener = listener;
-    this.#parse();
+    if (this.#isClosed) listener.closed();
+    else this.#parse();
   }
 
   /** Sends a text, or bytes. */
@@ -162,19 +195,29 @@ export class WebSocketPeer {
         this.close();
         return;
       case Opcode.TEXT:
-      case Opcode.CONTINUATION: {
-        if ((opcode === Opcode.CONTINUATION) !== (this.#message !== undefined)) {
-          this.close(Close.PROTOCOL);
-          return;
-        }
-        const message = this.#message === undefined ? body : Buffer.concat([this.#message, body]);
-        this.#message = isLast ? undefined : message;
-        if (isLast) this.#listener?.message(message.toString("utf8"));
+      case Opcode.BINARY:
+      case Opcode.CONTINUATION:
+        this.#takePart(opcode, isLast, body);
         return;
-      }
       default:
-        this.close(Close.DATA);
+        this.close(Close.PROTOCOL);
     }
+  }
+
+  /** A message, or a part of one. */
+  #takePart(opcode: number, isLast: boolean, body: Buffer): void {
+    if ((opcode === Opcode.CONTINUATION) !== (this.#message !== undefined)) {
+      this.close(Close.PROTOCOL);
+      return;
+    }
+    if (opcode !== Opcode.CONTINUATION) this.#opcode = opcode;
+    const message = this.#message === undefined ? body : Buffer.concat([this.#message, body]);
+    this.#message = isLast ? undefined : message;
+    if (!isLast) return;
+    const listener = this.#listener;
+    if (this.#opcode === Opcode.TEXT) listener?.message(message.toString("utf8"));
+    else if (listener?.bytes !== undefined) listener.bytes(message);
+    else this.close(Close.DATA);
   }
 }
 
