@@ -6,6 +6,7 @@ import type { Call } from "./call.js";
 import { GuestBacking, type Replaced } from "./guest-backing.js";
 import { HostEventFds } from "./host-eventfd.js";
 import { fixedBuffer, processVmReadv, processVmWritev } from "./libc.js";
+import { LinePage, type Skipped } from "./line-page.js";
 import type { Reactor } from "./reactor.js";
 import type { RunPages } from "./run-pages.js";
 
@@ -31,6 +32,8 @@ export class Client implements ClientProcess {
   readonly pid: number;
   readonly program: number;
   readonly backing = new GuestBacking();
+  /** Interrupt lines that it need not ask for. */
+  readonly lines: LinePage;
   /** The ioctl that is served just now. */
   call: Call | undefined;
   readonly #pages: RunPages;
@@ -46,11 +49,19 @@ export class Client implements ClientProcess {
   constructor(
     pid: number,
     program: number,
-    parts: { reactor: Reactor; pages: RunPages; files: FileTable; say: (line: string) => void },
+    parts: {
+      reactor: Reactor;
+      pages: RunPages;
+      files: FileTable;
+      say: (line: string) => void;
+      /** Calls that it answered by itself. */
+      onSkipped: (skipped: Skipped) => void;
+    },
   ) {
     this.pid = pid;
     this.program = program;
     this.#pages = parts.pages;
+    this.lines = new LinePage(parts.pages, parts.onSkipped);
     this.#files = parts.files;
     this.#say = parts.say;
     this.#eventfds = new HostEventFds(parts.reactor);

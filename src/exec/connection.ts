@@ -216,6 +216,8 @@ export class Connection implements Favourite {
         return { a: 0 };
       case Msg.READ:
         return this.#read(message);
+      case Msg.LINES:
+        return this.#lines(client, message.handle);
       default:
         return "close";
     }
@@ -286,6 +288,16 @@ export class Connection implements Favourite {
     const place = this.#parts.pages.locate(pages);
     if (place === undefined) return refused(Errno.ENODEV);
     return { a: 0, b: place.offset, descriptor: place.fd };
+  }
+
+  /** A page with what need not be asked. A trace shows every call. */
+  #lines(client: Client, handle: number): Answer {
+    const open = this.#parts.files.get(handle);
+    if (open?.client !== client || this.#parts.tracer?.showsCalls === true) {
+      return refused(Errno.ENODEV);
+    }
+    const place = client.lines.open(handle, open.file);
+    return place ? { a: 0, b: place.offset, descriptor: place.fd } : refused(Errno.ENODEV);
   }
 
   #read(message: Message): Answer {

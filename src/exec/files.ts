@@ -96,6 +96,7 @@ export class Files implements FileTable {
       this.#lifelines.delete(handle);
     }
     this.#files.delete(handle);
+    open?.client.lines.close(handle);
     open?.file.release();
     this.#reactor.promisesWait();
   }

@@ -12,6 +12,7 @@ export const Msg = {
   INTERRUPT: 8,
   BELL: 10,
   RESIZED: 11,
+  LINES: 12,
   ANSWER: 100,
 } as const;
 

@@ -169,8 +169,14 @@ export class Server {
       client = undefined;
     }
     if (client === undefined) {
-      const { reactor, say } = this.#options;
-      client = new Client(pid, program, { reactor, pages: this.#pages, files: this.#files, say });
+      const { reactor, say, tracer } = this.#options;
+      client = new Client(pid, program, {
+        ...{ reactor, pages: this.#pages, files: this.#files, say },
+        onSkipped({ irqLine, irqLineStatus }) {
+          tracer?.skipped("KVM_IRQ_LINE", irqLine);
+          tracer?.skipped("KVM_IRQ_LINE_STATUS", irqLineStatus);
+        },
+      });
       this.#clients.set(pid, client);
       this.#watch(client);
     }

@@ -26,6 +26,11 @@ export interface KvmFile {
    *   for another it goes on waiting, as Linux has it, and ends with -EINTR when its turn comes.
    */
   interrupt?(call?: Promise<number>): void;
+  /**
+   * Of a VM: keeps there, by GSI, what KVM_IRQ_LINE_STATUS would answer that lowers a line once more, plus 2, as long as that
+   * changes nothing; 0 means that it has to be asked.
+   */
+  lowLines?(answers: Uint8Array | undefined): void;
   /** Fresh pages took the place of attached ones: what Linux's MMU notifier tells a VM. */
   invalidate?(linear: LinearMemory, start: Hva, length: number): void;
 }

@@ -41,6 +41,10 @@ class VmFile implements KvmFile {
     this.#context.drop();
   }
 
+  lowLines(answers: Uint8Array | undefined): void {
+    this.#context.vm.lowLines = answers;
+  }
+
   invalidate(linear: LinearMemory, start: Hva, length: number): void {
     const { vm } = this.#context;
     if (vm.linear === linear) vm.invalidate(start, length);

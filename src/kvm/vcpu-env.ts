@@ -9,7 +9,7 @@ import type { ApicBus } from "./irq/apic-bus.js";
 import type { Ioapic } from "./irq/ioapic.js";
 import type { PicPair } from "./irq/pic.js";
 import type { Pit } from "./irq/pit.js";
-import type { IrqchipMode } from "./irq/routing.js";
+import type { GsiRouting, IrqchipMode } from "./irq/routing.js";
 import type { LinuxRules } from "./linux.js";
 import type { GuestAccess } from "./memory/guest-access.js";
 import type { MemorySlots } from "./memory/slots.js";
@@ -34,6 +34,7 @@ export interface VcpuEnv {
   readonly ioapic: Ioapic | undefined;
   readonly pic: PicPair | undefined;
   readonly pit: Pit | undefined;
+  readonly routing: GsiRouting;
   readonly settings: VmSettings;
   readonly tsc: TscSync;
   readonly coalesced: CoalescedRing;

@@ -65,6 +65,8 @@ export class VmState implements VcpuEnv, XenVmHost {
     this.routing = new GsiRouting({
       setPicLine: (line, source, level) => this.pic?.setLine(line, source, level) ?? -1,
       setIoapicLine: (pin, source, level) => this.ioapic?.setLine(pin, source, level) ?? -1,
+      isPicLineLow: (line) => this.pic?.isLow(line) ?? true,
+      isIoapicLineLow: (pin) => this.ioapic?.isLow(pin) ?? true,
       deliverMsi: (message: ApicMessage) => this.bus.deliver(message),
       deliverXen: (event) => this.xen.deliverRoute(event),
       checkXen: (event) => this.xen.checkRoute(event),

@@ -308,6 +308,14 @@ export class Vm {
     return this.#state.routing.setLevel(gsi, IrqSource.USERSPACE, level);
   }
 
+  /**
+   * Where the answers to KVM_IRQ_LINE_STATUS with level 0 are kept that can be given without asking: a byte for each GSI, the
+   * answer and 2, or 0.
+   */
+  set lowLines(page: Uint8Array | undefined) {
+    this.#state.routing.lowLines.page = page;
+  }
+
   /** KVM_SIGNAL_MSI: how many local APICs took it, 0 when blocked. @throws KvmError EINVAL. */
   signalMsi(msi: KvmMsi): number {
     if (this.#state.irqchip === "none") refuse("EINVAL", "no interrupt controller in the kernel");
@@ -339,7 +347,9 @@ export class Vm {
 
   /** KVM_SET_IRQCHIP for a PIC. @throws KvmError ENXIO. */
   setPic(index: 0 | 1, state: KvmPicState): void {
-    (this.#state.pic ?? refuse("ENXIO", "no PIC in the kernel")).restore(index, state);
+    const pic = this.#state.pic ?? refuse("ENXIO", "no PIC in the kernel");
+    this.#state.routing.lowLines.clear();
+    pic.restore(index, state);
   }
 
   /** KVM_GET_IRQCHIP for the IOAPIC. @throws KvmError ENXIO. */
@@ -349,7 +359,9 @@ export class Vm {
 
   /** KVM_SET_IRQCHIP for the IOAPIC. @throws KvmError ENXIO. */
   setIoapic(ioapic: IoapicState): void {
-    (this.#state.ioapic ?? refuse("ENXIO", "no IOAPIC in the kernel")).restore(ioapic);
+    const chip = this.#state.ioapic ?? refuse("ENXIO", "no IOAPIC in the kernel");
+    this.#state.routing.lowLines.clear();
+    chip.restore(ioapic);
     this.#state.pic?.update();
   }
 

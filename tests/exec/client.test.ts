@@ -18,6 +18,7 @@ describe.each([
   { name: "nowhere", count: 2 },
   { name: "numbers", count: 2 },
   { name: "waits", count: 5 },
+  { name: "lines", count: 6 },
   { name: "access", count: 9 },
   { name: "operands", count: 5 },
   { name: "passed", count: 7 },
@@ -49,5 +50,18 @@ describe.each([
     const ended = await exec("--mailbox", "--", program, ...all);
     expect(ended.stdout).toBe(played.map(([, answers]) => answers).join(""));
     expect(ended).toMatchObject({ status: 0, stderr: "" });
+  });
+});
+
+describe("--stats", () => {
+  it("counts calls that the library answers by itself", async () => {
+    const program = compile("lines");
+    const lines = async (...options: string[]) => {
+      const { stderr } = await exec("--stats", ...options, "--", program, "levels", "others");
+      return /^KVM_IRQ_LINE_STATUS +(\d+) +(\d+)/m.exec(stderr)?.slice(1);
+    };
+    const counted = await lines();
+    expect(Number(counted?.[0])).toBeGreaterThan(300);
+    expect(await lines("--trace=/dev/null")).toEqual(counted);
   });
 });

@@ -191,6 +191,7 @@ PUBLIC int ioctl(int fd, unsigned long request, ...) {
                             .a = (uint32_t)request,
                             .b = (uint64_t)(uintptr_t)argument};
   if ((uint32_t)request == KVM_RUN) return (int)answer(run(&message));
+  if (line_stays_low(handle, (uint32_t)request, argument)) return 0;
   int error = prepare(handle, (uint32_t)request, message.b);
   if (error) return (int)answer(error);
   if (makes_descriptor((uint32_t)request)) return make(&message);
@@ -472,6 +473,7 @@ static void in_child(void) {
   descriptors_forked();
   descriptors_after_fork();
   connection_after_fork();
+  lines_after_fork();
   memory_after_fork();
 }
 

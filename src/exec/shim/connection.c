@@ -461,6 +461,13 @@ int64_t server_call_giving(const struct message *request, const int *descriptors
   return call(request, descriptors, count, answer, NULL, NULL, 0);
 }
 
+/* What libc leaves of a set beyond the kernel's signals may be anything. */
+static bool same_signals(const sigset_t *a, const sigset_t *b) {
+  for (int s = 1; s < NSIG; s++)
+    if (sigismember(a, s) != sigismember(b, s)) return false;
+  return true;
+}
+
 /* This thread's descriptor that is readable when a signal is pending that `mask` lets through. */
 static int wake_descriptor(const sigset_t *mask, sigset_t *wanted) {
   sigfillset(wanted);
@@ -468,7 +475,7 @@ static int wake_descriptor(const sigset_t *mask, sigset_t *wanted) {
     if (sigismember(mask, s) == 1) sigdelset(wanted, s);
   if (mine.signals < 0)
     mine.signals = own_descriptor(signalfd(-1, wanted, SFD_CLOEXEC | SFD_NONBLOCK), OWN_CONNECTION);
-  else if (memcmp(&mine.wanted, wanted, sizeof *wanted))
+  else if (!same_signals(&mine.wanted, wanted))
     signalfd(own_now(mine.signals), wanted, 0);
   mine.wanted = *wanted;
   return mine.signals;

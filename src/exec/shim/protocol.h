@@ -42,10 +42,11 @@ enum {
   MSG_INTERRUPT,     /* a signal came during the ioctl that this connection waits for */
   MSG_BELL = 10,     /* a request lies in the mailbox, and the server may be asleep */
   MSG_RESIZED,       /* a file that is shared memory may have another size now */
+  MSG_LINES,         /* of a VM: the page that has its lines, LINE_VMS of struct vm_lines */
 
   /* server to client */
-  MSG_ANSWER = 100,  /* a result or -errno, b detail (offset for MMAP, the handle of what an IOCTL
-                        made); d 1: tell c of IOCTL from now on; bytes follow for READ and
+  MSG_ANSWER = 100,  /* a result or -errno, b detail (offset for MMAP and LINES, the handle of what an
+                        IOCTL made); d 1: tell c of IOCTL from now on; bytes follow for READ and
                         IOCTL */
 };
 
@@ -78,6 +79,17 @@ enum {
   MAILBOX_ANSWER,
   MAILBOX_SOCKET, /* go on at the socket: the server answers there */
 };
+
+/* Interrupt lines of a VM that are low, in memory that both sides see. */
+struct vm_lines {
+  _Atomic uint32_t handle;      /* the VM's; 0: of none */
+  uint32_t reserved;
+  _Atomic uint32_t skipped[2];  /* calls of KVM_IRQ_LINE and KVM_IRQ_LINE_STATUS that the client answered */
+  /* By GSI: what KVM_IRQ_LINE_STATUS says when it is lowered once more, plus 2; 0: the server knows. */
+  _Atomic uint8_t answers[240];
+};
+#define LINE_VMS 16
+_Static_assert(LINE_VMS * sizeof(struct vm_lines) == 4096, "a page");
 
 /*
  * Bytes that follow the ANSWER to a READ at most.

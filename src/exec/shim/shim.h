@@ -6,6 +6,7 @@
 #define KVM_XEN_EXEC_SHIM_H
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -124,6 +125,13 @@ int proc_open(const char *path, int flags);
 void proc_keep(void);
 /* Copies from the program's own memory without crashing: false when not readable. */
 bool copy_in(void *to, uint64_t from, size_t size);
+
+/* lines.c: interrupt lines that are low. */
+
+/* Whether this ioctl of a VM lowered a line that is low, and is answered. */
+bool line_stays_low(uint32_t handle, uint32_t request, void *argument);
+/* In a child after fork: its parent's VMs are not its own. */
+void lines_after_fork(void);
 
 /* stack.c: arguments on the calling thread's own stack. */
 

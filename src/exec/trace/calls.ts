@@ -9,11 +9,12 @@ interface Sum {
 export class CallTable {
   readonly #sums = new Map<string, Sum>();
 
-  /** Counts a call; `result` is negative for an error. */
-  count(name: string, result: number, microseconds: number): void {
+  /** Counts a call, or several alike; `result` is negative for an error. */
+  count(name: string, result: number, microseconds: number, calls = 1): void {
+    if (calls === 0) return;
     const sum = this.#sums.get(name) ?? { calls: 0, errors: 0, microseconds: 0 };
-    sum.calls++;
-    if (result < 0) sum.errors++;
+    sum.calls += calls;
+    if (result < 0) sum.errors += calls;
     sum.microseconds += microseconds;
     this.#sums.set(name, sum);
   }

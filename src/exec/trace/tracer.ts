@@ -84,6 +84,16 @@ export class Tracer {
     this.#output = output;
   }
 
+  /** Each call is written: none may go past this. */
+  get showsCalls(): boolean {
+    return this.#output !== undefined;
+  }
+
+  /** So many calls were answered without the server. */
+  skipped(name: string, count: number): void {
+    this.#calls.count(name, 0, 0, count);
+  }
+
   /** A call comes; what is returned is called with its result. */
   before(
     caller: Caller,

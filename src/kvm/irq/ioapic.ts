@@ -73,6 +73,11 @@ export class Ioapic {
     return this.#raise(pin);
   }
 
+  /** Whether nobody holds a pin up. */
+  isLow(pin: number): boolean {
+    return this.#lines[pin] === 0;
+  }
+
   #raise(pin: number): number {
     const mask = 1 << pin;
     const pending = (this.#irr & mask) !== 0;

@@ -63,7 +63,15 @@ export class Irqfds {
       irqfd.stop();
       eventfd.raises = false;
       this.#list.splice(i, 1);
+      this.#letGo(irqfd);
     }
+  }
+
+  /** The last irqfd that resamples a GSI is gone: what it held up goes down, as Linux has it. */
+  #letGo({ gsi, resample }: Irqfd): void {
+    if (resample === undefined) return;
+    if (this.#list.some((other) => other.gsi === gsi && other.resample !== undefined)) return;
+    this.#routing.setLevel(gsi, IrqSource.RESAMPLE, false);
   }
 
   /** The guest ended a level interrupt of an IOAPIC pin. */

@@ -240,6 +240,11 @@ export class PicPair {
     return result;
   }
 
+  /** Whether nobody holds a line up. */
+  isLow(line: number): boolean {
+    return this.#lines[line] === 0;
+  }
+
   /** The processor takes the interrupt; returns its vector (a spurious one when none waits). */
   acknowledge(): number {
     this.#output = false;

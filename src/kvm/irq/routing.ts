@@ -8,12 +8,17 @@ import {
 import { Ioapic as IoapicBits } from "../../abi/x86/index.js";
 import { refuse } from "../error.js";
 import type { ApicMessage } from "./apic-bus.js";
+import { IrqSource } from "./ioapic.js";
+import { LowLines } from "./low-lines.js";
 
 /** Where routed interrupts go. */
 export interface RouteTargets {
   /** Sets a pin of the PIC pair (0 to 15); result as KVM_IRQ_LINE_STATUS. */
   setPicLine(line: number, source: number, level: boolean): number;
   setIoapicLine(pin: number, source: number, level: boolean): number;
+  /** Whether nobody holds a line up: to lower it again would change nothing. */
+  isPicLineLow(line: number): boolean;
+  isIoapicLineLow(pin: number): boolean;
   deliverMsi(message: ApicMessage): number;
   /** Raises an event channel; result as {@link setPicLine}. */
   deliverXen(event: KvmXenEvtchn): number;
@@ -38,6 +43,10 @@ export function msiMessage(msi: KvmMsi, x2apicFormat: boolean): ApicMessage {
   };
 }
 
+/** The line of the PIC pair, 0 to 15, that a pin of one of the two is. */
+const picLine = ({ irqchip, pin }: { readonly irqchip: number; readonly pin: number }): number =>
+  irqchip === KvmIrqchip.PIC_SLAVE ? pin + 8 : pin;
+
 /** The GSI routing table of a VM: which controllers a global system interrupt reaches. */
 export class GsiRouting {
   readonly #targets: RouteTargets;
@@ -45,6 +54,8 @@ export class GsiRouting {
   #mode: IrqchipMode = "none";
   /** KVM_X2APIC_API_USE_32BIT_IDS was enabled: MSI destinations have 32 bits. */
   x2apicFormat = false;
+  /** Of what is known without asking. */
+  readonly lowLines = new LowLines();
 
   constructor(targets: RouteTargets) {
     this.#targets = targets;
@@ -52,6 +63,7 @@ export class GsiRouting {
 
   /** Sets the table that a new interrupt controller starts with. */
   init(mode: IrqchipMode): void {
+    this.lowLines.clear();
     this.#mode = mode;
     this.#routes = new Map();
     if (mode !== "kernel") return;
@@ -92,6 +104,7 @@ export class GsiRouting {
       list.push(entry);
       routes.set(entry.gsi, list);
     }
+    this.lowLines.clear();
     this.#routes = routes;
   }
 
@@ -101,11 +114,15 @@ export class GsiRouting {
    */
   setLevel(gsi: number, source: number, level: boolean): number {
     let result = -1;
+    if (level) this.lowLines.clear();
     // A copy: delivery may end in code that replaces the table.
-    for (const entry of [...(this.#routes.get(gsi) ?? [])]) {
+    const entries = [...(this.#routes.get(gsi) ?? [])];
+    for (const entry of entries) {
       const taken = this.#deliver(entry, source, level);
       if (taken >= 0) result = result < 0 ? taken : result + taken;
     }
+    const mayStay = !level && source === IrqSource.USERSPACE;
+    if (mayStay && entries.every((entry) => this.#isLow(entry))) this.lowLines.note(gsi, result);
     return result;
   }
 
@@ -140,14 +157,19 @@ export class GsiRouting {
     }
   }
 
+  #isLow(entry: KvmIrqRoutingEntry): boolean {
+    if (entry.type !== "IRQCHIP") return true;
+    if (entry.irqchip === KvmIrqchip.IOAPIC) return this.#targets.isIoapicLineLow(entry.pin);
+    return this.#targets.isPicLineLow(picLine(entry));
+  }
+
   #deliver(entry: KvmIrqRoutingEntry, source: number, level: boolean): number {
     switch (entry.type) {
       case "IRQCHIP": {
         if (entry.irqchip === KvmIrqchip.IOAPIC) {
           return this.#targets.setIoapicLine(entry.pin, source, level);
         }
-        const line = entry.irqchip === KvmIrqchip.PIC_SLAVE ? entry.pin + 8 : entry.pin;
-        return this.#targets.setPicLine(line, source, level);
+        return this.#targets.setPicLine(picLine(entry), source, level);
       }
       case "MSI":
         if (!level) return -1;

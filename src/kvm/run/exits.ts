@@ -172,6 +172,7 @@ function handleIo(vcpu: VcpuState): AfterExit {
   if (device !== undefined) {
     // The PIC has 8 bits: wider accesses read 0 and write nothing. The PIT takes the low ones.
     const ignored = isPic && size !== 1;
+    if (isPic) env.routing.lowLines.clear();
     if (write) {
       if (!ignored) device.write(address, engine.exit.dataLow & 0xff);
       engine.completeWrite();
