@@ -16,6 +16,8 @@ const DATA_PAGES = 6;
 const READ_ONLY = DATA + 0x3000;
 const ABSENT = DATA + 0x4000;
 const RECOVER = At.CODE + 0x800;
+/** A return that several routines end with. */
+const COMMON_RETURN = At.CODE + 0x7f0;
 /** Exceptions that have error codes and those that have not, all the same here: the stack begins anew. */
 const VECTORS = 32;
 
@@ -60,9 +62,11 @@ function join(rng: Prng, piece: readonly number[], routine: number, at: number):
         ...[0x41, 0xff, 0xcc, 0x0f, 0x85, ...little(-(piece.length + 9), 4)],
       ];
     case 2: {
-      // call over the piece to itself, which returns behind it
-      const skip = [0xe9, ...little(piece.length + 1, 4)];
-      return [...[0xe8, ...little(skip.length, 4)], ...skip, ...piece, 0xc3];
+      // call over the piece to itself, which returns behind it: itself, or by a jump to a return that others use, too
+      const back = at + 10 + piece.length;
+      const end = rng.chance(50) ? [0xc3] : [0xe9, ...relative(back + 1, COMMON_RETURN)];
+      const skip = [0xe9, ...little(piece.length + end.length, 4)];
+      return [...[0xe8, ...little(skip.length, 4)], ...skip, ...piece, ...end];
     }
     case 3: // the routine, from two places and through a register: it returns to each in turn
       return routineTwice(at, piece, routine);
@@ -128,6 +132,7 @@ export function place(t: GuestCpu, rows: readonly Row[], seed: string): void {
   // A subroutine that several pieces call.
   const routine = At.CODE + 0x600;
   t.bytes(routine, hex([...randomCode(rng, rows, rng.range(0, 20)), 0xc3]));
+  t.bytes(COMMON_RETURN, "c3");
   const isKernel = rng.chance(50);
   const code: number[] = [0x41, 0xbf, ...little(rng.range(20, 200), 4)];
   const loop = At.CODE + code.length;

@@ -36,6 +36,11 @@ const SHAPES: readonly [name: string, body: string][] = [
     "flags that come into a loop from before and from its end",
     "4589fc 4183e407 4183fc01 410f94c4 450fb6e4 41ffc4 4883eb01 eb00 4811c1 4d39fe 41ffcc 75f5",
   ],
+  // six calls, one of each routine; jmp over; routines: inc rax, rcx, rdx, rbx, rsi, rdi; jmp common; common: ret
+  [
+    "calls of routines that end with a jump to one return",
+    "e81b000000 e81b000000 e81b000000 e81b000000 e81b000000 e81b000000 eb1f 48ffc0 eb19 48ffc1 eb14 48ffc2 eb0f 48ffc3 eb0a 48ffc6 eb05 48ffc7 eb00 c3",
+  ],
   // lea rdx,[rip+f]; call rdx; inc ecx; jmp over; f: xor rax,r15; ret
   ["a call through a register", "488d1507000000 ffd2 ffc1 eb04 4c31f8 c3"],
   // mov rdi,DATA; mov ecx,200; rep stosb; inc rax: it uses up more than one instruction of the budget
@@ -72,6 +77,8 @@ it.each(SHAPES)("%s is compiled, and gives the same", async (name, body) => {
     if (piece === 61 && !name.includes("written"))
       expect(counters.COMPILED / Number(state[2])).toBeGreaterThan(0.4);
     expect(timesLeft(counters)).toBe(counters.REGION);
+    // Each of them goes on where it was called, inside of the region.
+    if (piece === 1000) expect(counters.LEFT_RETURN).toBeLessThan(TURNS / 4);
     // A short budget leaves regions in the middle, each way by its kind of jump.
     if (piece !== 9) continue;
     expect(counters.LEFT_RETURN > 0).toBe(/call/.test(name));

@@ -1,8 +1,10 @@
 /**
  * Compiled regions: several blocks as one function of WebAssembly, made by src/engine/jit. The first record of the
- * block that it begins with, its head, has the operation OP_region. What it was lies in the block's header:
+ * block that it begins with, its head, has the operation OP_region, and so have the other blocks at which it can be entered. What it
+ * was lies in the block's header:
  *
- *   -8 operation u16 | -6 how often the block was met, u16 | -4 descriptor of the region u32
+ *   -8 operation u16 | -6 how often the block was met, or which entry of its region it is, 0 the head, u16
+ *   -4 descriptor of the region u32
  *
  * A descriptor says which function it is, what it was made from, and what its exits are:
  *
@@ -42,7 +44,19 @@ function intact(q: u32, key: u64, budget: i32): bool {
   return true;
 }
 
-/** Whether the region that begins at `p` may be entered. If not, it is gone, and the block is as it was. */
+/** Takes away a region: the blocks at which it was entered are as they were. */
+function remove(region: u32): void {
+  const blocks = load<u32>(region, 12);
+  for (let i: u32 = 0; i < blocks; i++) {
+    const q = load<u32>(region + 16 + (i << 4));
+    if (load<u16>(q) != OP_region || load<u32>(q - 4) != region) continue;
+    store<u16>(q, load<u16>(q - 8));
+    store<u64>(q - 8, 0);
+  }
+  store<u32>(region, 0, 12);
+}
+
+/** Whether the region that `p` is an entry of may be entered. If not, it is gone. */
 export function enterable(p: u32, budget: i32): bool {
   const region = load<u32>(p - 4);
   const epoch = load<u32>(JIT_EPOCH);
@@ -51,9 +65,7 @@ export function enterable(p: u32, budget: i32): bool {
   for (let i: u32 = 0; i < blocks; i++) {
     const at = region + 16 + (i << 4);
     if (intact(load<u32>(at), load<u64>(at, 8), budget)) continue;
-    store<u16>(p, load<u16>(p - 8));
-    store<u64>(p - 8, 0);
-    store<u32>(region, 0, 12);
+    remove(region);
     return false;
   }
   store<u32>(region, epoch);
@@ -82,7 +94,7 @@ function found(record: u32, link: u32): u32 {
 }
 
 /**
- * Runs the region that begins at `p`, and those that it leads to. Gives the reason why the last was left, as
+ * Runs the region that has the entry `p`, and those that it leads to. Gives the reason why the last was left, as
  * hot() does, or W_BLOCK when the block outP is next.
  */
 export function runRegions(p: u32, budget: i32): u32 {
@@ -92,6 +104,7 @@ export function runRegions(p: u32, budget: i32): u32 {
     log(0);
   }
   let region = load<u32>(p - 4);
+  let entry: u32 = load<u16>(p - 6);
   let left = budget;
   let entered: u32 = 0;
   let record: u32 = 0;
@@ -99,7 +112,7 @@ export function runRegions(p: u32, budget: i32): u32 {
   let detail: u32 = 0;
   // One loop in one function: the way from region to region costs as much as a dozen instructions of the guest.
   do {
-    const site = load<u32>(region, 8) + (call_indirect<u32>(load<u32>(region, 4), left) << 3);
+    const site = load<u32>(region, 8) + (call_indirect<u32>(load<u32>(region, 4), left, entry) << 3);
     region = 0;
     entered++;
     record = load<u32>(site);
@@ -113,6 +126,7 @@ export function runRegions(p: u32, budget: i32): u32 {
       if (why == W_GO) store<u64>(PAGE_BASE, load<u64>(JIT_OUT_VA) & PAGE_MASK);
       if (load<u16>(q) == OP_region) {
         region = load<u32>(q - 4);
+        entry = load<u16>(q - 6);
         if (load<u32>(region) != load<u32>(JIT_EPOCH) && !enterable(q, left)) region = 0;
       }
       if (region == 0) {

@@ -82,6 +82,10 @@ export const calls = (view: DataView, block: Block): boolean =>
 export const returns = (view: DataView, block: Block): boolean =>
   operationOf(view, block.last) === FastOp.RET;
 
+/** Whether a block is a return and nothing else. */
+export const onlyReturns = (view: DataView, block: Block): boolean =>
+  block.address === block.last && returns(view, block);
+
 /** The block behind a call, when it is on the same page and known. */
 export function behindCall(view: DataView, block: Block): Block | undefined {
   const place = Number(view.getBigInt64(block.last + FALL_THROUGH, true));

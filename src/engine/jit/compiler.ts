@@ -77,6 +77,8 @@ export class Compiler {
   readonly #waiting = new Map<number, number[]>();
   /** For how many runs some of them have waited. */
   #waited = 0;
+  /** One that waits has become hot again: what takes the processor's time now is worth a module of its own. */
+  #urgent = false;
   readonly #batch: number;
 
   constructor(ports: CompilerPorts, settings: Partial<CompilerSettings> = {}) {
@@ -102,11 +104,12 @@ export class Compiler {
     }
     if (this.#waiting.size === 0) return;
     this.#waited++;
-    if (this.#waiting.size < this.#batch && this.#waited < MOST_WAITS) return;
+    if (!this.#urgent && this.#waiting.size < this.#batch && this.#waited < MOST_WAITS) return;
     this.#dropOld(view.getUint32(JitWord.GENERATION, true));
     this.#compile([...this.#waiting.values()]);
     this.#waiting.clear();
     this.#waited = 0;
+    this.#urgent = false;
   }
 
   #compile(paths: readonly (readonly number[])[]): void {
@@ -131,7 +134,9 @@ export class Compiler {
       else {
         const head = word - 1;
         path = [head];
-        if (view.getUint16(head, true) !== FastOp.REGION) this.#waiting.set(head, path);
+        if (view.getUint16(head, true) === FastOp.REGION) continue;
+        this.#urgent ||= this.#waiting.has(head);
+        this.#waiting.set(head, path);
       }
     }
   }
@@ -195,7 +200,7 @@ export class Compiler {
     view.setBigUint64(at, view.getBigUint64(at, true) + BigInt(more), true);
   }
 
-  /** Writes a region's descriptor and lets its head lead to it. */
+  /** Writes a region's descriptor and lets its head and its entries lead to it. */
   #describe(region: Region, made: WebAssembly.ExportValue | undefined): void {
     const { view } = this.#ports.linear;
     const at = this.#next;
@@ -220,10 +225,19 @@ export class Compiler {
       view.setUint8(place + 5, (counterOf(view, site) - Counter.LEFT_NEAR) / COUNTER_BYTES);
       view.setUint16(place + 6, site.detail, true);
     }
-    const head = region.nodes[0]?.block.address ?? 0;
-    view.setUint16(head - 8, operationOf(view, head), true);
-    view.setUint32(head - 4, at, true);
-    view.setUint16(head, FastOp.REGION, true);
+    this.#leadTo(region.nodes[0]?.block.address ?? 0, at, 0);
+    for (const [i, { block }] of region.entries.entries())
+      if (view.getUint16(block.address, true) !== FastOp.REGION)
+        this.#leadTo(block.address, at, i + 1);
+  }
+
+  /** From now on the block is entry `number` of the region with the descriptor at `at`. */
+  #leadTo(block: number, at: number, number: number): void {
+    const { view } = this.#ports.linear;
+    view.setUint16(block - 8, operationOf(view, block), true);
+    view.setUint16(block - 6, number, true);
+    view.setUint32(block - 4, at, true);
+    view.setUint16(block, FastOp.REGION, true);
   }
 }
 

@@ -6,10 +6,18 @@ import {
   linked,
   looksUp,
   NOT_TAKEN,
+  onlyReturns,
   returns,
   sameMode,
   TAKEN,
 } from "./blocks.js";
+
+/** A part of the way to an entry: to the beginning of a loop around it, or to itself. */
+export interface EntryEdge {
+  readonly number: number;
+  readonly to: GraphNode;
+  readonly last: boolean;
+}
 
 /** A block of a region. */
 export interface GraphNode {
@@ -24,6 +32,8 @@ export interface GraphNode {
   dominator: GraphNode | undefined;
   /** Nodes that this one dominates immediately, in reverse postorder. */
   readonly dominated: GraphNode[];
+  /** Of the head, and of beginnings of loops: ways from here to entries. */
+  readonly inner: EntryEdge[];
   /** Edges from earlier nodes. */
   forward: number;
   /** Whether a later node that it dominates jumps back to it. */
@@ -61,8 +71,18 @@ function choose(view: DataView, path: readonly number[]): Map<number, Block> {
   return chosen;
 }
 
+/** Bytes between blocks, at least; their addresses fit into 27 bits. */
+const BLOCK_STEP = 32;
+const ADDRESSES = 2 ** 27;
 /**
- * Where blocks led to that look up where they go, as returns do: by address of the block, the chosen ones that came
+ * What tells the nodes of a region apart. A block that only returns has one for each block that leads there: functions of a kernel
+ * end with jumps to one such block (`__x86_return_thunk`), and go on at different places behind it.
+ */
+const keyOf = (view: DataView, block: Block, from: number): number =>
+  onlyReturns(view, block) ? (from / BLOCK_STEP) * ADDRESSES + block.address : block.address;
+
+/**
+ * Where blocks led to that look up where they go, as returns do: by key of the node, the chosen ones that came
  * behind it, or that lie behind a call of the region.
  */
 function ways(
@@ -70,22 +90,27 @@ function ways(
   chosen: ReadonlyMap<number, Block>,
   path: readonly number[],
 ): Map<number, Set<number>> {
-  const places: number[] = [];
   const found = new Map<number, Set<number>>();
+  for (const [i, address] of path.entries()) {
+    const block = chosen.get(address);
+    const next = path[i + 1] ?? 0;
+    if (block === undefined || !chosen.has(next) || !looksUp(view, block)) continue;
+    const key = keyOf(view, block, path[i - 1] ?? 0);
+    const set = found.get(key);
+    if (set === undefined) found.set(key, new Set([next]));
+    else set.add(next);
+  }
+  return found;
+}
+
+/** Blocks that lie behind calls of the region. */
+function behindCalls(view: DataView, chosen: ReadonlyMap<number, Block>): number[] {
+  const places: number[] = [];
   for (const block of chosen.values()) {
     const behind = calls(view, block) ? behindCall(view, block) : undefined;
     if (behind !== undefined && chosen.has(behind.address)) places.push(behind.address);
-    if (looksUp(view, block)) found.set(block.address, new Set());
   }
-  for (const [i, address] of path.entries()) {
-    const next = path[i + 1] ?? 0;
-    if (chosen.has(next)) found.get(address)?.add(next);
-  }
-  for (const [address, set] of found) {
-    const block = chosen.get(address);
-    if (block !== undefined && returns(view, block)) for (const place of places) set.add(place);
-  }
-  return found;
+  return places;
 }
 
 /**
@@ -94,13 +119,15 @@ function ways(
 export function graphOf(view: DataView, path: readonly number[]): GraphNode[] {
   const chosen = choose(view, path);
   const more = ways(view, chosen, path);
+  const places = behindCalls(view, chosen);
   const nodes = new Map<number, GraphNode>();
   const post: GraphNode[] = [];
-  const visit = (at: number): GraphNode | undefined => {
-    const known = nodes.get(at);
-    if (known !== undefined) return known;
+  const visit = (at: number, from: number): GraphNode | undefined => {
     const block = chosen.get(at);
     if (block === undefined) return undefined;
+    const key = keyOf(view, block, from);
+    const known = nodes.get(key);
+    if (known !== undefined) return known;
     const near = new Map<number, GraphNode>();
     const others: GraphNode[] = [];
     const node: GraphNode = {
@@ -110,38 +137,48 @@ export function graphOf(view: DataView, path: readonly number[]): GraphNode[] {
       order: 0,
       dominator: undefined,
       dominated: [],
+      inner: [],
       forward: 0,
       loops: false,
     };
-    nodes.set(at, node);
-    for (const link of [TAKEN, NOT_TAKEN]) {
+    nodes.set(key, node);
+    // The link of one that is there several times leads where any of them led last.
+    for (const link of key === at ? [TAKEN, NOT_TAKEN] : []) {
       const next = linked(view, block, link);
-      const to = next && visit(next.address);
+      const to = next && visit(next.address, at);
       if (to !== undefined) near.set(link, to);
     }
-    for (const address of more.get(at) ?? []) {
+    const back = returns(view, block) ? places : [];
+    for (const address of new Set([...(more.get(key) ?? []), ...back])) {
       if (others.length === MAX_OTHERS || address === near.get(TAKEN)?.block.address) continue;
-      const to = visit(address);
+      const to = visit(address, at);
       if (to !== undefined) others.push(to);
     }
     post.push(node);
     return node;
   };
-  visit(path[0] ?? 0);
+  visit(path[0] ?? 0, 0);
   const order = post.reverse();
   for (const [i, node] of order.entries()) node.order = i;
   dominate(order);
   return order;
 }
 
-function successors(node: GraphNode): GraphNode[] {
-  return [...node.near.values(), ...node.others];
+/** Where control goes from a block inside the region. */
+export function successors(node: GraphNode): GraphNode[] {
+  return [...node.near.values(), ...node.others, ...node.inner.map(({ to }) => to)];
 }
 
 /** Immediate dominators, by the method of Cooper, Harvey and Kennedy; loops and merges. */
-function dominate(order: readonly GraphNode[]): void {
+export function dominate(order: readonly GraphNode[]): void {
   const [head] = order;
   if (head === undefined) return;
+  for (const node of order) {
+    node.dominator = undefined;
+    node.dominated.length = 0;
+    node.forward = 0;
+    node.loops = false;
+  }
   head.dominator = head;
   const before = new Map<GraphNode, GraphNode[]>(order.map((node) => [node, []]));
   for (const node of order) for (const next of successors(node)) before.get(next)?.push(node);

@@ -8,8 +8,6 @@ const Section = { TYPE: 1, IMPORT: 2, FUNCTION: 3, EXPORT: 7, CODE: 10 } as cons
 const FUNCTION_TYPE = 0x60;
 const EXTERNAL_FUNCTION = 0;
 const EXTERNAL_MEMORY = 2;
-/** Number of the type of handle(); regions have the other. */
-const HANDLE_TYPE = 1;
 /** Of an import: there is a maximum. */
 const LIMITED = 1;
 
@@ -28,22 +26,21 @@ function text(code: Code, value: string): void {
 
 /**
  * The bytes of a module that imports the memory `env.memory` of at most `maxPages` and the function `env.handle` of two
- * i32 that gives one, and exports function n of `bodies` by the name `n`. Each takes an i32 and gives one.
+ * i32 that gives one, and exports function n of `bodies` by the name `n`, which takes and gives as many.
  */
 export function moduleOf(bodies: readonly Uint8Array[], maxPages: number): Uint8Array {
   const whole = new Code();
   for (const byte of HEADER) whole.byte(byte);
   section(whole, Section.TYPE, (code) => {
     const { I32 } = Type;
-    for (const byte of [2, FUNCTION_TYPE, 1, I32, 1, I32, FUNCTION_TYPE, 2, I32, I32, 1, I32])
-      code.byte(byte);
+    for (const byte of [1, FUNCTION_TYPE, 2, I32, I32, 1, I32]) code.byte(byte);
   });
   section(whole, Section.IMPORT, (code) => {
     code.u32(2);
     text(code, "env");
     text(code, "handle");
     code.byte(EXTERNAL_FUNCTION);
-    code.u32(HANDLE_TYPE);
+    code.u32(0);
     text(code, "env");
     text(code, "memory");
     code.byte(EXTERNAL_MEMORY);

@@ -1,10 +1,22 @@
-import { isFlat, TAKEN } from "./blocks.js";
+import { isFlat, onlyReturns, TAKEN } from "./blocks.js";
 import { Code, type Label, Op, Type } from "./code.js";
+import { entriesOf } from "./entries.js";
 import { binary, type Expression, i32, i64, load, local, unary, write } from "./expression.js";
 import { dominates, type GraphNode, graphOf } from "./graph.js";
 import { FetchTlb, Why } from "./operations.gen.js";
 import { isFast, operationOf, RECORD_BYTES, rootOf } from "./record.js";
-import { BUDGET, FIXED_LOCALS, PAGE_BASE, SITE, TLB, TLB_AT, VA, WORDS } from "./state.js";
+import {
+  BUDGET,
+  ENTRY,
+  FIXED_LOCALS,
+  PAGE_BASE,
+  PARAMETERS,
+  SITE,
+  TLB,
+  TLB_AT,
+  VA,
+  WORDS,
+} from "./state.js";
 import { type Edges, type Site, Translator } from "./translate.js";
 
 /** Where compiled code leaves what the core reads after it. */
@@ -17,6 +29,8 @@ export interface OutPlaces {
 export interface Region {
   /** Its blocks, the head first. */
   readonly nodes: readonly GraphNode[];
+  /** Where else it can be entered: entry n is number n - 1 here. */
+  readonly entries: readonly GraphNode[];
   /** The function's body: locals and code. */
   readonly body: Uint8Array;
   readonly sites: readonly Site[];
@@ -37,7 +51,10 @@ export function compileRegion(
   const [head] = nodes;
   // A record without a fast form in front: the core would come back to the region for ever.
   if (head === undefined || !isFast(operationOf(view, head.block.address))) return undefined;
-  return new RegionWriter(view, out).region(nodes, head);
+  // It belongs to what leads there.
+  if (onlyReturns(view, head.block)) return undefined;
+  const entries = entriesOf(view, nodes);
+  return new RegionWriter(view, out).region(nodes, head, entries);
 }
 
 /**
@@ -57,11 +74,11 @@ class RegionWriter {
     this.#view = view;
     this.#out = out;
     this.#exit = this.#code.open(Op.BLOCK);
-    const first = 1 + FIXED_LOCALS.length;
+    const first = PARAMETERS + FIXED_LOCALS.length;
     this.#translator = new Translator(this.#code, view, this.#exit, first);
   }
 
-  region(nodes: readonly GraphNode[], head: GraphNode): Region {
+  region(nodes: readonly GraphNode[], head: GraphNode, entries: readonly GraphNode[]): Region {
     this.#tree(head);
     const code = this.#code;
     code.byte(Op.UNREACHABLE);
@@ -84,7 +101,7 @@ class RegionWriter {
       from = place.at;
     }
     whole.append(code.bytes().subarray(from));
-    return { nodes, body: whole.bytes().slice(), sites: this.#translator.sites };
+    return { nodes, entries, body: whole.bytes().slice(), sites: this.#translator.sites };
   }
 
   #writeLocals(whole: Code): void {
@@ -137,6 +154,7 @@ class RegionWriter {
     // Blocks that several lead to follow behind: the last in order outermost.
     const merges = node.dominated.filter((each) => each.forward > 1).reverse();
     for (const merge of merges) this.#labels.set(merge, code.open(Op.BLOCK));
+    if (node.inner.length > 0) this.#enter(node);
     this.#block(node);
     for (const merge of merges.reverse()) {
       code.close();
@@ -149,6 +167,26 @@ class RegionWriter {
       this.#labels.delete(node);
     }
     translator.flagsKind = flagsKind;
+  }
+
+  /** The way to entries goes through the beginnings of all loops around them: goes on on it from this one. */
+  #enter(node: GraphNode): void {
+    const code = this.#code;
+    code.get(ENTRY);
+    code.open(Op.IF);
+    for (const { number, to, last } of node.inner) {
+      code.get(ENTRY);
+      code.i32(number);
+      code.byte(Op.I32_EQ);
+      code.open(Op.IF);
+      if (last) {
+        code.i32(0);
+        code.set(ENTRY);
+      }
+      this.#jump(node, to);
+      code.close();
+    }
+    code.close();
   }
 
   #block(node: GraphNode): void {

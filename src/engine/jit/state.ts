@@ -13,15 +13,17 @@ const at = (offset: number): number => Layout.CPU + offset;
 /** Number of the function that the module imports: handle() of core/interpret.ts. */
 export const HANDLE = 0;
 
-/** The function's parameter: instructions that may still be executed. */
+/** The function's parameters: instructions that may still be executed, and which entry is taken, 0 the head. */
 export const BUDGET = 0;
+export const ENTRY = 1;
+export const PARAMETERS = 2;
 /** Address of the TLB half in use. */
-export const TLB = 1;
+export const TLB = 2;
 /** Which exit is taken. */
-export const SITE = 2;
+export const SITE = 3;
 /** Address of a miss, or where a jump leads. */
-export const VA = 4;
-const FIRST_STATE = 5;
+export const VA = 5;
+const FIRST_STATE = 6;
 
 /** A word of the state block that a region keeps in a local. */
 export interface Word {
@@ -38,7 +40,7 @@ export const PAGE_BASE: Word = {
 };
 
 /** Kind of the lazy flags. */
-export const CC_OP: Word = { local: 3, address: at(Cpu.CC_OP), type: Type.I32 };
+export const CC_OP: Word = { local: 4, address: at(Cpu.CC_OP), type: Type.I32 };
 
 /** All words that lie in locals. The last two change outside of regions only. */
 export const WORDS: readonly Word[] = [
@@ -56,7 +58,7 @@ export const WORDS: readonly Word[] = [
 ];
 const BY_ADDRESS = new Map(WORDS.map((word) => [word.address, word]));
 
-/** Types of the locals behind the parameter, up to where the temporary ones begin. */
+/** Types of the locals behind the parameters, up to where the temporary ones begin. */
 export const FIXED_LOCALS: readonly number[] = [
   Type.I32,
   Type.I32,
