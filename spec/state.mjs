@@ -261,6 +261,11 @@ export const LAYOUT = [
     0x1000,
     "words between the core and the compiler of regions: see JIT_WORDS in spec/state.mjs",
   ],
+  [
+    "FLOATING_PORTS",
+    0x2000,
+    "a bit per I/O port: 1 = nothing is there, what reads it gets ones, and nobody is asked",
+  ],
   ["SCRATCH", 0x2000, "fetch buffer, temporary records and operands; see layout.ts"],
   ["STATIC", 0x78000, "static data of the wasm module"],
   ["EMPTY_TLB", 0x80000, "a TLB that never hits: accesses that must be looked at one by one"],

@@ -32,6 +32,8 @@ import type { VmState } from "./vm-state.js";
 import type { KvmXenVcpuAttr, VmXen } from "./xen-api.js";
 import type { XenVmView } from "./xen-view.js";
 
+/** Ports of the timer. */
+const PIT = { first: 0x40, count: 4 } as const;
 /**
  * The highest address that KVM_SET_TSS_ADDR takes: three pages below 4 GiB.
  * @nolimit an address
@@ -163,7 +165,16 @@ export class Vm {
   createPit2(flags: number = KVM_PIT_SPEAKER_DUMMY): void {
     if (this.#state.pit !== undefined) refuse("EEXIST", "PIT exists");
     if (this.#state.pic === undefined) refuse("ENOENT", "no PIC in the kernel");
+    this.#state.engine.setFloating(PIT.first, PIT.count, false);
     this.#state.createPit(flags);
+  }
+
+  /**
+   * From now on IN from these ports gives ones, as if it had been an exit that was answered so, without leaving the guest. KVM has no such call: it
+   * is for machines that know where they have no device and whose guests look there often.
+   */
+  floatPorts(first: number, count: number): void {
+    this.#state.engine.setFloating(first, count, true);
   }
 
   /** KVM_GET_PIT2, and without the flags KVM_GET_PIT. @throws KvmError ENXIO without a PIT. */

@@ -229,6 +229,15 @@ export class WasmVm implements EngineVm {
     if (source !== "work") this.#now = source;
   }
 
+  setFloating(first: number, count: number, yes: boolean): void {
+    const { view } = this.linear;
+    for (let port = first; port < first + count; port++) {
+      const at = Layout.FLOATING_PORTS + (port >> 3);
+      const bit = 1 << (port & 7);
+      view.setUint8(at, yes ? view.getUint8(at) | bit : view.getUint8(at) & ~bit);
+    }
+  }
+
   counters(): EngineCounters {
     const read = (offset: number) =>
       Number(this.linear.view.getBigUint64(Layout.COUNTERS + offset, true));

@@ -159,6 +159,11 @@ export interface EngineVm {
    * again, it is compared with memory, once after each call. Not while a vCPU runs.
    */
   distrustCode(): void;
+  /**
+   * Whether nothing is at these I/O ports: IN from them gives ones then, without an exit. OUT, INS and OUTS leave as from all others.
+   * Not while a vCPU runs.
+   */
+  setFloating(first: number, count: number, yes: boolean): void;
   /** See {@link EngineTsc}. Called once, before the first run. */
   setTsc(source: EngineTsc): void;
   /** What the engine has done so far for this VM. Exact outside of runs. */

@@ -10,31 +10,33 @@ export const Layout = {
   COUNTERS: 0x2000,
   /** words between the core and the compiler of regions: see JIT_WORDS in spec/state.mjs. */
   JIT: 0x3000,
+  /** a bit per I/O port: 1 = nothing is there, what reads it gets ones, and nobody is asked. */
+  FLOATING_PORTS: 0x4000,
   /** fetch buffer, temporary records and operands; see layout.ts. */
-  SCRATCH: 0x4000,
+  SCRATCH: 0x6000,
   /** static data of the wasm module. */
-  STATIC: 0x6000,
+  STATIC: 0x8000,
   /** a TLB that never hits: accesses that must be looked at one by one. */
-  EMPTY_TLB: 0x7e000,
+  EMPTY_TLB: 0x80000,
   /** a byte per linear page: 1 = holds decoded code. */
-  PAGE_FLAGS: 0xfe000,
+  PAGE_FLAGS: 0x100000,
   /** a byte per linear page, what its client may do there: 0 all, 1 read, 2 nothing. */
-  PAGE_ACCESS: 0x1fe000,
+  PAGE_ACCESS: 0x200000,
   /** a u32 per linear page: first decoded block. */
-  PAGE_BLOCKS: 0x2fe000,
+  PAGE_BLOCKS: 0x300000,
   /** a u64 per linear page: bit n = decoded code in its bytes 64n..64n+63. */
-  PAGE_CHUNKS: 0x6fe000,
+  PAGE_CHUNKS: 0x700000,
   /** decoded blocks by linear address. */
-  BLOCK_HASH: 0xefe000,
+  BLOCK_HASH: 0xf00000,
   /** memory slots: see mmu/slots.ts. */
-  SLOTS: 0x12fe000,
+  SLOTS: 0x1300000,
   /** descriptors of compiled regions: see core/regions.ts. */
-  REGIONS: 0x13fe000,
+  REGIONS: 0x1400000,
   /** decoded blocks. */
-  ARENA: 0x1bfe000,
+  ARENA: 0x1c00000,
   /** Bytes of REGIONS. */
   REGIONS_BYTES: 0x800000,
-  END: 0x5bfe000,
+  END: 0x5c00000,
 } as const;
 
 /** Bytes of a vCPU's state block. */

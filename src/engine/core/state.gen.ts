@@ -12,40 +12,43 @@ export const COUNTERS_SIZE: u32 = 0x1000;
 /** words between the core and the compiler of regions: see JIT_WORDS in spec/state.mjs. */
 export const JIT_AT: u32 = 0x3000;
 export const JIT_SIZE: u32 = 0x1000;
+/** a bit per I/O port: 1 = nothing is there, what reads it gets ones, and nobody is asked. */
+export const FLOATING_PORTS_AT: u32 = 0x4000;
+export const FLOATING_PORTS_SIZE: u32 = 0x2000;
 /** fetch buffer, temporary records and operands; see layout.ts. */
-export const SCRATCH_AT: u32 = 0x4000;
+export const SCRATCH_AT: u32 = 0x6000;
 export const SCRATCH_SIZE: u32 = 0x2000;
 /** static data of the wasm module. */
-export const STATIC_AT: u32 = 0x6000;
+export const STATIC_AT: u32 = 0x8000;
 export const STATIC_SIZE: u32 = 0x78000;
 /** a TLB that never hits: accesses that must be looked at one by one. */
-export const EMPTY_TLB_AT: u32 = 0x7e000;
+export const EMPTY_TLB_AT: u32 = 0x80000;
 export const EMPTY_TLB_SIZE: u32 = 0x80000;
 /** a byte per linear page: 1 = holds decoded code. */
-export const PAGE_FLAGS_AT: u32 = 0xfe000;
+export const PAGE_FLAGS_AT: u32 = 0x100000;
 export const PAGE_FLAGS_SIZE: u32 = 0x100000;
 /** a byte per linear page, what its client may do there: 0 all, 1 read, 2 nothing. */
-export const PAGE_ACCESS_AT: u32 = 0x1fe000;
+export const PAGE_ACCESS_AT: u32 = 0x200000;
 export const PAGE_ACCESS_SIZE: u32 = 0x100000;
 /** a u32 per linear page: first decoded block. */
-export const PAGE_BLOCKS_AT: u32 = 0x2fe000;
+export const PAGE_BLOCKS_AT: u32 = 0x300000;
 export const PAGE_BLOCKS_SIZE: u32 = 0x400000;
 /** a u64 per linear page: bit n = decoded code in its bytes 64n..64n+63. */
-export const PAGE_CHUNKS_AT: u32 = 0x6fe000;
+export const PAGE_CHUNKS_AT: u32 = 0x700000;
 export const PAGE_CHUNKS_SIZE: u32 = 0x800000;
 /** decoded blocks by linear address. */
-export const BLOCK_HASH_AT: u32 = 0xefe000;
+export const BLOCK_HASH_AT: u32 = 0xf00000;
 export const BLOCK_HASH_SIZE: u32 = 0x400000;
 /** memory slots: see mmu/slots.ts. */
-export const SLOTS_AT: u32 = 0x12fe000;
+export const SLOTS_AT: u32 = 0x1300000;
 export const SLOTS_SIZE: u32 = 0x100000;
 /** descriptors of compiled regions: see core/regions.ts. */
-export const REGIONS_AT: u32 = 0x13fe000;
+export const REGIONS_AT: u32 = 0x1400000;
 export const REGIONS_SIZE: u32 = 0x800000;
 /** decoded blocks. */
-export const ARENA_AT: u32 = 0x1bfe000;
+export const ARENA_AT: u32 = 0x1c00000;
 export const ARENA_SIZE: u32 = 0x4000000;
-export const LAYOUT_END: u32 = 0x5bfe000;
+export const LAYOUT_END: u32 = 0x5c00000;
 export const CPU_BYTES: u32 = 1856;
 /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15. u64[16] */
 export const GPR: u32 = 0x1000;

@@ -283,6 +283,7 @@ export class FakeEngineVm implements EngineVm {
     this.distrusted++;
   }
   noteWrite(_address: Hva, _length: number): void {}
+  setFloating(_first: number, _count: number, _yes: boolean): void {}
   setTsc(source: EngineTsc): void {
     this.tsc = source;
   }

@@ -49,6 +49,8 @@ import { ACPI_AREA, CONSOLE_GFN, memoryMap, ramRanges, XENSTORE_GFN } from "./la
 import { Parking } from "./parking.js";
 import { Standstill, Suspension } from "./suspension.js";
 
+/** The machine has no such timer; Linux reads its counter 100,000 times until it knows. */
+const PIT = { first: 0x40, count: 4 } as const;
 /** Ports and interrupt of the first serial port of a PC. */
 const UART = { port: 0x3f8, count: 8, gsi: 4 } as const;
 const IOAPIC_PINS = 24;
@@ -122,6 +124,7 @@ export class Instance {
     this.#parking = new Parking(config.cpus);
     this.#vm = createVm(kvm);
     this.#vm.createIrqchip();
+    this.#vm.floatPorts(PIT.first, PIT.count);
     this.#vm.setGsiRouting(ioapicRoutes());
     this.#vm.xen.hvmConfig({
       flags: KvmXenHvmConfig.INTERCEPT_HCALL | KvmXenHvmConfig.EVTCHN_SEND,

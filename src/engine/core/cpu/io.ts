@@ -3,7 +3,7 @@
  * when the instruction is executed again it finds the completed access and goes on.
  */
 import {
-  CPL, EXIT_ADDR, EXIT_AUX, EXIT_DATA, EXIT_SIZE, EXIT_WRITE, FLAGS, GPR,
+  CPL, EXIT_ADDR, EXIT_AUX, EXIT_DATA, EXIT_SIZE, EXIT_WRITE, FLAGS, FLOATING_PORTS_AT, GPR,
 } from "../state.gen";
 import { R_FAULT, R_JUMP, R_NEXT, V_GP, X_IO, faulted, raiseErr, raiseExit } from "../fault";
 import { DF, IOPL, VM } from "../flags";
@@ -58,10 +58,22 @@ function leaveForPort(port: u32, size: u32, write: u32, data: u32, string: u32):
   raiseExit(X_IO);
 }
 
+/** Whether it is known that nothing is at any of these ports. */
+function float(port: u32, size: u32): bool {
+  for (let each = port; each < port + size; each++) {
+    if (each > 0xffff || ((load<u8>(FLOATING_PORTS_AT + (each >> 3)) >> <u8>(each & 7)) & 1) == 0) return false;
+  }
+  return true;
+}
+
 function portIn(port: u32, size: u32, string: u32): u32 {
   if (replayReady()) {
     noteIoAccess(port, size);
     return <u32>takeReplay();
+  }
+  if (string == 0 && float(port, size)) {
+    noteIoAccess(port, size);
+    return 0xffffffff >> (32 - size * 8);
   }
   leaveForPort(port, size, 0, 0, string);
   return 0;
