@@ -4,3 +4,4 @@ export { Errno, type ErrnoName, errnoName } from "./errno.js";
 export { HostError, noAddressesForVm } from "./host-error.js";
 export * from "./ids.js";
 export { addWords, foldChecksum } from "./internet-checksum.js";
+export { LINUX_RELEASES, type LinuxRelease } from "./linux-releases.js";

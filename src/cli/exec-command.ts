@@ -1,5 +1,5 @@
-import type { LinuxRelease } from "../play/index.js";
-import { type InspectRequest, InspectServer } from "./inspect/inspect-server.js";
+import type { LinuxRelease } from "../base/index.js";
+import type { InspectRequest } from "./inspect/inspect-server.js";
 import type { TracePlan } from "./trace/trace-option.js";
 
 /** Characters of a command line that an inspector's page shows. @nolimit it is the user's own */
@@ -43,7 +43,7 @@ export async function execCommand(
   { events, inspect }: ExecWatch = {},
 ): Promise<number> {
   // Loaded here: the other commands work where its native parts do not.
-  const { builtFiles, ExecInspector, execProgram } = await import("../exec/index.js");
+  const { builtFiles, execProgram, loadInspector } = await import("../exec/index.js");
   const { trace, traceFilter } = options;
   const request = {
     program: words[0] ?? "",
@@ -57,7 +57,8 @@ export async function execCommand(
   };
   const print = (text: string): unknown => host.error.write(text);
   if (inspect === undefined) return execProgram(request, builtFiles(), print);
-  const inspector = new ExecInspector();
+  const { InspectServer } = await import("./inspect/inspect-server.js");
+  const inspector = new (await loadInspector())();
   const name = `kvm-xen exec -- ${words.join(" ")}`;
   const server = await InspectServer.open(inspect, {
     ...{ inspected: "exec", name: name.length > MAX_NAME ? `${name.slice(0, MAX_NAME)}…` : name },

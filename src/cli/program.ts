@@ -1,23 +1,22 @@
 import { Command, CommanderError, Option } from "commander";
-import { HostError } from "../base/index.js";
+import { HostError, LINUX_RELEASES } from "../base/index.js";
 import { cacheRoot } from "../hosts/node/cache.js";
-import { obtainGrub } from "../hosts/node/grub.js";
 import { ProgressLine } from "../hosts/node/progress-line.js";
-import { LINUX_RELEASES } from "../play/index.js";
-import { type ExecOptions, type ExecWatch, execCommand } from "./exec-command.js";
-import { runCommand } from "./exec-run.js";
+import type { ExecOptions, ExecWatch } from "./exec-command.js";
 import { describeFailure } from "./exit-status.js";
-import { type GuestOptions, guestFiles } from "./guest-command.js";
-import { type GuestRequest, type RunLimits, runGuest, type Surroundings } from "./guest-run.js";
-import { type ImageHost, type ImageOptions, imageCommand } from "./image-command.js";
+import type { GuestOptions } from "./guest-command.js";
+import type { GuestRequest, RunLimits, Surroundings } from "./guest-run.js";
+import type { ImageHost, ImageOptions } from "./image-command.js";
 import type { InspectRequest } from "./inspect/inspect-server.js";
-import { type PlayHost, type PlayOptions, playFiles } from "./play-command.js";
-import { type RunOptions, requestFrom } from "./run-command.js";
-import { requestForStart, type StartOptions, type StartTerminal } from "./start-command.js";
-import { planTrace, type TraceOptions, type TracePlan } from "./trace/trace-option.js";
+import type { PlayHost, PlayOptions } from "./play-command.js";
+import type { RunOptions } from "./run-command.js";
+import type { StartOptions, StartTerminal } from "./start-command.js";
+import type { TraceOptions, TracePlan } from "./trace/trace-option.js";
 import { parseCpus, parseMemory, parsePort, parseSeconds } from "./values.js";
-import { type RelayCommandOptions, serveRelay } from "./web/relay-command.js";
-import { serveWeb, type WebOptions } from "./web/web-command.js";
+import type { RelayCommandOptions } from "./web/relay-command.js";
+import type { WebOptions } from "./web/web-command.js";
+
+// What a command does is loaded when it is the one: all of them together take longer than some do.
 
 /** What the commands run with. */
 export interface ProgramHost extends Surroundings, ImageHost, Pick<PlayHost, "loadEngine"> {
@@ -136,39 +135,52 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
       ...(trace === undefined ? {} : { trace }),
     };
     const { exec } = options;
-    if (exec === undefined) status = await runGuest(prepare(), limits, host);
-    else {
+    if (exec === undefined) {
+      const { runGuest } = await import("./guest-run.js");
+      status = await runGuest(prepare(), limits, host);
+    } else {
       if (trace !== undefined) throw new HostError("USAGE", "trace has no --exec");
       const wanted = prepare().then((made) => ({
         ...made,
         config: { ...made.config, exec: true },
       }));
+      const { runCommand } = await import("./exec-run.js");
       status = await runCommand(wanted, exec, limits, host);
     }
   };
   const program = makeProgram(host, run);
   addPlay(program).action(async (files: string[], options: PlayOptions) => {
+    const { playFiles } = await import("./play-command.js");
     status = await playFiles(files, options, host);
   });
   addGuest(program).action(async (options: GuestOptions) => {
+    const { guestFiles } = await import("./guest-command.js");
     host.output.write(Buffer.from(`${await guestFiles(options, host.error)}\n`));
   });
   addImage(program).action(async (options: ImageOptions) => {
+    const { imageCommand } = await import("./image-command.js");
     status = await imageCommand(options, host);
   });
   addExec(program).action(async (words: string[], options: ExecOptions) => {
+    const { execCommand } = await import("./exec-command.js");
     status = await execCommand(words, options, host, watchOf(options, undefined));
   });
   const trace = addTrace(program);
-  const plan = () => planTrace(trace.opts<TraceOptions>());
-  addGuests(trace, host, (prepare, options) => run(prepare, options, plan()));
+  const plan = async () => {
+    const { planTrace } = await import("./trace/trace-option.js");
+    return planTrace(trace.opts<TraceOptions>());
+  };
+  addGuests(trace, host, async (prepare, options) => run(prepare, options, await plan()));
   addExec(trace).action(async (words: string[], options: ExecOptions) => {
-    status = await execCommand(words, options, host, watchOf(options, plan()));
+    const { execCommand } = await import("./exec-command.js");
+    status = await execCommand(words, options, host, watchOf(options, await plan()));
   });
   addWeb(program).action(async (options: WebOptions) => {
+    const { serveWeb } = await import("./web/web-command.js");
     status = await serveWeb(options, host);
   });
   addRelay(program).action(async (options: RelayCommandOptions) => {
+    const { serveRelay } = await import("./web/relay-command.js");
     status = await serveRelay(options, host);
   });
   try {
@@ -217,11 +229,18 @@ type RunAction = (
 
 /** The commands that boot a guest. */
 function addGuests(program: Command, host: ProgramHost, run: RunAction): void {
-  const grub = () => obtainGrub({ cacheRoot: cacheRoot(), progress: new ProgressLine(host.error) });
-  addRun(program).action((options: RunOptions) => run(() => requestFrom(options, grub), options));
-  addStart(program).action((options: StartOptions) =>
-    run(() => requestForStart(options, host.output, host.error), options),
-  );
+  const grub = async () => {
+    const { obtainGrub } = await import("../hosts/node/grub.js");
+    return obtainGrub({ cacheRoot: cacheRoot(), progress: new ProgressLine(host.error) });
+  };
+  addRun(program).action(async (options: RunOptions) => {
+    const { requestFrom } = await import("./run-command.js");
+    return run(() => requestFrom(options, grub), options);
+  });
+  addStart(program).action(async (options: StartOptions) => {
+    const { requestForStart } = await import("./start-command.js");
+    return run(() => requestForStart(options, host.output, host.error), options);
+  });
 }
 
 function addTrace(program: Command): Command {

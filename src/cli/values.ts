@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from "commander";
-import { MAX_CPUS } from "../vmm/machine/index.js";
+import { MAX_CPUS } from "../vmm/machine/config.js";
 
 const scale: Record<string, number> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 

@@ -8,10 +8,10 @@ import { C, close, eventfd, write } from "./libc.js";
 import { adoptOrphans } from "./processes.js";
 import { preloadName, SOCKET_VARIABLE, whyNotPreloaded } from "./program.js";
 import { runProgram } from "./run-program.js";
-import { parseTraceFilter } from "./trace/index.js";
 import type { EventRequest, TraceRequest, WorkerReport, WorkerRequest } from "./worker.js";
 
-export { ExecInspector } from "./inspector.js";
+/** Loaded when it is wanted: it knows all of KVM's state, and most programs run without. */
+export const loadInspector = async () => (await import("./inspector.js")).ExecInspector;
 
 /** A program to run with this library in place of /dev/kvm. */
 export interface ExecRequest {
@@ -64,7 +64,7 @@ export async function execProgram(
   if (request.program === "") throw new HostError("NO_PROGRAM", "'': no such program");
   // Threads of Node need one, and the server is a thread; this throws what says that there is none.
   process.cwd();
-  const trace = openTrace(request);
+  const trace = await openTrace(request);
   const shim = preloadName(files.shim);
   const name = `kvm-xen-exec-${process.pid}-${Math.random().toString(36).slice(2)}`;
   const stop = eventfd(0, C.EFD_CLOEXEC);
@@ -116,9 +116,12 @@ export async function execProgram(
   }
 }
 
-function openTrace({ trace: path, traceFilter: filter }: ExecRequest): TraceRequest | undefined {
-  // Refused here, before anything is started.
-  if (filter !== undefined) parseTraceFilter(filter);
+async function openTrace({
+  trace: path,
+  traceFilter: filter,
+}: ExecRequest): Promise<TraceRequest | undefined> {
+  // Refused here, before anything is started. The names of all structures take long to load.
+  if (filter !== undefined) (await import("./trace/index.js")).parseTraceFilter(filter);
   if (path === undefined) return filter === undefined ? undefined : { fd: 2, json: false, filter };
   if (path === "-") return { fd: 2, json: false, filter };
   try {
@@ -135,7 +138,7 @@ function startServer(print: (text: string) => void, request: WorkerRequest) {
   });
   let listens = () => {};
   let ends = (_: string | undefined) => {};
-  let fails = (_: HostError) => {};
+  let fails = (_: Error) => {};
   const listening = new Promise<void>((resolve, reject) => {
     listens = resolve;
     fails = reject;
@@ -144,9 +147,11 @@ function startServer(print: (text: string) => void, request: WorkerRequest) {
     ends = resolve;
   });
   let failure: string | undefined;
-  const fail = (message: string) => {
+  const fail = (message: string, cause?: Error) => {
     failure = `the server of exec failed: ${message}`;
-    fails(new HostError("EXEC_SERVER", failure));
+    // It loads most of this package: where few files may be open, that is what fails, and the command has words for it.
+    const tooFewFiles = cause !== undefined && "code" in cause && cause.code === "EMFILE";
+    fails(tooFewFiles ? cause : new HostError("EXEC_SERVER", failure));
     ends(undefined);
   };
   worker.on("message", (report: WorkerReport) => {
@@ -155,7 +160,7 @@ function startServer(print: (text: string) => void, request: WorkerRequest) {
     if (report.kind === "failed") fail(report.message);
     if (report.kind === "ended") ends(report.summary);
   });
-  worker.on("error", (error) => fail(String(error)));
+  worker.on("error", (error) => fail(String(error), error));
   worker.on("exit", () => ends(undefined));
   const terminate = () => worker.terminate();
   return { listening, ended, failure: () => failure, terminate };

@@ -1,8 +1,6 @@
-/** The releases of Linux that were asked: spec/kvm/releases.mjs has what each of them does. */
-export const LINUX_RELEASES = ["6.12", "7.2"] as const;
+import type { LinuxRelease } from "../base/index.js";
 
-/** A release whose KVM can be followed. */
-export type LinuxRelease = (typeof LINUX_RELEASES)[number];
+export { LINUX_RELEASES, type LinuxRelease } from "../base/index.js";
 
 /** What differs between releases. A field is a row of spec/kvm/releases.mjs. */
 export interface LinuxRules {

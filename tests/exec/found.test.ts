@@ -118,6 +118,29 @@ describe("a program that does not load the library", () => {
     expect(ended.stdout).toBe("open: EACCES\nopen: 0\napi: 12\nrun: EINTR\n65534\n");
   });
 
+  it.runIf(isRoot)("neither below a root directory that is no mount point", () => {
+    const device = join(folder, "below");
+    const bind = existsSync("/dev/kvm") ? "mount --bind" : "ln -s";
+    // All of this machine in a folder, and nothing of what happens there outside.
+    const room = join(folder, "room");
+    const script = `mount --make-rshared / && rm -f ${device} && mknod ${device} c 1 3 && chmod 666 ${device} &&
+      ${bind} ${device} /dev/kvm && mkdir ${room} && mount -t tmpfs none ${room} && mkdir ${room}/root && cd ${room}/root && touch marker || exit 1
+      for one in /*; do
+        if [ -L $one ]; then cp -d $one .$one; elif [ -d $one ]; then mkdir .$one && mount --rbind $one .$one; fi
+      done
+      before=$(grep -c /dev/kvm /proc/self/mountinfo)
+      chroot . "$@"
+      [ $before = $(grep -c /dev/kvm /proc/self/mountinfo) ] && echo as before`;
+    const inside = `cd /tmp; ${process.execPath} ${main} exec -- sh -c '${fixed} api; ${program} run; pwd; ls /marker'`;
+    const words = ["-m", "sh", "-c", script, "sh", "sh", "-c", inside];
+    const ended = spawnSync("unshare", words, { encoding: "utf8" });
+    rmSync(room, { recursive: true, force: true });
+    expect(ended.stderr).toBe("");
+    expect(ended.stdout).toBe(
+      "open: EACCES\nopen: 0\napi: 12\nrun: EINTR\n/tmp\n/marker\nas before\n",
+    );
+  });
+
   it.runIf(isRoot)("would reach it where nothing can cover it, which exec says in one line", () => {
     // In a user namespace that allows no other one, without the right to mount.
     const device = join(folder, "uncovered");

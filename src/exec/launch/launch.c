@@ -50,6 +50,29 @@ static int own_mounts(void) {
   return put("/proc/self/gid_map", groups);
 }
 
+/* What is mounted outside is still seen here, not the other way round. */
+static int separate(void) { return mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL); }
+
+/*
+ * The same below a root directory that is no mount point (chroot): from the root of the namespace, which setns(2) leads to. This
+ * program does not stay there.
+ */
+static int separate_all(void) {
+  int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), here = open(".", O_PATH | O_CLOEXEC);
+  int mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+  if (root < 0 || here < 0 || mounts < 0 || setns(mounts, CLONE_NEWNS)) return -1;
+  int result = separate(), error = errno;
+  if (fchdir(root) || chroot(".") || fchdir(here)) {
+    say(NOT_STARTED, errno);
+    _exit(127);
+  }
+  close(root);
+  close(here);
+  close(mounts);
+  errno = error;
+  return result;
+}
+
 /* The same file, on a mount that has no devices. A user namespace may not take the mount's other flags away. */
 static int cover(const char *path) {
   static const struct {
@@ -58,8 +81,7 @@ static int cover(const char *path) {
               {ST_NOATIME, MS_NOATIME}, {ST_NODIRATIME, MS_NODIRATIME}, {ST_RELATIME, MS_RELATIME}};
   struct statvfs now;
   if (own_mounts()) return -1;
-  /* What is mounted outside is still seen here, not the other way round. */
-  if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL)) return -1;
+  if (separate() && (errno != EINVAL || separate_all())) return -1;
   if (mount(path, path, NULL, MS_BIND, NULL) || statvfs(path, &now)) return -1;
   unsigned long flags = MS_REMOUNT | MS_BIND | MS_NODEV;
   for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
