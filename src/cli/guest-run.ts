@@ -119,6 +119,8 @@ export interface RunLimits {
   /** Where a snapshot is put, and when without being asked to: seconds of real time after the start. */
   readonly save?: string;
   readonly saveAfterSeconds?: number;
+  /** It is an exact one, and those seconds are of the virtual clock. */
+  readonly saveExact?: boolean;
   /** What happens is written down. */
   readonly trace?: TracePlan;
 }
@@ -173,7 +175,7 @@ export async function runGuest(
 ): Promise<number> {
   const log = new StandardErrorLog(around.error, limits.verbose);
   const ending = new Ending();
-  const save = (): void => saveNow(ending, limits.save, log);
+  const save = (): void => saveNow(ending, limits, log);
   const events = {
     onCommand: (command: ConsoleCommand) => {
       if (command === "leave") ending.stop({ status: ExitStatus.OK });
@@ -235,7 +237,7 @@ export async function runGuest(
     const started = performance.now();
     ending.machine = machine;
     console.open();
-    saving = startSaving(limits.saveAfterSeconds, save);
+    saving = startSaving(ending, limits, log);
     const end = await Promise.race([machine.run(), ending.failed]);
     console.close();
     if (request.stats) tellStatistics(machine, performance.now() - started, log);
@@ -310,15 +312,21 @@ function flushedOrTold(console: StandardConsole, ending: Ending): Promise<boolea
 }
 
 /** Saves the machine that runs, and ends it, if it is known where to. */
-function saveNow(ending: Ending, path: string | undefined, log: Log): void {
+function saveNow(ending: Ending, { save: path, saveExact = false }: RunLimits, log: Log, atNs = 0) {
   const { machine } = ending;
   if (machine === undefined || machine.state === "ended") return;
+  const options = saveExact ? { exact: true, atNs, pauses: true } : {};
   if (path === undefined) log.warn("start it with --save FILE: then it can be saved");
-  else saveAndEnd(machine, path, log).catch((defect: unknown) => ending.fail(defect));
+  else saveAndEnd(machine, path, log, options).catch((defect: unknown) => ending.fail(defect));
 }
 
-function startSaving(seconds: number | undefined, save: () => void) {
-  return seconds === undefined ? undefined : setTimeout(save, seconds * 1000);
+/** What --save-after asks for; an exact one is asked for before the machine runs. */
+function startSaving(ending: Ending, limits: RunLimits, log: Log): NodeJS.Timeout | undefined {
+  const { saveAfterSeconds: seconds, saveExact } = limits;
+  if (seconds === undefined) return undefined;
+  if (!saveExact) return setTimeout(() => saveNow(ending, limits, log), seconds * 1000);
+  saveNow(ending, limits, log, seconds * 1e9);
+  return undefined;
 }
 
 /** Says how a machine has ended, where that has to be said. @returns the exit status. */

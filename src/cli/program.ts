@@ -206,18 +206,28 @@ type CommonOptions = Pick<RunOptions & StartOptions, "timeout" | "verbose"> & {
   readonly gdb?: number | true;
   readonly save?: string;
   readonly saveAfter?: number;
+  readonly exact?: boolean;
 };
 
-/** @throws HostError USAGE for a moment without a file. */
+/** @throws HostError USAGE for a moment without a file, and for an exact one under the real clock. */
 function savingOf({
   save,
   saveAfter,
-}: CommonOptions): Pick<RunLimits, "save" | "saveAfterSeconds"> {
+  exact = false,
+  clock,
+}: CommonOptions & Partial<Pick<RunOptions, "clock">>): Pick<
+  RunLimits,
+  "save" | "saveAfterSeconds" | "saveExact"
+> {
   if (save === undefined) {
-    if (saveAfter === undefined) return {};
-    throw new HostError("USAGE", "--save-after needs --save FILE");
+    if (saveAfter === undefined && !exact) return {};
+    throw new HostError("USAGE", `${exact ? "--exact" : "--save-after"} needs --save FILE`);
   }
-  return { save, ...(saveAfter === undefined ? {} : { saveAfterSeconds: saveAfter }) };
+  if (exact && clock !== "virtual") throw new HostError("USAGE", "--exact needs --clock virtual");
+  return {
+    ...{ save, saveExact: exact },
+    ...(saveAfter === undefined ? {} : { saveAfterSeconds: saveAfter }),
+  };
 }
 
 /** Runs what is prepared, and writes what happens when there is a plan for that. */
@@ -522,7 +532,14 @@ function addCommon(command: Command): Command {
     .option("--control <path>", "a Unix socket that takes lines of JSON (docs/control.md)")
     .option("--save <file>", "where Ctrl-] then s saves the machine (docs/snapshots.md)")
     .addOption(
-      new Option("--save-after <seconds>", "save it after this real time").argParser(parseSeconds),
+      new Option(
+        "--save-after <seconds>",
+        "save it after this real time; with --exact, at this time of the virtual clock",
+      ).argParser(parseSeconds),
+    )
+    .option(
+      "--exact",
+      "save it in the middle of what it does, which goes on exactly (virtual clock)",
     )
     .option(
       "--exec <command>",

@@ -2,12 +2,12 @@
 import { HostError } from "../base/index.js";
 import { writeSnapshotFile } from "../hosts/node/index.js";
 import type { Log } from "../ports/index.js";
-import type { Snapshot } from "../vmm/machine/index.js";
+import type { SaveOptions, Snapshot } from "../vmm/machine/index.js";
 
 /** As much of a machine as saving it needs. */
 export interface SavableMachine {
   readonly state?: "running" | "paused" | "suspended" | "ended";
-  save?(): Promise<Snapshot>;
+  save?(options?: SaveOptions): Promise<Snapshot>;
   resume?(): void;
   stop(): unknown;
 }
@@ -19,22 +19,33 @@ const PATIENCE_MS = 10_000;
  * Saves a machine to a file, and ends it. When it cannot be saved it goes on, and `log` says why.
  * @throws what is no HostError: a defect.
  */
-export async function saveAndEnd(machine: SavableMachine, path: string, log: Log): Promise<void> {
+export async function saveAndEnd(
+  machine: SavableMachine,
+  path: string,
+  log: Log,
+  options: SaveOptions = {},
+): Promise<void> {
+  const { exact = false } = options;
+  const clock = exact ? " --clock virtual" : "";
   const impatient = setTimeout(() => {
-    log.warn("the guest has not suspended itself so far: not every kernel does");
+    if (!exact) log.warn("the guest has not suspended itself so far: not every kernel does");
   }, PATIENCE_MS);
   impatient.unref();
+  let isPaused = false;
   try {
-    const snapshot = await machine.save?.();
+    const snapshot = await machine.save?.(options);
     clearTimeout(impatient);
     if (snapshot === undefined) return;
+    isPaused = exact;
     await writeSnapshotFile(path, snapshot);
-    log.warn(`saved: 'kvm-xen run --restore ${path}' goes on from here`);
+    log.warn(`saved: 'kvm-xen run --restore ${path}${clock}' goes on from here`);
     machine.stop();
   } catch (refusal) {
     if (!(refusal instanceof HostError)) throw refusal;
     log.warn(`not saved: ${refusal.message}`);
-    if (machine.state === "suspended") machine.resume?.();
+    // What a person has paused stays so.
+    const isOurs = machine.state === "suspended" || (isPaused && machine.state === "paused");
+    if (isOurs) machine.resume?.();
   } finally {
     clearTimeout(impatient);
   }

@@ -30,6 +30,7 @@ afterAll(() => process.env["KEEP"] ?? rmSync(folder, { recursive: true, force: t
 
 const guest = fileURLToPath(new URL("guest/work.elf", import.meta.url));
 const child = fileURLToPath(new URL("exact-restore.mjs", import.meta.url));
+const command = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const seed = Number(process.env["SEED"] ?? 14);
 const MOMENTS = Number(process.env["EXACT_MOMENTS"] ?? 25);
 
@@ -185,7 +186,7 @@ const KINDS_OF_TWO = ["two vCPUs run", "a vCPU waits for its turn", "a vCPU is d
 /** Moments: some anywhere, the others right behind something of each kind, as often of one as of another. */
 function momentsOf({ kinds }: Times, endNs: number, random: () => number): number[] {
   const names = ["anywhere", ...Object.keys(kinds)];
-  return Array.from({ length: MOMENTS * 3 }, (_, i) => {
+  return Array.from({ length: MOMENTS }, (_, i) => {
     const times = kinds[names[i % names.length] ?? ""];
     if (times === undefined) return Math.floor(random() * endNs);
     return (times[Math.floor(random() * times.length)] ?? 0) + 1;
@@ -195,6 +196,34 @@ function momentsOf({ kinds }: Times, endNs: number, random: () => number): numbe
 it.skipIf(!machineHas("an assembler"))("the guest is what its source says", () => {
   const build = fileURLToPath(new URL("guest/build.sh", import.meta.url));
   expect(spawnSync(build, ["--check"]).status).toBe(0);
+});
+
+/** Runs the command `kvm-xen run` with the guest's clock being virtual. */
+function runCommand(...args: string[]) {
+  const all = [command, "run", "--clock", "virtual", ...args];
+  return spawnSync(process.execPath, all, { encoding: "utf8" });
+}
+
+it("is what `run --save --exact` and `run --restore` do", () => {
+  const file = join(folder, "command");
+  const hardware = ["--kernel", guest, "--memory", "16M", "--cpus", "2"];
+  const whole = runCommand(...hardware);
+  expect(whole.status).toBe(0);
+  const saved = runCommand(...hardware, "--save", file, "--exact", "--save-after", "0.1");
+  expect(saved.stderr).toBe(
+    `kvm-xen: saved: 'kvm-xen run --restore ${file} --clock virtual' goes on from here\n`,
+  );
+  expect(saved.status).toBe(0);
+  const restored = runCommand("--restore", file);
+  expect(restored.stderr).toBe("");
+  expect(saved.stdout.length).toBeGreaterThan(500);
+  expect(saved.stdout + restored.stdout).toBe(whole.stdout);
+  // Any clock but that one is refused, in one line.
+  const real = spawnSync(process.execPath, [command, "run", "--restore", file], {
+    encoding: "utf8",
+  });
+  expect(real.stderr).toMatch(/^kvm-xen: the machine was saved under the virtual clock: .*\n$/);
+  expect(real.status).toBe(1);
 });
 
 describe.each([1, 2])("a machine with %i vCPUs, saved exactly", (cpus) => {
@@ -211,21 +240,17 @@ describe.each([1, 2])("a machine with %i vCPUs, saved exactly", (cpus) => {
     // The same run, saved on its way: it does not notice.
     const other = new TextConsole();
     const { machine } = await machineOf(cpus, other);
-    const ended = machine.run();
-    const saved: { file: string; atNs: number; before: string }[] = [];
-    const writing: Promise<void>[] = [];
-    let last = 0;
-    for (const atNs of momentsOf(times, clock.monotonicNs() - 5e6, random)) {
-      // It has gone on for some turns until it is asked again.
-      if (saved.length === MOMENTS || atNs < last + 1_000_000) continue;
+    const moments = momentsOf(times, clock.monotonicNs() - 5e6, random);
+    const saving = moments.map(async (atNs, i) => {
       const snapshot = await machine.save({ exact: true, atNs });
-      const file = join(folder, `${cpus}-${saved.length}`);
-      saved.push({ file, atNs, before: other.text });
-      last = snapshot.timeNs ?? 0;
-      writing.push(writeSnapshotFile(file, snapshot));
-    }
-    await Promise.all(writing);
-    expect(saved.length).toBe(MOMENTS);
+      const before = other.text;
+      const file = join(folder, `${cpus}-${i}`);
+      // The machine goes on while the file is written.
+      await writeSnapshotFile(file, snapshot);
+      return { file, atNs, before };
+    });
+    const ended = machine.run();
+    const saved = await Promise.all(saving);
     expect(await ended).toEqual(end);
     expect(other.text).toBe(screen.text);
     expect(machine.instructions).toBe(whole.instructions);

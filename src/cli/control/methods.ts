@@ -84,7 +84,7 @@ export const methods: Readonly<Record<string, Entry>> = {
       machine.requestShutdown(oneOf(params, "how", ["poweroff", "reboot"])),
   },
   suspend: { takes: [], run: ({ machine }) => machine.suspend() },
-  save: { takes: ["file"], run: save },
+  save: { takes: ["file", "exact"], run: save },
   setMemoryTarget: {
     takes: ["bytes"],
     run: ({ machine }, params) => machine.setMemoryTarget(number(params, "bytes")),
@@ -108,10 +108,10 @@ export const methods: Readonly<Record<string, Entry>> = {
   },
 };
 
-/** The guest stays suspended: resume or stop follows. */
+/** The guest stays suspended: resume or stop follows. An exact one goes on by itself. */
 async function save({ machine }: ControlTarget, params: Params): Promise<void> {
   const file = text(params, "file");
-  await writeSnapshotFile(file, await machine.save());
+  await writeSnapshotFile(file, await machine.save({ exact: params["exact"] === true }));
 }
 
 /** The one parameter is named as the option of the command line, and has its text. */

@@ -266,7 +266,7 @@ export class Scheduler {
     const hold = this.#hold;
     if (hold === undefined || this.#clock.nowNs() < hold.atNs) return undefined;
     const held = hold.start();
-    if (held !== undefined) this.#hold = undefined;
+    if (held !== undefined && this.#hold === hold) this.#hold = undefined;
     return held;
   }
 

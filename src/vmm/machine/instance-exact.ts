@@ -148,6 +148,8 @@ export interface ExactOwner {
   parts(): ExactParts;
   /** What keeps it from running. */
   obstacle(): string | undefined;
+  /** Keeps it from running. */
+  pause(): void;
   /** Whether its guest has written to its console; with an argument, it has from now on or not. */
   spoke(spoke?: boolean): boolean;
 }
@@ -158,11 +160,19 @@ export interface ExactOwner {
  */
 const MOST_ATTEMPTS = 10_000;
 
+/** A copy that someone waits for. */
+interface WantedCopy {
+  readonly atNs: number;
+  /** Makes it. */
+  read(): Promise<void>;
+  reject(error: Error): void;
+}
+
 /** Saves an instance at any moment, and lets it go on from there. */
 export class ExactSide {
   readonly #owner: ExactOwner;
-  /** Who waits for a copy. */
-  #waiting: ((error: Error) => void) | undefined;
+  /** Copies that are wanted, the next one first. */
+  readonly #wanted: WantedCopy[] = [];
   #restored: { goOn(): void } | undefined;
 
   constructor(owner: ExactOwner) {
@@ -171,32 +181,46 @@ export class ExactSide {
 
   /**
    * Reads all at the first moment from `atNs` of the clock on that it can be: between two turns of the vCPUs. The guest
-   * does not notice, and goes on. `describe` is called in that moment, too.
+   * does not notice, and goes on, or is paused then (`pauses`). `describe` is called in that moment, too.
    * @throws HostError SNAPSHOT_IMPOSSIBLE for what cannot be saved exactly; ENDED; HOST_MEMORY.
    */
-  save<T>(atNs: number, describe: () => Promise<T>): Promise<ExactState & { readonly about: T }> {
+  save<T>(
+    { atNs, pauses }: { readonly atNs: number; readonly pauses: boolean },
+    describe: () => Promise<T>,
+  ): Promise<ExactState & { readonly about: T }> {
     const parts = this.#owner.parts();
-    if (this.#waiting !== undefined) {
-      return Promise.reject(refuse("SNAPSHOT_IMPOSSIBLE", "the machine is being saved already"));
-    }
     return new Promise((resolve, reject) => {
-      this.#waiting = reject;
       const read = async () => {
         const about = await describe();
-        return { about, ...(await readExact(parts, this.#owner.spoke())) };
+        const state = await readExact(parts, this.#owner.spoke());
+        if (pauses) this.#owner.pause();
+        return { about, ...state };
       };
-      let attempts = 0;
-      const start = (): Promise<void> | undefined => {
-        const obstacle = this.#owner.obstacle() ?? obstacleOf(parts);
-        if (obstacle !== undefined && ++attempts < MOST_ATTEMPTS) return undefined;
-        this.#waiting = undefined;
-        if (obstacle === undefined) return read().then(resolve, reject);
-        const why = `the machine cannot be saved exactly now (${obstacle})`;
-        reject(refuse("SNAPSHOT_IMPOSSIBLE", `${why}: save it at another moment`));
-        return Promise.resolve();
-      };
-      parts.vm.standstill.hold = { atNs, start };
+      this.#wanted.push({ atNs, read: () => read().then(resolve, reject), reject });
+      this.#wanted.sort((a, b) => a.atNs - b.atNs);
+      this.#holdForNext();
     });
+  }
+
+  /** The instance stands still for the next copy. */
+  #holdForNext(): void {
+    const parts = this.#owner.parts();
+    const next = this.#wanted[0];
+    let attempts = 0;
+    const start = (): Promise<void> | undefined => {
+      const obstacle = this.#owner.obstacle() ?? obstacleOf(parts);
+      if (obstacle !== undefined && ++attempts < MOST_ATTEMPTS) return undefined;
+      this.#wanted.shift();
+      let read = Promise.resolve();
+      if (obstacle === undefined) read = next?.read() ?? read;
+      else {
+        const why = `the machine cannot be saved exactly now (${obstacle})`;
+        next?.reject(refuse("SNAPSHOT_IMPOSSIBLE", `${why}: save it at another moment`));
+      }
+      // Whoever waits next has to be known before turns go on.
+      return read.then(() => this.#holdForNext());
+    };
+    parts.vm.standstill.hold = next === undefined ? undefined : { atNs: next.atNs, start };
   }
 
   /**
@@ -221,8 +245,9 @@ export class ExactSide {
 
   /** The instance has ended. */
   ended(): void {
-    this.#waiting?.(refuse("ENDED", "the guest ended before it was saved"));
-    this.#waiting = undefined;
+    for (const { reject } of this.#wanted.splice(0)) {
+      reject(refuse("ENDED", "the guest ended before it was saved"));
+    }
     this.#owner.parts().vm.standstill.hold = undefined;
   }
 }

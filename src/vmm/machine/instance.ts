@@ -160,6 +160,7 @@ export class Instance {
     this.exact = new ExactSide({
       parts: () => ({ ...this.#parts, debugTexts: this.#debugTexts, words: this.#words }),
       obstacle: () => this.standstill ?? (this.debugger && "a debugger"),
+      pause: () => this.pause(),
       spoke: (spoke = this.#spoke) => {
         this.#spoke = spoke;
         return spoke;

@@ -294,9 +294,9 @@ export class Machine {
    * @throws HostError SNAPSHOT_IMPOSSIBLE for a paused guest, or a device that could not be recognised later;
    * HOST_MEMORY; SUSPENDED and ENDED as {@link suspend}.
    */
-  async save({ exact = false, atNs = 0 }: SaveOptions = {}): Promise<Snapshot> {
+  async save({ exact = false, atNs = 0, pauses = false }: SaveOptions = {}): Promise<Snapshot> {
     this.#checkNotEnded();
-    if (exact) return this.#saveExact(atNs);
+    if (exact) return this.#saveExact({ atNs, pauses });
     if (this.state === "paused") {
       throw refuse("SNAPSHOT_IMPOSSIBLE", "a paused guest cannot be saved: let it go on before");
     }
@@ -306,14 +306,16 @@ export class Machine {
     return new Snapshot({ machine, kvm, pages, boot: await this.#bootFiles() });
   }
 
-  async #saveExact(atNs: number): Promise<Snapshot> {
+  async #saveExact(when: { atNs: number; pauses: boolean }): Promise<Snapshot> {
     if (this.#ports.clock.virtual === undefined) {
       const message =
         "a machine is saved exactly under the virtual clock only: use it, or leave 'exact' out";
       throw refuse("SNAPSHOT_IMPOSSIBLE", message);
     }
-    if (!(atNs >= 0)) throw refuse("SNAPSHOT_IMPOSSIBLE", `${atNs} ns is no time of the clock`);
-    const saved = await this.#instance.exact.save(atNs, () => this.#description());
+    if (!(when.atNs >= 0)) {
+      throw refuse("SNAPSHOT_IMPOSSIBLE", `${when.atNs} ns is no time of the clock`);
+    }
+    const saved = await this.#instance.exact.save(when, () => this.#description());
     const { about, kvm, exact, pages } = saved;
     const machine = { kind: "exact", ...about, uart: undefined, domain: undefined } as const;
     return new Snapshot({ machine, kvm, exact, pages, boot: await this.#bootFiles() });

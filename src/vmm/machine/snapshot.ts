@@ -99,6 +99,8 @@ export interface SaveOptions {
   readonly exact?: boolean;
   /** Of an exact one: the time of the virtual clock, in nanoseconds, from which on it is saved; at once by default. */
   readonly atNs?: number;
+  /** Of an exact one: the machine is paused in that moment, and does nothing more until it is resumed. */
+  readonly pauses?: boolean;
 }
 
 /** What is left out of a file. */
