@@ -117,3 +117,24 @@ it("a region that another leads to looks at blocks of a page that was written me
     expect(counters.LEFT_NEAR + counters.LEFT_FAR).toBeGreaterThan(counters.TO_BLOCK + TURNS / 2);
   }
 });
+
+it("all entries of a region go with it when a page of its code was written", async () => {
+  const rip = (from: number, to: number) => {
+    const bytes = Buffer.alloc(4);
+    bytes.writeInt32LE(to - from);
+    return bytes.toString("hex");
+  };
+  // test r15b,63; jnz over; inc byte [rip + (CALLED + 1)]; over: mov r12d,9; again: call CALLED; jmp +0; dec r12d; jnz again
+  const written = `41f6c73f 7506 fe05 ${rip(6 + 12, CALLED + 1)}`;
+  const inner = `41bc09000000 e8 ${rip(6 + 12 + 6 + 5, CALLED)} eb00 41ffcc 75f4`;
+  const code = looped(`${written} ${inner}`).replace(/\s+/g, "");
+  const whole = `${code.padEnd(CALLED * 2, "90")}b0004801c3c3`;
+  const expected = await run({ decode: "each" }, whole, 1e6);
+  for (const threshold of [7, 30, 200]) {
+    const compile = { sample: 1, threshold, record: 60, batch: 1 };
+    for (const piece of [1e6, 1000, 200, 61]) {
+      const { state } = await run({ decode: "compiled", compile }, whole, piece);
+      expect(state, `${threshold}, pieces of ${piece}`).toEqual(expected.state);
+    }
+  }
+});
