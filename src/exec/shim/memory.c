@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -155,6 +156,9 @@ static int record(struct range r) {
   return 0;
 }
 
+/* Mappings that are looked at together. */
+#define LISTED 64
+
 /* One mapping of /proc/self/maps. */
 struct mapping {
   uintptr_t start, end;
@@ -264,27 +268,81 @@ static int share_mapping(const struct mapping *m, uintptr_t start, uintptr_t end
   return record(r);
 }
 
-/* Shares what is mapped in [start, end), none of which is shared yet. */
-static int share_gap(uintptr_t start, uintptr_t end) {
-  int fd = proc_open("self/maps", O_RDONLY);
-  FILE *maps = fd < 0 ? NULL : fdopen(fd, "r");
-  if (!maps) return -EFAULT;
-  /* All mappings first: sharing changes them. */
-  struct mapping list[64];
-  size_t count = 0;
+/* PROCMAP_QUERY of Linux 6.11, which the headers may not have (include/uapi/linux/fs.h). */
+struct map_query {
+  uint64_t size, query_flags, query_addr, start, end, flags, page_size, offset, inode;
+  uint32_t device_major, device_minor, name_size, build_id_size;
+  uint64_t name, build_id;
+};
+#define MAP_QUERY _IOWR('f', 17, struct map_query)
+enum {
+  VMA_READABLE = 1,
+  VMA_WRITABLE = 2,
+  VMA_EXECUTABLE = 4,
+  VMA_SHARED = 8,
+  VMA_COVERING_OR_NEXT = 16
+};
+
+/* The first mappings of [start, end), by asking for each; false where Linux cannot be asked. */
+static bool ask_for_mappings(int maps, uintptr_t start, uintptr_t end, struct mapping *list,
+                             size_t *count) {
+  for (*count = 0; *count < LISTED && start < end; (*count)++) {
+    struct map_query query = {
+        .size = sizeof query, .query_flags = VMA_COVERING_OR_NEXT, .query_addr = start};
+    if (real_ioctl(maps, MAP_QUERY, &query)) return errno == ENOENT;
+    if (query.start >= end) return true;
+    list[*count] = (struct mapping){
+        .start = query.start,
+        .end = query.end,
+        .prot = (query.flags & VMA_READABLE ? PROT_READ : 0) |
+                (query.flags & VMA_WRITABLE ? PROT_WRITE : 0) |
+                (query.flags & VMA_EXECUTABLE ? PROT_EXEC : 0),
+        .is_shared = query.flags & VMA_SHARED,
+        .offset = (off_t)query.offset,
+        .device = makedev(query.device_major, query.device_minor),
+        .inode = query.inode,
+    };
+    start = query.end;
+  }
+  return true;
+}
+
+/* The same by reading the list of all mappings, which is long in a program with many slots. */
+static bool read_mappings(int fd, uintptr_t start, uintptr_t end, struct mapping *list,
+                          size_t *count) {
+  FILE *maps = fdopen(fd, "r");
+  if (!maps) return false;
   char line[4608];
-  while (count < 64 && fgets(line, sizeof line, maps)) {
+  *count = 0;
+  while (*count < LISTED && fgets(line, sizeof line, maps)) {
     struct mapping m;
-    if (parse(line, &m) && m.end > start && m.start < end) list[count++] = m;
+    if (parse(line, &m) && m.end > start && m.start < end) list[(*count)++] = m;
   }
   fclose(maps);
+  return true;
+}
+
+/* Shares what is mapped in [start, end), none of which is shared yet. */
+static int share_gap(uintptr_t start, uintptr_t end) {
+  /* All mappings first: sharing changes them. */
+  struct mapping list[LISTED];
+  size_t count = 0;
+  int fd = proc_open("self/maps", O_RDONLY);
+  if (fd < 0) return -EFAULT;
+  if (ask_for_mappings(fd, start, end, list, &count))
+    real_close(fd);
+  else if (!read_mappings(fd, start, end, list, &count)) {
+    real_close(fd);
+    return -EFAULT;
+  }
   int error = 0;
   for (size_t i = 0; !error && i < count; i++) {
     uintptr_t from = list[i].start > start ? list[i].start : start;
     uintptr_t to = list[i].end < end ? list[i].end : end;
     error = share_mapping(&list[i], from, to);
   }
-  if (!error && count == 64 && list[63].end < end) error = share_gap(list[63].end, end);
+  if (!error && count == LISTED && list[LISTED - 1].end < end)
+    error = share_gap(list[LISTED - 1].end, end);
   return error;
 }
 

@@ -2,8 +2,10 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "machine.h"
 
@@ -86,6 +88,27 @@ static void machines(int count) {
   show_more(before, count / 4);
 }
 
+/* Thousands of slots with a mapping each: what a slot takes of this process must not grow with those that are there. */
+static void slots(int kvm) {
+  struct machine m = {.kvm = kvm, .vm = ioctl(kvm, KVM_CREATE_VM, 0)};
+  struct rlimit files;
+  double took[4];
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  for (int part = 0; part < 4; part++) {
+    clock_t before = clock();
+    for (int i = part * 750; i < (part + 1) * 750; i++) {
+      void *at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      must("slot", set_slot(&m, i, (uint64_t)i * 4096, at, 4096));
+    }
+    took[part] = (double)(clock() - before) / CLOCKS_PER_SEC;
+  }
+  bool grows = took[3] > 0.25;
+  printf("3000 slots: %s\n", grows ? "slower and slower" : "in proportion");
+  if (grows) printf("%.2f %.2f %.2f %.2f s\n", took[0], took[1], took[2], took[3]);
+}
+
 int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
   if (!strcmp(what, "machines")) return machines(atoi(argv[2])), 0;
@@ -94,6 +117,7 @@ int main(int argc, char **argv) {
     struct machine m = {.kvm = kvm, .vm = ioctl(kvm, KVM_CREATE_VM, 0)};
     eventfds(&m, atoi(argv[2]));
   }
+  if (!strcmp(what, "slots")) slots(kvm);
   if (!strcmp(what, "memory")) {
     limit_server(RLIMIT_AS, 1ul << 32);
     show("VM", ioctl(kvm, KVM_CREATE_VM, 0));
