@@ -90,6 +90,11 @@ export class AgentChannel implements ByteStream {
     });
   }
 
+  /** Commands run, or wait. */
+  get isBusy(): boolean {
+    return this.#running.size + this.#waiting.length > 0;
+  }
+
   /** The console has a driver in the guest, which perhaps had one before. */
   connected(): void {
     this.#lose("the guest has connected its console anew");

@@ -36,6 +36,7 @@ export function agentConsole(
     channel: AGENT_CHANNEL,
     onConnected: () => channel.connected(),
     onRestored: () => channel.restored(),
+    isBusy: () => channel.isBusy,
   });
   return { channel, console };
 }

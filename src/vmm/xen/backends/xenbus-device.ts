@@ -9,7 +9,7 @@ import type { BackendHost } from "../interfaces.js";
 import { PRIVILEGED } from "../xenstore/node.js";
 import { domainPath, isXsError } from "../xenstore/path.js";
 import { toBytes, toText } from "../xenstore/wire.js";
-import type { SavedValue } from "./backend.js";
+import { fieldsOf, type SavedValue } from "./backend.js";
 import { FrontendNodes, makeNodes, type Nodes } from "./nodes.js";
 
 /** What is special about a class of devices. */
@@ -179,6 +179,19 @@ export class XenbusDevice {
 
   save(): SavedValue {
     return { state: this.#state, online: this.#online, connected: this.#connected };
+  }
+
+  /** What {@link keep} needs, for exact snapshots; undefined while it comes or goes. */
+  get kept(): SavedValue | undefined {
+    const isMoving = this.#draining || this.#removed || this.#abandoned || this.#waiting.length > 0;
+    return isMoving ? undefined : { bus: this.save(), complaints: this.#complaints };
+  }
+
+  /** As {@link restore}, and nobody looks at the frontend: it is as it was. */
+  keep(kept: SavedValue): void {
+    const { bus, complaints } = fieldsOf(kept);
+    this.restore(bus ?? null);
+    this.#complaints = typeof complaints === "number" ? complaints : 0;
   }
 
   /** Takes the place of a device that was saved, whose nodes are in the store. */

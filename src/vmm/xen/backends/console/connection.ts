@@ -51,6 +51,16 @@ export class ConsoleConnection {
     return this.#ring.waiting;
   }
 
+  /** The guest has been told off for its ring. */
+  get complained(): boolean {
+    return this.#ring.complained;
+  }
+
+  /** Goes on as another, for exact snapshots. */
+  keep(waiting: Uint8Array, complained: boolean): void {
+    this.#ring.restore(waiting, complained);
+  }
+
   /** Looks at both rings; to be called when the guest raised the event channel, or the stream has room. */
   process(): void {
     if (this.#closed || this.#suspended) return;

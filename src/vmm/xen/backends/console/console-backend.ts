@@ -43,6 +43,8 @@ export interface ConsoleOptions {
   readonly onConnected?: () => void;
   /** Told when it was restored with a driver that is connected, in place of that. */
   readonly onRestored?: () => void;
+  /** Something is under way that another process could not go on with. */
+  readonly isBusy?: () => boolean;
 }
 
 export class ConsoleBackend implements Backend, XenbusDriver {
@@ -127,20 +129,47 @@ export class ConsoleBackend implements Backend, XenbusDriver {
     this.#device.restore(device ?? null);
     const isConnected = place !== null;
     if (this.#device.connected !== isConnected) throw this.#damaged();
-    if (isConnected) {
-      const { ref, port } = fieldsOf(place);
-      if (!isU32(ref) || !isU32(port)) throw this.#damaged();
-      const problem = this.#open({ ref: grantRef(ref), port: evtchnPort(port) });
-      if (problem !== undefined) throw this.#damaged();
-    }
-    if (typeof input !== "string" || !/^([\da-f]{2})*$/.test(input)) throw this.#damaged();
-    const bytes = Uint8Array.from(input.match(/../g) ?? [], (digits) =>
-      Number.parseInt(digits, 16),
-    );
+    if (isConnected) this.#openAgain(place ?? null);
+    const bytes = this.#inputOf(input);
     if (bytes.length > 0) this.#connection?.input(bytes);
     if (isConnected) this.#options.onRestored?.();
     this.#device.ready();
     this.#connection?.process();
+  }
+
+  kept(): SavedValue {
+    const device = this.#device?.kept;
+    if (device === undefined || this.#suspended || this.#options.isBusy?.() === true) {
+      const message = `${this.name} is in the middle of something: save the machine at another moment`;
+      throw new HostError("SNAPSHOT_IMPOSSIBLE", message);
+    }
+    const { place, input } = fieldsOf(this.save());
+    const complained = this.#connection?.complained ?? false;
+    return { device, place: place ?? null, input: input ?? "", complained };
+  }
+
+  keep(host: BackendHost, kept: SavedValue): void {
+    const { device, place, input, complained } = fieldsOf(kept);
+    this.#host = host;
+    this.#device = new XenbusDevice(host, this);
+    this.#device.keep(device ?? null);
+    const isConnected = place !== null;
+    if (this.#device.connected !== isConnected) throw this.#damaged();
+    if (isConnected) this.#openAgain(place ?? null);
+    this.#connection?.keep(this.#inputOf(input), complained === true);
+  }
+
+  /** Connects as before. @throws HostError STATE_DAMAGED */
+  #openAgain(place: SavedValue): void {
+    const { ref, port } = fieldsOf(place);
+    if (!isU32(ref) || !isU32(port)) throw this.#damaged();
+    const problem = this.#open({ ref: grantRef(ref), port: evtchnPort(port) });
+    if (problem !== undefined) throw this.#damaged();
+  }
+
+  #inputOf(input: SavedValue | undefined): Uint8Array {
+    if (typeof input !== "string" || !/^([\da-f]{2})*$/.test(input)) throw this.#damaged();
+    return Uint8Array.from(input.match(/../g) ?? [], (digits) => Number.parseInt(digits, 16));
   }
 
   close(): Promise<void> {
