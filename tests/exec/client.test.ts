@@ -12,7 +12,7 @@ function recorded(program: string): [string, string][] {
 
 describe.each([
   { name: "client", count: 11 },
-  { name: "odd", count: 8 },
+  { name: "odd", count: 9 },
   { name: "kernel", count: 3 },
   { name: "slots", count: 1 },
   { name: "nowhere", count: 2 },

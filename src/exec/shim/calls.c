@@ -422,6 +422,39 @@ PUBLIC ssize_t write(int fd, const void *buffer, size_t size) {
   return handle_of(fd) ? answer(-EINVAL) : next(fd, buffer, size);
 }
 
+/* With several buffers: those of a file that can be read are filled one after the other. */
+static ssize_t read_kvm_parts(uint32_t handle, const struct iovec *parts, int count, off_t offset) {
+  ssize_t all = 0;
+  for (int i = 0; i < count; i++) {
+    ssize_t got = read_kvm(handle, parts[i].iov_base, parts[i].iov_len,
+                           offset < 0 ? offset : offset + (off_t)all);
+    if (got < 0) return all ? all : got;
+    all += got;
+    if ((size_t)got < parts[i].iov_len) break;
+  }
+  return all;
+}
+
+PUBLIC ssize_t readv(int fd, const struct iovec *parts, int count) {
+  uint32_t handle = handle_of(fd);
+  if (handle && count > 0) return read_kvm_parts(handle, parts, count, -1);
+  NEXT(ssize_t, "readv", int, const struct iovec *, int)
+  return next(fd, parts, count);
+}
+
+PUBLIC ssize_t writev(int fd, const struct iovec *parts, int count) {
+  NEXT(ssize_t, "writev", int, const struct iovec *, int)
+  return handle_of(fd) ? answer(-EINVAL) : next(fd, parts, count);
+}
+
+PUBLIC ssize_t preadv(int fd, const struct iovec *parts, int count, off_t offset) {
+  uint32_t handle = handle_of(fd);
+  if (handle && count > 0 && offset >= 0) return read_kvm_parts(handle, parts, count, offset);
+  NEXT(ssize_t, "preadv", int, const struct iovec *, int, off_t)
+  return next(fd, parts, count, offset);
+}
+PUBLIC ssize_t preadv64(int, const struct iovec *, int, off64_t) __attribute__((alias("preadv")));
+
 PUBLIC off_t lseek(int fd, off_t offset, int whence) {
   return handle_of(fd) ? 0 : syscall(SYS_lseek, fd, offset, whence);
 }

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -73,6 +74,7 @@ static int locks(void) {
 static struct stat status;
 static struct statx more;
 static char buffer[16];
+static struct iovec part = {buffer, 4};
 enum { SHARED = MAP_SHARED | MAP_ANONYMOUS, PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS, RW = PROT_READ | PROT_WRITE };
 
 /* DO(function, what it does, the system calls that libc makes for it: where releases differ, one row each) */
@@ -101,6 +103,9 @@ enum { SHARED = MAP_SHARED | MAP_ANONYMOUS, PRIVATE = MAP_PRIVATE | MAP_ANONYMOU
   DO(pread, pread(file, buffer, 4, 0), SYS_pread64)                                                       \
   DO(read, read(file, buffer, 4), SYS_read)                                                               \
   DO(write, write(file, buffer, 4), SYS_write)                                                            \
+  DO(readv, readv(file, &part, 1), SYS_readv)                                                             \
+  DO(preadv, preadv(file, &part, 1, 0), SYS_preadv)                                                       \
+  DO(writev, writev(file, &part, 1), SYS_writev)                                                          \
   DO(lseek, lseek(file, 0, SEEK_SET), SYS_lseek)                                                          \
   DO(recvmsg, receive(0), SYS_recvmsg)                                                                    \
   DO(recvmmsg, receive(1), SYS_recvmmsg)                                                                  \

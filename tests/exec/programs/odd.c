@@ -26,6 +26,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <sys/uio.h>
 
 #include "machine.h"
 
@@ -341,6 +342,30 @@ static void part_kicks(void) {
   end_machine(&m);
 }
 
+/* With several buffers, of files that can be read and of others. */
+static void part_buffers(void) {
+  struct machine m = new_machine(NULL);
+  static char a[40], b[200], whole[240];
+  struct iovec parts[3] = {{a, sizeof a}, {NULL, 0}, {b, sizeof b}};
+  show("readv of /dev/kvm", readv(m.kvm, parts, 3));
+  show("preadv of /dev/kvm", preadv(m.kvm, parts, 3, 0));
+  show("writev of /dev/kvm", writev(m.kvm, parts, 3));
+  show("readv of a VM", readv(m.vm, parts, 3));
+  show("writev of a VM", writev(m.vm, parts, 3));
+  show("readv of a vCPU", readv(m.vcpu, parts, 3));
+  int stats = ioctl(m.vcpu, KVM_GET_STATS_FD, 0);
+  must("statistics", stats);
+  show("pread", pread(stats, whole, sizeof whole, 8));
+  show("preadv", preadv(stats, parts, 3, 8));
+  printf("the same: %d\n", !memcmp(whole, a, sizeof a) && !memcmp(whole + sizeof a, b, sizeof b));
+  show("read", read(stats, whole, 8));
+  show("readv", readv(stats, parts, 3));
+  show("pread", pread(stats, whole, sizeof whole, 8));
+  printf("the same: %d\n", !memcmp(whole, a, sizeof a) && !memcmp(whole + sizeof a, b, sizeof b));
+  close(stats);
+  end_machine(&m);
+}
+
 static const struct part parts[] = {
     {"protect", part_protect},
     {"holes", part_holes},
@@ -350,6 +375,7 @@ static const struct part parts[] = {
     {"handlers", part_handlers},
     {"churn", part_churn},
     {"kicks", part_kicks},
+    {"buffers", part_buffers},
 };
 
 int main(int argc, char **argv) {
