@@ -5,7 +5,7 @@ const embeddedImage = new URL("../../guest/embedded/image.elf", import.meta.url)
 export interface GuestFiles {
   readonly kernel?: Uint8Array;
   readonly initrd?: Uint8Array;
-  readonly disk?: Blob;
+  readonly disk?: File;
   /** Words before those of the person. */
   readonly append: string;
 }

@@ -12,6 +12,7 @@ import {
   sortFiles,
 } from "./guests.js";
 import type { Inspector } from "./inspector/inspector.js";
+import { imageName, keptChanges } from "./kept-changes.js";
 import type { MachineStatus, StartRequest } from "./protocol.js";
 import { type Action, Saving } from "./saving.js";
 import { ConsoleTerminal } from "./terminal.js";
@@ -153,12 +154,15 @@ const saving = hasToken()
       name: element("kept-name", HTMLElement),
     });
 
+/** A file that was chosen or dropped. */
+const chosenFile = (name: keyof SortedFiles): File | undefined =>
+  fileInputs[name].files?.[0] ?? dropped[name];
+
 /** The snapshot that the form names, if it names one. */
 async function chosenSnapshot(): Promise<Blob | undefined> {
   const choice = new FormData(form).get("guest");
   if (choice !== "kept" && choice !== "snapshot") return undefined;
-  const file =
-    choice === "kept" ? await saving?.kept() : (fileInputs.snapshot.files?.[0] ?? dropped.snapshot);
+  const file = choice === "kept" ? await saving?.kept() : chosenFile("snapshot");
   if (file === undefined) throw new Error("choose a file with a saved machine, or drop one here");
   return file;
 }
@@ -172,9 +176,9 @@ async function chosenGuest(): Promise<GuestFiles> {
     if (guest === undefined) throw new Error("the server of this page has no Debian guest");
     return debianGuest(guest, progress);
   }
-  const own: SortedFiles = { ...dropped };
+  const own: SortedFiles = {};
   for (const name of ["kernel", "initrd", "disk"] as const) {
-    const file = fileInputs[name].files?.[0];
+    const file = chosenFile(name);
     if (file !== undefined) own[name] = file;
   }
   if (own.kernel === undefined && own.disk === undefined) {
@@ -188,7 +192,6 @@ function bootOf(guest: GuestFiles): NonNullable<StartRequest["boot"]> {
   return {
     ...(guest.kernel === undefined ? {} : { kernel: guest.kernel }),
     ...(guest.initrd === undefined ? {} : { initrd: guest.initrd }),
-    ...(guest.disk === undefined ? {} : { disk: guest.disk }),
     append: `${guest.append} ${append.value}`.trim(),
     memoryBytes: number("memory") * MIB,
     cpus: number("cpus"),
@@ -207,12 +210,21 @@ async function start(): Promise<void> {
   client = mine;
   try {
     const snapshot = await chosenSnapshot();
-    const what = snapshot === undefined ? { boot: bootOf(await chosenGuest()) } : { snapshot };
+    let what: Pick<StartRequest, "boot" | "snapshot">;
+    let disk = chosenFile("disk");
+    if (snapshot !== undefined) what = { snapshot };
+    else {
+      const guest = await chosenGuest();
+      what = { boot: bootOf(guest) };
+      disk = guest.disk;
+    }
     if (client !== mine) return;
     if (snapshot !== undefined) terminal.note("the machine goes on where it was saved");
     before = { instructions: 0, at: performance.now() };
     mine.start({
       ...what,
+      ...(disk === undefined ? {} : { disk }),
+      keepsChanges: element("keep-changes", HTMLInputElement).checked,
       clock: element("clock", HTMLSelectElement).value as "real" | "virtual",
       engine: engineCore,
       rows: terminal.rows,
@@ -293,8 +305,31 @@ async function attach({ name, inspected }: Attached): Promise<void> {
   new AttachedInspector(panels, { name, inspected, state, figures, tell, buttons, saveButton });
 }
 
+/** Says which disks have changes here. */
+async function tellChanges(): Promise<void> {
+  const kept = await keptChanges();
+  const note = element("kept-changes", HTMLElement);
+  note.hidden = kept.length === 0;
+  note.replaceChildren(
+    ...kept.map((changes) => {
+      const line = document.createElement("p");
+      const megabytes = (changes.bytes / 1e6).toFixed(1);
+      line.textContent = `${imageName(changes.identity)}: ${megabytes} MB of changes are kept, and used when it is chosen again `;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = "Discard";
+      button.onclick = () =>
+        void changes.discard().then(tellChanges, () => tell("a machine uses these changes"));
+      line.append(button);
+      return line;
+    }),
+  );
+}
+
 /** Offers the machine that was saved in this tab, if there is one. */
 async function begin(): Promise<void> {
+  void tellChanges();
+  settings.ontoggle = () => void tellChanges();
   const kept = await saving?.kept();
   if (kept === undefined) return start();
   const go = (guest: "kept" | "embedded") => () => {

@@ -7,8 +7,6 @@ export interface BootRequest {
   /** Undefined: the one that is installed on the disk. */
   readonly kernel?: Uint8Array;
   readonly initrd?: Uint8Array;
-  /** The image of xvda. */
-  readonly disk?: Blob;
   readonly append: string;
   readonly memoryBytes: number;
   readonly cpus: number;
@@ -22,6 +20,10 @@ export interface StartRequest {
   /** Undefined: it goes on from the snapshot. */
   readonly boot?: BootRequest;
   readonly snapshot?: Blob;
+  /** The image of xvda. */
+  readonly disk?: File;
+  /** What the guest writes to it is kept in the browser's private files. */
+  readonly keepsChanges: boolean;
   readonly clock: "real" | "virtual";
   /** Where the engine's core is. */
   readonly engine: string;

@@ -10,6 +10,7 @@ import {
   blobDisk,
   browserDecompressors,
   browserEntropy,
+  lastingDisk,
 } from "../hosts/browser/index.js";
 import { SeededEntropy } from "../hosts/sim/entropy.js";
 import { HeapTimers, VirtualClock } from "../hosts/sim/index.js";
@@ -25,6 +26,7 @@ import {
   readBootFiles,
   SavedMachine,
 } from "../vmm/machine/index.js";
+import { identityOf, openChanges } from "./kept-changes.js";
 import type { BootRequest, StartRequest, ToPage, ToWorker } from "./protocol.js";
 import { Stepper } from "./stepper.js";
 import { WorkerConsole } from "./worker-console.js";
@@ -110,18 +112,33 @@ async function openInspection(
   return new Inspection(machineTarget(inspected, clock), output, every);
 }
 
-function makeMachine({ boot, snapshot }: StartRequest, ports: MachinePorts): Promise<Machine> {
-  if (boot !== undefined) return bootMachine(boot, ports);
+async function makeMachine(request: StartRequest, ports: MachinePorts): Promise<Machine> {
+  const { boot, snapshot } = request;
+  const disk = request.disk && (await openDisk(request.disk, request.keepsChanges));
+  if (boot !== undefined) return bootMachine(boot, disk, ports);
   if (snapshot === undefined) throw new RangeError("nothing to start");
   say({ kind: "progress", text: "reading the snapshot" });
-  return SavedMachine.open(new BlobSource(snapshot)).then((saved) =>
-    Machine.restore(saved, {}, ports),
-  );
+  const devices = disk === undefined ? [] : [new BlockBackend(DISK, disk)];
+  return Machine.restore(await SavedMachine.open(new BlobSource(snapshot)), { devices }, ports);
 }
 
-async function bootMachine(boot: BootRequest, ports: MachinePorts): Promise<Machine> {
+/** A disk whose file stays as it is. */
+async function openDisk(image: File, keepsChanges: boolean): Promise<Disk> {
+  if (!keepsChanges) return blobDisk(image);
+  const changes = await openChanges(image);
+  if (typeof changes !== "string") {
+    return lastingDisk({ image, identity: identityOf(image), changes });
+  }
+  log.warn(`what this guest writes to ${image.name} is gone with it: ${changes}`);
+  return blobDisk(image);
+}
+
+async function bootMachine(
+  boot: BootRequest,
+  disk: Disk | undefined,
+  ports: MachinePorts,
+): Promise<Machine> {
   const { memoryBytes, cpus } = boot;
-  const disk = boot.disk && blobDisk(boot.disk);
   const { kernel, initrd, append } = await filesOf(boot, disk);
   const devices = [
     ...(disk === undefined ? [] : [new BlockBackend(DISK, disk)]),

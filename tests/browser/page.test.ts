@@ -220,6 +220,9 @@ describe.skipIf(!machineHas("Chromium"))("the page of kvm-xen web", () => {
       await page.setInputFiles(`#${name}`, pattern.exec(stdout)?.[1] ?? "");
     }
     await page.setInputFiles("#disk", disk);
+    await page.evaluate(() => {
+      (document.getElementById("keep-changes") as HTMLInputElement).checked = false;
+    });
     await startWith(page, { guest: "files", append: "cryptomgr.notests TERM=xterm" });
     await waitForText(page, /\/root # *$/);
     await page.click("#terminal");
