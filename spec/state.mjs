@@ -164,6 +164,12 @@ export const CPU_BLOCK = [
   ["HIDDEN", "u32", 1, "instructions that raise #UD: bit 0 RDTSCP, 1 INVPCID, 2 RDPID, 3 MOVBE"],
   ["CR4_HIDDEN", "u64", 1, "bits of CR4 that the guest may not set"],
   ["XCR0_HIDDEN", "u64", 1, "bits of XCR0 that the guest may not set"],
+  [
+    "INTERCEPTED",
+    "u32",
+    1,
+    "the last #DB, #UD or #AC that an instruction raised: vector and bit 31, and bit 8 with an error code; 0 for none",
+  ],
 ];
 
 /**

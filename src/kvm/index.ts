@@ -20,6 +20,7 @@ export * from "../abi/kvm/index.js";
 export type { CpuidEntry2 } from "../abi/x86/index.js";
 export { apicId, gpa, gva, hva } from "../base/index.js";
 export type { CounterName, EngineCounters, EngineFactory } from "../engine/bridge/port.js";
+export type { ExceptionKept } from "./cpu/exception.js";
 export { type KvmMsrFilter, KvmMsrFilterFlag, type KvmMsrFilterRange } from "./cpu/msr-filter.js";
 export { KvmError } from "./error.js";
 export { EventFd } from "./event-fd.js";
@@ -37,7 +38,6 @@ export {
 export type { KvmIoeventfd } from "./io/ioeventfd.js";
 export type { IoapicState } from "./irq/ioapic.js";
 export {
-  type ExceptionKept,
   VCPU_FLAGS,
   VCPU_NUMBERS,
   type VcpuKept,

@@ -3,17 +3,12 @@
  * it was. Numbers as they are kept here, without any address of linear memory.
  */
 import type { EngineKept, Segment } from "../engine/bridge/port.js";
+import type { ExceptionKept } from "./cpu/exception.js";
 import type { TscSyncState } from "./cpu/tsc-sync.js";
-import type { QueuedException } from "./cpu/vcpu-events.js";
 import type { IoapicLines } from "./irq/ioapic.js";
 import type { LapicKept } from "./irq/lapic.js";
 import type { SchedulerPosition } from "./run/scheduler.js";
 import type { XenKept } from "./xen-kept.js";
-
-/** An exception that waits, or was shown last. */
-export type ExceptionKept = {
-  readonly [N in keyof QueuedException]-?: QueuedException[N] | undefined;
-};
 
 /** Names of the fields of a vCPU that are numbers or flags, as `VcpuState` has them. */
 export const VCPU_NUMBERS = [
@@ -24,7 +19,7 @@ export const VCPU_FLAGS = [
   ...(["nmiRequested", "nmiInjected", "badState", "tripleFault", "unhalted"] as const),
   ...(["initPending", "sipiPending", "queuedSoft", "emulates", "clockStopped"] as const),
   ...(["clockUpdate", "masterclockUpdate", "unblock", "handledExit", "scheduledIn"] as const),
-  ...(["kicked", "yieldRequested", "hasRun"] as const),
+  ...(["kicked", "yieldRequested", "hasRun", "unannounced"] as const),
 ] as const;
 
 export interface VcpuKept {
@@ -35,8 +30,7 @@ export interface VcpuKept {
   readonly exitRip: bigint;
   readonly numbers: Readonly<Record<(typeof VCPU_NUMBERS)[number], number>>;
   readonly flags: Readonly<Record<(typeof VCPU_FLAGS)[number], boolean>>;
-  readonly queuedException: ExceptionKept | undefined;
-  readonly lastException: ExceptionKept;
+  readonly exception: ExceptionKept;
   readonly waitingSinceNs: number | undefined;
   readonly waitedNs: number;
   readonly eventRequested: boolean;

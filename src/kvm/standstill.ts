@@ -2,15 +2,8 @@
 
 import { assert } from "../base/index.js";
 import type { ArmLater } from "../ports/index.js";
-import type { QueuedException } from "./cpu/vcpu-events.js";
 import type { Lapic } from "./irq/lapic.js";
-import {
-  type ExceptionKept,
-  VCPU_FLAGS,
-  VCPU_NUMBERS,
-  type VcpuKept,
-  type VmKept,
-} from "./kept.js";
+import { VCPU_FLAGS, VCPU_NUMBERS, type VcpuKept, type VmKept } from "./kept.js";
 import type { Hold } from "./run/scheduler.js";
 import type { VcpuState } from "./vcpu-state.js";
 import type { VmState } from "./vm-state.js";
@@ -62,7 +55,7 @@ export class Standstill {
       vcpu.initPending = false;
       vcpu.sipiPending = false;
       vcpu.nmiPending = 0;
-      vcpu.queuedException = undefined;
+      vcpu.exception.clear();
     }
     const got = get();
     for (const [i, vcpu] of vcpus.entries()) putEvents(vcpu, kept.vcpus[i] as VcpuKept);
@@ -116,27 +109,8 @@ export class Standstill {
   }
 }
 
-const exceptionOf = (queued: QueuedException): ExceptionKept => ({
-  vector: queued.vector,
-  errorCode: queued.errorCode,
-  pending: queued.pending,
-  payload: queued.payload,
-  shownErrorCode: queued.shownErrorCode,
-  shownPayload: queued.shownPayload,
-});
-
-function queuedOf(kept: ExceptionKept): QueuedException {
-  const { vector, errorCode, payload, pending, shownErrorCode, shownPayload } = kept;
-  return {
-    ...{ vector: (vector ?? 0) & 31, errorCode, payload },
-    ...(pending === undefined ? {} : { pending }),
-    ...(shownErrorCode === undefined ? {} : { shownErrorCode }),
-    ...(shownPayload === undefined ? {} : { shownPayload }),
-  };
-}
-
 function readVcpu(vcpu: VcpuState, isRunning: boolean): VcpuKept {
-  const { engine, queuedException: queued, pendingExit: exit } = vcpu;
+  const { engine, pendingExit: exit } = vcpu;
   const pick = <N extends keyof VcpuState>(names: readonly N[]) =>
     Object.fromEntries(names.map((name) => [name, vcpu[name]])) as Pick<VcpuState, N>;
   return {
@@ -145,8 +119,8 @@ function readVcpu(vcpu: VcpuState, isRunning: boolean): VcpuKept {
     exitRip: vcpu.exitRip,
     numbers: pick(VCPU_NUMBERS),
     flags: pick(VCPU_FLAGS),
-    queuedException: queued === undefined ? undefined : exceptionOf(queued),
-    lastException: exceptionOf(vcpu.lastException),
+    // Read before the engine's, which has the last that the guest raised until then.
+    exception: vcpu.shownException.kept,
     waitingSinceNs: vcpu.waited.sinceNs,
     waitedNs: vcpu.waited.totalNs,
     eventRequested: vcpu.tpr.eventRequested,
@@ -159,10 +133,8 @@ function readVcpu(vcpu: VcpuState, isRunning: boolean): VcpuKept {
 
 /** What waits for a vCPU. */
 function putEvents(vcpu: VcpuState, kept: VcpuKept): void {
-  const { queuedException: queued } = kept;
   Object.assign(vcpu, kept.numbers, kept.flags);
-  vcpu.queuedException = queued === undefined ? undefined : queuedOf(queued);
-  vcpu.lastException = queuedOf(kept.lastException);
+  Object.assign(vcpu.exception, kept.exception, { vector: kept.exception.vector & 31 });
 }
 
 function writeVcpu(vcpu: VcpuState, kept: VcpuKept, later: ArmLater): void {

@@ -4,11 +4,11 @@ import { Pvclock } from "../abi/xen/pvclock.js";
 import { type EngineVcpu, SegmentIndex } from "../engine/bridge/port.js";
 import { TSC_KHZ, tscKhzFits } from "./cpu/clock.js";
 import { type CpuidState, CpuidTable } from "./cpu/cpuid.js";
+import { QueuedException } from "./cpu/exception.js";
 import { GuestDebug } from "./cpu/guest-debug.js";
 import { MsrFile } from "./cpu/msr.js";
 import { PvAreas } from "./cpu/pv-areas.js";
 import { resetRegisters, startAt } from "./cpu/reset.js";
-import type { QueuedException } from "./cpu/vcpu-events.js";
 import { msrsOf } from "./cpu/vcpu-msrs.js";
 import type { VcpuExit } from "./exits.js";
 import type { XenVcpuHooks, XenVcpuHost } from "./hooks.js";
@@ -50,6 +50,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   nmiPending = 0;
   /** KVM_REQ_NMI: one came since the last look at them. It ends a halt although NMIs may be masked. */
   nmiRequested = false;
+  /** The NMI that waits comes behind a single step of KVM's own: over an IRET, or out of an interrupt shadow. */
+  stepsToNmi = false;
   /** An NMI whose delivery was interrupted (KVM_SET_VCPU_EVENTS): comes whatever masks it. */
   nmiInjected = false;
   /** KVM_SET_SREGS gave registers that the processor refuses to be entered with. */
@@ -63,7 +65,9 @@ export class VcpuState implements Runner, XenVcpuHost {
   sipiVector = 0;
   /** Vector given by KVM_INTERRUPT, or -1. It stays through INIT. */
   userInterrupt = -1;
-  queuedException: QueuedException | undefined;
+  readonly exception = new QueuedException();
+  /** KVM_SET_VCPU_EVENTS failed behind what it had set: only a look for events that something else asks for finds it. */
+  unannounced = false;
   /** An external interrupt that was acknowledged but not injected (KVM_SET_VCPU_EVENTS), or -1. */
   queuedInterrupt = -1;
   /** It came from INT n. */
@@ -72,9 +76,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   lastCr8 = 0;
   /** KVM_GET_TSC_KHZ. */
   tscKhz: number;
-  /** What KVM_GET_VCPU_EVENTS shows of the last interrupt and exception. */
+  /** What KVM_GET_VCPU_EVENTS shows of the last interrupt. */
   lastInterrupt = 0;
-  lastException: QueuedException = { vector: 0, errorCode: undefined };
   /** KVM_SET_GUEST_DEBUG. */
   readonly debug = new GuestDebug();
   /** The instruction that waits for the client's answer is one that KVM's emulator executes. */
@@ -111,6 +114,8 @@ export class VcpuState implements Runner, XenVcpuHost {
   stringInput: StringInput | undefined;
   /** Linear RIP at the last exit of the kinds io, mmio and xen. */
   exitRip = 0n;
+  /** RIP of the IN or OUT of the last exit, until the guest is entered again: KVM for AMD knows where it goes on then. */
+  portRip: bigint | undefined;
   /** Units of work done in turns. */
   work = 0;
   /** Resolves run(); undefined outside of it. */
@@ -297,7 +302,17 @@ export class VcpuState implements Runner, XenVcpuHost {
 
   /** An event that was chosen before and waits for the next entry. */
   get hasQueuedEvent(): boolean {
-    return this.queuedException !== undefined || this.nmiInjected || this.queuedInterrupt >= 0;
+    return this.exception.waits || this.nmiInjected || this.queuedInterrupt >= 0;
+  }
+
+  /**
+   * One of them is injected. A client may have set several (KVM_SET_VCPU_EVENTS): the others are lost, as KVM reads from
+   * the processor at every exit what of its one event was not delivered.
+   */
+  dropQueued(): void {
+    this.exception.clear();
+    this.nmiInjected = false;
+    this.queuedInterrupt = -1;
   }
 
   /** An external interrupt that was acknowledged: comes before all others. */
@@ -310,9 +325,15 @@ export class VcpuState implements Runner, XenVcpuHost {
 
   /** An exception that the next entry delivers. */
   queueException(vector: number, errorCode: number | undefined): void {
-    this.queuedException = { vector, errorCode, pending: true };
+    this.shownException.queue(vector, errorCode);
     this.tpr.eventRequested = true;
-    this.lastException = this.queuedException;
+  }
+
+  /** {@link exception} as it is seen: with what the guest raised since it was looked at last, and KVM queued for it. */
+  get shownException(): QueuedException {
+    const raised = this.engine.takeIntercepted();
+    if (raised !== undefined) this.exception.noteDelivered(raised.vector, raised.errorCode);
+    return this.exception;
   }
 
   /** RIP with the base of CS, outside of 64-bit mode. */
@@ -353,9 +374,7 @@ export class VcpuState implements Runner, XenVcpuHost {
     this.badState = false;
     this.nmiPending = 0;
     this.nmiRequested = false;
-    this.nmiInjected = false;
-    this.queuedException = undefined;
-    this.queuedInterrupt = -1;
+    this.dropQueued();
   }
 
   /** Rewrites the pvclock areas if that was asked for. */
@@ -416,7 +435,7 @@ export class VcpuState implements Runner, XenVcpuHost {
   /** KVM_INTERRUPT would be taken at once: `kvm_run.ready_for_interrupt_injection`. */
   get readyForInjection(): boolean {
     if (this.env.irqchip === "kernel") return true;
-    if (this.queuedException !== undefined || this.queuedInterrupt >= 0) return false;
+    if (this.exception.waits || this.queuedInterrupt >= 0) return false;
     if (this.nmiInjected || this.userInterrupt >= 0 || !this.interruptAllowed()) return false;
     return this.acceptsUserInterrupt;
   }
@@ -437,7 +456,7 @@ export class VcpuState implements Runner, XenVcpuHost {
   wakesFromHalt(): boolean {
     if (this.nmiRequested || (this.nmiPending > 0 && !this.engine.nmiMasked)) return true;
     // What is injected already, an NMI or an interrupt too, ends no halt.
-    if (this.unhalted || this.queuedException?.pending === true) return true;
+    if (this.unhalted || this.exception.pending) return true;
     if (this.xen.deferredEvents) return true;
     if (!this.interruptAllowed() || this.debug.blocksInterrupts) return false;
     return this.#hasChipInterrupt() || (this.lapic !== undefined && this.xen.pendingVector() !== 0);

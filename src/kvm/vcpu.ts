@@ -38,7 +38,7 @@ import { refuse } from "./error.js";
 import type { VcpuExit } from "./exits.js";
 import type { TprAccess } from "./irq/tpr-sync.js";
 import type { LinuxRules } from "./linux.js";
-import { complete, finishInstruction, takeFollowUp } from "./run/finish.js";
+import { begin } from "./run/finish.js";
 import { beforeClientWrite } from "./run/in-flight.js";
 import type { Statistic } from "./stats.js";
 import type { VcpuState } from "./vcpu-state.js";
@@ -107,12 +107,7 @@ export class Vcpu {
     }
     state.hasRun = true;
     if (state.fpuMarked !== ALL_MARKED) loadFpu(state);
-    if (state.immediateExit) {
-      // Deferred events stay deferred: the kernel looks at them after an entry only.
-      return finishInstruction(state);
-    }
-    complete(state);
-    const next = takeFollowUp(state);
+    const next = begin(state);
     if (next !== undefined) return next;
     state.resolve = beforePromise;
     const turn = state.env.scheduler.again(state);
@@ -205,7 +200,7 @@ export class Vcpu {
     const state = this.#state;
     beforeClientWrite(state, "regs");
     // An exception whose delivery was interrupted stays.
-    if (state.queuedException?.pending === true) state.queuedException = undefined;
+    state.exception.pending = false;
     writeRegs(state.engine, regs);
     if (state.debug.setsTf(state.linearRip())) state.engine.rflags |= Rflags.TF;
     state.tpr.eventRequested = true;
@@ -502,7 +497,7 @@ export class Vcpu {
     const state = this.#state;
     const inject = request.control & (KvmGuestDbg.INJECT_DB | KvmGuestDbg.INJECT_BP);
     if (inject !== 0) {
-      if (state.queuedException?.pending === true) refuse("EBUSY", "an exception waits");
+      if (state.exception.pending) refuse("EBUSY", "an exception waits");
       const db = (inject & KvmGuestDbg.INJECT_DB) !== 0;
       state.queueException(db ? Exception.DB : Exception.BP, undefined);
     }

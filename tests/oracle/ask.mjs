@@ -1,6 +1,9 @@
 // @ts-check
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { unpackPackages } from "../../tools/debian/packages.mjs";
 
 /** Asking a real Linux through ask-linux; the kernel is that in ASK_LINUX_CACHE. */
 
@@ -26,6 +29,23 @@ export function run(program, args, environment = {}) {
   if (result.status !== 0)
     throw new Error(`${basename(program)}: ${result.stderr.trim().split("\n").at(-1)}`);
   return result.stdout;
+}
+
+/** The headers of the Linux that is recorded by default, as tests/headers leaves them. */
+const headers = fileURLToPath(
+  new URL("../../build/cache/headers-trixie/linux-libc-dev", import.meta.url),
+);
+
+/**
+ * Builds a player, with those headers: fetched the first time.
+ * @param {string} source
+ * @param {string} program
+ */
+export function compile(source, program) {
+  if (!existsSync(headers)) unpackPackages("trixie", ["linux-libc-dev"], headers);
+  const include = join(headers, "usr/include");
+  const folders = [include, join(include, "x86_64-linux-gnu")].flatMap((at) => ["-isystem", at]);
+  run("gcc", ["-O2", "-w", "-static", ...folders, "-o", program, source]);
 }
 
 /**

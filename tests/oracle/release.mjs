@@ -26,7 +26,7 @@ import { patchText, readPatches } from "../../spec/kvm/patches.mjs";
 import { QUIRKS, quirkScenario } from "../../spec/kvm/quirks.mjs";
 import { RECORDED } from "../../spec/kvm/releases.mjs";
 import { SHOWN, shownScenario } from "../../spec/kvm/shown.mjs";
-import { answersIn, askLinux, askText, run, SOURCES } from "./ask.mjs";
+import { answersIn, askLinux, askText, compile, SOURCES } from "./ask.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const [release = "", ...wanted] = process.argv.slice(2);
@@ -118,12 +118,9 @@ for (const entry of readdirSync(vectors, { withFileTypes: true })) {
 /** @type {Map<string, string>} */
 const programs = new Map();
 /** @param {string} source */
-function compile(source) {
+function programOf(source) {
   const program = programs.get(source) ?? join(work, `program-${programs.size}`);
-  const headers = join(root, "build/cache/headers-trixie/linux-libc-dev/usr/include");
-  const includes = [headers, join(headers, "x86_64-linux-gnu")].flatMap((at) => ["-isystem", at]);
-  if (!programs.has(source))
-    run("gcc", ["-O2", "-w", "-static", ...includes, "-o", program, source]);
+  if (!programs.has(source)) compile(source, program);
   programs.set(source, program);
   return program;
 }
@@ -168,7 +165,7 @@ function askOnce(name, label, set, cases) {
   const paths = cases.map((one) => one.path);
   // A player names what it plays when there are several files.
   const asked = paths.length === 1 ? [...paths, ...paths] : paths;
-  const answers = askLinux(compile(SOURCES[set.player]), asked, processorOf(cases[0]));
+  const answers = askLinux(programOf(SOURCES[set.player]), asked, processorOf(cases[0]));
   const parts = [...answers].map(([at, out]) => [`== ${at}`, ...out, ""].join("\n"));
   mkdirSync(kept, { recursive: true });
   writeFileSync(file, parts.join(""), "latin1");
@@ -201,7 +198,7 @@ function askSet(name, set) {
 
 /** Capabilities and generic ioctls: whole lines, by what they begin with. */
 function askAnswers() {
-  const answers = () => askText(compile(spec("record.c")), []);
+  const answers = () => askText(programOf(spec("record.c")), []);
   const [first, second] = [answers(), answers()];
   if (first !== second) throw new Error("answers: Linux gave two different ones");
   const before = new Set(lines(readFileSync(spec("recorded.txt"), "utf8")));

@@ -359,6 +359,11 @@ export interface EngineVcpu {
    */
   intercept(debug: boolean, int3: boolean): void;
   /**
+   * The last #DB, #UD or #AC that an instruction raised, once. KVM for AMD intercepts these, and has queued them itself
+   * when the guest gets them.
+   */
+  takeIntercepted(): EngineEvent | undefined;
+  /**
    * DR6 bits of the traps that come before the next instruction; 0 for none. Behind an instruction that
    * needed an answer run() returns BUDGET with them: the next run() raises #DB, unless they are dropped.
    */

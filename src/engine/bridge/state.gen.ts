@@ -242,6 +242,8 @@ export const Cpu = {
   CR4_HIDDEN: 0x720,
   /** bits of XCR0 that the guest may not set. u64 */
   XCR0_HIDDEN: 0x728,
+  /** the last #DB, #UD or #AC that an instruction raised: vector and bit 31, and bit 8 with an error code; 0 for none. u32 */
+  INTERCEPTED: 0x730,
 } as const;
 
 /** Offsets of the engine's counters, u64 each, in the region COUNTERS: what a VM's vCPUs did, all together. */

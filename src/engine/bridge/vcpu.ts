@@ -24,6 +24,8 @@ const INJECT_PRESENT = 0x80000000;
 const INJECT_NMI = 1 << 8;
 const INJECT_EXCEPTION = 2 << 8;
 const INJECT_HAS_ERROR = 1 << 10;
+/** FAULT: the fault has an error code. */
+const FAULT_HAS_ERROR = 0x100;
 /** @nolimit more accesses than one instruction can make */
 const MAX_REPLAY = 64;
 const RCX = 1;
@@ -428,6 +430,14 @@ export class WasmVcpu implements EngineVcpu {
   }
   intercept(debug: boolean, int3: boolean): void {
     this.#put32(Cpu.INTERCEPTS, (debug ? 1 : 0) | (int3 ? 2 : 0));
+  }
+  takeIntercepted(): EngineEvent | undefined {
+    const fault = this.#get32(Cpu.INTERCEPTED);
+    if (fault === 0) return undefined;
+    this.#put32(Cpu.INTERCEPTED, 0);
+    // Of the three only #AC has an error code, which is 0.
+    const errorCode = (fault & FAULT_HAS_ERROR) === 0 ? undefined : 0;
+    return { type: "exception", vector: fault & 0xff, errorCode };
   }
   get pendingTraps(): number {
     return this.#get32(Cpu.SHADOW) === SHADOW_SS ? 0 : this.#get32(Cpu.DEBUG_PENDING);

@@ -248,6 +248,8 @@ export const HIDDEN: u32 = 0x1718;
 export const CR4_HIDDEN: u32 = 0x1720;
 /** bits of XCR0 that the guest may not set. u64 */
 export const XCR0_HIDDEN: u32 = 0x1728;
+/** the last #DB, #UD or #AC that an instruction raised: vector and bit 31, and bit 8 with an error code; 0 for none. u32 */
+export const INTERCEPTED: u32 = 0x1730;
 /** Counter: instructions of cached blocks done by their complete handler: there is no fast operation. */
 export const N_GENERIC: u32 = 0x2000;
 /** Counter: instructions done by their complete handler: a case that the fast operation does not know. */

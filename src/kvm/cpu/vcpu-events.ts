@@ -3,23 +3,7 @@ import { Exception } from "../../abi/x86/index.js";
 import { refuse } from "../error.js";
 import type { VcpuState } from "../vcpu-state.js";
 
-/** An exception that the next entry injects before any other event. */
-export interface QueuedException {
-  readonly vector: number;
-  readonly errorCode: number | undefined;
-  /** Not delivered so far, so that its payload counts; else delivery was interrupted. */
-  readonly pending?: boolean;
-  /** What DR6 (as changes) or CR2 get with it, unless they have it already. */
-  readonly payload?: bigint | undefined;
-  /** As the client gave them, whether they count or not: KVM_GET_VCPU_EVENTS shows them. */
-  readonly shownErrorCode?: number;
-  readonly shownPayload?: bigint;
-}
-
 const KNOWN_FLAGS = Object.values(KvmVcpuEvent).reduce((all, bit) => all | bit, 0);
-
-/** Exceptions that instructions raise on purpose: executed again instead of injected again. */
-const isSoft = (vector: number): boolean => vector === Exception.BP || vector === Exception.OF;
 
 /** Only one NMI waits while they are blocked or one is being injected; what came beyond that is lost. */
 export function limitNmis(vcpu: VcpuState): void {
@@ -35,22 +19,20 @@ export function readEvents(vcpu: VcpuState): KvmVcpuEvents {
   const { settings } = vcpu.env;
   if (!settings.exceptionPayload) deliverPayload(vcpu);
   limitNmis(vcpu);
-  const queued = vcpu.queuedException;
-  const shown = queued ?? vcpu.lastException;
-  const waits = queued !== undefined && !isSoft(queued.vector);
-  const pending = waits && queued.pending === true;
+  const exception = vcpu.shownException;
+  const pending = exception.isShown && exception.pending;
   // Clients that do not know of payloads see both kinds as one.
-  const injected = waits && (!pending || !settings.exceptionPayload);
+  const injected = exception.isShown && (!pending || !settings.exceptionPayload);
   const flags = KvmVcpuEvent.VALID_NMI_PENDING | KvmVcpuEvent.VALID_SHADOW | KvmVcpuEvent.VALID_SMM;
   return {
     exception: {
       injected,
-      nr: shown.vector,
-      hasErrorCode: shown.errorCode !== undefined,
-      errorCode: shown.errorCode ?? shown.shownErrorCode ?? 0,
+      nr: exception.vector,
+      hasErrorCode: exception.hasErrorCode,
+      errorCode: exception.errorCode,
       pending,
-      payload: shown.payload,
-      idlePayload: shown.shownPayload ?? 0n,
+      payload: exception.hasPayload ? exception.payload : undefined,
+      idlePayload: exception.payload,
     },
     interrupt: {
       injected: vcpu.queuedInterrupt >= 0 && !vcpu.queuedSoft,
@@ -95,16 +77,15 @@ export function writeEvents(vcpu: VcpuState, events: KvmVcpuEvents): void {
   const withSmm = (flags & KvmVcpuEvent.VALID_SMM) !== 0;
   const inInit = vcpu.mpState === KvmMpState.INIT_RECEIVED;
   if (withSmm && (smi?.smm || smi?.pending) && inInit) refuse("EINVAL", "SMM and INIT");
-  const queued: QueuedException = {
-    vector: exception.nr,
-    errorCode: exception.hasErrorCode ? exception.errorCode : undefined,
+  Object.assign(vcpu.shownException, {
     pending,
-    payload: pending ? exception.payload : undefined,
-    shownErrorCode: exception.errorCode,
-    shownPayload: exception.payload ?? exception.idlePayload ?? 0n,
-  };
-  vcpu.queuedException = injected || pending ? queued : undefined;
-  vcpu.lastException = queued;
+    injected,
+    vector: exception.nr,
+    hasErrorCode: exception.hasErrorCode,
+    errorCode: exception.errorCode,
+    hasPayload: pending && exception.payload !== undefined,
+    payload: exception.payload ?? exception.idlePayload ?? 0n,
+  });
   vcpu.queuedInterrupt = interrupt.injected ? interrupt.nr & 0xff : -1;
   vcpu.queuedSoft = interrupt.soft;
   vcpu.lastInterrupt = interrupt.nr & 0xff;
@@ -121,13 +102,17 @@ export function writeEvents(vcpu: VcpuState, events: KvmVcpuEvents): void {
     vcpu.sipiVector = events.sipiVector & 0xff;
   }
   if (withSmm) {
-    if (smi?.smm || smi?.pending || smi?.smmInsideNmi) refuse("EINVAL", "there is no SMM");
+    if (smi?.smm || smi?.pending) refuse("EINVAL", "there is no SMM");
     if (vcpu.lapic !== undefined) vcpu.initPending = smi?.latchedInit === true;
   }
   if ((flags & KvmVcpuEvent.VALID_TRIPLE_FAULT) !== 0) {
-    if (!settings.tripleFaultEvent) refuse("EINVAL", "triple fault events are not enabled");
+    if (!settings.tripleFaultEvent) {
+      vcpu.unannounced = true;
+      refuse("EINVAL", "triple fault events are not enabled");
+    }
     vcpu.tripleFault = events.tripleFaultPending === true;
   }
+  vcpu.unannounced = false;
   vcpu.env.scheduler.wake();
 }
 
@@ -138,14 +123,13 @@ const DR6_NONE = 0x1000n;
 
 /** A pending exception's payload goes to DR6 (#DB) or CR2 (#PF); the exception keeps waiting. */
 export function deliverPayload(vcpu: VcpuState): void {
-  const queued = vcpu.queuedException;
-  if (queued?.pending !== true || queued.payload === undefined) return;
-  const { engine } = vcpu;
-  const { payload } = queued;
-  if (queued.vector === Exception.DB) {
+  const { engine, exception } = vcpu;
+  if (!exception.pending || !exception.hasPayload) return;
+  const { payload } = exception;
+  if (exception.vector === Exception.DB) {
     const reported = (engine.dr(6) & ~DR6_TRAPS) | DR6_ACTIVE_LOW | payload;
     const dr6 = (reported ^ (payload & DR6_ACTIVE_LOW)) & ~DR6_NONE;
     engine.setDr(6, BigInt.asUintN(64, dr6));
-  } else if (queued.vector === Exception.PF) engine.cr2 = payload;
-  vcpu.queuedException = { ...queued, payload: undefined, shownPayload: 0n };
+  } else if (exception.vector === Exception.PF) engine.cr2 = payload;
+  exception.noPayload();
 }

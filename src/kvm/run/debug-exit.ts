@@ -1,5 +1,5 @@
 import { Exception, Rflags } from "../../abi/x86/index.js";
-import type { VcpuExitDebug } from "../exits.js";
+import type { VcpuExit, VcpuExitDebug } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 
 /** DR6: bits that are always one; single step. */
@@ -29,13 +29,24 @@ export function takeTraps(vcpu: VcpuState): VcpuExitDebug | undefined {
   engine.dropTraps();
   const taken = vcpu.env.linux.debuggerTakesEmulatedTraps && debug.hardwareBreakpoints;
   if (debug.singleStep || taken) return debugExit(vcpu, Exception.DB, DR6_FIXED | bits);
-  vcpu.queuedException = {
-    vector: Exception.DB,
-    errorCode: undefined,
-    pending: true,
-    payload: bits,
-  };
+  vcpu.shownException.queue(Exception.DB, undefined, bits);
   return undefined;
+}
+
+/**
+ * KVM has made a single step to where an NMI may come. A debugger that takes #DB hears of it, as KVM does not look whose
+ * step it was; the window behind a handled exit comes before the NMI, too.
+ */
+export function steppedToNmi(vcpu: VcpuState): VcpuExit | "continue" {
+  if (vcpu.debug.interceptsDebug) return debugExit(vcpu, Exception.DB, DR6_FIXED | DR6_BS);
+  return vcpu.windowIsOpen ? { kind: "irq-window-open" } : "continue";
+}
+
+/** The exit for what an instruction has left that was completed outside of the engine. */
+export function afterCompletion(vcpu: VcpuState): VcpuExitDebug | undefined {
+  const { engine } = vcpu;
+  const step = vcpu.emulates && !engine.replaying ? emulated(vcpu) : undefined;
+  return step ?? (engine.pendingTraps === 0 ? undefined : takeTraps(vcpu));
 }
 
 /** KVM's emulator shows nobody the TF of single steps, and does not write it back either. */
@@ -47,7 +58,7 @@ function loseTf({ debug, engine }: VcpuState, rip: bigint): void {
  * An instruction that KVM's emulator executes is done: every one of them is a step, even when TF has been
  * lost before.
  */
-export function emulated(vcpu: VcpuState): VcpuExitDebug | undefined {
+function emulated(vcpu: VcpuState): VcpuExitDebug | undefined {
   const { debug, engine } = vcpu;
   vcpu.emulates = false;
   if (!debug.singleStep) return undefined;

@@ -27,8 +27,7 @@ export function failDelivery(vcpu: VcpuState): VcpuExit {
   engine.dropReplay();
   if (event?.type === "nmi") vcpu.nmiInjected = true;
   else if (event?.type === "interrupt") vcpu.queuedInterrupt = event.vector;
-  else if (event !== undefined)
-    vcpu.queuedException = { vector: event.vector, errorCode: event.errorCode };
+  else if (event !== undefined) vcpu.shownException.requeue(event.vector, event.errorCode);
   const gpa = BigInt(address);
   const information = NPF_OF_GUEST | (write ? NPF_WRITE : 0n);
   return {

@@ -5,7 +5,7 @@ import { workUntilTimer } from "../cpu/clock.js";
 import { deliverPayload, limitNmis } from "../cpu/vcpu-events.js";
 import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
-import { emulated, emulatedWrite, takeTraps } from "./debug-exit.js";
+import { afterCompletion, emulatedWrite, takeTraps } from "./debug-exit.js";
 import { handleExit, isFinishedWrite } from "./exits.js";
 import { finishWrite } from "./finish.js";
 import { EXIT_COST, type Turn } from "./scheduler.js";
@@ -38,8 +38,7 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
   if (env.engine.linear.hasOutsideWriters) env.engine.distrustCode();
   while (vcpu.work < end) {
     const left = end - vcpu.work;
-    const step = vcpu.emulates && !engine.replaying ? emulated(vcpu) : undefined;
-    const trap = step ?? (engine.pendingTraps === 0 ? undefined : takeTraps(vcpu));
+    const trap = afterCompletion(vcpu);
     if (trap !== undefined) return finish(vcpu, trap);
     const leave = processRequests(vcpu);
     if (leave !== undefined) return finish(vcpu, leave);
@@ -63,6 +62,7 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     // report of an access to the TPR too.
     const answered = engine.replaying && (vcpu.hasQueuedEvent || vcpu.debug.singleStep);
     const isBehind = answered || vcpu.tpr.reportWaits;
+    if (!engine.replaying) vcpu.portRip = undefined;
     const given = isBehind ? 1 : Math.min(left, distance);
     const code = engine.run(given);
     const { work } = engine;
@@ -190,34 +190,46 @@ function leaveUninitialized(vcpu: VcpuState): VcpuExit | undefined {
 function prepareEvents(vcpu: VcpuState): void {
   const { engine } = vcpu;
   const { ready } = engine;
+  if (vcpu.unannounced) dropUnseen(vcpu);
   vcpu.nmiRequested = false;
   if (vcpu.nmiPending > 1) limitNmis(vcpu);
   let free = (ready & Ready.EVENTS) !== 0;
+  // An instruction that was answered takes its shadow with it.
+  vcpu.stepsToNmi = engine.nmiMasked || (free && engine.interruptShadow !== 0);
   if (free && (vcpu.hasQueuedEvent || vcpu.nmiPending > 0)) free = !injectQueued(vcpu, ready);
   const allowed = free && (ready & Ready.INTERRUPT) !== 0;
   engine.setWindows(prepareInterrupt(vcpu, allowed), vcpu.nmiPending > 0);
 }
 
+/** Without a request KVM enters without a look at events, and what it had to inject again is lost at the exit. */
+function dropUnseen(vcpu: VcpuState): void {
+  const { tpr } = vcpu;
+  vcpu.unannounced = false;
+  const isWindowWanted = vcpu.requestInterruptWindow && vcpu.acceptsUserInterrupt;
+  const looks = tpr.eventRequested || vcpu.nmiRequested || isWindowWanted;
+  if (!looks && vcpu.xen.pendingVector() === 0) vcpu.dropQueued();
+}
+
 /** Injects the event that was begun before this entry, or an NMI that may come now. False: there was none. */
 function injectQueued(vcpu: VcpuState, ready: number): boolean {
-  const { engine } = vcpu;
-  const queued = vcpu.queuedException;
-  if (queued !== undefined) {
-    if (queued.pending === true) deliverPayload(vcpu);
-    vcpu.queuedException = undefined;
-    if (!isBehindInstruction(vcpu, queued.vector)) return true;
+  const { engine, exception } = vcpu;
+  const isNmi = !exception.waits && (vcpu.nmiInjected || vcpu.queuedInterrupt < 0);
+  if (exception.waits) {
+    deliverPayload(vcpu);
+    const { vector, hasErrorCode, errorCode } = exception;
     const protectedMode = (engine.cr0 & Cr0.PE) !== 0n;
-    engine.injectException(queued.vector, protectedMode ? queued.errorCode : undefined);
-  } else if (vcpu.nmiInjected) {
-    vcpu.nmiInjected = false;
-    injectNmi(vcpu);
-  } else if (vcpu.queuedInterrupt >= 0) {
-    // It was acknowledged when it could be taken: neither IF nor a shadow holds it up any more.
-    inject(vcpu, vcpu.takeInterrupt());
-  } else if (vcpu.nmiPending > 0 && (ready & Ready.NMI) !== 0) {
+    if (isBehindInstruction(vcpu, vector))
+      engine.injectException(vector, protectedMode && hasErrorCode ? errorCode : undefined);
+  } else if (vcpu.nmiInjected) injectNmi(vcpu);
+  // It was acknowledged when it could be taken: neither IF nor a shadow holds it up any more.
+  else if (vcpu.queuedInterrupt >= 0) inject(vcpu, vcpu.queuedInterrupt);
+  else if (vcpu.nmiPending > 0 && (ready & Ready.NMI) !== 0) {
     vcpu.nmiPending--;
     injectNmi(vcpu);
   } else return false;
+  // Behind an event KVM leaves the guest at once for an NMI that may come.
+  vcpu.stepsToNmi = engine.nmiMasked || isNmi;
+  vcpu.dropQueued();
   return true;
 }
 

@@ -14,7 +14,7 @@ import { KvmMsrExitReason, type VcpuExit, type VcpuExitIo, type VcpuExitMmio } f
 import { PicPair } from "../irq/pic.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { DisableExits, Quirk } from "../vm-settings.js";
-import { interceptedException } from "./debug-exit.js";
+import { interceptedException, steppedToNmi } from "./debug-exit.js";
 import { failDelivery, isDelivery } from "./delivery-failure.js";
 import { handleInternal } from "./emulation-failure.js";
 import { isFinishedOut } from "./finished-out.js";
@@ -37,8 +37,9 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
   }
   switch (code) {
     case EngineExit.BUDGET:
-    case EngineExit.NMI_WINDOW:
       return "continue";
+    case EngineExit.NMI_WINDOW:
+      return vcpu.stepsToNmi ? steppedToNmi(vcpu) : "continue";
     case EngineExit.IRQ_WINDOW:
       stats.irqWindowExits++;
       vcpu.tpr.eventRequested = true;
@@ -186,6 +187,7 @@ function handleIo(vcpu: VcpuState): AfterExit {
   const rip = linearRip(vcpu);
   vcpu.exitRip = rip;
   if (engine.exit.aux === STRING) vcpu.emulates = true;
+  else vcpu.portRip = engine.rip;
   const data = write ? bytesOf(engine.exit, size) : askForInput(vcpu, rip, size);
   const exit: VcpuExitIo = {
     kind: "io",

@@ -1,7 +1,9 @@
+import { KvmMpState } from "../../abi/kvm/index.js";
 import { Gpr } from "../../abi/x86/index.js";
 import { EngineExit, type EngineExitCode } from "../../engine/bridge/port.js";
 import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
+import { afterCompletion } from "./debug-exit.js";
 import { completeExit, handleExit, isFinishedWrite } from "./exits.js";
 import { markRepetition, stayAtRepetition } from "./finished-out.js";
 import { executeAsBegun } from "./in-flight.js";
@@ -35,7 +37,7 @@ const isAccess = (code: EngineExitCode): boolean =>
   code === EngineExit.MMIO || code === EngineExit.IO;
 
 /** Hands the client's answer to the last exit to the guest, at the start of a run(). */
-export function complete(vcpu: VcpuState): void {
+function complete(vcpu: VcpuState): void {
   completeExit(vcpu);
   // What the instruction exits with next is known already.
   if (vcpu.followUps.length > 0) return;
@@ -101,7 +103,7 @@ function finishBegun(vcpu: VcpuState): boolean {
  * What a client that wants out at once still gets: the instruction whose access it answered is
  * finished, without any event before it.
  */
-export function finishInstruction(vcpu: VcpuState): VcpuExit {
+function finishInstruction(vcpu: VcpuState): VcpuExit {
   const { engine } = vcpu;
   const isIo = vcpu.pendingExit?.kind === "io";
   for (let access = 0; access < MAX_ACCESSES; access++) {
@@ -110,7 +112,9 @@ export function finishInstruction(vcpu: VcpuState): VcpuExit {
     if (next !== undefined) return next;
     if (!engine.replaying) {
       if (isIo) markRepetition(vcpu);
-      return { kind: "intr" };
+      const trap = afterCompletion(vcpu);
+      if (trap !== undefined) vcpu.pendingExit = trap;
+      return trap ?? { kind: "intr" };
     }
     const after = handleExit(vcpu, runOne(vcpu));
     if (after !== "continue" && after !== "yield") {
@@ -123,8 +127,21 @@ export function finishInstruction(vcpu: VcpuState): VcpuExit {
   return { kind: "intr" };
 }
 
+/** What the last exit still needs, at the start of a run(); the exit that comes of that, before the guest goes on. */
+export function begin(vcpu: VcpuState): VcpuExit | undefined {
+  // Deferred events stay deferred: the kernel looks at them after an entry only.
+  if (vcpu.immediateExit) return finishInstruction(vcpu);
+  if (vcpu.mpState !== KvmMpState.RUNNABLE) {
+    // An answered instruction is completed before the vCPU waits.
+    const exit = finishInstruction(vcpu);
+    if (exit.kind !== "intr") return exit;
+  }
+  complete(vcpu);
+  return takeFollowUp(vcpu);
+}
+
 /** The next exit of an instruction that has several; it is then the pending one. */
-export function takeFollowUp(vcpu: VcpuState): VcpuExit | undefined {
+function takeFollowUp(vcpu: VcpuState): VcpuExit | undefined {
   const next = vcpu.followUps.shift();
   if (next !== undefined) vcpu.pendingExit = next;
   return next;

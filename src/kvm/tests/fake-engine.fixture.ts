@@ -212,6 +212,7 @@ export class FakeVcpu implements EngineVcpu {
   dropReplay(): void {}
   cancelInjection(): void {}
   takeInjection(): undefined {}
+  takeIntercepted(): undefined {}
   replayCode(): Uint8Array {
     return new Uint8Array(16);
   }

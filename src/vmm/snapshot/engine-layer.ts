@@ -33,8 +33,8 @@ const vcpu = integer(0, MAX_VCPUS - 1);
 const vcpus = list(vcpu, MAX_VCPUS);
 
 const exception: Codec<ExceptionKept> = struct({
-  ...{ vector: optional(u8), errorCode: optional(u32), pending: optional(bool) },
-  ...{ payload: optional(u64), shownErrorCode: optional(u32), shownPayload: optional(u64) },
+  ...{ pending: bool, injected: bool, vector: u8, hasErrorCode: bool, errorCode: u32 },
+  ...{ hasPayload: bool, payload: u64 },
 });
 
 /** A vector, or -1 for none. */
@@ -84,7 +84,7 @@ const engine = struct({
 const vcpuLayer = struct({
   ...{ isRunning: bool, answer: optional(u64), exitRip: u64, numbers },
   flags: record(VCPU_FLAGS, bool),
-  ...{ queuedException: optional(exception), lastException: exception },
+  exception,
   ...{ waitingSinceNs: optional(finite), waitedNs: finite, eventRequested: bool, tscOffset: u64 },
   ...{ engine, segments: list(segment, SEGMENTS, SEGMENTS), lapic },
 });

@@ -6,11 +6,11 @@
  * INJECT: bit 31 present, bits 0 to 7 vector, bits 8 and 9 type (EV_*), bit 10 has an error code.
  */
 import {
-  CODE_SIZE, CPL, CR2, DR7, EXIT, EXIT_AUX, FAULT, FAULT_CR2, FAULT_ERR, FLAGS, GPR, IDT_BASE, IDT_LIMIT, INJECT, INJECT_ERR, NMI_MASKED, REPLAY_COUNT,
+  CODE_SIZE, CPL, CR2, DR7, EXIT, EXIT_AUX, FAULT, FAULT_CR2, FAULT_ERR, FLAGS, GPR, IDT_BASE, IDT_LIMIT, INJECT, INJECT_ERR, INTERCEPTED, NMI_MASKED, REPLAY_COUNT,
   REPLAY_NEXT, RIP, SHADOW,
 } from "../state.gen";
 import {
-  F_EXIT, F_HAS_ERR, F_RETRY, R_FAULT, R_JUMP, R_NEXT, V_BP, V_DB, V_DF, V_GP, V_MC, V_NP, V_OF, V_PF, V_SS, V_TS, X_DEBUG, X_SHUTDOWN, faulted,
+  F_EXIT, F_HAS_ERR, F_RETRY, R_FAULT, R_JUMP, R_NEXT, V_AC, V_BP, V_DB, V_DF, V_GP, V_MC, V_NP, V_OF, V_PF, V_SS, V_TS, V_UD, X_DEBUG, X_SHUTDOWN, faulted,
   raiseErr,
 } from "../fault";
 import { AC, IF, IOPL, NT, RF, TF, VM, getFlags, getOf } from "../flags";
@@ -45,6 +45,7 @@ export function deliver(): u32 {
   const hasError = (fault & F_HAS_ERR) != 0;
   store<u32>(FAULT, 0);
   if (vector == V_DB && reportDebug()) return X_DEBUG;
+  if (vector == V_DB || vector == V_UD || vector == V_AC) store<u32>(INTERCEPTED, fault);
   if (vector == V_PF) store<u64>(CR2, load<u64>(FAULT_CR2));
   const code = chain(vector, EV_EXCEPTION, hasError, error);
   if (code != 0 && code != X_SHUTDOWN) {
