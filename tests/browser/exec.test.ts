@@ -6,7 +6,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { machineHas } from "../../tools/check/machine.mjs";
 import { compileFile, until } from "../exec/support.js";
-import { openBrowser } from "./support.js";
+import { openBrowser, rows } from "./support.js";
 
 const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const source = fileURLToPath(new URL("programs/xen.c", import.meta.url));
@@ -68,15 +68,7 @@ describe.skipIf(!machineHas("Chromium") || !machineHas("a C compiler"))("exec --
     expect(errors).toEqual([]);
   });
 
-  const cells = (caption: string) =>
-    page.evaluate(
-      (name) =>
-        [...document.querySelectorAll("table")]
-          .filter((table) => table.caption?.textContent?.startsWith(name))
-          .flatMap((table) => [...(table.tBodies[0]?.rows ?? [])])
-          .map((row) => [...row.cells].map((cell) => cell.textContent ?? "")),
-      caption,
-    );
+  const cells = (caption: string) => rows(page, caption);
   const open = (name: string) => page.click(`role=tab[name=${name}]`);
   const soon = { timeout: 20_000 };
 

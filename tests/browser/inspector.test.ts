@@ -9,7 +9,7 @@ import { Inspection, machineTarget } from "../../src/inspect/index.js";
 import { asText, eventsOf, runstateName, TraceReader, TraceRing } from "../../src/trace/index.js";
 import type { Machine } from "../../src/vmm/machine/index.js";
 import { machineHas } from "../../tools/check/machine.mjs";
-import { openBrowser } from "./support.js";
+import { openBrowser, rows } from "./support.js";
 
 /** A clock that nothing depends on: times of events are the machine's, by what it has executed. */
 const clockOf = (machine: () => Machine) => ({ monotonicNs: () => machine().view().kvm.time });
@@ -34,17 +34,6 @@ async function machineAtTimer(): Promise<Machine> {
   machine.trace = undefined;
   return machine;
 }
-
-/** All rows of a panel's table: its cells as texts. */
-const rows = (page: Page, caption: string): Promise<string[][]> =>
-  page.evaluate(
-    (name) =>
-      [...document.querySelectorAll("table")]
-        .filter((table) => table.caption?.textContent?.startsWith(name))
-        .flatMap((table) => [...(table.tBodies[0]?.rows ?? [])])
-        .map((row) => [...row.cells].map((cell) => cell.textContent ?? "")),
-    caption,
-  );
 
 async function rowsOnce(page: Page, caption: string): Promise<string[][]> {
   for (let i = 0; ; i++) {

@@ -81,6 +81,17 @@ export async function waitForText(page: Page, pattern: RegExp, seconds = 120): P
 export const terminalText = (page: Page): Promise<string> =>
   page.evaluate(() => globalThis.kvmXen?.text() ?? "");
 
+/** All rows of a panel's table: its cells as texts. */
+export const rows = (page: Page, caption: string): Promise<string[][]> =>
+  page.evaluate(
+    (name) =>
+      [...document.querySelectorAll("table")]
+        .filter((table) => table.caption?.textContent?.startsWith(name))
+        .flatMap((table) => [...(table.tBodies[0]?.rows ?? [])])
+        .map((row) => [...row.cells].map((cell) => cell.textContent ?? "")),
+    caption,
+  );
+
 /** Sets what the form says, and starts. */
 export async function startWith(
   page: Page,
