@@ -15,6 +15,7 @@ export const VCPU_NUMBERS = [
   ...(["mpState", "nmiPending", "sipiVector", "userInterrupt", "queuedInterrupt"] as const),
   ...(["lastCr8", "lastInterrupt", "tscGeneration", "fpuMarked", "ioapicEoi"] as const),
 ] as const;
+/** What of a vCPU is a yes or a no. */
 export const VCPU_FLAGS = [
   ...(["nmiRequested", "nmiInjected", "badState", "tripleFault", "unhalted"] as const),
   ...(["initPending", "sipiPending", "queuedSoft", "emulates", "clockStopped"] as const),
@@ -22,6 +23,7 @@ export const VCPU_FLAGS = [
   ...(["kicked", "yieldRequested", "hasRun", "unannounced"] as const),
 ] as const;
 
+/** A vCPU while it runs, beyond what KVM's GET calls show. */
 export interface VcpuKept {
   /** Whether it is inside run(). */
   readonly isRunning: boolean;
@@ -40,6 +42,7 @@ export interface VcpuKept {
   readonly lapic: LapicKept;
 }
 
+/** A VM while it runs, beyond what KVM's GET calls show. */
 export interface VmKept {
   /** The clock port's time. */
   readonly nowNs: number;

@@ -37,6 +37,7 @@ export interface XenVcpuKept {
   readonly tscLeavesSet: boolean;
 }
 
+/** A VM's Xen half, beyond what KVM_XEN_HVM_GET_ATTR and KVM_XEN_VCPU_GET_ATTR show. */
 export interface XenKept {
   readonly longMode: boolean;
   readonly upcallVector: number;

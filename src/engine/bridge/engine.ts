@@ -73,13 +73,23 @@ export class Engine implements EngineFactory {
 
 /** Has V8 compile the hot loop well while a machine is put together: see core/warm.ts. All instances share its code. */
 function warm(module: WebAssembly.Module): void {
-  const memory = new WebAssembly.Memory({ initial: WARM_PAGES });
+  const memory = memoryToWarm();
+  if (memory === undefined) return;
   const env = { memory, abort: () => 0, hostClockNs: () => 0, hostBackSlot: () => 0 };
   const { exports } = new WebAssembly.Instance(module, { env });
   assert(
     (exports as unknown as CoreExports).warm() > 0,
     "engine: the hot loop is not left for a region",
   );
+}
+
+/** Undefined where there are too few addresses: the VM has to say so, which wants as many. */
+function memoryToWarm(): WebAssembly.Memory | undefined {
+  try {
+    return new WebAssembly.Memory({ initial: WARM_PAGES });
+  } catch {
+    return undefined;
+  }
 }
 
 /** The engine part of one VM. Implements the port that the kernel half programs against. */
