@@ -53,10 +53,20 @@ function frameTo(address: string, protocol = TCP, port = 80, options = 0): Uint8
   return frame;
 }
 
+/** The same as a fragment that is not its packet's first one. */
+function fragment(frame: Uint8Array): Uint8Array {
+  new DataView(frame.buffer).setUint16(14 + 6, 100);
+  return frame;
+}
+
 describe("a guest in a page", () => {
   it.each([
     ["the gateway", frameTo("10.0.2.2")],
     ["the name server", frameTo("10.0.2.3", UDP, 53)],
+    ["the name server by TCP", frameTo("10.0.2.3", TCP, 53)],
+    ["the name server by ping", frameTo("10.0.2.3", 1)],
+    ["the name server of IPv6", frameTo("fec0::3", UDP, 53)],
+    ["the gateway of IPv6 by ping", frameTo("fec0::2", ICMPV6)],
     ["somebody else", frameTo("192.0.2.8")],
     ["somebody else by IPv6", frameTo("2001:db8::8")],
     ["somebody else's port 67", frameTo("192.0.2.8", UDP, 67)],
@@ -77,7 +87,13 @@ describe("a guest in a page", () => {
 
   it.each([
     ["this host's address", frameTo("192.0.2.7")],
-    ["that by ping", frameTo("192.0.2.7", 1)],
+    ["another port of the name server's", frameTo("10.0.2.3", TCP, 80)],
+    ["that with options before it", frameTo("10.0.2.3", TCP, 80, 2)],
+    ["a later fragment for the name server", fragment(frameTo("10.0.2.3", UDP, 53))],
+    ["another port of the name server's of IPv6", frameTo("fec0::3", TCP, 80)],
+    ["the gateway of IPv6 by TCP", frameTo("fec0::2", TCP, 80)],
+    ["DHCPv6's port by TCP", frameTo("ff02::1:2", TCP, 547)],
+    ["this host by ping", frameTo("192.0.2.7", 1)],
     ["this host's address of IPv6", frameTo("2001:db8::7")],
     ["another one", frameTo("2001:db8:1:2:3:4:5:60", UDP, 53)],
     ["the loopback interface", frameTo("127.0.0.1")],
