@@ -1,6 +1,7 @@
 # The tour: what a Xen guest does first, step by step, with what it saw printed line by line. A step
 # that goes wrong ends the guest as crashed with a line that begins with FAIL.
 .include "xen.inc"
+.include "arguments.inc"
 
 .equ TIMER_NS, 50000000         # how far ahead the timer of the tour is set
 .equ SPINS, 100000000           # how long to wait for an event that must come at once
@@ -397,40 +398,17 @@ print_version:
 
 .section .data, "aw"
 .balign 8, 0
-physmap:
-  .word DOMID_SELF, 0
-  .long XENMAPSPACE_shared_info
-  .quad 0
-physmap_frame:
-  .quad shared_info_frame
-vcpu_info_at:
-  .quad vcpu_info_frame
-  .long vcpu_info_offset, 0
-runstate_at:
-  .quad runstate
-param:
-  .word DOMID_SELF, 0
-param_index: .long 0
-param_value: .quad 0
-ipi: .long 0
-ipi_port: .long 0
+hypercall_arguments
 virq: .long VIRQ_TIMER, 0
 virq_port: .long 0
 .balign 8, 0
 timer_deadline: .quad 0, 0      # struct vcpu_set_singleshot_timer: deadline, flags
 
-second_context:                 # struct vcpu_hvm_context
-  .long VCPU_HVM_MODE_64B, 0
-  .quad 0, 0, 0, 0, second_stack, 0, 0, 0, second_main, 0
-  .quad 0x80000011, pml4, 0x20, 0x100
-  .quad 0
+second_vcpu
 
 .section .bss, "aw", @nobits
 .balign 64
-second_rounds: .skip 8
-.skip 1016
-second_stack:
-runstate: .skip 64
+second_vcpu_room
 xen_leaf: .skip 8
 xen_version: .skip 8
 timer_set: .skip 8

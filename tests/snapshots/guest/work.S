@@ -4,6 +4,14 @@
 # a time limit; a timer slept through with HLT; half a message to xenstore, and the other half. A second vCPU, where there is one,
 # computes, polls, raises events on the first, and goes down now and then. The digest on the line is of all that.
 .include "../../../guest/embedded/xen.inc"
+.include "../../../guest/embedded/arguments.inc"
+
+# Jumps to a label except in every (\mask + 1)th round of the second vCPU.
+.macro unless_round mask, label
+  mov second_rounds(%rip), %ecx
+  test $\mask, %ecx
+  jnz \label
+.endm
 
 .equ ROUNDS, 40
 .equ WORDS, 2048                # of the buffer, 8 bytes each
@@ -227,23 +235,17 @@ second_main:
   dec %ecx
   jnz 2b
   incl second_rounds(%rip)
-  mov second_rounds(%rip), %ecx
-  test $3, %ecx
-  jnz 3f
+  unless_round 3, 3f
   mov $EVTCHNOP_send, %edi
   lea ipi_port(%rip), %rsi
   hypercall HYPERVISOR_event_channel_op
 3:
-  mov second_rounds(%rip), %ecx
-  test $15, %ecx
-  jnz 4f
+  unless_round 15, 4f
   mov $SCHEDOP_poll, %edi
   lea poll_second(%rip), %rsi
   hypercall HYPERVISOR_sched_op
 4:
-  mov second_rounds(%rip), %ecx
-  test $63, %ecx
-  jnz second_main
+  unless_round 63, second_main
   mov $VCPUOP_down, %ebx
   call second_op
   jmp second_main
@@ -356,21 +358,7 @@ now:
 .section .data, "aw"
 .balign 8, 0
 vcpus: .quad 1
-physmap:
-  .word DOMID_SELF, 0
-  .long XENMAPSPACE_shared_info
-  .quad 0
-  .quad shared_info_frame
-vcpu_info_at:
-  .quad vcpu_info_frame
-  .long vcpu_info_offset, 0
-runstate_at: .quad runstate
-param:
-  .word DOMID_SELF, 0
-param_index: .long 0
-param_value: .quad 0
-ipi: .long 0
-ipi_port: .long 0
+hypercall_arguments
 quiet: .long 0
 quiet_port: .long 0
 virq: .long VIRQ_TIMER, 0
@@ -390,18 +378,11 @@ request:                        # struct xsd_sockmsg: XS_READ
   .asciz "name"
 request_end:
 .balign 8, 0
-second_context:                 # struct vcpu_hvm_context
-  .long VCPU_HVM_MODE_64B, 0
-  .quad 0, 0, 0, 0, second_stack, 0, 0, 0, second_main, 0
-  .quad 0x80000011, pml4, 0x20, 0x100
-  .quad 0
+second_vcpu
 
 .section .bss, "aw", @nobits
 .balign 64
-second_rounds: .skip 8
-.skip 1016
-second_stack:
-runstate: .skip 64
+second_vcpu_room
 sum: .skip 8
 real: .skip 8
 store_page: .skip 8
