@@ -1,51 +1,28 @@
 /** Disks of a page whose changes outlive it: reloaded, in two tabs, beside a saved machine, and discarded. */
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Browser, BrowserContext, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { machineHas } from "../../tools/check/machine.mjs";
-import { main, openBrowser, Served, startWith, waitForText } from "./support.js";
+import { startWith, Web, waitForText } from "./support.js";
 
 describe.skipIf(!machineHas("Chromium"))("changes of a disk", () => {
-  let served: Served;
-  let browser: Browser;
-  let context: BrowserContext;
+  const web = new Web();
   let page: Page;
-  let folder: string;
   let disk: string;
   let files: Readonly<Record<string, string>>;
   const content = Buffer.alloc(1 << 20, "Only read. ");
-  const errors: string[] = [];
 
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), "kvm-xen-disks-"));
-    disk = join(folder, "disk.img");
+    await web.start();
+    disk = join(web.folder, "disk.img");
     writeFileSync(disk, content);
-    // Fetches Debian's guest unless it is there.
-    const { stdout, status } = spawnSync(process.execPath, [main, "guest"], { encoding: "utf8" });
-    expect(status).toBe(0);
-    const [, kernel = "", initrd = ""] = /-kernel (\S+) -initrd (\S+)/.exec(stdout) ?? [];
+    const [, kernel = "", initrd = ""] = /-kernel (\S+) -initrd (\S+)/.exec(web.guest) ?? [];
     files = { kernel, initrd, disk };
-    served = await Served.open(["web"]);
-    browser = await openBrowser();
-    context = await browser.newContext();
-    page = await open();
+    page = await web.open();
   });
-  afterAll(async () => {
-    await browser?.close();
-    await served?.close();
-    rmSync(folder, { recursive: true, force: true });
-    expect(errors).toEqual([]);
-  });
+  afterAll(() => web.close());
 
-  async function open(): Promise<Page> {
-    const opened = await context.newPage();
-    opened.on("pageerror", (error) => errors.push(String(error)));
-    await opened.goto(served.address);
-    return opened;
-  }
   /** Boots the guest with the disk, to its prompt. */
   async function boot(where: Page): Promise<void> {
     for (const [name, path] of Object.entries(files)) await where.setInputFiles(`#${name}`, path);
@@ -82,7 +59,7 @@ describe.skipIf(!machineHas("Chromium"))("changes of a disk", () => {
   });
 
   it("belong to one tab: another one has none, and says so", async () => {
-    const other = await open();
+    const other = await web.open();
     await boot(other);
     expect(await waitForText(other, /gone with it: another tab has them/)).toContain("disk.img");
     expect(await readIn(other)).toBe(around);

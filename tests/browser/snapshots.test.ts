@@ -1,44 +1,23 @@
 /** Machines that are saved in Chromium and go on in Node, and the other way round. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Browser, BrowserContext, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createMachine, TextConsole, writeSnapshotFile } from "../../src/hosts/node/index.js";
 import { machineHas } from "../../tools/check/machine.mjs";
-import { main, openBrowser, Served, startWith, waitForText } from "./support.js";
+import { main, startWith, Web, waitForText } from "./support.js";
 
 describe.skipIf(!machineHas("Chromium"))("saved machines", () => {
-  let served: Served;
-  let browser: Browser;
-  let context: BrowserContext;
+  const web = new Web();
   let page: Page;
-  let folder: string;
-  const errors: string[] = [];
 
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), "kvm-xen-saved-"));
-    // Fetches Debian's guest unless it is there.
-    expect(spawnSync(process.execPath, [main, "guest"]).status).toBe(0);
-    served = await Served.open(["web"]);
-    browser = await openBrowser();
-    context = await browser.newContext({ acceptDownloads: true });
-    page = await open();
+    await web.start();
+    page = await web.open();
   });
-  afterAll(async () => {
-    await browser?.close();
-    await served?.close();
-    rmSync(folder, { recursive: true, force: true });
-    expect(errors).toEqual([]);
-  });
+  afterAll(() => web.close());
 
-  async function open(): Promise<Page> {
-    const opened = await context.newPage();
-    opened.on("pageerror", (error) => errors.push(String(error)));
-    await opened.goto(served.address);
-    return opened;
-  }
   const told = (of: Page, text: string) =>
     of.waitForFunction(
       (wanted) => document.getElementById("message")?.textContent?.includes(wanted),
@@ -54,7 +33,7 @@ describe.skipIf(!machineHas("Chromium"))("saved machines", () => {
     await waitForText(page, /goes on where it was saved/);
     await page.waitForFunction(() => document.getElementById("state")?.textContent === "running");
   }
-  const file = () => join(folder, "machine.snapshot");
+  const file = () => join(web.folder, "machine.snapshot");
 
   it("are saved in a tab, which goes on, and are offered to it when it is loaded again", async () => {
     await page.waitForSelector("#debian-label:not([hidden])", { state: "attached" });
@@ -74,7 +53,7 @@ describe.skipIf(!machineHas("Chromium"))("saved machines", () => {
     await page.reload();
     await told(page, "a machine was saved here at");
     // Another tab has a place of its own.
-    const other = await open();
+    const other = await web.open();
     await waitForText(other, /powered itself off/);
     expect(await other.isVisible("#message >> text=a machine was saved here")).toBe(false);
     expect(await other.evaluate(() => document.getElementById("kept-label")?.hidden)).toBe(true);

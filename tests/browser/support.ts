@@ -1,9 +1,11 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Browser, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { expect } from "vitest";
 
 export const main = new URL("../../dist/cli/main.js", import.meta.url).pathname;
 
@@ -59,6 +61,44 @@ export function openBrowser(): Promise<Browser> {
     // Chromium has a home of its own for what it keeps.
     env: { ...process.env, HOME: "/tmp" } as Record<string, string>,
   });
+}
+
+/** `kvm-xen web`, and one browser whose private files all tabs share. */
+export class Web {
+  /** For files of the test. */
+  readonly folder = mkdtempSync(join(tmpdir(), "kvm-xen-page-"));
+  /** What `kvm-xen guest` printed: options of QEMU with the guest's files. */
+  guest = "";
+  #served: Served | undefined;
+  #browser: Browser | undefined;
+  #context: BrowserContext | undefined;
+  readonly #errors: string[] = [];
+
+  async start(): Promise<void> {
+    // Fetches Debian's guest unless it is there.
+    const { stdout, status } = spawnSync(process.execPath, [main, "guest"], { encoding: "utf8" });
+    expect(status).toBe(0);
+    this.guest = stdout;
+    this.#served = await Served.open(["web"]);
+    this.#browser = await openBrowser();
+    this.#context = await this.#browser.newContext({ acceptDownloads: true });
+  }
+
+  /** The page in another tab; what goes wrong in it fails the test when this ends. */
+  async open(): Promise<Page> {
+    if (this.#context === undefined || this.#served === undefined) throw new Error("not started");
+    const page = await this.#context.newPage();
+    page.on("pageerror", (error) => this.#errors.push(String(error)));
+    await page.goto(this.#served.address);
+    return page;
+  }
+
+  async close(): Promise<void> {
+    await this.#browser?.close();
+    await this.#served?.close();
+    rmSync(this.folder, { recursive: true, force: true });
+    expect(this.#errors).toEqual([]);
+  }
 }
 
 /** What the page lets tests see. */
