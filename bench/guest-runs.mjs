@@ -75,15 +75,25 @@ export class GuestRuns {
     return path;
   }
 
-  get #append() {
+  /** What the kernels are told. */
+  get append() {
     return `panic=-1${this.#full ? "" : " cryptomgr.notests"}`;
+  }
+
+  /**
+   * The command that boots a kernel here.
+   * @param {string} kernel
+   * @param {string} initrd
+   * @returns {readonly [program: string, args: string[]]}
+   */
+  runCommand(kernel, initrd) {
+    const files = ["--kernel", kernel, "--initrd", initrd];
+    return [this.#node, [main, "run", ...files, "--append", this.append, "--stats"]];
   }
 
   /** @param {string} kernel @param {string} initrd */
   runOurs(kernel, initrd) {
-    const files = ["--kernel", kernel, "--initrd", initrd];
-    const args = [main, "run", ...files, "--append", this.#append, "--stats"];
-    return runToMarker(this.#node, args, MARKER, false);
+    return runToMarker(...this.runCommand(kernel, initrd), MARKER, false);
   }
 
   /** @param {string} kernel @param {string} initrd */
@@ -92,7 +102,7 @@ export class GuestRuns {
     // Not microvm: on a busy machine Linux often fails to calibrate its timers there, and hangs.
     const machine = "-M q35 -accel tcg -m 256M -nodefaults -no-user-config".split(" ");
     const devices = ["-display", "none", "-serial", "stdio", "-no-reboot"];
-    const append = `console=ttyS0 ${this.#append}`;
+    const append = `console=ttyS0 ${this.append}`;
     const files = ["-kernel", image, "-initrd", initrd, "-append", append];
     return await runToMarker(QEMU, [...machine, ...devices, ...files], MARKER, true);
   }

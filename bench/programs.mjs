@@ -18,25 +18,22 @@ const ONE_INSTRUCTION = "repmovsb_1GiB";
  * @param {import("../dist/hosts/node/progress-line.js").ProgressLine} progress
  */
 export async function programs(guests, folder, { runs, only }, progress) {
-  const source = new URL("guest-bench.c", import.meta.url).pathname;
   const kernel = guests.kernels[0] ?? "";
   /** @type {Map<string, number>} */
   const wide = new Map();
   for (const bits of ["64", "32"]) {
-    const binary = join(folder, `guest-bench-${bits}`);
-    const options = [`-m${bits}`, "-O2", "-msse2", "-mfpmath=sse", "-static"];
-    const built = spawnSync("gcc", [...options, "-o", binary, source, "-lm"], { stdio: "ignore" });
-    if (built.status !== 0) {
+    const data = buildProgram(folder, bits);
+    if (data === undefined) {
       console.log(`\nNo ${bits}-bit programs: gcc -m${bits} does not build them (gcc-multilib)`);
       continue;
     }
-    const native = results(execFileSync(binary, only).toString());
+    const native = results(execFileSync(join(folder, `guest-bench-${bits}`), only).toString());
     const head = ["", "native", "kvm-xen", "spread", "QEMU", "spread", "ratio", "check"];
     const rows = [bits === "64" ? head : [...head, "to 64"]];
     /** @type {number[]} */
     const ratios = [];
     for (const [name, match] of native) {
-      const entry = { path: "guest-bench", mode: 0o755, data: readFileSync(binary) };
+      const entry = { path: "guest-bench", mode: 0o755, data };
       const initrd = guests.initramfs(`${name}-${bits}.cpio`, `/guest-bench ${name}`, [
         { kind: "file", ...entry },
       ]);
@@ -46,8 +43,9 @@ export async function programs(guests, folder, { runs, only }, progress) {
       const theirs = [];
       for (let i = 0; i < runs; i++) {
         progress.step(`${name}, ${bits} bits, ${i + 1} of ${runs}`);
-        ours.push(resultOf(name, await guests.runOurs(kernel, initrd)));
-        if (guests.haveQemu) theirs.push(resultOf(name, await guests.runQemu(kernel, initrd)));
+        ours.push(resultOf(name, (await guests.runOurs(kernel, initrd)).output));
+        if (guests.haveQemu)
+          theirs.push(resultOf(name, (await guests.runQemu(kernel, initrd)).output));
       }
       progress.end();
       const [here, there] = [ours, theirs].map((all) =>
@@ -87,18 +85,31 @@ function spread(seconds) {
   return [middle.toFixed(3), `${share.toFixed(0)} %`];
 }
 
+/**
+ * Builds guest-bench.c in a folder; undefined when gcc does not.
+ * @param {string} folder
+ * @param {string} bits
+ */
+export function buildProgram(folder, bits) {
+  const source = new URL("guest-bench.c", import.meta.url).pathname;
+  const binary = join(folder, `guest-bench-${bits}`);
+  const options = [`-m${bits}`, "-O2", "-msse2", "-mfpmath=sse", "-static"];
+  const built = spawnSync("gcc", [...options, "-o", binary, source, "-lm"], { stdio: "ignore" });
+  return built.status === 0 ? readFileSync(binary) : undefined;
+}
+
 /** @param {string} output */
-const results = (output) =>
+export const results = (output) =>
   new Map(
     [...output.matchAll(/^T (\S+) ([\d.]+) (\S+)/gm)].map((match) => [match[1] ?? "", match]),
   );
 
 /**
  * @param {string} name
- * @param {import("./guests.mjs").Run} run
+ * @param {string} output
  */
-function resultOf(name, run) {
-  const found = results(run.output).get(name);
-  if (found === undefined) throw new Error(`${name} printed no result:\n${run.output.slice(-800)}`);
+export function resultOf(name, output) {
+  const found = results(output).get(name);
+  if (found === undefined) throw new Error(`${name} printed no result:\n${output.slice(-800)}`);
   return found;
 }

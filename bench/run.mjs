@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { ProgressLine } from "../dist/hosts/node/progress-line.js";
 import { boots } from "./boots.mjs";
 import { breakpoints } from "./breakpoints.mjs";
+import { browser } from "./browser.mjs";
 import { events } from "./events.mjs";
 import { execRoundTrips } from "./exec.mjs";
 import { GuestRuns } from "./guest-runs.mjs";
@@ -16,7 +17,7 @@ import { userland } from "./userland.mjs";
 import { vms } from "./vms.mjs";
 
 const USAGE = `npm run bench -- [SECTION]... [--runs N] [--kernel FILE]... [--full] [--only NAME]...
-Measures and prints medians. It judges nothing. Sections, all but monitors, breakpoints, programs and userland by default:
+Measures and prints medians. It judges nothing. Sections, all but monitors, breakpoints, programs, browser and userland by default:
   events          event channel sends through the API and round trips in the guest, per second,
                   next to the three atomic operations they need at least (needs gcc)
   exec            calls of a client under \`kvm-xen exec\`, there and back (needs gcc)
@@ -30,11 +31,12 @@ Measures and prints medians. It judges nothing. Sections, all but monitors, brea
                   one that is never hit, and with one that is hit 10,000 times
   programs        guest-bench.c, each program in a fresh guest, here, in QEMU and natively; built for 64 and for 32 bits
                   (needs gcc, and gcc-multilib for the latter)
+  browser         the boot and some of the programs in a page in Chromium, and in Node, in turns (needs chromium)
   userland        what people run: gcc, Python, gzip, xz, openssl, sqlite, node, in a whole Debian, here and in QEMU
                   (needs what \`kvm-xen image\` needs, and two minutes once)
 Options:
   --runs N        how often (3)
-  --only NAME     only the rows of events, programs and userland with that name; may be repeated
+  --only NAME     only the rows of events, programs, browser and userland with that name; may be repeated
   --kernel FILE   a bzImage; default: Debian's newest cloud kernel, as \`npm start\` fetches it
   --node FILE     the Node that runs kvm-xen in boots, programs and userland (this one)
   --full          with the kernel's cryptography self-tests, two thirds of such a boot`;
@@ -49,6 +51,7 @@ const SECTIONS = [
   "monitors",
   "breakpoints",
   "programs",
+  "browser",
   "userland",
 ];
 
@@ -78,16 +81,17 @@ if (sections.includes("events")) await events({ runs, only }, progress);
 if (sections.includes("exec")) execRoundTrips(runs, progress);
 if (sections.includes("ioctls")) await ioctls();
 if (sections.includes("vms")) vms(runs, progress);
-const needsFolder = ["boots", "monitors", "breakpoints", "programs"].some((name) =>
+const needsFolder = ["boots", "monitors", "breakpoints", "programs", "browser"].some((name) =>
   sections.includes(name),
 );
 if (needsFolder) {
   const folder = mkdtempSync(join(tmpdir(), "kvm-xen-bench-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
-  if (sections.includes("boots") || sections.includes("programs")) {
+  if (["boots", "programs", "browser"].some((name) => sections.includes(name))) {
     const guests = await GuestRuns.create(folder, { kernels, runs, full, only, node }, progress);
     if (sections.includes("boots")) await boots(guests, runs, progress);
     if (sections.includes("programs")) await programs(guests, folder, { runs, only }, progress);
+    if (sections.includes("browser")) await browser(guests, folder, { runs, only }, progress);
   }
   if (sections.includes("monitors")) await monitors({ folder, runs, full }, progress);
   if (sections.includes("breakpoints")) await breakpoints({ folder, runs, full }, progress);
