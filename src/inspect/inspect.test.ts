@@ -122,6 +122,17 @@ describe("Inspection", () => {
     expect(sent).toHaveLength(2);
   });
 
+  it("makes no view for each of many questions", () => {
+    const { inspection, sent, tick } = setUp();
+    const ask = () => inspection.receive({ kind: "watch", events: false, parts: { store: true } });
+    for (let i = 0; i < 100; i++) ask();
+    expect(sent).toHaveLength(1 + 2);
+    tick();
+    expect(sent).toHaveLength(4);
+    ask();
+    expect(sent).toHaveLength(5);
+  });
+
   it("sets attributes, and says why not", () => {
     const { inspection, sent, attrs } = setUp();
     inspection.receive({

@@ -39,6 +39,12 @@ const TICK_MS = 200;
  */
 const MAX_EVENTS = 8192;
 
+/**
+ * Views that an inspector gets for what it asks, beside those of the clock.
+ * @limit client | views that an inspector asks for between two of the clock | views | it gets the clock's next one
+ */
+const MAX_ASKED = 2;
+
 /** One inspector's look at a target. While it wants no events, none are noted; while it does not keep up, it gets nothing. */
 export class Inspection {
   readonly #target: InspectTarget;
@@ -48,11 +54,15 @@ export class Inspection {
   #reader: TraceReader | undefined;
   /** It has not said that it has seen the last view. */
   #waits = false;
+  #asked = 0;
 
   constructor(target: InspectTarget, output: InspectOutput, every: Every) {
     this.#target = target;
     this.#output = output;
-    this.#stop = every(TICK_MS, () => this.#tick());
+    this.#stop = every(TICK_MS, () => {
+      this.#asked = 0;
+      this.#tick();
+    });
     this.#tick();
   }
 
@@ -65,8 +75,7 @@ export class Inspection {
           grants: message.parts.grants === true,
         };
         this.#watch(message.events);
-        this.#waits = false;
-        this.#tick();
+        this.#answer();
         return;
       case "seen":
         this.#waits = false;
@@ -79,8 +88,7 @@ export class Inspection {
         return;
       case "control":
         this.#target.control(message.what);
-        this.#waits = false;
-        this.#tick();
+        this.#answer();
         return;
     }
   }
@@ -101,6 +109,13 @@ export class Inspection {
       this.#reader = undefined;
       this.#target.watch(undefined);
     }
+  }
+
+  /** Something was asked: its effect is shown at once, unless it is asked again and again. */
+  #answer(): void {
+    this.#waits = false;
+    this.#asked++;
+    if (this.#asked <= MAX_ASKED) this.#tick();
   }
 
   #tick(): void {

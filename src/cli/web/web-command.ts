@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
+import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { cacheRoot } from "../../hosts/node/cache.js";
 import { debianGuestInCache } from "../../hosts/node/debian-guest.js";
@@ -78,9 +79,8 @@ export async function debianRoutes(cache: string): Promise<Map<string, PageRoute
   routes.set("guest/debian-kernel", (_request, response) => {
     answerWith(response, async () => {
       response.setHeader("Content-Length", (await stat(guest.kernelPath)).size);
-      createReadStream(guest.kernelPath)
-        .on("error", () => response.destroy())
-        .pipe(response);
+      // A page that is loaded again in the middle leaves no open file behind.
+      await pipeline(createReadStream(guest.kernelPath), response);
     });
   });
   routes.set("guest/debian-initrd", (_request, response) => {
@@ -94,6 +94,10 @@ export async function debianRoutes(cache: string): Promise<Map<string, PageRoute
 function answerWith(response: ServerResponse, work: () => Promise<void>): void {
   response.setHeader("Content-Type", "application/octet-stream");
   work().catch((cause: unknown) => {
+    if (response.headersSent || response.destroyed) {
+      response.destroy();
+      return;
+    }
     response.statusCode = 500;
     response.end(`${cause instanceof Error ? cause.message : String(cause)}\n`);
   });

@@ -1,5 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { brotliCompressSync } from "node:zlib";
@@ -107,6 +108,22 @@ describe("the page's server", () => {
     for (const path of ["/", "/events", `/${wrong}/events`, `/${TOKEN}`, `/${TOKEN.slice(1)}/`]) {
       expect((await ask(closed, path)).status, path).toBe(403);
     }
+  });
+
+  it("has room for so many at a time, and closes further ones", async () => {
+    const server = await PageServer.open({ folder: join(folder, "page"), port: 0 });
+    const { port } = new URL(server.address);
+    const sockets = Array.from({ length: 300 }, () => connect(Number(port), "127.0.0.1"));
+    let ended = 0;
+    for (const socket of sockets) {
+      socket.on("error", () => undefined);
+      socket.once("close", () => ended++);
+    }
+    await expect.poll(() => ended, { timeout: 10_000 }).toBe(300 - 256);
+    for (const socket of sockets) socket.destroy();
+    const status = async () => (await ask(server, "/").catch(() => undefined))?.status;
+    await expect.poll(status, { timeout: 10_000 }).toBe(200);
+    await server.close();
   });
 
   it("says which port cannot be used", async () => {

@@ -59,6 +59,9 @@ const HEADERS = {
 /** Bytes of headers of a request. @limit client | headers of a request to the page's server | bytes | status 431 */
 const MAX_HEADERS = 16 << 10;
 
+/** @limit client | connections to the page's server at a time | connections | further ones are closed at once */
+const MAX_CONNECTIONS = 256;
+
 /** Serves the page on the loopback interface. */
 export class PageServer {
   /** Address of the page. */
@@ -83,6 +86,7 @@ export class PageServer {
     const server = createServer({ maxHeaderSize: MAX_HEADERS }, (request, response) =>
       answer(request, response, files, { ...options, prefix }),
     );
+    server.maxConnections = MAX_CONNECTIONS;
     const upgraded = new Set<Duplex>();
     server.on("upgrade", (request, stream, head) => {
       upgraded.add(stream);

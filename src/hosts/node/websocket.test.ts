@@ -116,4 +116,44 @@ describe("WebSocketPeer", () => {
     await expect.poll(() => heard, { timeout: 10_000 }).toContain("closed");
     socket.destroy();
   });
+
+  it("copies what comes in pieces once, however many there are", async () => {
+    const { socket } = await ask({});
+    // Copied for each piece, these would be 26 GB.
+    const began = performance.now();
+    const long = "x".repeat(60_000);
+    socket.write(Buffer.concat([frame(1, long, false), frame(0, long, false)]));
+    socket.write(Buffer.concat(Array(200_000).fill(frame(0, "", false))));
+    socket.write(frame(0, "end"));
+    await expect.poll(() => heard[0]?.length, { timeout: 4000 }).toBe(120_003);
+    expect(performance.now() - began).toBeLessThan(10_000);
+    socket.destroy();
+    await expect.poll(() => heard.at(-1), { timeout: 10_000 }).toBe("closed");
+  });
+
+  it("ends with a client that asks for answers and reads none", async () => {
+    const { socket } = await ask({});
+    socket.pause();
+    const pings = Buffer.concat(Array(10_000).fill(frame(9, "x".repeat(125))));
+    for (let i = 0; i < 30; i++) socket.write(pings);
+    await expect.poll(() => heard, { timeout: 10_000 }).toEqual(["closed"]);
+    socket.destroy();
+  });
+
+  it("ends with a client that is told to go and stays", async () => {
+    const asked = [ask({}), ask({}, "/wrong")];
+    const sockets = (await Promise.all(asked)).map(({ socket }) => socket);
+    sockets[0]?.write(frame(3, "bad"));
+    let ended = 0;
+    for (const socket of sockets) {
+      socket.allowHalfOpen = true;
+      socket.once("error", () => ended++);
+    }
+    const timer = setInterval(() => {
+      for (const socket of sockets) if (socket.writable) socket.write("still here");
+    }, 50);
+    await expect.poll(() => ended, { timeout: 10_000 }).toBe(2);
+    clearInterval(timer);
+    for (const socket of sockets) socket.destroy();
+  });
 });

@@ -11,8 +11,13 @@ const MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
  * @limit client | a message of a page to its server | bytes | the connection ends
  */
 const MAX_MESSAGE = 1 << 17;
-/** @limit client | messages of the server that a page does not read | bytes | the connection ends */
+/** @limit client | messages of the server that a page does not read, answers to pings among them | bytes | the connection ends */
 const MAX_UNREAD = 16 << 20;
+/**
+ * Milliseconds for which the other side may take its leave.
+ * @limit client | a connection that was closed and that its client keeps open | ms | the connection ends
+ */
+const MAX_LEAVE_MS = 2000;
 
 const Opcode = { CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, PONG: 10 } as const;
 const FIN = 0x80;
@@ -43,8 +48,14 @@ export class WebSocketPeer {
   readonly #stream: Duplex;
   #listener: WebSocketListener | undefined;
   #input: Buffer = Buffer.alloc(0);
-  /** The pieces of a message so far. */
-  #message: Buffer | undefined;
+  /** What has come behind it, while the frame at its beginning is not whole: it is copied once, not once for each byte. */
+  #more: Buffer[] = [];
+  #moreBytes = 0;
+  /** Bytes that the frame at the beginning of the input has at least. */
+  #wanted = 2;
+  /** The pieces of a message so far, without empty ones. */
+  #pieces: Buffer[] | undefined;
+  #pieceBytes = 0;
   /** What its first frame said that it is. */
   #opcode = 0;
   #isClosed = false;
@@ -101,10 +112,6 @@ export class WebSocketPeer {
   /** Sends a text, or bytes. */
   send(message: string | Uint8Array): void {
     if (this.#isClosed) return;
-    if (this.#stream.writableLength > MAX_UNREAD) {
-      this.#stream.destroy();
-      return;
-    }
     const isText = typeof message === "string";
     const body = isText ? Buffer.from(message) : message;
     this.#frame(isText ? Opcode.TEXT : Opcode.BINARY, body);
@@ -116,8 +123,8 @@ export class WebSocketPeer {
     const body = Buffer.alloc(2);
     body.writeUInt16BE(code);
     this.#frame(Opcode.CLOSE, body);
-    this.#stream.end();
     this.#end();
+    leave(this.#stream);
   }
 
   #end(): void {
@@ -127,6 +134,10 @@ export class WebSocketPeer {
   }
 
   #frame(opcode: number, body: Uint8Array): void {
+    if (this.#stream.writableLength > MAX_UNREAD) {
+      this.#stream.destroy();
+      return;
+    }
     const { length } = body;
     const head = Buffer.alloc(length < 126 ? 2 : length < 1 << 16 ? 4 : 10);
     head[0] = FIN | opcode;
@@ -144,13 +155,18 @@ export class WebSocketPeer {
 
   #receive(bytes: Buffer): void {
     if (this.#isClosed) return;
-    this.#input = this.#input.length === 0 ? bytes : Buffer.concat([this.#input, bytes]);
+    this.#more.push(bytes);
+    this.#moreBytes += bytes.length;
     if (this.#listener !== undefined) this.#parse();
-    else if (this.#input.length > MAX_MESSAGE) this.close(Close.TOO_BIG);
+    else if (this.#moreBytes > MAX_MESSAGE) this.close(Close.TOO_BIG);
   }
 
   #parse(): void {
-    while (!this.#isClosed && this.#parseFrame());
+    if (this.#input.length + this.#moreBytes < this.#wanted) return;
+    if (this.#moreBytes > 0) this.#input = Buffer.concat([this.#input, ...this.#more]);
+    this.#more = [];
+    this.#moreBytes = 0;
+    while (!this.#isClosed && this.#parseFrame()) this.#wanted = 2;
   }
 
   /** Takes one frame; false when it is not whole yet. */
@@ -162,7 +178,7 @@ export class WebSocketPeer {
     let at = 2;
     if (length >= 126) {
       const size = length === 126 ? 2 : 8;
-      if (input.length < at + size) return false;
+      if (input.length < at + size) return this.#wants(at + size);
       length = size === 2 ? input.readUInt16BE(at) : Number(input.readBigUInt64BE(at));
       at += size;
     }
@@ -171,17 +187,23 @@ export class WebSocketPeer {
       this.close(Close.PROTOCOL);
       return false;
     }
-    if (length + (this.#message?.length ?? 0) > MAX_MESSAGE) {
+    if (length + this.#pieceBytes > MAX_MESSAGE) {
       this.close(Close.TOO_BIG);
       return false;
     }
-    if (input.length < at + 4 + length) return false;
+    if (input.length < at + 4 + length) return this.#wants(at + 4 + length);
     const mask = input.subarray(at, at + 4);
     const body = Buffer.from(input.subarray(at + 4, at + 4 + length));
     for (let i = 0; i < length; i++) body[i] = (body[i] ?? 0) ^ (mask[i & 3] ?? 0);
     this.#input = input.subarray(at + 4 + length);
     this.#take(first & 0x0f, (first & FIN) !== 0, body);
     return true;
+  }
+
+  /** Nothing is to be done before the input has so many bytes. */
+  #wants(bytes: number): false {
+    this.#wanted = bytes;
+    return false;
   }
 
   #take(opcode: number, isLast: boolean, body: Buffer): void {
@@ -206,14 +228,19 @@ export class WebSocketPeer {
 
   /** A message, or a part of one. */
   #takePart(opcode: number, isLast: boolean, body: Buffer): void {
-    if ((opcode === Opcode.CONTINUATION) !== (this.#message !== undefined)) {
+    if ((opcode === Opcode.CONTINUATION) !== (this.#pieces !== undefined)) {
       this.close(Close.PROTOCOL);
       return;
     }
     if (opcode !== Opcode.CONTINUATION) this.#opcode = opcode;
-    const message = this.#message === undefined ? body : Buffer.concat([this.#message, body]);
-    this.#message = isLast ? undefined : message;
+    this.#pieces ??= [];
+    if (body.length > 0) this.#pieces.push(body);
+    this.#pieceBytes += body.length;
     if (!isLast) return;
+    const [first = body, ...others] = this.#pieces;
+    const message = others.length === 0 ? first : Buffer.concat(this.#pieces);
+    this.#pieces = undefined;
+    this.#pieceBytes = 0;
     const listener = this.#listener;
     if (this.#opcode === Opcode.TEXT) listener?.message(message.toString("utf8"));
     else if (listener?.bytes !== undefined) listener.bytes(message);
@@ -227,5 +254,16 @@ const isKey = (key: string | undefined): boolean =>
 /** Answers an upgrade that is not to be. */
 export function refuseUpgrade(stream: Duplex, status: number, reason: string): void {
   stream.on("error", () => stream.destroy());
-  stream.end(`HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  stream.write(`HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  leave(stream);
+}
+
+/** Ends a connection: what was written may still be read, for a while; what comes is thrown away. */
+function leave(stream: Duplex): void {
+  stream.end();
+  stream.resume();
+  stream.on("end", () => stream.destroy());
+  const timer = setTimeout(() => stream.destroy(), MAX_LEAVE_MS);
+  timer.unref();
+  stream.once("close", () => clearTimeout(timer));
 }
