@@ -45,6 +45,7 @@ const finders = {
   "the program libvirtd": () => has("/usr/sbin/libvirtd") && has("virsh"),
   "the program lz4": () => has("lz4"),
   "the program sqlite3": () => has("sqlite3", "-version"),
+  "the program passt": () => has("passt"),
   "the program script": () => has("script"),
   "the program stress-ng": () => has("stress-ng"),
   "the program xz": () => has("xz"),
@@ -57,6 +58,10 @@ const finders = {
       existsSync(join(folder, "libslirp.so.0")),
     ),
   "Linux on x86-64": () => process.platform === "linux" && process.arch === "x64",
+  "interfaces of its own (/dev/net/tun)": () =>
+    has("unshare", "-n", "/usr/sbin/ip", "tuntap", "add", "vm0", "mode", "tap"),
+  "a network of its own": () =>
+    has("unshare", "-n", "/usr/sbin/ip", "link", "add", "out", "type", "veth"),
   "mounts of its own": () => has("unshare", "-m", "true"),
   "to be root": () => process.getuid?.() === 0,
 };
