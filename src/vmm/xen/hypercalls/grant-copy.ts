@@ -20,6 +20,13 @@ interface CopyEnd {
   readonly offset: number;
 }
 
+/** Whether an end may be named like this; answers a GNTST_* number. Xen asks this of both ends before all else. */
+function checkDomain(call: Call, { domid }: CopyEnd, isGrant: boolean): number {
+  // A frame is named by nobody but its owner, and only in this way.
+  if (!isGrant) return domid === DOMID_SELF ? Gntst.okay : Gntst.permission_denied;
+  return domid === BACKEND_DOMID || call.domain.isSelf(domid) ? Gntst.okay : Gntst.bad_domain;
+}
+
 /** Runs `use` with the guest-physical address of one end of a copy; answers a GNTST_* number. */
 function withEnd(
   call: Call,
@@ -28,21 +35,18 @@ function withEnd(
   readonly: boolean,
   use: (gpa: number) => number,
 ): number {
-  if (!isGrant) {
-    // A frame is named by nobody but its owner, and only in this way.
-    if (end.domid !== DOMID_SELF) return Gntst.permission_denied;
-    if (end.u >= 2n ** 40n) return Gntst.bad_page;
-    return use(Number(end.u) * PAGE_SIZE + end.offset);
-  }
+  const { grantTable, physmap, domid } = call.domain;
+  const withFrame = (gfn: number): number =>
+    physmap.isBacked(gfn) ? use(gfn * PAGE_SIZE + end.offset) : Gntst.bad_page;
+  if (!isGrant) return withFrame(Number(end.u));
   if (end.domid === BACKEND_DOMID) return Gntst.bad_gntref;
-  if (!call.domain.isSelf(end.domid)) return Gntst.bad_domain;
   const ref = Number(BigInt.asUintN(32, end.u));
-  const grant = call.domain.grantTable.begin(ref, call.domain.domid, readonly);
+  const grant = grantTable.begin(ref, domid, readonly);
   if (typeof grant === "number") return grant;
   try {
-    return use(grant.gfn * PAGE_SIZE + end.offset);
+    return withFrame(grant.gfn);
   } finally {
-    call.domain.grantTable.end(grant);
+    grantTable.end(grant);
   }
 }
 
@@ -52,10 +56,15 @@ function copyOne(call: Call, bytes: Uint8Array): number {
   const source = gnttab_copy_ptr.decode(bytes, width);
   const dest = gnttab_copy_ptr.decode(bytes.subarray(size), width);
   const { len, flags } = gnttab_copy_tail.decode(bytes.subarray(2 * size), width);
-  if (source.offset + len > PAGE_SIZE || dest.offset + len > PAGE_SIZE) return Gntst.bad_copy_arg;
+  const isSourceGrant = (flags & GNTCOPY_source_gref) !== 0;
+  const isDestGrant = (flags & GNTCOPY_dest_gref) !== 0;
+  const problem = checkDomain(call, source, isSourceGrant) || checkDomain(call, dest, isDestGrant);
+  if (problem !== Gntst.okay) return problem;
   const { memory } = call.domain;
-  return withEnd(call, source, (flags & GNTCOPY_source_gref) !== 0, true, (from) =>
-    withEnd(call, dest, (flags & GNTCOPY_dest_gref) !== 0, false, (to) => {
+  return withEnd(call, source, isSourceGrant, true, (from) =>
+    withEnd(call, dest, isDestGrant, false, (to) => {
+      const isInside = source.offset + len <= PAGE_SIZE && dest.offset + len <= PAGE_SIZE;
+      if (!isInside) return Gntst.bad_copy_arg;
       const data = memory.read(from, len);
       return data !== undefined && memory.write(to, data) ? Gntst.okay : Gntst.bad_page;
     }),

@@ -89,6 +89,7 @@ describe("physical interrupts", () => {
     expect(call(EVENT_CHANNEL_OP, [3, AT], [port])).toBe(0);
     expect(bind(55)).toBe(0);
     expect(word(2)).toBe(port);
+    expect(call(EVENT_CHANNEL_OP, [3, AT], [port])).toBe(0);
   });
 
   it("have no physdev_op in a PVH domain", () => {

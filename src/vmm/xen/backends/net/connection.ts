@@ -50,7 +50,6 @@ export class NetConnection {
   readonly #waiting: Frame[] = [];
   #waitingBytes = 0;
   #suspended = false;
-  #closed = false;
 
   private constructor(
     host: BackendHost,
@@ -96,7 +95,7 @@ export class NetConnection {
 
   /** Looks at both rings; to be called when the guest raised the event channel, or the network has room. */
   process(): void {
-    if (this.#closed || this.#suspended) return;
+    if (this.#suspended) return;
     const hadRoom = this.#hasRoom;
     const problem = this.#transmit() ?? this.#fill();
     if (problem !== undefined) {
@@ -107,10 +106,8 @@ export class NetConnection {
     if (!hadRoom && this.#hasRoom) this.#network.resume();
   }
 
-  /** Frames of the network. @returns how many were taken. */
+  /** Frames of the network, unless suspended. @returns how many were taken. */
   receive(frames: readonly Frame[]): number {
-    if (this.#closed) return frames.length;
-    if (this.#suspended) return 0;
     let taken = 0;
     let problem: string | undefined;
     while (taken < frames.length && this.#hasRoom && problem === undefined) {
@@ -133,18 +130,15 @@ export class NetConnection {
 
   /** Goes on. */
   resume(): void {
-    if (!this.#suspended) return;
     this.#suspended = false;
     this.process();
-    if (this.#hasRoom) this.#network.resume();
   }
 
+  /** Nothing is to be asked of it any more. */
   close(): void {
-    this.#closed = true;
     this.#channel.close();
     this.#tx.page.unmap();
     this.#rx.page.unmap();
-    this.#waiting.length = 0;
   }
 
   /** Frames that wait for the guest's pages are not kept: a network may lose them. */
@@ -185,28 +179,24 @@ export class NetConnection {
     const frame = isDummy ? undefined : readFrame(packet, this.#host.grants);
     if (typeof frame === "string") return frame;
     this.#host.charge(WORK * slots.length + WORK_PER_BYTE * (frame?.bytes.length ?? 0));
-    const isDone = isDummy || (frame !== undefined && this.#hand(frame));
-    answerPacket(ring, packet, isDone ? NetifRsp.OKAY : NetifRsp.ERROR);
+    if (frame !== undefined) this.#hand(frame);
+    answerPacket(ring, packet, isDummy || frame !== undefined ? NetifRsp.OKAY : NetifRsp.ERROR);
     return undefined;
   }
 
-  /** Gives a frame to the network in a form that it takes. */
-  #hand(frame: Frame): boolean {
+  /** Gives a frame to the network in a form that it takes; {@link readFrame} has looked at what it says of itself. */
+  #hand(frame: Frame): void {
     const { checksum, segmentation } = this.#network.offers;
     if (frame.segmentSize !== undefined && !segmentation) {
-      const frames = segment(frame);
-      this.#host.charge(WORK * (frames?.length ?? 0));
-      for (const one of frames ?? []) this.#network.send(one);
-      return frames !== undefined;
+      const frames = segment(frame) ?? [];
+      this.#host.charge(WORK * frames.length);
+      for (const one of frames) this.#network.send(one);
+    } else if (frame.checksum !== "blank" || checksum) this.#network.send(frame);
+    else {
+      // The bytes are a copy of the guest's, and nobody else's yet.
+      completeChecksum(frame.bytes);
+      this.#network.send({ ...frame, checksum: "valid" });
     }
-    if (frame.checksum !== "blank" || checksum) {
-      this.#network.send(frame);
-      return true;
-    }
-    // The bytes are a copy of the guest's, and nobody else's yet.
-    if (!completeChecksum(frame.bytes)) return false;
-    this.#network.send({ ...frame, checksum: "valid" });
-    return true;
   }
 
   /** Puts what waits into the pages that the guest has posted. */

@@ -129,27 +129,54 @@ describe("packets that are not sent, and the card goes on", () => {
 });
 
 describe("frontends that are let go of", () => {
-  const cases: [string, (f: NetFrontend) => (Slot | Uint8Array)[]][] = [
-    ["a packet of more than 20 parts (XSA-39)", () => chain(21)],
-    ["a packet without end (XSA-39)", () => Array(200).fill({ flags: MORE, size: 60 })],
-    ["a part that is missing", () => [{ flags: MORE, size: 60 }]],
-    ["what it says about itself is missing", () => [{ flags: EXTRA, size: 60 }]],
+  const cases: [string, (f: NetFrontend) => (Slot | Uint8Array)[], string][] = [
+    ["a packet of more than 20 parts (XSA-39)", () => chain(21), "a packet of more than 20 parts"],
+    [
+      "a packet without end (XSA-39)",
+      () => Array(200).fill({ flags: MORE, size: 60 }),
+      "a packet of more than 20 parts",
+    ],
+    ["a part that is missing", () => [{ flags: MORE, size: 60 }], "a part of a packet is missing"],
+    [
+      "what it says about itself is missing",
+      () => [{ flags: EXTRA, size: 60 }],
+      "what a packet says about itself is missing",
+    ],
     [
       "the next thing that it says is missing",
       (f) => [{ flags: EXTRA, size: 60 }, f.extra(9, 1, 1, 1)],
+      "what a packet says about itself is missing",
     ],
     [
       "it says things without end",
       (f) => [{ flags: EXTRA, size: 60 }, ...Array(200).fill(f.extra(9, 1, 1, 1))],
+      "what a packet says about itself is missing",
     ],
-    ["a kind that is none", (f) => [{ flags: EXTRA, size: 60 }, f.extra(9, 1, 0)]],
-    ["a kind that is not known", (f) => [{ flags: EXTRA, size: 60 }, f.extra(9, 1, 5)]],
-    ["segments of 0 bytes", (f) => [{ flags: EXTRA, size: 60 }, f.extra(0)]],
-    ["segments of another protocol", (f) => [{ flags: EXTRA, size: 60 }, f.extra(9, 3)]],
-    ["one part beyond its page", () => [{ offset: 4090, size: 60 }]],
+    [
+      "a kind that is none",
+      (f) => [{ flags: EXTRA, size: 60 }, f.extra(9, 1, 0)],
+      "a packet says something of kind 0 about itself",
+    ],
+    [
+      "a kind that is not known",
+      (f) => [{ flags: EXTRA, size: 60 }, f.extra(9, 1, 5)],
+      "a packet says something of kind 5 about itself",
+    ],
+    ["segments of 0 bytes", (f) => [{ flags: EXTRA, size: 60 }, f.extra(0)], "segments of 0 bytes"],
+    [
+      "segments of another protocol",
+      (f) => [{ flags: EXTRA, size: 60 }, f.extra(9, 3)],
+      "segmentation of kind 3",
+    ],
+    [
+      "one part beyond its page",
+      () => [{ offset: 4090, size: 60 }],
+      "a part of a packet is not within its page",
+    ],
     [
       "the first part beyond its page",
       () => [{ offset: 4090, flags: MORE, size: 60 }, { size: 10 }],
+      "a part of a packet is not within its page",
     ],
     [
       "a further part beyond its page",
@@ -157,24 +184,27 @@ describe("frontends that are let go of", () => {
         { flags: MORE, size: 60 },
         { offset: 4095, size: 2 },
       ],
+      "a part of a packet is not within its page",
     ],
-    ["a part of 65535 bytes", () => [{ size: 65535 }]],
+    ["a part of 65535 bytes", () => [{ size: 65535 }], "a part of a packet is not within its page"],
   ];
-  it.each(cases)("%s", (_, make) => {
+  it.each(cases)("%s", (_, make, reason) => {
     const all = connected();
     all.frontend.kick(...make(all.frontend));
+    expect(all.frontend.error()).toBe(`22 ${reason}`);
     failed(all);
   });
 
   it.each([
     ["to send", TX_GFN],
     ["to receive", RX_GFN],
-  ])("indices of the ring %s that make no sense (XSA-155)", (_, gfn) => {
+  ])("indices of the ring %s that make no sense (XSA-155)", (which, gfn) => {
     for (const produced of [1000, 0x80000000, -1 >>> 0]) {
       const all = connected();
       all.frontend.ring(gfn, Sring.req_prod, produced);
       all.frontend.notify(all.frontend.port0);
       all.network.deliver([{ bytes: plain(60), checksum: "unknown" }]);
+      expect(all.frontend.error()).toBe(`22 the ring ${which} cannot be used any more`);
       failed(all);
     }
   });

@@ -19,7 +19,8 @@ describe("checksums", () => {
     ["TCP with a VLAN tag", ip(4, TCP, data(77), { vlan: true })],
     ["TCP behind an extension header", ip(6, TCP, data(77), { extension: true })],
     ["64 KiB", ip(4, TCP, data(65535 - 40))],
-  ])("%s", (_, frame) => {
+  ])("%s", (_, whole) => {
+    const frame = whole.slice();
     expect(isChecked(frame)).toBe(false);
     expect(completeChecksum(frame)).toBe(true);
     expect(isChecked(frame)).toBe(true);
@@ -72,12 +73,84 @@ describe("checksums", () => {
       [255],
     ],
   ];
-  it.each(broken)("%s: there is none to compute", (_, frame, at, bytes) => {
-    expect(findTransport(frame)).toBeDefined();
+  it.each(broken)("%s: there is none to compute", (_, whole, at, bytes) => {
+    expect(findTransport(whole)).toBeDefined();
+    const frame = whole.slice();
     frame.set(bytes, at);
     const before = frame.slice();
     expect(completeChecksum(frame)).toBe(false);
     expect(frame).toEqual(before);
+  });
+
+  it.each([
+    ["ARP that looks like IPv4", ip(4, UDP, data(8)), [0x08, 0x06]],
+    ["ARP that looks like IPv6", ip(6, UDP, data(8)), [0x08, 0x06]],
+    ["IPv6 that says IPv4", ip(6, UDP, data(8)), [0x08, 0x00]],
+    ["IPv4 that says IPv6", ip(4, UDP, data(8)), [0x86, 0xdd]],
+  ])("%s is none of both", (_, frame, type) => {
+    const other = frame.slice();
+    other.set(type, 12);
+    expect(findTransport(other)).toBeUndefined();
+  });
+
+  it.each([
+    [UDP, 8],
+    [TCP, 20],
+  ])("protocol %i has a header of %i bytes at least within IPv4's length", (protocol, size) => {
+    const frame = ip(4, protocol, data(8));
+    for (const [length, isThere] of [
+      [20 + size, true],
+      [20 + size - 1, false],
+    ] as const) {
+      new DataView(frame.buffer).setUint16(16, length);
+      expect(findTransport(frame) !== undefined).toBe(isThere);
+    }
+  });
+
+  it("options of IPv4 are passed, and a frame that must not be cut is no fragment", () => {
+    const frame = ip(4, UDP, data(24));
+    frame.set([0x46], 14);
+    frame.set([0x40, 0], 20);
+    expect(findTransport(frame)).toMatchObject({ ip: 14, start: 38, end: frame.length });
+  });
+
+  it("TCP's may be 0", () => {
+    const frame = ip(4, TCP, new Uint8Array(2));
+    completeChecksum(frame);
+    // The data that makes the sum 0xffff.
+    const again = ip(4, TCP, frame.subarray(50, 52));
+    completeChecksum(again);
+    expect([...again.subarray(50, 52)]).toEqual([0, 0]);
+    expect(isChecked(again)).toBe(true);
+  });
+
+  // RFC 8200, section 4: hop-by-hop options, routing, destination options; the length is in units of 8 bytes beyond the first 8.
+  it.each([0, 43, 60])("extension headers of kind %i are passed, up to eight", (kind) => {
+    for (const [count, length] of [
+      [1, 8],
+      [1, 24],
+      [3, 16],
+      [8, 8],
+      [9, 8],
+    ] as const) {
+      const frame = ip(6, UDP, data(count * length));
+      const start = 54 + count * length;
+      frame[20] = kind;
+      for (let i = 0; i < count; i++)
+        frame.set([i + 1 < count ? kind : UDP, length / 8 - 1], 54 + i * length);
+      const found = findTransport(frame);
+      if (count > 8) expect(found).toBeUndefined();
+      else expect(found).toMatchObject({ protocol: UDP, ip: 14, start, end: frame.length });
+    }
+  });
+
+  it.each([
+    1, 44, 50, 51, 58, 59,
+  ])("what is behind a header of kind %i is not looked for", (kind) => {
+    const frame = ip(6, UDP, data(24));
+    frame[20] = kind;
+    frame.set([UDP, 0], 54);
+    expect(findTransport(frame)).toBeUndefined();
   });
 
   it("extension headers without end are left", () => {
@@ -146,7 +219,7 @@ describe.each([4, 6] as const)("segments of TCP over IPv%i", (version) => {
   });
 
   it("are none of UDP, with a header beyond the packet, or below the smallest size", () => {
-    const udp = ip(version, UDP, data(3000));
+    const udp = ip(version, UDP, new Uint8Array(3000).fill(0x50));
     expect(segment({ bytes: udp, checksum: "blank", segmentSize: 1448 })).toBeUndefined();
     const bytes = ip(version, TCP, data(20));
     bytes[header - 8] = 0xf0;

@@ -11,7 +11,7 @@ import {
   XenNetifGsoType,
 } from "../../../../abi/xen/netif.js";
 import { grantRef, PAGE_SIZE } from "../../../../base/index.js";
-import { type Frame, MAX_FRAME } from "../../../../ports/index.js";
+import type { Frame } from "../../../../ports/index.js";
 import type { Grants } from "../../interfaces.js";
 import type { RequestRing } from "../request-ring.js";
 import { ETHERNET_HEADER, findSegments, findTransport, MIN_SEGMENT } from "./packet.js";
@@ -105,7 +105,8 @@ export function readFrame(packet: TxPacket, grants: Grants): Frame | string | un
   if (own < 0) return undefined;
   if (first.offset + own > PAGE_SIZE) return "a part of a packet is not within its page";
   if (rest.length + 1 > MAX_PACKET_SLOTS) return undefined;
-  if (first.size < ETHERNET_HEADER || first.size > MAX_FRAME) return undefined;
+  // 16 bits are no longer than a frame may be.
+  if (first.size < ETHERNET_HEADER) return undefined;
   const bytes = new Uint8Array(first.size);
   let at = 0;
   for (const part of [{ ...first, size: own }, ...rest]) {
