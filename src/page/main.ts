@@ -1,4 +1,6 @@
 /** The page: a machine in a worker, its terminal, and what one can do to it. */
+
+import { CONSOLE_COMMANDS, EscapeKey } from "../hosts/shared/escape-key.js";
 import { type Attached, attachedMachine, hasToken, ownRelay } from "./attached.js";
 import { MachineClient, type MachineListener } from "./client.js";
 import { element } from "./elements.js";
@@ -21,7 +23,10 @@ const MIB = 1 << 20;
 /** Where the engine is. */
 const engineCore = new URL("../../dist/engine/core.wasm", import.meta.url).href;
 
-const terminal = new ConsoleTerminal(element("terminal", HTMLElement));
+const terminal = new ConsoleTerminal(
+  element("terminal", HTMLElement),
+  element("keys", HTMLElement),
+);
 const state = element("state", HTMLOutputElement);
 const figures = element("figures", HTMLOutputElement);
 const message = element("message", HTMLElement);
@@ -244,7 +249,23 @@ function stop(): void {
   showState("no machine", false);
 }
 
-terminal.onInput = (bytes) => client?.say({ kind: "input", bytes });
+/** The keys of `npm start`, and one to leave the terminal by the keyboard: Tab itself is the guest's. */
+const escapeKey = new EscapeKey({ ...CONSOLE_COMMANDS, "\t": "out" });
+const KEYS =
+  "Ctrl-] then Tab goes on to the buttons, q stops the machine, r resets it, p pauses it or lets it go on, s saves it; Ctrl-] twice is Ctrl-] for the guest";
+const commands = {
+  out: () => (buttons.pause.disabled ? inspectButton : buttons.pause).focus(),
+  leave: () => buttons.stop.click(),
+  reset: () => buttons.reset.click(),
+  pause: () => buttons.pause.click(),
+  save: () => saveButton.click(),
+  help: () => terminal.note(KEYS),
+};
+terminal.onInput = (typed) => {
+  const { forward: bytes, commands: wanted } = escapeKey.feed(typed);
+  if (bytes.length > 0) client?.say({ kind: "input", bytes });
+  for (const command of wanted) commands[command]();
+};
 terminal.onSize = (rows, columns) => client?.say({ kind: "size", rows, columns });
 buttons.pause.onclick = () => client?.say({ kind: isPaused ? "resume" : "pause" });
 buttons.step.onclick = () => client?.say({ kind: "step" });
@@ -301,6 +322,7 @@ async function attach({ name, inspected }: Attached): Promise<void> {
   settings.hidden = true;
   inspectButton.hidden = true;
   element("terminal", HTMLElement).hidden = true;
+  element("keys", HTMLElement).hidden = true;
   const { AttachedInspector } = await import("./attached-inspector.js");
   new AttachedInspector(panels, { name, inspected, state, figures, tell, buttons, saveButton });
 }

@@ -12,7 +12,7 @@ const MAX_LINES = 5000;
 export class ConsoleTerminal {
   readonly #terminal = new Terminal({
     scrollback: MAX_LINES,
-    cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
+    cursorBlink: false,
     fontFamily: "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace",
     fontSize: 14,
     screenReaderMode: false,
@@ -24,12 +24,19 @@ export class ConsoleTerminal {
   /** The terminal has another size, in characters. */
   onSize: (rows: number, columns: number) => void = () => undefined;
 
-  constructor(element: HTMLElement) {
+  /** `keys`: the element that says how to leave by the keyboard. */
+  constructor(element: HTMLElement, keys: HTMLElement) {
     const fit = new FitAddon();
     const terminal = this.#terminal;
+    const still = matchMedia("(prefers-reduced-motion: reduce)");
+    still.onchange = () => {
+      terminal.options.cursorBlink = !still.matches;
+    };
+    terminal.options.cursorBlink = !still.matches;
     terminal.loadAddon(fit);
     terminal.loadAddon(new WebLinksAddon());
     terminal.open(element);
+    terminal.textarea?.setAttribute("aria-describedby", keys.id);
     new ResizeObserver(() => fit.fit()).observe(element);
     fit.fit();
     terminal.onData((text) => this.onInput(this.#encoder.encode(text)));

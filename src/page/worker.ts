@@ -7,10 +7,8 @@ import {
   BrowserClock,
   BrowserLoop,
   BrowserTimers,
-  blobDisk,
   browserDecompressors,
   browserEntropy,
-  lastingDisk,
 } from "../hosts/browser/index.js";
 import { SeededEntropy } from "../hosts/sim/entropy.js";
 import { HeapTimers, VirtualClock } from "../hosts/sim/index.js";
@@ -19,20 +17,15 @@ import type { FromInspected, ToInspected } from "../inspect/protocol.js";
 import type { Disk } from "../ports/index.js";
 import {
   type Backend,
-  BlockBackend,
   consoleCommandLine,
   Machine,
   type MachinePorts,
-  readBootFiles,
   SavedMachine,
 } from "../vmm/machine/index.js";
-import { identityOf, openChanges } from "./kept-changes.js";
 import type { BootRequest, StartRequest, ToPage, ToWorker } from "./protocol.js";
 import { Stepper } from "./stepper.js";
 import { WorkerConsole } from "./worker-console.js";
 
-/** What the guest calls its disk. */
-const DISK = "xvda";
 /** Milliseconds between two words about what the machine does. */
 const STATUS_MS = 250;
 
@@ -114,34 +107,39 @@ async function openInspection(
 
 async function makeMachine(request: StartRequest, ports: MachinePorts): Promise<Machine> {
   const { boot, snapshot } = request;
-  const disk = request.disk && (await openDisk(request.disk, request.keepsChanges));
+  const disk = await openDisk(request);
   if (boot !== undefined) return bootMachine(boot, disk, ports);
   if (snapshot === undefined) throw new RangeError("nothing to start");
   say({ kind: "progress", text: "reading the snapshot" });
-  const devices = disk === undefined ? [] : [new BlockBackend(DISK, disk)];
+  const devices = disk === undefined ? [] : [disk.device];
   return Machine.restore(await SavedMachine.open(new BlobSource(snapshot)), { devices }, ports);
 }
 
-/** A disk whose file stays as it is. */
-async function openDisk(image: File, keepsChanges: boolean): Promise<Disk> {
-  if (!keepsChanges) return blobDisk(image);
-  const changes = await openChanges(image);
-  if (typeof changes !== "string") {
-    return lastingDisk({ image, identity: identityOf(image), changes });
-  }
-  log.warn(`what this guest writes to ${image.name} is gone with it: ${changes}`);
-  return blobDisk(image);
+/** A disk, with what a machine does with it. */
+type OpenDisk = { readonly device: Backend } & Pick<
+  typeof import("./worker-disk.js"),
+  "bootFilesOf"
+> & { readonly disk: Disk };
+
+async function openDisk({
+  disk: image,
+  keepsChanges,
+}: StartRequest): Promise<OpenDisk | undefined> {
+  if (image === undefined) return undefined;
+  const { bootFilesOf, diskDevice, openDisk } = await import("./worker-disk.js");
+  const disk = await openDisk(image, keepsChanges, log);
+  return { disk, device: diskDevice(disk), bootFilesOf };
 }
 
 async function bootMachine(
   boot: BootRequest,
-  disk: Disk | undefined,
+  disk: OpenDisk | undefined,
   ports: MachinePorts,
 ): Promise<Machine> {
   const { memoryBytes, cpus } = boot;
   const { kernel, initrd, append } = await filesOf(boot, disk);
   const devices = [
-    ...(disk === undefined ? [] : [new BlockBackend(DISK, disk)]),
+    ...(disk === undefined ? [] : [disk.device]),
     ...(boot.network === undefined ? [] : [await openCard(boot.network, ports)]),
   ];
   say({ kind: "progress", text: "unpacking the kernel" });
@@ -168,14 +166,12 @@ async function openCard(address: string, { entropy }: MachinePorts): Promise<Bac
 /** What is booted: what the person gave, or the kernel that is installed on the disk. */
 async function filesOf(
   { kernel, initrd, append }: BootRequest,
-  disk: Disk | undefined,
+  disk: OpenDisk | undefined,
 ): Promise<{ kernel: Uint8Array; initrd: Uint8Array | undefined; append: string }> {
   if (kernel !== undefined) return { kernel, initrd, append };
   if (disk === undefined) throw new HostError("USAGE", "choose a kernel, or a disk that has one");
   say({ kind: "progress", text: "looking for a kernel on the disk" });
-  const found = await readBootFiles(disk, DISK);
-  const namesRoot = /(^|\s)root=/.test(append);
-  return { ...found, append: namesRoot ? append : `root=UUID=${found.uuid} ro ${append}`.trim() };
+  return disk.bootFilesOf(disk.disk, append);
 }
 
 /** Saves the machine, which goes on then. */

@@ -3,37 +3,12 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sharedInfoLayout } from "../../src/abi/xen/shared-info.js";
 import { VcpuInfo } from "../../src/abi/xen/vcpu-info.js";
-import { every, InspectServer } from "../../src/cli/inspect/inspect-server.js";
-import { createMachine } from "../../src/hosts/node/index.js";
-import { Inspection, machineTarget } from "../../src/inspect/index.js";
+import type { InspectServer } from "../../src/cli/inspect/inspect-server.js";
 import { asText, eventsOf, runstateName, TraceReader, TraceRing } from "../../src/trace/index.js";
 import type { Machine } from "../../src/vmm/machine/index.js";
 import { machineHas } from "../../tools/check/machine.mjs";
+import { clockOf, inspectedMachine, machineAtTimer } from "./inspected.js";
 import { openBrowser, rows } from "./support.js";
-
-/** A clock that nothing depends on: times of events are the machine's, by what it has executed. */
-const clockOf = (machine: () => Machine) => ({ monotonicNs: () => machine().view().kvm.time });
-
-/** A machine that has just armed its timer, and stands still there. */
-async function machineAtTimer(): Promise<Machine> {
-  const machine = await createMachine({ clock: "virtual" });
-  const sink = new TraceRing({ monotonicNs: () => 0 }).source();
-  const paused = new Promise<void>((resolve) => {
-    const timerArmed: typeof sink.timerArmed = () => {
-      machine.pause();
-      resolve();
-    };
-    machine.trace = new Proxy(sink, {
-      get: (of, name: keyof typeof sink) =>
-        name === "timerArmed" ? timerArmed : (of[name] as () => void).bind(of),
-    });
-  });
-  void machine.run();
-  await paused;
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  machine.trace = undefined;
-  return machine;
-}
 
 async function rowsOnce(page: Page, caption: string): Promise<string[][]> {
   for (let i = 0; ; i++) {
@@ -51,18 +26,7 @@ describe.skipIf(!machineHas("Chromium"))("the inspector", () => {
   const errors: string[] = [];
 
   beforeAll(async () => {
-    machine = await machineAtTimer();
-    const target = machineTarget(
-      machine,
-      clockOf(() => machine),
-    );
-    server = await InspectServer.open(
-      { port: 0, allowOrigins: [] },
-      {
-        ...{ inspected: "machine", name: "a test" },
-        connect: (output) => new Inspection(target, output, every),
-      },
-    );
+    ({ machine, server } = await inspectedMachine());
     browser = await openBrowser();
     page = await browser.newPage({ viewport: { width: 1000, height: 800 } });
     page.on("pageerror", (error) => errors.push(String(error)));

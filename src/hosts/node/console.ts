@@ -1,5 +1,5 @@
 import type { ByteStream } from "../../ports/index.js";
-import { type ConsoleCommand, EscapeKey } from "./escape-key.js";
+import { CONSOLE_COMMANDS, type ConsoleCommand, EscapeKey } from "../shared/escape-key.js";
 
 /** The input side: `process.stdin`, or a stand-in. */
 export interface ConsoleInput {
@@ -86,7 +86,7 @@ export class StandardConsole implements ByteStream {
     this.#input = input;
     this.#output = output;
     this.#events = events;
-    this.#escapeKey = input.isTTY ? new EscapeKey() : undefined;
+    this.#escapeKey = input.isTTY ? new EscapeKey(CONSOLE_COMMANDS) : undefined;
   }
 
   /** Whether a person types at a terminal: then there is an escape key. */

@@ -2,15 +2,16 @@
 export type ConsoleCommand = "leave" | "reset" | "pause" | "save" | "help";
 
 /** What {@link EscapeKey} makes of some typed bytes. */
-export interface Typed {
+export interface Typed<Command = ConsoleCommand> {
   /** What goes on to the guest. */
   readonly forward: Uint8Array;
   /** What the person wants of the program, in order; bytes behind "leave" are dropped. */
-  readonly commands: readonly ConsoleCommand[];
+  readonly commands: readonly Command[];
 }
 
 const CTRL_BRACKET = 0x1d;
-const commands: Readonly<Record<string, ConsoleCommand>> = {
+/** The keys behind Ctrl-], and what they are for. */
+export const CONSOLE_COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
   q: "leave",
   r: "reset",
   p: "pause",
@@ -26,13 +27,18 @@ export const ESCAPE_KEY_HELP =
  * Finds the escape key, Ctrl-] and a letter, in what is typed at a terminal. Ctrl-] twice sends one Ctrl-] to the
  * guest; Ctrl-] before any other key sends both.
  */
-export class EscapeKey {
+export class EscapeKey<Command extends string = ConsoleCommand> {
+  readonly #commands: Readonly<Record<string, Command>>;
   #armed = false;
 
+  constructor(commands: Readonly<Record<string, Command>>) {
+    this.#commands = commands;
+  }
+
   /** Takes the next typed bytes; the two keys may come in different calls. */
-  feed(bytes: Uint8Array): Typed {
+  feed(bytes: Uint8Array): Typed<Command> {
     const forward: number[] = [];
-    const found: ConsoleCommand[] = [];
+    const found: Command[] = [];
     for (const byte of bytes) {
       if (!this.#armed) {
         if (byte === CTRL_BRACKET) this.#armed = true;
@@ -40,7 +46,7 @@ export class EscapeKey {
         continue;
       }
       this.#armed = false;
-      const command = commands[String.fromCharCode(byte)];
+      const command = this.#commands[String.fromCharCode(byte)];
       if (command !== undefined) found.push(command);
       if (command === "leave") break;
       if (command !== undefined) continue;
