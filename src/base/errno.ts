@@ -23,6 +23,7 @@ export const Errno = {
   EMFILE: 24,
   ENOTTY: 25,
   ENOSPC: 28,
+  ESPIPE: 29,
   EROFS: 30,
   EDOM: 33,
   ENOSYS: 38,

@@ -216,6 +216,8 @@ export class Connection implements Favourite {
         return { a: 0 };
       case Msg.READ:
         return this.#read(message);
+      case Msg.PLACE:
+        return this.#place(message.handle);
       case Msg.LINES:
         return this.#lines(client, message.handle);
       default:
@@ -309,6 +311,14 @@ export class Connection implements Favourite {
     if (typeof bytes === "number") return refused(-bytes);
     if (asked < 0n) open.position += bytes.length;
     return { a: bytes.length, bytes };
+  }
+
+  /** What can be read is open for reading only. */
+  #place(handle: number): Answer {
+    const open = this.#parts.files.get(handle);
+    if (open === undefined) return refused(Errno.EIO);
+    const place = open.file.hasNoPlace === true ? -Errno.ESPIPE : open.position;
+    return { a: place, b: open.file.read === undefined ? 0 : 1 };
   }
 
   /** Answers whether a VM has that memory still, or will have it. */

@@ -13,6 +13,7 @@ export const Msg = {
   BELL: 10,
   RESIZED: 11,
   LINES: 12,
+  PLACE: 13,
   ANSWER: 100,
 } as const;
 

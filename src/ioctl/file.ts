@@ -18,6 +18,8 @@ export interface KvmFile {
   mmap(length: number, offset: number): Uint8Array | number;
   /** pread(2): the bytes from `offset` on, none at the end, or -errno. Absent: cannot be read. */
   read?(length: number, offset: number): Uint8Array | number;
+  /** Of a device's file, which lseek(2) has no position to tell of: `ESPIPE`. */
+  readonly hasNoPlace?: true;
   /** The last descriptor was closed. A VM goes when its own and all its vCPUs' files are closed. */
   release(): void;
   /**

@@ -45,6 +45,7 @@ const rows: Table<VmContext> = new Map([
  */
 class VfioDevice implements KvmFile {
   readonly name = "kvm-vfio";
+  readonly hasNoPlace = true;
   readonly #vm: VmContext;
 
   constructor(vm: VmContext) {

@@ -26,6 +26,7 @@ describe.each([
   { name: "turns", count: 4 },
   { name: "endless", count: 8 },
   { name: "others", count: 2 },
+  { name: "files", count: 5 },
   { name: "rights", count: 5, forRoot: ["user", "root"] },
 ])("$name sees through exec what it sees on Linux", ({ name, count, forRoot }) => {
   const program = compile(name);

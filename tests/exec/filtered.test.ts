@@ -11,6 +11,8 @@ const plain = (name: string): string =>
   name
     .replace(/^__([fl]?)x(stat)/, "$1$2")
     .replace(/^__(open|openat)(64)?_2$/, "$1")
+    .replace(/^__(p?read)(64)?_chk$/, "$1")
+    .replace(/64v2$/, "2")
     .replace(/^euidaccess$/, "eaccess")
     .replace(/64$/, "");
 

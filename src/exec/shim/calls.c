@@ -14,16 +14,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
-
-#define PUBLIC __attribute__((visibility("default")))
-
-static long answer(int64_t result) {
-  if (result >= 0) return (long)result;
-  errno = (int)-result;
-  return -1;
-}
 
 /* open */
 
@@ -185,7 +176,9 @@ PUBLIC int ioctl(int fd, unsigned long request, ...) {
   uint32_t handle = handle_of(fd);
   /* One that came past libc. */
   if (!handle && _IOC_TYPE(request) == KVMIO) handle = descriptor_recognise(fd);
-  if (!handle) return real_ioctl(fd, request, argument);
+  int result;
+  if (!handle || file_ioctl(fd, (uint32_t)request, argument, &result))
+    return handle ? result : real_ioctl(fd, request, argument);
   struct message message = {.type = MSG_IOCTL,
                             .handle = handle,
                             .a = (uint32_t)request,
@@ -383,90 +376,13 @@ PUBLIC int fcntl(int fd, int command, ...) {
   void *argument = va_arg(list, void *);
   va_end(list);
   int result = (int)syscall(SYS_fcntl, fd, command, argument);
+  uint32_t handle = command == F_GETFL && result >= 0 ? handle_of(fd) : 0;
+  if (handle && !file_is_written(handle)) result &= ~O_ACCMODE;
   if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) copied(fd, result);
   return result;
 }
 
 PUBLIC int fcntl64(int, int, ...) __attribute__((alias("fcntl")));
-
-/* Reading KVM's statistics */
-
-static ssize_t read_kvm(uint32_t handle, void *buffer, size_t size, off_t offset) {
-  char bytes[READ_MAX];
-  struct message reply;
-  struct message request = {.type = MSG_READ,
-                            .handle = handle,
-                            .a = size < READ_MAX ? size : READ_MAX,
-                            .b = (uint64_t)offset};
-  int64_t got = server_call(&request, -1, &reply, NULL, bytes, sizeof bytes);
-  if (got > (int64_t)size) got = (int64_t)size;
-  if (got > 0) memcpy(buffer, bytes, (size_t)got);
-  return answer(got);
-}
-
-PUBLIC ssize_t pread(int fd, void *buffer, size_t size, off_t offset) {
-  uint32_t handle = handle_of(fd);
-  if (handle) return read_kvm(handle, buffer, size, offset);
-  return syscall(SYS_pread64, fd, buffer, size, offset);
-}
-
-PUBLIC ssize_t pread64(int, void *, size_t, off_t) __attribute__((alias("pread")));
-
-/* libc's own: a thread may be cancelled while it waits in them. */
-#define NEXT(result, name, ...)                               \
-  static result (*next)(__VA_ARGS__);                         \
-  if (!next) *(void **)&next = dlsym(RTLD_NEXT, name);
-
-PUBLIC ssize_t write(int fd, const void *buffer, size_t size) {
-  NEXT(ssize_t, "write", int, const void *, size_t)
-  return handle_of(fd) ? answer(-EINVAL) : next(fd, buffer, size);
-}
-
-/* With several buffers: those of a file that can be read are filled one after the other. */
-static ssize_t read_kvm_parts(uint32_t handle, const struct iovec *parts, int count, off_t offset) {
-  ssize_t all = 0;
-  for (int i = 0; i < count; i++) {
-    ssize_t got = read_kvm(handle, parts[i].iov_base, parts[i].iov_len,
-                           offset < 0 ? offset : offset + (off_t)all);
-    if (got < 0) return all ? all : got;
-    all += got;
-    if ((size_t)got < parts[i].iov_len) break;
-  }
-  return all;
-}
-
-PUBLIC ssize_t readv(int fd, const struct iovec *parts, int count) {
-  uint32_t handle = handle_of(fd);
-  if (handle && count > 0) return read_kvm_parts(handle, parts, count, -1);
-  NEXT(ssize_t, "readv", int, const struct iovec *, int)
-  return next(fd, parts, count);
-}
-
-PUBLIC ssize_t writev(int fd, const struct iovec *parts, int count) {
-  NEXT(ssize_t, "writev", int, const struct iovec *, int)
-  return handle_of(fd) ? answer(-EINVAL) : next(fd, parts, count);
-}
-
-PUBLIC ssize_t preadv(int fd, const struct iovec *parts, int count, off_t offset) {
-  uint32_t handle = handle_of(fd);
-  if (handle && count > 0 && offset >= 0) return read_kvm_parts(handle, parts, count, offset);
-  NEXT(ssize_t, "preadv", int, const struct iovec *, int, off_t)
-  return next(fd, parts, count, offset);
-}
-PUBLIC ssize_t preadv64(int, const struct iovec *, int, off64_t) __attribute__((alias("preadv")));
-
-PUBLIC off_t lseek(int fd, off_t offset, int whence) {
-  return handle_of(fd) ? 0 : syscall(SYS_lseek, fd, offset, whence);
-}
-PUBLIC off64_t lseek64(int, off64_t, int) __attribute__((alias("lseek")));
-
-PUBLIC ssize_t read(int fd, void *buffer, size_t size) {
-  uint32_t handle = handle_of(fd);
-  /* The server keeps the position of this file: offset -1 reads on from there. */
-  if (handle) return read_kvm(handle, buffer, size, -1);
-  NEXT(ssize_t, "read", int, void *, size_t)
-  return next(fd, buffer, size);
-}
 
 /* Descriptors that come through a socket */
 

@@ -44,6 +44,8 @@ enum {
   MSG_RESIZED,       /* a file that is shared memory may have another size now */
   MSG_LINES,         /* of a VM: the page that has its lines, LINE_VMS of struct vm_lines */
 
+  MSG_PLACE,         /* where a file is at: position, or -ESPIPE; b: 1 when it is not open for writing */
+
   /* server to client */
   MSG_ANSWER = 100,  /* a result or -errno, b detail (offset for MMAP and LINES, the handle of what an
                         IOCTL made); d 1: tell c of IOCTL from now on; bytes follow for READ and

@@ -5,6 +5,7 @@
 #ifndef KVM_XEN_EXEC_SHIM_H
 #define KVM_XEN_EXEC_SHIM_H
 
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,6 +14,21 @@
 #include <sys/types.h>
 
 #include "protocol.h"
+
+/* A function that the program calls in place of libc's. */
+#define PUBLIC __attribute__((visibility("default")))
+
+/* libc's own: a thread may be cancelled while it waits in them. Needs <dlfcn.h>. */
+#define NEXT(result, name, ...)                               \
+  static result (*next)(__VA_ARGS__);                         \
+  if (!next) *(void **)&next = dlsym(RTLD_NEXT, name);
+
+/* A result, or -errno, as libc gives it to a program. */
+static inline long answer(int64_t result) {
+  if (result >= 0) return (long)result;
+  errno = (int)-result;
+  return -1;
+}
 
 /* connection.c: one connection for each thread. Results are values, or -errno. */
 
@@ -91,6 +107,13 @@ void status_of_handle(uint32_t handle, struct stat *status);
 bool is_kvm(const char *path);
 /* The handle that the *at functions mean by (folder, path, flags) without a path, or 0. */
 uint32_t handle_without_path(int folder, const char *path, int flags);
+
+/* files.c: what KVM's descriptors are as files. */
+
+/* Whether this file of KVM is open for writing: statistics are not. */
+bool file_is_written(uint32_t handle);
+/* Whether this is an ioctl that every file has; it is done then. */
+bool file_ioctl(int fd, uint32_t request, void *argument, int *result);
 
 /* signals.c */
 

@@ -11,8 +11,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define PUBLIC __attribute__((visibility("default")))
-
 PUBLIC int fstatat(int folder, const char *path, struct stat *status, int flags) {
   if (is_kvm(path)) {
     status_of_device(status);

@@ -12,8 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -106,6 +108,14 @@ enum { SHARED = MAP_SHARED | MAP_ANONYMOUS, PRIVATE = MAP_PRIVATE | MAP_ANONYMOU
   DO(readv, readv(file, &part, 1), SYS_readv)                                                             \
   DO(preadv, preadv(file, &part, 1, 0), SYS_preadv)                                                       \
   DO(writev, writev(file, &part, 1), SYS_writev)                                                          \
+  DO(preadv2, preadv2(file, &part, 1, 0, 0), SYS_preadv2)                                                 \
+  DO(pwrite, pwrite(file, buffer, 4, 0), SYS_pwrite64)                                                    \
+  DO(pwritev, pwritev(file, &part, 1, 0), SYS_pwritev)                                                    \
+  DO(pwritev2, pwritev2(file, &part, 1, 0, 0), SYS_pwritev2)                                              \
+  DO(fallocate, fallocate(file, 0, 0, 4096), SYS_fallocate)                                               \
+  DO(sendfile, sendfile(file, file, NULL, 4), SYS_sendfile)                                               \
+  DO(splice, refused(splice(file, NULL, file, NULL, 4, 0), EINVAL), SYS_splice)                           \
+  DO(epoll_ctl, refused(epoll_ctl(file, EPOLL_CTL_ADD, pair[0], (void *)buffer), EINVAL), SYS_epoll_ctl)  \
   DO(lseek, lseek(file, 0, SEEK_SET), SYS_lseek)                                                          \
   DO(recvmsg, receive(0), SYS_recvmsg)                                                                    \
   DO(recvmmsg, receive(1), SYS_recvmmsg)                                                                  \
