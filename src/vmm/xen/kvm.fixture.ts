@@ -70,7 +70,7 @@ class Attributes<A extends { readonly type: string }> {
 }
 
 /** A domain with two vCPUs (APIC ids 0 and 4), 16 MiB, identity-mapped guest-virtual memory. */
-export function makeDomain(devices: readonly Backend[] = []) {
+export function makeDomain(devices: readonly Backend[] = [], apicIds: readonly number[] = [0, 4]) {
   const time = new FakeTime();
   const linear = new LinearMemory(new WebAssembly.Memory({ initial: 1 }), 4096);
   const notes: string[] = [];
@@ -95,7 +95,7 @@ export function makeDomain(devices: readonly Backend[] = []) {
   };
   const ram = linear.allocate(16 * MIB) as Hva;
   const physmap = new GuestPhysmap(vm, [{ gpa: gpa(0), size: 16 * MIB, hva: ram }]);
-  const vcpus = [apicId(0), apicId(4)].map((id) => new FakeVcpu(id, notes));
+  const vcpus = apicIds.map((id) => new FakeVcpu(apicId(id), notes));
   const lines: string[] = [];
   const shutdowns: number[] = [];
   const written: number[] = [];
@@ -169,6 +169,7 @@ export class FakeVcpu implements XenVcpu {
     const zero = { state: 0n, stateEntryTime: 400n, timeRunning: 100n, timeRunnable: 0n };
     const runstate = { ...zero, timeBlocked: 0n, timeOffline: 300n };
     const defaults: Record<string, unknown> = {
+      VCPU_INFO_HVA: { type: "VCPU_INFO_HVA", hva: 0n },
       UPCALL_VECTOR: { type: "UPCALL_VECTOR", vector: 0 },
       TIMER: { type: "TIMER", port: 0, priority: 0xffffffff, expiresNs: 0n },
       RUNSTATE_DATA: { type: "RUNSTATE_DATA", runstate },

@@ -125,6 +125,6 @@ export const exchange: Handler = (call) => {
   if (!domain.isSelf(from.domid)) return answer(-(from.domid === 0 ? Errno.EPERM : Errno.ESRCH));
   const gfn = guest.readLong(from.extent_start, Number(done.nr_exchanged));
   if (gfn === undefined) return answer(-Errno.EFAULT);
-  const isBacked = gfn < MAX_GFN && domain.physmap.isBacked(Number(gfn));
+  const isBacked = domain.physmap.isBacked(Number(gfn));
   return answer(isBacked ? -Errno.EOPNOTSUPP : -Errno.EINVAL);
 };

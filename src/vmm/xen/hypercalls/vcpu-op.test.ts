@@ -1,10 +1,13 @@
 /** vcpu_op by public/vcpu.h, as Xen carries it out for a guest of its own kind. */
 import { describe, expect, it } from "vitest";
-import { Errno } from "../../../base/index.js";
+import { KvmMpState } from "../../../abi/kvm/index.js";
+import { Errno, gpa } from "../../../base/index.js";
+import type { DomainVcpu } from "../domain.js";
 import { makeDomain } from "../kvm.fixture.js";
 import { AT, type Field, put } from "./arguments.fixture.js";
 
-const { EINVAL, ENOENT, ENOSYS } = Errno;
+const { EFAULT, EINVAL, ENOENT, ENOSYS } = Errno;
+const { RUNNABLE, UNINITIALIZED, INIT_RECEIVED, HALTED } = KvmMpState;
 
 function setUp() {
   const test = makeDomain();
@@ -177,5 +180,78 @@ describe("VCPUOP_up and _down", () => {
     expect(call(24, [1, 1, 0])).toBe(0);
     expect(call(24, [3, 1, 0])).toBe(1);
     expect([call(24, [2, 1, 0]), call(24, [2, 0, 0]), shutdowns]).toEqual([0, 0, [0]]);
+  });
+
+  it("lets a vCPU run that was initialised, wherever it had stopped, and wakes it", () => {
+    const { call, domain, vcpus } = setUp();
+    const vcpu = vcpus[1] as { mpState: number };
+    const target = domain.vcpus.get(1) as DomainVcpu;
+    let woken = 0;
+    target.wake = () => woken++;
+    // Never started: neither runs nor wakes.
+    expect([call(24, [1, 1, 0]), vcpu.mpState, woken]).toEqual([-EINVAL, UNINITIALIZED, 0]);
+    vcpu.mpState = INIT_RECEIVED;
+    expect([call(24, [1, 1, 0]), call(24, [3, 1, 0]), woken]).toEqual([-EINVAL, 0, 0]);
+    // Started by INIT and SIPI, and halted: stays so.
+    vcpu.mpState = HALTED;
+    expect([call(24, [1, 1, 0]), vcpu.mpState, woken]).toEqual([0, HALTED, 1]);
+    // By VCPUOP_initialise.
+    target.initialised = true;
+    expect([call(24, [1, 1, 0]), vcpu.mpState, woken]).toEqual([0, HALTED, 2]);
+    vcpu.mpState = UNINITIALIZED;
+    expect([call(24, [1, 1, 0]), vcpu.mpState, woken]).toEqual([0, RUNNABLE, 3]);
+  });
+});
+
+describe("VCPUOP_initialise", () => {
+  // public/xen.h: shared_info has room for 32 vCPUs; others register their vcpu_info first.
+  it.each([31, 32])("vCPU %i needs a vcpu_info", (id) => {
+    const { call, domain } = makeDomain(
+      [],
+      Array.from({ length: 33 }, (_, i) => 2 * i),
+    );
+    const initialise = (): number => call(24, [0, id, 2 ** 30]);
+    expect(initialise()).toBe(id < 32 ? -EFAULT : -EINVAL);
+    const fields: Field[] = [
+      [8, 8],
+      [4, 0],
+      [4, 0],
+    ];
+    expect(call(24, [10, id, put(domain, fields)])).toBe(0);
+    expect(initialise()).toBe(-EFAULT);
+  });
+});
+
+describe("areas that are given by virtual address", () => {
+  /** Pages of guest-virtual memory from 0x8000 on, and where they are. */
+  const translateWith = (pages: readonly (number | undefined)[]) => (address: bigint) => {
+    const page = pages[Number(address >> 12n) - 8];
+    return page === undefined ? undefined : gpa(page * 4096 + Number(address & 0xfffn));
+  };
+  const [RUNSTATE, TIME] = [5, 13] as const;
+  it.each([
+    ["on one page", [0x20, undefined], 0x8fc0, [0x20fc0n, 0x20fc0n]],
+    // Of 48 bytes, of 32.
+    ["up to its end", [0x20, undefined], 0x8fe0, [-EFAULT, 0x20fe0n]],
+    ["on two pages that follow each other", [0x20, 0x21], 0x8ff0, [0x20ff0n, -EFAULT]],
+    ["on two pages that do not", [0x20, 0x22], 0x8ff0, [-EFAULT, -EFAULT]],
+    ["on two pages in the other order", [0x21, 0x20], 0x8ff0, [-EFAULT, -EFAULT]],
+    ["whose first page is nowhere", [undefined, 0x21], 0x8ff0, [-EFAULT, -EFAULT]],
+    ["whose page is no memory", [0x9000, 0x9001], 0x8000, [-EFAULT, -EFAULT]],
+  ] as const)("%s", (_, pages, address, results) => {
+    for (const [i, cmd] of [RUNSTATE, TIME].entries()) {
+      const test = setUp();
+      const [vcpu] = test.vcpus;
+      if (vcpu === undefined) throw new Error("no vCPU");
+      // The argument itself is at 0x5000.
+      const areas = translateWith(pages);
+      vcpu.translate = (at) => (at < 0x8000n ? gpa(Number(at)) : areas(at));
+      const result = results[i];
+      const isThere = typeof result === "bigint";
+      expect(test.op(cmd, 0, [[8, address]])).toBe(isThere ? 0 : result);
+      expect(vcpu.attributes.sets).toEqual(
+        isThere ? [{ type: i === 0 ? "RUNSTATE_ADDR" : "VCPU_TIME_INFO", gpa: result }] : [],
+      );
+    }
   });
 });

@@ -135,10 +135,7 @@ const registerTime: VcpuHandler = (call, target) => {
 function checkPhysArea(call: Call, gpa: bigint, size: number): number {
   const offset = Number(gpa & 0xfffn);
   if (offset + size > PAGE_SIZE || gpa % BigInt(call.guest.width / 8) !== 0n) return -Errno.ENXIO;
-  if (gpa >= 2n ** 52n || call.domain.memory.locate(Number(gpa), size) === undefined) {
-    return -Errno.EINVAL;
-  }
-  return 0;
+  return call.domain.memory.locate(Number(gpa), size) === undefined ? -Errno.EINVAL : 0;
 }
 
 const registerPhys =

@@ -1,7 +1,13 @@
 /** A connection to a block frontend: one ring, one event channel, and the requests that are under way. */
 import { BLKIF_REQUEST_SIZE, BlkifRsp, SECTOR_SIZE } from "../../../../abi/xen/blkif.js";
 import type { GuestWidth } from "../../../../abi/xen/layout.js";
-import { type EvtchnPort, evtchnPort, type GrantRef, grantRef } from "../../../../base/index.js";
+import {
+  assert,
+  type EvtchnPort,
+  evtchnPort,
+  type GrantRef,
+  grantRef,
+} from "../../../../base/index.js";
 import type { Disk, DiskFailure } from "../../../../ports/index.js";
 import type { BackendChannel, BackendHost, GrantMapping } from "../../interfaces.js";
 import type { SavedValue } from "../backend.js";
@@ -154,7 +160,7 @@ export class BlockConnection {
     return { width, ref, port, ...this.#ring.position, requests };
   }
 
-  /** Opens the connection that was saved. @returns undefined when the data is damaged. */
+  /** Opens the connection that was saved; {@link process} is next. @returns undefined when the data is damaged. */
   static restore(
     host: BackendHost,
     served: ServedDisk,
@@ -165,7 +171,6 @@ export class BlockConnection {
     const connection = BlockConnection.open(host, served, data.place, data.position);
     if (typeof connection === "string") return undefined;
     for (const slot of data.requests) connection.#begin(slot);
-    connection.#publish();
     return connection;
   }
 
@@ -183,11 +188,7 @@ export class BlockConnection {
     const bytes = segments.reduce((sum, { length }) => sum + length, 0);
     const buffer = bytes === 0 ? undefined : new Uint8Array(bytes);
     const pending: Pending = { slot, request, grants, buffer };
-    if (buffer !== undefined && request.kind !== "read" && !gather(segments, grants, buffer)) {
-      release(grants);
-      this.#respond(request, BlkifRsp.ERROR);
-      return;
-    }
+    if (buffer !== undefined && request.kind !== "read") gather(segments, grants, buffer);
     this.#pending.add(pending);
     this.#bytes += bytes;
     this.#start(pending);
@@ -297,20 +298,19 @@ function release(grants: readonly GrantMapping[]): void {
   for (const grant of grants) grant.unmap();
 }
 
-/** From pages into a buffer. False when a page is gone. */
+/** From pages into a buffer. All pages are there: the guest has not run since they were mapped. */
 function gather(
   segments: readonly Segment[],
   grants: readonly GrantMapping[],
   buffer: Uint8Array,
-): boolean {
+): void {
   let at = 0;
-  return segments.every(({ offset, length }, i) => {
+  for (const [i, { offset, length }] of segments.entries()) {
     const bytes = grants[i]?.page?.read(offset, length);
-    if (bytes === undefined) return false;
+    assert(bytes !== undefined, "a page that is gone");
     buffer.set(bytes, at);
     at += length;
-    return true;
-  });
+  }
 }
 
 /** From a buffer into pages. False when a page is gone. */
