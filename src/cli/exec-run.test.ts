@@ -29,7 +29,11 @@ beforeEach(() => {
 type Play = (argv: readonly string[], options: ExecOptions, machine: FakeMachine) => unknown;
 
 /** Runs a command; `play` is what becomes of it in the guest. */
-function run(play: Play, limits: Partial<RunLimits> = {}): Promise<number> {
+function run(
+  play: Play,
+  limits: Partial<RunLimits> = {},
+  how: Partial<GuestRequest> = {},
+): Promise<number> {
   const createMachine = host.createMachine.bind(host);
   host.onMachine = () => undefined;
   host.createMachine = async (wanted, streams) => {
@@ -42,7 +46,12 @@ function run(play: Play, limits: Partial<RunLimits> = {}): Promise<number> {
       },
     });
   };
-  return runCommand(Promise.resolve(request), "my command", { verbose: false, ...limits }, host);
+  return runCommand(
+    Promise.resolve({ ...request, ...how }),
+    "my command",
+    { verbose: false, ...limits },
+    host,
+  );
 }
 
 const result = (status: number): ExecResult => {
@@ -116,5 +125,24 @@ describe("--exec", () => {
       });
     expect(await run(never, { timeoutSeconds: 0.01 })).toBe(124);
     expect(host.complaints).toBe("kvm-xen: stopped: the 0.01 s of --timeout are over\n");
+  });
+
+  it("is watched like any other run: --stats, --control, --inspect, trace", async () => {
+    const seen: string[] = [];
+    const createMachine = host.createMachine.bind(host);
+    host.createMachine = (wanted, streams) => {
+      seen.push(...Object.keys(streams));
+      return createMachine(wanted, streams);
+    };
+    const trace = {
+      fd: 2,
+      path: undefined,
+      filter: undefined,
+      format: "text",
+      summary: false,
+    } as const;
+    await run(() => result(0), { trace }, { stats: true });
+    expect(seen).toEqual(expect.arrayContaining(["watch", "onControl", "onInspect"]));
+    expect(host.complaints).toMatch(/^kvm-xen: 3000000 instructions in /m);
   });
 });

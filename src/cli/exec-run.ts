@@ -3,6 +3,7 @@ import type { ExecOptions, ExecResult } from "../hosts/node/index.js";
 import { StandardErrorLog } from "../hosts/node/log.js";
 import type { ByteStream } from "../ports/index.js";
 import type { MachineEnd } from "../vmm/machine/index.js";
+import { Attachments } from "./attachments.js";
 import { describeFailure, ExitStatus } from "./exit-status.js";
 import {
   Ending,
@@ -44,23 +45,31 @@ export async function runCommand(
     onImpatient: (status) => around.exit(status),
     onContinue: () => undefined,
   });
+  const attached = new Attachments(limits, log);
   const timer = startTimeout(limits.timeoutSeconds, around.sinceStartMs(), ending);
   try {
     const request = await ending.unlessEnded(preparation);
-    const made = request && around.createMachine(request, { console: screen, log });
+    const streams = { console: screen, log, ...attached.watchers() };
+    const made = request && around.createMachine(request, streams);
     const machine = made && ((await ending.unlessEnded(made)) as CommandMachine | undefined);
-    if (machine === undefined) return report({ kind: "stopped" }, ending.reason, log);
+    if (request === undefined || machine === undefined) {
+      return report({ kind: "stopped" }, ending.reason, log);
+    }
+    await attached.open(machine);
     ending.machine = machine;
     const end = machine.run();
     const result = await execIn(machine, command, around).catch((error: unknown) => error as Error);
     if (!(result instanceof Error)) {
       await powerOff(machine, end);
+      if (request.stats) attached.tellStatistics(machine);
       return result.status;
     }
     const why = describeFailure(result);
     const isOver = machine.state === "ended";
     if (!isOver) machine.stop();
-    const status = report(await end, ending.reason, log);
+    const over = await end;
+    if (request.stats) attached.tellStatistics(machine);
+    const status = report(over, ending.reason, log);
     if (ending.reason !== undefined) return status;
     if (screen.text !== "") around.error.write(`${screen.text.trimEnd()}\n`);
     log.warn(why.text);
@@ -68,6 +77,7 @@ export async function runCommand(
   } finally {
     clearTimeout(timer);
     stopListening();
+    await attached.close();
   }
 }
 

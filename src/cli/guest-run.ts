@@ -3,22 +3,18 @@ import type { GdbMachine } from "../gdb/index.js";
 import type { ConsoleEvents, ConsoleInput, ConsoleOutput } from "../hosts/node/console.js";
 import { StandardConsole } from "../hosts/node/console.js";
 import type { ClockChoice, NetOption, PortOption } from "../hosts/node/index.js";
-import type { LineServer } from "../hosts/node/line-server.js";
 import { type LogOutput, StandardErrorLog } from "../hosts/node/log.js";
 import type { SignalHandlers } from "../hosts/node/signals.js";
 import { type ConsoleCommand, ESCAPE_KEY_HELP } from "../hosts/shared/escape-key.js";
-import { Inspection, type InspectTarget } from "../inspect/index.js";
-import type { ByteStream, Clock, Log, TraceSink } from "../ports/index.js";
+import type { ByteStream, Log } from "../ports/index.js";
 import type { MachineConfig, MachineEnd, SavedMachine, Snapshot } from "../vmm/machine/index.js";
-import { listenForControl } from "./control/control.js";
-import type { ControlTarget } from "./control/methods.js";
+import { Attachments, type Watchers } from "./attachments.js";
 import type { OpenDisk } from "./disk-option.js";
 import { ExitStatus } from "./exit-status.js";
-import { GdbServer } from "./gdb/gdb-server.js";
 import { hostTrouble } from "./host-trouble.js";
-import { every, type InspectRequest, InspectServer } from "./inspect/inspect-server.js";
+import type { InspectRequest } from "./inspect/inspect-server.js";
 import { type SavableMachine, saveAndEnd } from "./saving.js";
-import { MachineTrace, type TracePlan } from "./trace/trace-option.js";
+import type { TracePlan } from "./trace/trace-option.js";
 
 /** A guest to run, and how. */
 export interface GuestRequest {
@@ -73,16 +69,7 @@ export interface Surroundings {
   readonly error: LogOutput;
   createMachine(
     request: GuestRequest,
-    streams: {
-      console: ByteStream;
-      log: Log;
-      /** Is given the machine's clock, and gives who is told what happens. */
-      watch?: (clock: Clock) => TraceSink;
-      /** Is given what `--inspect` needs. */
-      onInspect?: (target: InspectTarget) => void;
-      /** Is given what `--control` needs. */
-      onControl?: (target: ControlTarget) => void;
-    },
+    streams: { readonly console: ByteStream; readonly log: Log } & Watchers,
   ): Promise<RunnableMachine>;
   listenForSignals(handlers: SignalHandlers): () => void;
   /** Makes the terminal, in raw mode, show what it gets as it is. */
@@ -195,74 +182,39 @@ export async function runGuest(
     onContinue: () => console.reclaim(),
   });
   const timer = startTimeout(limits.timeoutSeconds, around.sinceStartMs(), ending);
-  const trace = limits.trace && new MachineTrace(limits.trace, (line) => log.warn(line));
-  const watch = trace && { watch: (clock: Clock) => trace.watch(clock) };
+  const attached = new Attachments(limits, log);
   let saving: NodeJS.Timeout | undefined;
-  let control: LineServer | undefined;
-  let gdb: GdbServer | undefined;
-  let inspector: InspectServer | undefined;
-  let inspected: InspectTarget | undefined;
-  const onInspect = (made: InspectTarget) => {
-    inspected = made;
-  };
-  let target: ControlTarget | undefined;
-  const onControl = (made: ControlTarget) => {
-    target = made;
-  };
   try {
     const request = await ending.unlessEnded(preparation);
     const machine =
       request &&
       (await ending.unlessEnded(
-        around.createMachine(request, { console, log, onControl, onInspect, ...watch }),
+        around.createMachine(request, { console, log, ...attached.watchers() }),
       ));
     if (request === undefined || machine === undefined) {
       return report({ kind: "stopped" }, ending.reason, log);
     }
-    if (limits.control !== undefined && target !== undefined) {
-      control = await listenForControl(limits.control, target);
-    }
-    if (limits.inspect !== undefined && inspected !== undefined) {
-      inspector = await serveInspector(limits.inspect, inspected);
-      log.warn(`inspector: ${inspector.address}`);
-    }
-    const { debug } = machine;
-    if (limits.gdb !== undefined && debug !== undefined) {
-      const debugged = { debug: debug.bind(machine), stop: () => void machine.stop() };
-      gdb = await GdbServer.listen(debugged, limits.gdb);
-      log.warn(`the guest waits for gdb: target remote ${gdb.address}`);
-    }
+    await attached.open(machine);
     if (console.hasEscapeKey) log.warn("Ctrl-] then q leaves, ? helps");
     around.onExit(() => console.close());
-    const started = performance.now();
     ending.machine = machine;
     console.open();
     saving = startSaving(ending, limits, log);
     const end = await Promise.race([machine.run(), ending.failed]);
     console.close();
-    if (request.stats) tellStatistics(machine, performance.now() - started, log);
+    if (request.stats) attached.tellStatistics(machine);
     const status = report(end, ending.reason, log);
     // A slow reader gets all of it; one that does not read at all keeps nobody who was told to stop.
     if (!(await flushedOrTold(console, ending))) around.exit(status);
     return status;
   } finally {
     console.close();
-    trace?.end();
     clearTimeout(timer);
     clearTimeout(saving);
     stopListening();
-    await control?.close();
-    await gdb?.close();
-    await inspector?.close();
+    await attached.close();
   }
 }
-
-/** Serves an inspector of a machine of this thread. */
-const serveInspector = (request: InspectRequest, target: InspectTarget): Promise<InspectServer> =>
-  InspectServer.open(request, {
-    ...{ inspected: "machine", name: "kvm-xen run" },
-    connect: (output) => new Inspection(target, output, every),
-  });
 
 /** Does to a machine what a person at its console wants. */
 function obey(
@@ -296,10 +248,6 @@ export function startTimeout(seconds: number | undefined, elapsedMs: number, end
 
 function consoleOf(around: Surroundings, events: ConsoleEvents): StandardConsole {
   return new StandardConsole(around.input, around.output, events, () => around.passOutput?.());
-}
-
-function tellStatistics(machine: RunnableMachine, milliseconds: number, log: Log): void {
-  for (const line of statistics(machine, milliseconds)) log.warn(line);
 }
 
 /** Whether all output has been taken, before a moment after the end was asked for. */
@@ -343,21 +291,4 @@ export function report(end: MachineEnd, stopped: Stop | undefined, log: Log): nu
       // Without a reason of this process, whoever controls the machine has stopped it.
       return stopped?.status ?? ExitStatus.OK;
   }
-}
-
-/** What --stats prints: the speed, and a line for each counter of the engine. */
-function statistics(machine: RunnableMachine, milliseconds: number): string[] {
-  const { instructions, engineCounters } = machine;
-  const seconds = (milliseconds / 1000).toFixed(2);
-  const speed = (instructions / milliseconds / 1000).toFixed(0);
-  const rows = Object.entries(engineCounters).map(([name, count]) => {
-    const rate = instructions === 0 ? 0 : (count * 1000) / instructions;
-    const words = name.toLowerCase().replaceAll("_", " ");
-    return `${words.padEnd(16)}${String(count).padStart(14)}${rate.toFixed(3).padStart(12)}`;
-  });
-  return [
-    `${instructions} instructions in ${seconds} s, ${speed} MIPS`,
-    "engine counters, and per 1000 instructions (docs/reference/counters.md):",
-    ...rows,
-  ];
 }

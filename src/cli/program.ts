@@ -139,7 +139,11 @@ export async function runProgram(args: readonly string[], host: ProgramHost): Pr
       const { runGuest } = await import("./guest-run.js");
       status = await runGuest(prepare(), limits, host);
     } else {
-      if (trace !== undefined) throw new HostError("USAGE", "trace has no --exec");
+      if (limits.save !== undefined)
+        throw new HostError(
+          "USAGE",
+          "--save and --exec: a machine with a command under way is not saved",
+        );
       const wanted = prepare().then((made) => ({
         ...made,
         config: { ...made.config, exec: true },
