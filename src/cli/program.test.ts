@@ -75,6 +75,27 @@ describe("kvm-xen run", () => {
     expect(host.request?.config.modules).toEqual([{ bytes: Buffer.from("1") }]);
   });
 
+  it("restores a machine as it was saved, and says so of what it does not take", async () => {
+    const restore = ["run", "--restore", join(folder, "none")];
+    const refusals = [
+      ["--memory", "1G", "--cpus", "2"],
+      ["--console", "ttyS0"],
+      ["--kernel", kernel],
+    ];
+    for (const more of refusals) {
+      expect(await runProgram([...restore, ...more], host)).toBe(1);
+    }
+    expect(await runProgram(restore, host)).toBe(2);
+    expect(host.complaints).toBe(
+      [
+        "kvm-xen: --restore takes --memory and --cpus from the file: give no others\n",
+        "kvm-xen: --restore takes --console from the file: give no others\n",
+        "kvm-xen: --restore takes kernel and initrd from the file: give no others\n",
+        `kvm-xen: cannot read the snapshot ${join(folder, "none")}: no such file or folder; check the path\n`,
+      ].join(""),
+    );
+  });
+
   it("gives the timeout of the command line", async () => {
     host.onMachine = () => undefined;
     const seconds = ["--timeout", "0.05"];

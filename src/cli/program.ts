@@ -247,7 +247,8 @@ function addGuests(program: Command, host: ProgramHost, run: RunAction): void {
     const { obtainGrub } = await import("../hosts/node/grub.js");
     return obtainGrub({ cacheRoot: cacheRoot(), progress: new ProgressLine(host.error) });
   };
-  addRun(program).action(async (options: RunOptions) => {
+  addRun(program).action(async (options: RunOptions, command: Command) => {
+    if (options.restore !== undefined) refuseHardware(command);
     const { requestFrom } = await import("./run-command.js");
     return run(() => requestFrom(options, grub), options);
   });
@@ -255,6 +256,16 @@ function addGuests(program: Command, host: ProgramHost, run: RunAction): void {
     const { requestForStart } = await import("./start-command.js");
     return run(() => requestForStart(options, host.output, host.error), options);
   });
+}
+
+/** A restored machine is what it was. @throws HostError when the command line says what it should be */
+function refuseHardware(command: Command): void {
+  const named = ["memory", "cpus", "console"].filter(
+    (name) => command.getOptionValueSource(name) === "cli",
+  );
+  if (named.length === 0) return;
+  const options = named.map((name) => `--${name}`).join(" and ");
+  throw new HostError("USAGE", `--restore takes ${options} from the file: give no others`);
 }
 
 function addTrace(program: Command): Command {
