@@ -39,6 +39,13 @@ const finders = {
   "the tools of ext4": () =>
     ["mke2fs", "e2fsck", "debugfs"].every((name) => has(`/usr/sbin/${name}`, "-V")),
   "the program depmod": () => has("/usr/sbin/depmod"),
+  "a user who makes a Debian": () =>
+    has("mmdebstrap") &&
+    ["/usr/sbin/sfdisk", "setpriv", "unshare"].every((name) => has(name)) &&
+    // It has no option that ends with 0.
+    spawnSync("newuidmap", { stdio: "ignore" }).error === undefined &&
+    process.getuid?.() === 0 &&
+    has("unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"),
   "the program gdb": () => has("gdb"),
   "the program libguestfs-test-tool": () => has("libguestfs-test-tool", "--help"),
   // Users have no /usr/sbin in their PATH.

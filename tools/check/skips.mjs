@@ -31,6 +31,11 @@ export const skips = [
   },
   {
     run: "devices",
+    test: /^tests\/devices\/image-user\.test\.ts > /,
+    needs: ["a user who makes a Debian"],
+  },
+  {
+    run: "devices",
     test: /^tests\/devices\/net-host\.test\.ts > passt /,
     needs: ["the program passt"],
   },
@@ -48,6 +53,11 @@ export const skips = [
     evenInCi: true,
   },
   { run: "monitors", needs: ["QEMU", "a C compiler", "the program depmod", "the program gdb"] },
+  {
+    run: "monitors",
+    test: /^tests\/monitors\/qemu-debian\.test\.ts > /,
+    needs: ["the programs that make and reach a Debian"],
+  },
   {
     run: "boot",
     test: /^tests\/boot\/gdb\.test\.ts > gdb > /,
