@@ -7,6 +7,7 @@ import { ProgressLine } from "../dist/hosts/node/progress-line.js";
 import { boots } from "./boots.mjs";
 import { breakpoints } from "./breakpoints.mjs";
 import { browser } from "./browser.mjs";
+import { devices } from "./devices.mjs";
 import { events } from "./events.mjs";
 import { execRoundTrips } from "./exec.mjs";
 import { GuestRuns } from "./guest-runs.mjs";
@@ -17,7 +18,7 @@ import { userland } from "./userland.mjs";
 import { vms } from "./vms.mjs";
 
 const USAGE = `npm run bench -- [SECTION]... [--runs N] [--kernel FILE]... [--full] [--only NAME]...
-Measures and prints medians. It judges nothing. Sections, all but monitors, breakpoints, programs, browser and userland by default:
+Measures and prints medians. It judges nothing. Sections, all but monitors, breakpoints, programs, browser, userland and devices by default:
   events          event channel sends through the API and round trips in the guest, per second,
                   next to the three atomic operations they need at least (needs gcc)
   exec            calls of a client under \`kvm-xen exec\`, there and back (needs gcc)
@@ -34,11 +35,13 @@ Measures and prints medians. It judges nothing. Sections, all but monitors, brea
   browser         the boot and some of the programs in a page in Chromium, and in Node, in turns (needs chromium)
   userland        what people run: gcc, Python, gzip, xz, openssl, sqlite, node, in a whole Debian, here and in QEMU
                   (needs what \`kvm-xen image\` needs, and two minutes once)
+  devices         disk and network of a whole Debian: dd, fio, TCP both ways, here, in QEMU with virtio, and in QEMU 10's
+                  Xen under exec if \`npm run test:monitors\` has fetched it (needs the same)
 Options:
   --runs N        how often (3)
-  --only NAME     only the rows of events, programs, browser and userland with that name; may be repeated
+  --only NAME     only the rows of events, programs, browser, userland and devices with that name; may be repeated
   --kernel FILE   a bzImage; default: Debian's newest cloud kernel, as \`npm start\` fetches it
-  --node FILE     the Node that runs kvm-xen in boots, programs and userland (this one)
+  --node FILE     the Node that runs kvm-xen in boots, programs, userland and devices (this one)
   --full          with the kernel's cryptography self-tests, two thirds of such a boot`;
 
 const DEFAULT = ["events", "exec", "ioctls", "vms", "boots"];
@@ -53,6 +56,7 @@ const SECTIONS = [
   "programs",
   "browser",
   "userland",
+  "devices",
 ];
 
 const { values: options, positionals } = parseArgs({
@@ -97,3 +101,4 @@ if (needsFolder) {
   if (sections.includes("breakpoints")) await breakpoints({ folder, runs, full }, progress);
 }
 if (sections.includes("userland")) await userland({ runs, only, node }, progress);
+if (sections.includes("devices")) await devices({ runs, only, node }, progress);
