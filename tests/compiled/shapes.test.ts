@@ -45,6 +45,12 @@ const SHAPES: readonly [name: string, body: string][] = [
   ["a call through a register", "488d1507000000 ffd2 ffc1 eb04 4c31f8 c3"],
   // mov rdi,DATA; mov ecx,200; rep stosb; inc rax: it uses up more than one instruction of the budget
   ["a repeated string instruction", "48bf0000100000000000 b9c8000000 f3aa 48ffc0"],
+  // mov rsi,DATA; mov rdi,DATA+0x500; mov rcx,DATA+0x40; inc qword [rsi]; loop: movsb; cmp rsi,rcx; jne loop; movsq; movsd;
+  // stosb; stosq; stosd; std; movsb; cld; add rbx,[rdi-0x58]
+  [
+    "strings that are not repeated",
+    "48be0000100000000000 48bf0005100000000000 48c7c140001000 48ff06 a4 4839ce 75fa 48a5 a5 aa 48ab ab fd a4 fc 48035fa8",
+  ],
   // cli; inc rax; sti; inc rcx
   ["interrupts off and on", "fa 48ffc0 fb 48ffc1"],
   // add rax,rbx; lfence; adc rcx,rdx; pushfq; pop rdx

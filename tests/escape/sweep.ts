@@ -27,9 +27,9 @@ export type Path = "cached" | "each" | "compiled";
 /** Instructions of a run on the compiled path. */
 const PIECE = 200;
 /** What holds the address that is tried: a register, or the memory that the others point to. RAX and RDX are for one value only. */
-export type Carrier = "rsi" | "rbx" | "rbp" | "rsp" | "memory" | "rax" | "rdx";
+export type Carrier = "rsi" | "rdi" | "rbx" | "rbp" | "rsp" | "memory" | "rax" | "rdx";
 /** Those that code has its addresses in. */
-export const CARRIERS: readonly Carrier[] = ["rsi", "rbx", "rbp", "rsp", "memory"];
+export const CARRIERS: readonly Carrier[] = ["rsi", "rdi", "rbx", "rbp", "rsp", "memory"];
 
 /** A fault that the handler saw. */
 export interface Fault {
@@ -62,7 +62,7 @@ function moves(carrier: Carrier): number[] {
     ...to("rbp", [0x4c, 0x89, 0xcd], [0x4c, 0x89, 0xd5]),
     ...to("rsp", [0x4c, 0x89, 0x4c, 0x24, 0x20], [0x4c, 0x89, 0x54, 0x24, 0x20]), // mov [rsp+32],r9 or r10
     ...to("memory", [0x4d, 0x89, 0x0a], []), // mov [r10],r9
-    ...[0x4c, 0x89, 0xd7], // mov rdi,r10
+    ...to("rdi", [0x4c, 0x89, 0xcf], [0x4c, 0x89, 0xd7]),
     ...[0x4c, 0x89, 0x64, 0x24, 0x08], // mov [rsp+8],r12
     ...[0x48, 0x83, 0xc4, 0x08, 0x48, 0xcf], // add rsp,8; iretq
   ];
@@ -155,7 +155,7 @@ export class Sweep {
       RBX: of("rbx"),
       RBP: of("rbp"),
       RSP: of("rsp"),
-      RDI: high(CELL),
+      RDI: of("rdi"),
       RDX: carrier === "rdx" ? first : -2n,
       RAX: carrier === "rax" ? first : 0n,
     });

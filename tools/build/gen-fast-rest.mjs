@@ -8,6 +8,7 @@ import { A, B, cc, EA, ldm, rd, rmw, stm, T, wr } from "./gen-fast-text.mjs";
 import { words } from "./gen-fast-width.mjs";
 
 /** @typedef {import("./gen-fast-ops.mjs").Op} Op */
+/** @typedef {import("./gen-fast-width.mjs").Word} Word */
 
 /** Declares `high`, the upper half of the unsigned product of a and b, 64 bits each: as mulHigh() in ops/wide.ts. */
 const MUL_HIGH =
@@ -109,8 +110,34 @@ function flagsAndBases(op) {
     );
 }
 
+/**
+ * MOVS and STOS that are not repeated, as the loops of small code have them. Both addresses are looked at before anything
+ * changes. Downwards is the complete handler's.
+ * @param {Op} op
+ */
+function strings(op) {
+  const upwards = "if ((load<u64>(FLAGS) & DF) != 0) return complete(p, budget);";
+  for (const n of /** @type {const} */ ([1, 4, 8])) {
+    const text = (/** @type {Word} */ w, /** @type {boolean} */ moves) => {
+      const at = (/** @type {string} */ register) => words(w).address(rd(w, register));
+      const on = (/** @type {string} */ register) =>
+        wr(w, register, `${w === 4 ? "<u32>" : ""}(${rd(w, register)} + ${n})`);
+      const to = `const ea = ${at("RDI")};`;
+      return moves
+        ? `${upwards} let u: ${T[n]}; { const ea = ${at("RSI")}; ${ldm("v", n)} u = v; } ${to} ${stm("u", n)} ${on("RSI")} ${on("RDI")} @NEXT`
+        : `${upwards} const v = ${rd(n, "RAX")}; ${to} ${stm("v", n)} ${on("RDI")} @NEXT`;
+    };
+    for (const [name, moves] of /** @type {const} */ ([
+      ["movs", true],
+      ["stos", false],
+    ]))
+      op(`${name}${n}_rr_F`, text(8, moves), undefined, n === 8 ? undefined : text(4, moves));
+  }
+}
+
 /** @param {Op} op takes a name and a body */
 export function restOps(op) {
+  strings(op);
   products(op);
   quotients(op);
   exchanges(op);

@@ -52,6 +52,7 @@ export const PATTERN = {
   MULDIV: 29,
   SWAPGS: 30,
   MOFFS: 31,
+  STRING: 32,
   // SSE. V and W are operands, or W and V; in memory W is loaded first, or the whole is a load or a store.
   SSE: 40,
   SSELOAD: 41,
@@ -117,6 +118,8 @@ export const FAMILIES = [
   "cld",
   "swapgs",
   "pushf",
+  "movs",
+  "stos",
   ...SSE_VW,
   ...SSE_SHIFT,
   ...SSE_MEMORY,
@@ -173,6 +176,8 @@ function kinds() {
   put("mov ev,sw", "SREG", "movzx2");
   put("swapgs", "SWAPGS", "swapgs");
   for (const op of ["cli", "cld", "pushf"]) put(op, "FIXED", op);
+  for (const asm of ["movs yb,xb", "movs yv,xv"]) put(asm, "STRING", "movs");
+  for (const asm of ["stos yb,al", "stos yv,rax"]) put(asm, "STRING", "stos");
   put("imul gv,ev", "GE", "imul");
   put("imul gv,ev,iz", "GEI", "imul");
   put("imul gv,ev,ib", "GEI", "imul");

@@ -61,6 +61,8 @@ const RCX: u32 = GPR + 8;
 const RDX: u32 = GPR + 16;
 const RSP: u32 = GPR + 32;
 const RBP: u32 = GPR + 40;
+const RSI: u32 = GPR + 48;
+const RDI: u32 = GPR + 56;
 const GS_BASE: u32 = SEG + 0x58;
 
 /**

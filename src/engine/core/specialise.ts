@@ -11,12 +11,12 @@ import {
   OP_end, OP_jmp_far, OP_jmp_mb, OP_jmp_mx, OP_jmp_near, OP_jmp_r, OP_movabs, OP_ret, PAT_AI, PAT_BSWAP,
   PAT_CALL, PAT_CALLE, PAT_CMOV, PAT_E, PAT_EG, PAT_EI, PAT_GE, PAT_GEI, PAT_GM, PAT_JCC, PAT_JMP, PAT_MOFFS, PAT_JMPE, PAT_NOP, PAT_RET,
   PAT_SET, PAT_SH1, PAT_SHI, PAT_XCHGA, PAT_Z, PAT_ZI, TESTJ, FAM_shl, FAM_shr, FAM_sar, FAM_add, FAM_or, FAM_and, FAM_sub, FAM_xor, FAM_neg,
-  FAM_bsf, FAM_bsr, FAM_bt, FAM_btc, FAM_mul, FAM_sarc, FAM_shlc, FAM_shld, FAM_shrc, FAM_shrd, PAT_DSHIFT, PAT_MULDIV, PAT_SHC, PAT_SREG, PAT_SWAPGS,
+  FAM_bsf, FAM_bsr, FAM_bt, FAM_btc, FAM_mul, FAM_sarc, FAM_shlc, FAM_shld, FAM_shrc, FAM_shrd, PAT_DSHIFT, PAT_MULDIV, PAT_SHC, PAT_SREG, PAT_STRING, PAT_SWAPGS,
   FAM_adc, FAM_sbb, FAM_cmov, FAM_set, JCC, FAST_END, FAST_FROM, PAIR, PAIR_FIRST, PAIR_SECOND, PAIR_SECONDS, PAT_FIXED, PAT_PUSHE, PAT_PUSHI, PAT_SSE,
 } from "./fast.gen";
 import { KEY_SEGMENT_SHIFT, KEY_SIZE_SHIFT } from "./layout";
 import { specialiseSse } from "./specialise-sse";
-import { RF_ASIZE, RF_MEM } from "./record";
+import { RF_ASIZE, RF_MEM, RF_REP, RF_REPNE } from "./record";
 import { DEAD_BLOCK } from "./blocks";
 
 /** What is known of each record: effect on flags u8, fusable u8 (1 CMP, 2 TEST), quiet operation u16, log2 size u8, form u8. */
@@ -37,6 +37,7 @@ const MR: u32 = 4;
 const MI: u32 = 6;
 const NO_FORM: u32 = 99;
 
+const DS: u32 = 3;
 const FS: u32 = 4;
 const ALL_SEGMENTS: u32 = 0x3f;
 /** ES, SS and DS; CS cannot be written. */
@@ -318,6 +319,12 @@ function specialise(q: u32, count: u32): u32 {
     case PAT_MULDIV:
       if (memory ? choose(q, family, RM + form) : chooseDest(q, b, family, RR)) {
         side(family == FAM_mul && !memory ? FX_SETS : FX_SEES, 0, 0, RR); // a division may fault
+        return q + 32;
+      }
+      break;
+    case PAT_STRING:
+      if ((flags & (RF_REP | RF_REPNE)) == 0 && (flags & RF_ASIZE) == word - 1 && load<u8>(q, 13) == DS && choose(q, family, RR)) {
+        side(FX_SEES, 0, 0, RR);
         return q + 32;
       }
       break;
