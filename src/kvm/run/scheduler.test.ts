@@ -71,6 +71,32 @@ class Waiter implements Runner {
   }
 }
 
+/** A vCPU that lets others go first, so many times. */
+class Spinner implements Runner {
+  readonly index: number;
+  work = 0;
+  left: number;
+  readonly #scheduler: Scheduler;
+
+  constructor(index: number, scheduler: Scheduler, turns: number) {
+    this.index = index;
+    this.#scheduler = scheduler;
+    this.left = turns;
+  }
+  canRun(): boolean {
+    return true;
+  }
+  onRunning(): void {}
+  onPreempted(): void {}
+  turn(): Turn {
+    this.work += 10;
+    this.left--;
+    if (this.left > 0) return "yielded";
+    this.#scheduler.remove(this);
+    return "exited";
+  }
+}
+
 /** A clock as the host's, which the test sets. */
 class ManualClock implements Clock {
   ns = 0;
@@ -97,6 +123,29 @@ function setUp(clock: Clock = new VirtualClock()) {
   });
   return { scheduler, counter, timers };
 }
+
+describe("a vCPU that lets others go first", () => {
+  const over = async (spinners: readonly Spinner[]) => {
+    while (spinners.some(({ left }) => left > 0)) await new Promise((then) => setImmediate(then));
+  };
+
+  it("lets the host have its turn when no other one can run, each time", async () => {
+    const { scheduler, counter } = setUp();
+    const spinner = new Spinner(0, scheduler, 50);
+    scheduler.add(spinner);
+    scheduler.add(new Waiter(1, []));
+    await over([spinner]);
+    expect(counter.yields).toBeGreaterThanOrEqual(49);
+  });
+
+  it("has the host wait for a slice when another one can", async () => {
+    const { scheduler, counter } = setUp();
+    const spinners = [0, 1].map((index) => new Spinner(index, scheduler, 50));
+    for (const spinner of spinners) scheduler.add(spinner);
+    await over(spinners);
+    expect(counter.yields).toBeLessThan(10);
+  });
+});
 
 describe("a vCPU that its client runs again", () => {
   it("goes on at once, and lets the host have its turn after a slice", async () => {

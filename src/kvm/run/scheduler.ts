@@ -312,6 +312,9 @@ export class Scheduler {
     this.#left -= cost;
     if (turn === "waiting") this.#away.add(runner);
     if (turn === "waiting" || turn === "yielded") this.#left = 0;
+    // Who spins with nobody to go first waits for the host, as GRUB for its disk: it has its turn now.
+    if (turn === "yielded" && !this.#active.some((other) => other !== runner && other.canRun()))
+      this.#sinceYield = Math.max(this.#sinceYield, SLICE);
     return turn;
   }
 
