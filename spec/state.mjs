@@ -72,7 +72,7 @@ export const CPU_BLOCK = [
   ],
   // Interrupts and the way out.
   ["SHADOW", "u32", 1, "interrupt shadow for the next instruction: 1 by STI, 2 by MOV/POP SS"],
-  ["NMI_MASKED", "u32", 1, "1 between NMI delivery and IRET"],
+  ["IRET_EXIT", "u32", 1, "1: IRET leaves run() before it does anything"],
   ["INJECT", "u32", 1, "event to deliver before the next instruction, 0 = none (see events.ts)"],
   ["INJECT_ERR", "u32", 1, "error code of INJECT"],
   [
@@ -81,7 +81,6 @@ export const CPU_BLOCK = [
     1,
     "leave run() when an interrupt could be taken: 0 no, 1 yes, else if the byte at this linear address is not 0",
   ],
-  ["NMI_WINDOW", "u32", 1, "1: leave run() when an NMI could be taken"],
   ["PAUSE_EXIT", "u32", 1, "leave run() after this many PAUSE instructions, 0 = never"],
   ["EMULATOR", "u32", 1, "1: KVM's emulator knows MOVNTDQA"],
   ["EXIT", "u32", 1, "exit code when FAULT is F_EXIT"],

@@ -37,9 +37,10 @@ function irqfd(context: VmContext, { fd, gsi, flags, resamplefd }: IrqfdArgs): v
     context.vm.deassignIrqfd(context.eventfd(toFd(fd)), gsi);
     return;
   }
+  const resamples = (flags & IrqfdFlag.RESAMPLE) !== 0;
+  context.vm.checkIrqfd(resamples);
   const eventfd = context.eventfd(toFd(fd));
-  const resample =
-    (flags & IrqfdFlag.RESAMPLE) !== 0 ? context.eventfd(toFd(resamplefd)) : undefined;
+  const resample = resamples ? context.eventfd(toFd(resamplefd)) : undefined;
   context.vm.irqfd(eventfd, gsi, resample);
 }
 

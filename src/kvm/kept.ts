@@ -14,13 +14,14 @@ import type { XenKept } from "./xen-kept.js";
 export const VCPU_NUMBERS = [
   ...(["mpState", "nmiPending", "sipiVector", "userInterrupt", "queuedInterrupt"] as const),
   ...(["lastCr8", "lastInterrupt", "tscGeneration", "fpuMarked", "ioapicEoi"] as const),
+  "nmiStep",
 ] as const;
 /** What of a vCPU is a yes or a no. */
 export const VCPU_FLAGS = [
   ...(["nmiRequested", "nmiInjected", "badState", "tripleFault", "unhalted"] as const),
   ...(["initPending", "sipiPending", "queuedSoft", "emulates", "clockStopped"] as const),
   ...(["clockUpdate", "masterclockUpdate", "unblock", "handledExit", "scheduledIn"] as const),
-  ...(["kicked", "yieldRequested", "hasRun", "unannounced"] as const),
+  ...(["kicked", "yieldRequested", "hasRun", "nmiMasked", "awaitsIret"] as const),
 ] as const;
 
 /** A vCPU while it runs, beyond what KVM's GET calls show. */
@@ -30,6 +31,7 @@ export interface VcpuKept {
   /** The result of the hypercall that it has left run() with, for its registers. */
   readonly answer: bigint | undefined;
   readonly exitRip: bigint;
+  readonly iretRip: bigint;
   readonly numbers: Readonly<Record<(typeof VCPU_NUMBERS)[number], number>>;
   readonly flags: Readonly<Record<(typeof VCPU_FLAGS)[number], boolean>>;
   readonly exception: ExceptionKept;

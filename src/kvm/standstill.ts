@@ -4,6 +4,7 @@ import { assert } from "../base/index.js";
 import type { ArmLater } from "../ports/index.js";
 import type { Lapic } from "./irq/lapic.js";
 import { VCPU_FLAGS, VCPU_NUMBERS, type VcpuKept, type VmKept } from "./kept.js";
+import { keepStep } from "./run/nmi.js";
 import type { Hold } from "./run/scheduler.js";
 import type { VcpuState } from "./vcpu-state.js";
 import type { VmState } from "./vm-state.js";
@@ -117,6 +118,7 @@ function readVcpu(vcpu: VcpuState, isRunning: boolean): VcpuKept {
     isRunning,
     answer: exit?.kind === "xen" ? BigInt.asUintN(64, exit.result) : undefined,
     exitRip: vcpu.exitRip,
+    iretRip: vcpu.iretRip,
     numbers: pick(VCPU_NUMBERS),
     flags: pick(VCPU_FLAGS),
     // Read before the engine's, which has the last that the guest raised until then.
@@ -147,9 +149,12 @@ function writeVcpu(vcpu: VcpuState, kept: VcpuKept, later: ArmLater): void {
   engine.tscOffset = BigInt.asIntN(64, kept.tscOffset);
   vcpu.lapic?.keep(kept.lapic, later);
   putEvents(vcpu, kept);
+  keepStep(vcpu);
   vcpu.waited = { sinceNs: kept.waitingSinceNs, totalNs: kept.waitedNs };
   vcpu.tpr.eventRequested = kept.eventRequested;
   vcpu.exitRip = kept.exitRip;
+  vcpu.iretRip = kept.iretRip;
+  engine.iretExit = vcpu.nmiMasked && !vcpu.awaitsIret;
   if (kept.answer === undefined) return;
   const params = [0n, 0n, 0n, 0n, 0n, 0n] as const;
   const call = { longmode: true, cpl: 0, input: 0n, params } as const;

@@ -16,6 +16,7 @@ import type { Lapic } from "./irq/lapic.js";
 import { TprSync } from "./irq/tpr-sync.js";
 import { lapicOf } from "./irq/vcpu-lapic.js";
 import { beforeClientWrite, type InFlight } from "./run/in-flight.js";
+import { maskNmis, NO_STEP, nmiAllowed } from "./run/nmi.js";
 import type { Runner, Turn } from "./run/scheduler.js";
 import type { StringInput } from "./run/string-input.js";
 import { VcpuStats } from "./stats.js";
@@ -50,8 +51,16 @@ export class VcpuState implements Runner, XenVcpuHost {
   nmiPending = 0;
   /** KVM_REQ_NMI: one came since the last look at them. It ends a halt although NMIs may be masked. */
   nmiRequested = false;
-  /** The NMI that waits comes behind a single step of KVM's own: over an IRET, or out of an interrupt shadow. */
-  stepsToNmi = false;
+  /** Between an NMI and its IRET, as far as KVM knows (run/nmi.ts). */
+  nmiMasked = false;
+  /** That IRET comes next: KVM has intercepted it. */
+  awaitsIret = false;
+  /** RIP of that IRET. */
+  iretRip = 0n;
+  /** KVM makes a single step of its own to where an NMI may come: TF and RF of the guest before that, else NO_STEP. */
+  nmiStep = NO_STEP;
+  /** What {@link EngineVcpu.intercept} was given last. */
+  intercepts = 0;
   /** An NMI whose delivery was interrupted (KVM_SET_VCPU_EVENTS): comes whatever masks it. */
   nmiInjected = false;
   /** KVM_SET_SREGS gave registers that the processor refuses to be entered with. */
@@ -66,13 +75,11 @@ export class VcpuState implements Runner, XenVcpuHost {
   /** Vector given by KVM_INTERRUPT, or -1. It stays through INIT. */
   userInterrupt = -1;
   readonly exception = new QueuedException();
-  /** KVM_SET_VCPU_EVENTS failed behind what it had set: only a look for events that something else asks for finds it. */
-  unannounced = false;
   /** An external interrupt that was acknowledged but not injected (KVM_SET_VCPU_EVENTS), or -1. */
   queuedInterrupt = -1;
   /** It came from INT n. */
   queuedSoft = false;
-  /** CR8 at the last entry or write, without a local APIC. */
+  /** CR8 as it was written last, by the guest or its client, without a local APIC. */
   lastCr8 = 0;
   /** KVM_GET_TSC_KHZ. */
   tscKhz: number;
@@ -219,6 +226,11 @@ export class VcpuState implements Runner, XenVcpuHost {
     const own = BigInt(Math.floor(this.#runDelayNs));
     return this.hostRunDelay === undefined ? own : own + this.hostRunDelay();
   }
+  /** It waits until an event wakes it: by HLT, or as its client says. */
+  get isHalted(): boolean {
+    return this.mpState === KvmMpState.HALTED || this.mpState === KvmMpState.AP_RESET_HOLD;
+  }
+
   /** HALTED becomes RUNNABLE. */
   endHalt(): void {
     this.mpState = KvmMpState.RUNNABLE;
@@ -305,10 +317,11 @@ export class VcpuState implements Runner, XenVcpuHost {
     return this.exception.waits || this.nmiInjected || this.queuedInterrupt >= 0;
   }
 
-  /**
-   * One of them is injected. A client may have set several (KVM_SET_VCPU_EVENTS): the others are lost, as KVM reads from
-   * the processor at every exit what of its one event was not delivered.
-   */
+  /** One whose delivery was begun already. */
+  get needsReinjection(): boolean {
+    return this.exception.injected || this.nmiInjected || this.queuedInterrupt >= 0;
+  }
+
   dropQueued(): void {
     this.exception.clear();
     this.nmiInjected = false;
@@ -324,9 +337,10 @@ export class VcpuState implements Runner, XenVcpuHost {
   }
 
   /** An exception that the next entry delivers. */
-  queueException(vector: number, errorCode: number | undefined): void {
-    this.shownException.queue(vector, errorCode);
+  queueException(vector: number, errorCode: number | undefined, payload?: bigint): void {
     this.tpr.eventRequested = true;
+    const outcome = this.shownException.queue(vector, errorCode, payload);
+    if (outcome === "triple-fault") this.tripleFault = true;
   }
 
   /** {@link exception} as it is seen: with what the guest raised since it was looked at last, and KVM queued for it. */
@@ -372,6 +386,10 @@ export class VcpuState implements Runner, XenVcpuHost {
     this.lapic?.reset(init);
     this.engine.cancelInjection();
     this.badState = false;
+    this.lastCr8 = 0;
+    maskNmis(this, false);
+    this.awaitsIret = false;
+    this.nmiStep = NO_STEP;
     this.nmiPending = 0;
     this.nmiRequested = false;
     this.dropQueued();
@@ -398,8 +416,7 @@ export class VcpuState implements Runner, XenVcpuHost {
     if (this.kicked || this.ioapicEoi >= 0) return true;
     if (this.initPending || this.sipiPending || this.tripleFault) return true;
     if (this.mpState === KvmMpState.RUNNABLE) return true;
-    const { HALTED, UNINITIALIZED } = KvmMpState;
-    if (this.mpState !== HALTED && this.mpState !== UNINITIALIZED) return false;
+    if (!this.isHalted && this.mpState !== KvmMpState.UNINITIALIZED) return false;
     return this.xen.deferredTimer || this.wakesFromHalt();
   }
   turn(budget: number): Turn {
@@ -429,20 +446,20 @@ export class VcpuState implements Runner, XenVcpuHost {
    */
   get acceptsUserInterrupt(): boolean {
     if (this.env.irqchip === "kernel") return false;
-    return this.lapic === undefined || this.lapic.acceptsPic;
+    if (this.lapic === undefined) return this.queuedInterrupt < 0;
+    return this.xen.pendingVector() === 0 && this.lapic.acceptsPic && this.userInterrupt < 0;
   }
 
   /** KVM_INTERRUPT would be taken at once: `kvm_run.ready_for_interrupt_injection`. */
   get readyForInjection(): boolean {
     if (this.env.irqchip === "kernel") return true;
-    if (this.exception.waits || this.queuedInterrupt >= 0) return false;
-    if (this.nmiInjected || this.userInterrupt >= 0 || !this.interruptAllowed()) return false;
+    if (this.hasQueuedEvent || !this.interruptAllowed()) return false;
     return this.acceptsUserInterrupt;
   }
 
   /** The client asked to hear of this moment: KVM_EXIT_IRQ_WINDOW_OPEN. */
   get windowIsOpen(): boolean {
-    return this.requestInterruptWindow && this.acceptsUserInterrupt && this.readyForInjection;
+    return this.requestInterruptWindow && this.env.irqchip !== "kernel" && this.readyForInjection;
   }
 
   /** Notes CR8 as the guest wrote it; whether it is lower than before. */
@@ -454,11 +471,12 @@ export class VcpuState implements Runner, XenVcpuHost {
 
   /** Something that ends HLT is there. */
   wakesFromHalt(): boolean {
-    if (this.nmiRequested || (this.nmiPending > 0 && !this.engine.nmiMasked)) return true;
+    if (this.nmiRequested || (this.nmiPending > 0 && nmiAllowed(this))) return true;
     // What is injected already, an NMI or an interrupt too, ends no halt.
     if (this.unhalted || this.exception.pending) return true;
     if (this.xen.deferredEvents) return true;
-    if (!this.interruptAllowed() || this.debug.blocksInterrupts) return false;
+    // Whatever a debugger keeps from the guest.
+    if (!this.interruptAllowed()) return false;
     return this.#hasChipInterrupt() || (this.lapic !== undefined && this.xen.pendingVector() !== 0);
   }
 

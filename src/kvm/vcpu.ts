@@ -40,6 +40,7 @@ import type { TprAccess } from "./irq/tpr-sync.js";
 import type { LinuxRules } from "./linux.js";
 import { begin } from "./run/finish.js";
 import { beforeClientWrite } from "./run/in-flight.js";
+import { keepStep, visibleFlags } from "./run/nmi.js";
 import type { Statistic } from "./stats.js";
 import type { VcpuState } from "./vcpu-state.js";
 import type { VcpuXen } from "./xen-api.js";
@@ -176,6 +177,7 @@ export class Vcpu {
   }
   set cr8(value: number) {
     this.#state.engine.cr8 = value;
+    this.#state.lastCr8 = value;
   }
 
   /** `kvm_run.apic_base`: IA32_APIC_BASE. */
@@ -190,7 +192,7 @@ export class Vcpu {
 
   /** KVM_GET_REGS. */
   getRegs(): KvmRegs {
-    const regs = readRegs(this.#state.engine);
+    const regs = { ...readRegs(this.#state.engine), rflags: visibleFlags(this.#state) };
     if (this.#state.debug.singleStep) regs.rflags &= ~Rflags.TF;
     return regs;
   }
@@ -203,6 +205,7 @@ export class Vcpu {
     state.exception.pending = false;
     writeRegs(state.engine, regs);
     if (state.debug.setsTf(state.linearRip())) state.engine.rflags |= Rflags.TF;
+    keepStep(state);
     state.tpr.eventRequested = true;
   }
 
@@ -256,6 +259,7 @@ export class Vcpu {
     state.badState = !canEnter(sregs);
     if (sregs.cr8 <= MAX_CR8) {
       state.engine.cr8 = Number(sregs.cr8);
+      state.lastCr8 = state.engine.cr8;
       state.lapic?.setCr8(state.engine.cr8);
     }
     // A client that resets a halted boot processor need not set its MP state.
@@ -319,8 +323,7 @@ export class Vcpu {
   getMpState(): number {
     const state = this.#state;
     state.acceptApicEvents();
-    const halted = state.mpState === KvmMpState.HALTED || state.mpState === AP_RESET_HOLD;
-    return halted && state.unhalted ? KvmMpState.RUNNABLE : state.mpState;
+    return state.isHalted && state.unhalted ? KvmMpState.RUNNABLE : state.mpState;
   }
 
   /** KVM_SET_MP_STATE. @throws KvmError EINVAL without a local APIC unless RUNNABLE, or unknown. */
@@ -398,7 +401,6 @@ export class Vcpu {
   /** KVM_SET_VCPU_EVENTS. @throws KvmError EINVAL: see {@link writeEvents}. */
   setVcpuEvents(events: KvmVcpuEvents): void {
     writeEvents(this.#state, events);
-    this.#state.tpr.eventRequested = true;
   }
 
   /** KVM_GET_FPU: the 512-byte FXSAVE image. */
@@ -503,12 +505,14 @@ export class Vcpu {
     }
     const { debug, engine } = state;
     // TF of steps before this call goes, the guest's own stays.
-    const flags = debug.singleStep ? engine.rflags & ~Rflags.TF : engine.rflags;
+    const shown = visibleFlags(state);
+    const flags = debug.singleStep ? shown & ~Rflags.TF : shown;
     debug.set(request);
     debug.startAt(state.linearRip());
     engine.rflags = debug.singleStep ? flags | Rflags.TF : flags;
+    keepStep(state);
+    state.tpr.eventRequested = true;
     engine.watch(debug.addresses, debug.dr7InForce);
-    engine.intercept(debug.interceptsDebug, debug.softwareBreakpoints);
   }
 
   /** KVM_KVMCLOCK_CTRL: tells the guest it was stopped. @throws KvmError EINVAL without kvmclock. */

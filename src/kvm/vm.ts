@@ -339,11 +339,16 @@ export class Vm {
 
   /** KVM_IRQFD: connects an eventfd to a GSI. @throws KvmError EBUSY, EINVAL. */
   irqfd(eventfd: EventFd, gsi: number, resample?: EventFd): void {
+    this.checkIrqfd(resample !== undefined);
+    this.#irqfds.assign(eventfd, gsi, resample);
+  }
+
+  /** Whether there can be such an irqfd at all, which Linux looks at before the descriptors. @throws KvmError EINVAL. */
+  checkIrqfd(resamples: boolean): void {
     if (this.#state.irqchip === "none") refuse("EINVAL", "no interrupt controller in the kernel");
-    if (resample !== undefined && this.#state.irqchip !== "kernel") {
+    if (resamples && this.#state.irqchip !== "kernel") {
       refuse("EINVAL", "resampling needs the IOAPIC in the kernel");
     }
-    this.#irqfds.assign(eventfd, gsi, resample);
   }
 
   /** KVM_IRQFD with KVM_IRQFD_FLAG_DEASSIGN. */

@@ -292,7 +292,7 @@ export class Canary {
     cpu.setDr(7, rng.chance(5) ? BigInt(rng.u32() & 0xffff00ff) : 0x400n);
     for (let n = 0; n < 4; n++) cpu.setDr(n, BigInt(rng.below(0x1000)));
     cpu.interruptShadow = 0;
-    cpu.nmiMasked = false;
+    cpu.iretExit = false;
     cpu.cancelInjection();
     cpu.dropReplay();
     cpu.rip = this.#system(CODE + rng.below(CODE_BYTES - 64), long);

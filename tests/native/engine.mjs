@@ -291,7 +291,7 @@ export class Engine {
     v.setUint32(S.SHADOW, 0, true);
     v.setUint32(S.INJECT, 0, true);
     v.setUint32(S.REPLAY_COUNT, 0, true);
-    v.setUint32(S.NMI_MASKED, 0, true);
+    v.setUint32(S.IRET_EXIT, 0, true);
     v.setBigUint64(S.CR2, 0n, true);
     this.core.setFlags(BigInt(setup.rflags));
     this.#loadFloats(setup.fxView);

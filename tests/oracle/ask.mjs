@@ -58,6 +58,8 @@ export function answersIn(output) {
   /** @type {string[]} */
   let lines = [];
   for (const line of output.split("\n").slice(0, -1)) {
+    // The kernel's own log comes by the same console.
+    if (/^\[ *\d+\.\d+\] /.test(line)) continue;
     if (line.startsWith("== ")) {
       lines = [];
       answers.set(basename(line.slice(3)), lines);

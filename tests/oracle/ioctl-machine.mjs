@@ -68,9 +68,10 @@ function handler(machine, vector) {
   const drop = WITH_ERROR_CODE.includes(vector)
     ? `${wide}83c4${machine.bits === 64 ? "08" : "04"}`
     : "";
-  // RIP behind the instruction, and no RF, which QEMU's processor does not save where others do.
+  // No RF, which QEMU's processor does not save where others do; of some faults RIP behind the instruction.
   const flags = machine.bits === 64 ? "10" : "08";
-  const skip = FAULTS.includes(vector) ? `${wide}83042402816424${flags}fffffeff` : "";
+  const noRf = vector < EXCEPTIONS ? `816424${flags}fffffeff` : "";
+  const skip = (FAULTS.includes(vector) ? `${wide}83042402` : "") + noRf;
   const end = machine.ends.includes(vector) ? storeApic(machine, 0xb0) : "";
   // The NOP: KVM takes an IRET for one that is not done while RIP is where it was.
   return `${drop}e6${le(vector, 1)}${skip}${end}90${wide}cf`;
@@ -203,7 +204,7 @@ export function setUp(machine, program) {
   lines.push(
     `v KVM_SET_SREGS x${sregs(machine)}`,
     `v KVM_SET_REGS ${regs(machine, WARM_UP, 2, stack)}`,
-    "run v",
+    "run v 2000",
     `v KVM_SET_REGS ${regs(machine, CODE, 2, stack)}`,
   );
   return lines.filter((line) => line !== "");

@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { answersIn, askLinux, compile, run, SOURCES } from "./ask.mjs";
+import { ioctlCalls } from "./ioctl-calls.mjs";
 import { ioctlSequence } from "./ioctl-sequences.mjs";
 import { playIoctls } from "./play-ioctls.mjs";
 
@@ -22,7 +23,7 @@ import { playIoctls } from "./play-ioctls.mjs";
  */
 const usage = `usage: npm run oracle -- SEED COUNT [--record DIR] [--linux RELEASE] [--keep DIR]
   SEED    any word; one that begins with wide- gives scenarios with guest code, one that begins with ioctls-
-          files of single ioctls about events
+          files of single ioctls about events, with ioctls-calls- such of the whole interface
   --record DIR  keeps scenarios and answers there, those that Linux answers the same way twice
   --linux RELEASE  the kernel in ASK_LINUX_CACHE is of that release, and is compared with it
   --keep DIR  what was asked, with both answers (.linux, .here)`;
@@ -117,7 +118,8 @@ function make(folder) {
   mkdirSync(folder);
   for (let i = 0; i < Number(count); i++) {
     const name = `${seed}-${String(i).padStart(3, "0")}`;
-    writeFileSync(join(folder, `${name}.ioctls`), ioctlSequence(name));
+    const text = seed.startsWith("ioctls-calls-") ? ioctlCalls(name) : ioctlSequence(name);
+    writeFileSync(join(folder, `${name}.ioctls`), text);
   }
 }
 

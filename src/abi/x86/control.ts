@@ -65,14 +65,19 @@ export const Rflags = {
 
 /** Exception vectors that the virtual machine monitor itself raises. */
 export const Exception = {
+  DE: 0,
   DB: 1,
   NMI: 2,
   BP: 3,
   OF: 4,
   UD: 6,
   DF: 8,
+  TS: 10,
+  NP: 11,
+  SS: 12,
   GP: 13,
   PF: 14,
+  AC: 17,
   MC: 18,
 } as const;
 

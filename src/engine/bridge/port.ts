@@ -30,8 +30,8 @@ export const EngineExit = {
   WRMSR: 8,
   /** Triple fault. */
   SHUTDOWN: 9,
-  /** {@link EngineVcpu.requestNmiWindow} was set and an NMI can be taken now. */
-  NMI_WINDOW: 10,
+  /** IRET comes next and {@link EngineVcpu.iretExit} is set; rip is at it. */
+  IRET: 10,
   /** MOV to CR8 was executed (rip after it); the new priority is in `cr8`. */
   CR8_WRITE: 11,
   /** PAUSE was executed (rip after it): a good moment for another vCPU. */
@@ -42,7 +42,7 @@ export const EngineExit = {
   MWAIT: 14,
   /** The memory at `address` (guest-physical) may not be accessed that way: see `PageAccess`. */
   MEMORY: 15,
-  /** #DB or INT3 (`aux` is the vector) that {@link EngineVcpu.intercept} keeps; `dataLow` is DR6. */
+  /** An exception (`aux` is the vector) that {@link EngineVcpu.intercept} keeps; `dataLow` is DR6 of #DB. */
   DEBUG: 16,
 } as const;
 
@@ -178,8 +178,16 @@ export const Ready = {
   EVENTS: 1,
   /** RFLAGS.IF is set and there is no interrupt shadow. */
   INTERRUPT: 2,
-  /** NMIs are not masked and there is no interrupt shadow. */
-  NMI: 4,
+} as const;
+
+/** Bits of {@link EngineVcpu.intercept}. */
+export const Intercept = {
+  /** #DB of any cause; rip is where its handler would return to. */
+  DEBUG: 1,
+  /** INT3; rip at it. */
+  INT3: 2,
+  /** #UD and #AC; rip at the instruction. */
+  FAULTS: 4,
 } as const;
 
 /** An event that was to be delivered. */
@@ -315,7 +323,7 @@ export interface EngineVcpu {
   injectInterrupt(vector: number): void;
   /** Raises an exception at the start of the next run(); rip is that of the faulting instruction. */
   injectException(vector: number, errorCode: number | undefined): void;
-  /** Takes an NMI at the start of the next run(); masks further ones until IRET. */
+  /** Takes an NMI at the start of the next run(). What masks further ones is the caller's. */
   injectNmi(): void;
   /** Forgets an event whose delivery has left run() for an access outside. */
   cancelInjection(): void;
@@ -334,19 +342,17 @@ export interface EngineVcpu {
   hide(features: HiddenFeatures): void;
   /** 0 none, 1 after STI, 2 after MOV SS / POP SS. */
   interruptShadow: 0 | 1 | 2;
-  /** Between an NMI and its IRET. */
-  nmiMasked: boolean;
+  /** IRET leaves run() before it is executed. Write only. */
+  iretExit: boolean;
   /** What could be injected now: bits of {@link Ready}. */
   readonly ready: number;
   /**
-   * Sets both of the following. `interrupt` is 0 for none, 1 for a window, or the linear address of
+   * Sets the following. `interrupt` is 0 for none, 1 for a window, or the linear address of
    * a byte: then there is only a window if that byte is not zero at the moment it would open.
    */
-  setWindows(interrupt: number, nmi: boolean): void;
+  setWindow(interrupt: number): void;
   /** See IRQ_WINDOW: RFLAGS.IF set, no shadow, no replay under way. Stays set until cleared here. */
   requestInterruptWindow: boolean;
-  /** See NMI_WINDOW: NMIs not masked, no shadow, no replay under way. Stays set until cleared here. */
-  requestNmiWindow: boolean;
 
   /**
    * Breakpoints of a debugger outside of the guest, in force instead of the guest's own: addresses as
@@ -354,10 +360,9 @@ export interface EngineVcpu {
    */
   watch(addresses: readonly bigint[], dr7: number): void;
   /**
-   * Which of the guest's exceptions leave run() with DEBUG instead of being delivered: #DB of any
-   * cause, rip where its handler would return to; INT3, rip at it.
+   * Which of the guest's exceptions leave run() with DEBUG instead of being delivered: bits of {@link Intercept}.
    */
-  intercept(debug: boolean, int3: boolean): void;
+  intercept(exceptions: number): void;
   /**
    * The last #DB, #UD or #AC that an instruction raised, once. KVM for AMD intercepts these, and has queued them itself
    * when the guest gets them.

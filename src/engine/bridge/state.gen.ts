@@ -144,72 +144,70 @@ export const Cpu = {
   ACCESS_CHECKS: 0x260,
   /** interrupt shadow for the next instruction: 1 by STI, 2 by MOV/POP SS. u32 */
   SHADOW: 0x264,
-  /** 1 between NMI delivery and IRET. u32 */
-  NMI_MASKED: 0x268,
+  /** 1: IRET leaves run() before it does anything. u32 */
+  IRET_EXIT: 0x268,
   /** event to deliver before the next instruction, 0 = none (see events.ts). u32 */
   INJECT: 0x26c,
   /** error code of INJECT. u32 */
   INJECT_ERR: 0x270,
   /** leave run() when an interrupt could be taken: 0 no, 1 yes, else if the byte at this linear address is not 0. u32 */
   IRQ_WINDOW: 0x274,
-  /** 1: leave run() when an NMI could be taken. u32 */
-  NMI_WINDOW: 0x278,
   /** leave run() after this many PAUSE instructions, 0 = never. u32 */
-  PAUSE_EXIT: 0x27c,
+  PAUSE_EXIT: 0x278,
   /** 1: KVM's emulator knows MOVNTDQA. u32 */
-  EMULATOR: 0x280,
+  EMULATOR: 0x27c,
   /** exit code when FAULT is F_EXIT. u32 */
-  EXIT: 0x284,
+  EXIT: 0x280,
   /** IO, MMIO: 1 for a write. u32 */
-  EXIT_WRITE: 0x288,
+  EXIT_WRITE: 0x284,
   /** IO, MMIO: bytes, 1 2 4 8; CPUID, RDMSR, WRMSR, MWAIT: length of the instruction. u32 */
-  EXIT_SIZE: 0x28c,
+  EXIT_SIZE: 0x288,
   /** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MMIO: 1 by the delivery of an event; MWAIT: 0 MONITOR, 1 MWAIT; DEBUG: vector. u32 */
-  EXIT_AUX: 0x290,
+  EXIT_AUX: 0x28c,
   /** IO: port; MMIO: guest-physical address. u64 */
-  EXIT_ADDR: 0x298,
+  EXIT_ADDR: 0x290,
   /** IO, MMIO: data of a write; WRMSR: value; INTERNAL: detail; DEBUG: DR6. u64 */
-  EXIT_DATA: 0x2a0,
+  EXIT_DATA: 0x298,
   /** DR6 bits of the traps that come before the next instruction. u32 */
-  DEBUG_PENDING: 0x2a8,
+  DEBUG_PENDING: 0x2a0,
   /** not 0: breakpoints of a debugger outside the guest are in force, not the guest's: its DR7. u32 */
-  WATCH_DR7: 0x2ac,
+  WATCH_DR7: 0x2a4,
   /** what leaves run() for that debugger and is not delivered: bit 0 #DB, bit 1 INT3. u32 */
-  INTERCEPTS: 0x2b0,
+  INTERCEPTS: 0x2a8,
   /** their addresses, as in DR0 to DR3. u64[4] */
-  WATCH: 0x2b8,
+  WATCH: 0x2b0,
   /** enabled in the DR7 in force: bits 0 to 3 on code, bits 4 to 7 on data. u32 */
-  BREAKPOINTS: 0x2d8,
+  BREAKPOINTS: 0x2d0,
   /** of the numbers in BREAK_VARIANT (breakpoints.ts). u32 */
-  BREAK_EPOCH: 0x2dc,
+  BREAK_EPOCH: 0x2d4,
   /** addresses of the BREAKPOINTS. u64[4] */
-  BREAK_AT: 0x2e0,
+  BREAK_AT: 0x2d8,
   /** of those on code: which blocks their page has. u32[4] */
-  BREAK_VARIANT: 0x300,
+  BREAK_VARIANT: 0x2f8,
   /** PAUSE instructions since the last PAUSE exit. u32 */
-  PAUSE_COUNT: 0x310,
+  PAUSE_COUNT: 0x308,
   /** state of the generator behind RDRAND and RDSEED; the bridge seeds it. u64 */
-  RNG: 0x318,
+  RNG: 0x310,
   /** entries in REPLAY. u32 */
-  REPLAY_COUNT: 0x320,
+  REPLAY_COUNT: 0x318,
   /** entries used so far by this execution. u32 */
-  REPLAY_NEXT: 0x324,
+  REPLAY_NEXT: 0x31c,
   /** data of completed reads (0 for writes). u64[64] */
-  REPLAY: 0x328,
+  REPLAY: 0x320,
   /** bytes of that instruction, as they were when it left run(). u64[2] */
-  REPLAY_CODE: 0x528,
+  REPLAY_CODE: 0x520,
   /** retired instructions, exact outside run(). u64 */
-  ICOUNT: 0x538,
+  ICOUNT: 0x530,
   /** work of the last run(): what it used of its budget. u32 */
-  WORK: 0x540,
+  WORK: 0x538,
   /** added to the clock to give the time stamp counter. u64 */
-  TSC_OFFSET: 0x548,
+  TSC_OFFSET: 0x540,
   /** virtual time: nanoseconds at the start of run(). u64 */
-  TIME_BASE: 0x550,
+  TIME_BASE: 0x548,
   /** 1: the clock is TIME_BASE + the work of this run(); 0: the host is asked. u32 */
-  VIRTUAL_TIME: 0x558,
+  VIRTUAL_TIME: 0x550,
   /** which vCPU this is. u32 */
-  CPU_INDEX: 0x55c,
+  CPU_INDEX: 0x554,
   /** physical x87 registers R0..R7: significand u64, sign and exponent u16. x80[8] */
   FPR: 0x560,
   /** SSE registers. v128[16] */

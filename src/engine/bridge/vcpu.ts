@@ -404,11 +404,8 @@ export class WasmVcpu implements EngineVcpu {
   set interruptShadow(value: 0 | 1 | 2) {
     this.#put32(Cpu.SHADOW, value);
   }
-  get nmiMasked(): boolean {
-    return this.#get32(Cpu.NMI_MASKED) !== 0;
-  }
-  set nmiMasked(value: boolean) {
-    this.#put32(Cpu.NMI_MASKED, value ? 1 : 0);
+  set iretExit(value: boolean) {
+    this.#put32(Cpu.IRET_EXIT, value ? 1 : 0);
   }
   get ready(): number {
     const waits =
@@ -416,20 +413,18 @@ export class WasmVcpu implements EngineVcpu {
     let bits = waits ? 0 : Ready.EVENTS;
     if (this.#get32(Cpu.SHADOW) !== 0) return bits;
     if ((this.#get32(Cpu.FLAGS) & FLAGS_IF) !== 0) bits |= Ready.INTERRUPT;
-    if (this.#get32(Cpu.NMI_MASKED) === 0) bits |= Ready.NMI;
     return bits;
   }
-  setWindows(interrupt: number, nmi: boolean): void {
+  setWindow(interrupt: number): void {
     this.#put32(Cpu.IRQ_WINDOW, interrupt);
-    this.#put32(Cpu.NMI_WINDOW, nmi ? 1 : 0);
   }
   watch(addresses: readonly bigint[], dr7: number): void {
     for (let i = 0; i < 4; i++) this.#put64(Cpu.WATCH + i * 8, addresses[i] ?? 0n);
     this.#put32(Cpu.WATCH_DR7, dr7);
     this.#updateBreakpoints();
   }
-  intercept(debug: boolean, int3: boolean): void {
-    this.#put32(Cpu.INTERCEPTS, (debug ? 1 : 0) | (int3 ? 2 : 0));
+  intercept(exceptions: number): void {
+    this.#put32(Cpu.INTERCEPTS, exceptions);
   }
   takeIntercepted(): EngineEvent | undefined {
     const fault = this.#get32(Cpu.INTERCEPTED);
@@ -450,12 +445,6 @@ export class WasmVcpu implements EngineVcpu {
   }
   set requestInterruptWindow(value: boolean) {
     this.#put32(Cpu.IRQ_WINDOW, value ? 1 : 0);
-  }
-  get requestNmiWindow(): boolean {
-    return this.#get32(Cpu.NMI_WINDOW) !== 0;
-  }
-  set requestNmiWindow(value: boolean) {
-    this.#put32(Cpu.NMI_WINDOW, value ? 1 : 0);
   }
   get tscOffset(): bigint {
     return this.#get64(Cpu.TSC_OFFSET);

@@ -12,7 +12,7 @@
  * DEAD_BLOCK stands for none: its count exceeds every budget and its key matches nothing.
  */
 import {
-  ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, BLOCK_KEY, CODE_SIZE, FAULT, FLAGS, IRQ_WINDOW, JIT_GENERATION, JIT_LOG_COUNT, JIT_RECORDING, NMI_WINDOW, N_ARENA, N_BUILD, N_DECODED, N_LOOKUP,
+  ARENA_AT, ARENA_SIZE, BLOCK_HASH_AT, BLOCK_HASH_SIZE, BLOCK_KEY, CODE_SIZE, FAULT, FLAGS, IRQ_WINDOW, JIT_GENERATION, JIT_LOG_COUNT, JIT_RECORDING, N_ARENA, N_BUILD, N_DECODED, N_LOOKUP,
   N_UNBUILT, N_VERIFIED_BYTES, PAGE_BASE, PAGE_BLOCKS_AT,
   PAGE_BLOCKS_SIZE, PAGE_CHUNKS_AT, PAGE_CHUNKS_SIZE, PAGE_FLAGS_AT, PAGE_FLAGS_SIZE, RIP, SCRATCH_AT, SEG, SHADOW, TLB,
 } from "./state.gen";
@@ -349,7 +349,7 @@ function checksLink(op: u32, link: u32): bool {
 /** Whether the outer loop has something to look at before the next instruction. */
 export function attention(): bool {
   return (
-    (load<u32>(SHADOW) | load<u32>(NMI_WINDOW)) != 0 ||
+    load<u32>(SHADOW) != 0 ||
     (load<u32>(IRQ_WINDOW) != 0 && (load<u32>(FLAGS) & <u32>IF) != 0) ||
     stepping()
   );

@@ -2,7 +2,7 @@
  * Runs cached blocks: the hot loop does what is usual, and this does the rest between two turns of it.
  */
 import {
-  ACCESS_CHECKS, BLOCK_KEY, CODE_SIZE, FAULT, IRQ_WINDOW, JIT_EPOCH, MMU_HALF, NMI_WINDOW, N_COMPLETE, N_GENERIC, N_GO, N_MISS, N_RETRY, N_UNFILLED, N_VERIFY, PAGE_BASE, RIP, SHADOW, TLB,
+  ACCESS_CHECKS, BLOCK_KEY, CODE_SIZE, FAULT, IRQ_WINDOW, JIT_EPOCH, MMU_HALF, N_COMPLETE, N_GENERIC, N_GO, N_MISS, N_RETRY, N_UNFILLED, N_VERIFY, PAGE_BASE, RIP, SHADOW, TLB,
 } from "./state.gen";
 import { attention, enter, faultAt, follow, getBudget, leaving, setBudget, verified } from "./blocks";
 import { count } from "./count";
@@ -59,7 +59,7 @@ let shadowBudget: i32 = 0;
  * Nobody waits for a window, so that the shadow shows only if the next instruction is not completed.
  */
 function mayIgnoreShadow(p: u32, budget: i32): bool {
-  if (load<u32>(SHADOW) != 1 || (load<u32>(IRQ_WINDOW) | load<u32>(NMI_WINDOW)) != 0 || stepping()) return false;
+  if (load<u32>(SHADOW) != 1 || load<u32>(IRQ_WINDOW) != 0 || stepping()) return false;
   if (load<u8>(p + 32, 2) == 0) return false; // only the end of the block: the next instruction is in another one
   store<u32>(SHADOW, 0);
   // A NOP has no record: what is recorded next is out of the shadow then.

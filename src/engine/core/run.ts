@@ -7,7 +7,7 @@
  * can be repeated without end counts, so that run() is left after a bounded time.
  */
 import {
-  CODE_SIZE, DEBUG_PENDING, EXIT, EXIT_DATA, EXIT_WRITE, FAULT, FLAGS, ICOUNT, INJECT, IRQ_WINDOW, NMI_MASKED, NMI_WINDOW, PAGE_BASE, REPLAY_CODE, REPLAY_COUNT, REPLAY_NEXT,
+  CODE_SIZE, DEBUG_PENDING, EXIT, EXIT_DATA, EXIT_WRITE, FAULT, FLAGS, ICOUNT, INJECT, IRQ_WINDOW, PAGE_BASE, REPLAY_CODE, REPLAY_COUNT, REPLAY_NEXT,
   N_EXCEPTION, N_STEP, RIP, SCRATCH_AT, SEG, SHADOW, WORK,
 } from "./state.gen";
 import { countOf, getBudget, lookup, mustStep, setBudget } from "./blocks";
@@ -17,7 +17,7 @@ import { deliver, deliverInjected } from "./cpu/events";
 import { MAX_LENGTH, decode, emulatorDoes } from "./decode";
 import { dispatch } from "./dispatch.gen";
 import {
-  F_EXIT, F_RETRY, R_EXIT, R_FAULT, R_JUMP, R_NEXT, V_GP, X_BUDGET, X_INTERNAL, X_IO, X_IRQ_WINDOW, X_MMIO, X_NMI_WINDOW, raiseErr,
+  F_EXIT, F_RETRY, R_EXIT, R_FAULT, R_JUMP, R_NEXT, V_GP, X_BUDGET, X_INTERNAL, X_IO, X_IRQ_WINDOW, X_MMIO, raiseErr,
 } from "./fault";
 import { IF } from "./flags";
 import { interpret } from "./interpret";
@@ -151,7 +151,6 @@ function stepWithChecks(): u32 {
 /** Looks at everything that comes before an instruction; X_BUDGET means go on. */
 function windows(): u32 {
   if (load<u32>(SHADOW) != 0) return X_BUDGET;
-  if (load<u32>(NMI_WINDOW) != 0 && load<u32>(NMI_MASKED) == 0) return X_NMI_WINDOW;
   const window = load<u32>(IRQ_WINDOW);
   if (window != 0 && (load<u64>(FLAGS) & IF) != 0) {
     if (window == 1 || load<u8>(window) != 0) return X_IRQ_WINDOW;

@@ -150,72 +150,70 @@ export const MMU_HALF: u32 = 0x125c;
 export const ACCESS_CHECKS: u32 = 0x1260;
 /** interrupt shadow for the next instruction: 1 by STI, 2 by MOV/POP SS. u32 */
 export const SHADOW: u32 = 0x1264;
-/** 1 between NMI delivery and IRET. u32 */
-export const NMI_MASKED: u32 = 0x1268;
+/** 1: IRET leaves run() before it does anything. u32 */
+export const IRET_EXIT: u32 = 0x1268;
 /** event to deliver before the next instruction, 0 = none (see events.ts). u32 */
 export const INJECT: u32 = 0x126c;
 /** error code of INJECT. u32 */
 export const INJECT_ERR: u32 = 0x1270;
 /** leave run() when an interrupt could be taken: 0 no, 1 yes, else if the byte at this linear address is not 0. u32 */
 export const IRQ_WINDOW: u32 = 0x1274;
-/** 1: leave run() when an NMI could be taken. u32 */
-export const NMI_WINDOW: u32 = 0x1278;
 /** leave run() after this many PAUSE instructions, 0 = never. u32 */
-export const PAUSE_EXIT: u32 = 0x127c;
+export const PAUSE_EXIT: u32 = 0x1278;
 /** 1: KVM's emulator knows MOVNTDQA. u32 */
-export const EMULATOR: u32 = 0x1280;
+export const EMULATOR: u32 = 0x127c;
 /** exit code when FAULT is F_EXIT. u32 */
-export const EXIT: u32 = 0x1284;
+export const EXIT: u32 = 0x1280;
 /** IO, MMIO: 1 for a write. u32 */
-export const EXIT_WRITE: u32 = 0x1288;
+export const EXIT_WRITE: u32 = 0x1284;
 /** IO, MMIO: bytes, 1 2 4 8; CPUID, RDMSR, WRMSR, MWAIT: length of the instruction. u32 */
-export const EXIT_SIZE: u32 = 0x128c;
+export const EXIT_SIZE: u32 = 0x1288;
 /** HYPERCALL: 0 VMCALL, 1 VMMCALL; IO: 1 for a string instruction; MMIO: 1 by the delivery of an event; MWAIT: 0 MONITOR, 1 MWAIT; DEBUG: vector. u32 */
-export const EXIT_AUX: u32 = 0x1290;
+export const EXIT_AUX: u32 = 0x128c;
 /** IO: port; MMIO: guest-physical address. u64 */
-export const EXIT_ADDR: u32 = 0x1298;
+export const EXIT_ADDR: u32 = 0x1290;
 /** IO, MMIO: data of a write; WRMSR: value; INTERNAL: detail; DEBUG: DR6. u64 */
-export const EXIT_DATA: u32 = 0x12a0;
+export const EXIT_DATA: u32 = 0x1298;
 /** DR6 bits of the traps that come before the next instruction. u32 */
-export const DEBUG_PENDING: u32 = 0x12a8;
+export const DEBUG_PENDING: u32 = 0x12a0;
 /** not 0: breakpoints of a debugger outside the guest are in force, not the guest's: its DR7. u32 */
-export const WATCH_DR7: u32 = 0x12ac;
+export const WATCH_DR7: u32 = 0x12a4;
 /** what leaves run() for that debugger and is not delivered: bit 0 #DB, bit 1 INT3. u32 */
-export const INTERCEPTS: u32 = 0x12b0;
+export const INTERCEPTS: u32 = 0x12a8;
 /** their addresses, as in DR0 to DR3. u64[4] */
-export const WATCH: u32 = 0x12b8;
+export const WATCH: u32 = 0x12b0;
 /** enabled in the DR7 in force: bits 0 to 3 on code, bits 4 to 7 on data. u32 */
-export const BREAKPOINTS: u32 = 0x12d8;
+export const BREAKPOINTS: u32 = 0x12d0;
 /** of the numbers in BREAK_VARIANT (breakpoints.ts). u32 */
-export const BREAK_EPOCH: u32 = 0x12dc;
+export const BREAK_EPOCH: u32 = 0x12d4;
 /** addresses of the BREAKPOINTS. u64[4] */
-export const BREAK_AT: u32 = 0x12e0;
+export const BREAK_AT: u32 = 0x12d8;
 /** of those on code: which blocks their page has. u32[4] */
-export const BREAK_VARIANT: u32 = 0x1300;
+export const BREAK_VARIANT: u32 = 0x12f8;
 /** PAUSE instructions since the last PAUSE exit. u32 */
-export const PAUSE_COUNT: u32 = 0x1310;
+export const PAUSE_COUNT: u32 = 0x1308;
 /** state of the generator behind RDRAND and RDSEED; the bridge seeds it. u64 */
-export const RNG: u32 = 0x1318;
+export const RNG: u32 = 0x1310;
 /** entries in REPLAY. u32 */
-export const REPLAY_COUNT: u32 = 0x1320;
+export const REPLAY_COUNT: u32 = 0x1318;
 /** entries used so far by this execution. u32 */
-export const REPLAY_NEXT: u32 = 0x1324;
+export const REPLAY_NEXT: u32 = 0x131c;
 /** data of completed reads (0 for writes). u64[64] */
-export const REPLAY: u32 = 0x1328;
+export const REPLAY: u32 = 0x1320;
 /** bytes of that instruction, as they were when it left run(). u64[2] */
-export const REPLAY_CODE: u32 = 0x1528;
+export const REPLAY_CODE: u32 = 0x1520;
 /** retired instructions, exact outside run(). u64 */
-export const ICOUNT: u32 = 0x1538;
+export const ICOUNT: u32 = 0x1530;
 /** work of the last run(): what it used of its budget. u32 */
-export const WORK: u32 = 0x1540;
+export const WORK: u32 = 0x1538;
 /** added to the clock to give the time stamp counter. u64 */
-export const TSC_OFFSET: u32 = 0x1548;
+export const TSC_OFFSET: u32 = 0x1540;
 /** virtual time: nanoseconds at the start of run(). u64 */
-export const TIME_BASE: u32 = 0x1550;
+export const TIME_BASE: u32 = 0x1548;
 /** 1: the clock is TIME_BASE + the work of this run(); 0: the host is asked. u32 */
-export const VIRTUAL_TIME: u32 = 0x1558;
+export const VIRTUAL_TIME: u32 = 0x1550;
 /** which vCPU this is. u32 */
-export const CPU_INDEX: u32 = 0x155c;
+export const CPU_INDEX: u32 = 0x1554;
 /** physical x87 registers R0..R7: significand u64, sign and exponent u16. x80[8] */
 export const FPR: u32 = 0x1560;
 /** SSE registers. v128[16] */

@@ -112,7 +112,7 @@ class Player {
     const dr7 = dr7Of(test.breakpoints);
     if (this.#door === "debugger") {
       cpu.watch(addresses, dr7);
-      cpu.intercept(true, false);
+      cpu.intercept(1);
     } else {
       for (const [i, at] of addresses.entries()) cpu.setDr(i, at);
       cpu.setDr(7, BigInt(dr7));

@@ -33,7 +33,7 @@ describe("breakpoints of a debugger and cached blocks", () => {
   const LOOP = "b9 05 00 00 00 ff c0 01 c2 ff c9 75 f8 f4";
   beforeAll(async () => {
     t = await GuestCpu.create("long64");
-    t.cpu.intercept(true, true);
+    t.cpu.intercept(3);
   });
   beforeEach(() => t.cpu.watch([], 0));
   const at = (...offsets: readonly number[]): void =>
@@ -248,7 +248,7 @@ describe("random programs and breakpoints", () => {
       GuestCpu.create("long64", { decode: "each" }),
       GuestCpu.create("long64", { decode: "compiled" }),
     ]);
-    for (const t of [a, b, c]) t.cpu.intercept(true, true);
+    for (const t of [a, b, c]) t.cpu.intercept(3);
     let events = 0;
     for (let i = 0; i < 600; i++) {
       const expected = trace(b, SEED + i);

@@ -228,7 +228,7 @@ describe("breakpoints of a debugger outside the guest", () => {
     t.code(code);
     t.set({ RDI: BigInt(At.DATA), RSI: BigInt(At.DATA), RCX: 3n });
     t.cpu.watch([0n, BigInt(at)], second(type));
-    t.cpu.intercept(true, true);
+    t.cpu.intercept(3);
     return t;
   };
 
@@ -257,7 +257,7 @@ describe("breakpoints of a debugger outside the guest", () => {
     expect([t.run(), t.cpu.exit.dataLow, t.rip - At.CODE]).toEqual([16, 0xffff0ff2, 2]);
     expect(t.cpu.dr(6)).toBe(DR6);
     t.cpu.watch([], 0);
-    t.cpu.intercept(false, false);
+    t.cpu.intercept(0);
     expect(t.runToHandler()).toBe(1);
     expect(t.cpu.dr(6)).toBe(DR6 | 1n);
   });

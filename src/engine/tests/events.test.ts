@@ -343,19 +343,25 @@ describe("injected events", () => {
     expect(t.stack(3)).toEqual([BigInt(At.CODE), BigInt(Sel.CODE64), 0x202n]);
   });
 
-  it("blocks NMIs until IRET", async () => {
+  it("leaves before an IRET that is waited for", async () => {
     const t = await GuestCpu.create("long64");
-    t.bytes(At.HANDLERS + 32, "48 cf");
+    t.bytes(At.HANDLERS + 32, "90 48 cf");
     t.code("90 90 f4");
     t.cpu.injectNmi();
-    expect(t.run(1)).toBe(0); // the handler's IRET is the instruction
-    expect(t.cpu.nmiMasked).toBe(false);
-    t.cpu.injectNmi();
-    expect(t.run(0)).toBe(0);
-    expect(t.cpu.nmiMasked).toBe(true);
-    t.cpu.requestNmiWindow = true;
+    t.cpu.iretExit = true;
     expect(t.run()).toBe(10);
-    expect(t.rip).toBe(At.CODE);
+    expect([t.rip, t.run()]).toEqual([At.HANDLERS + 33, 10]);
+    t.cpu.iretExit = false;
+    expect([t.run(1), t.rip]).toEqual([0, At.CODE]);
+  });
+
+  it("leaves before #UD and #AC that the caller takes, with nothing changed", async () => {
+    const t = await GuestCpu.create("long64");
+    t.code("0f 0b");
+    t.cpu.intercept(4);
+    expect([t.run(), t.cpu.exit.aux, t.rip]).toEqual([16, 6, At.CODE]);
+    t.cpu.intercept(3);
+    expect(t.runToHandler()).toBe(6);
   });
 
   it("holds an interrupt window back for one instruction after STI", async () => {

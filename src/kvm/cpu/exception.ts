@@ -1,7 +1,19 @@
 import { Exception } from "../../abi/x86/index.js";
 
 /** Exceptions that instructions raise on purpose: executed again instead of injected again. */
-const isSoft = (vector: number): boolean => vector === Exception.BP || vector === Exception.OF;
+export const isSoft = (vector: number): boolean =>
+  vector === Exception.BP || vector === Exception.OF;
+
+const CONTRIBUTORY: readonly number[] = [
+  ...[Exception.DE, Exception.TS, Exception.NP, Exception.SS, Exception.GP],
+];
+
+/** Two exceptions that are one double fault. */
+function isDouble(first: number, second: number): boolean {
+  const contributes = CONTRIBUTORY.includes(second);
+  if (first === Exception.PF) return contributes || second === Exception.PF;
+  return contributes && CONTRIBUTORY.includes(first);
+}
 
 /** {@link QueuedException} as it is saved. */
 export interface ExceptionKept {
@@ -39,8 +51,22 @@ export class QueuedException {
     return this.waits && !isSoft(this.vector);
   }
 
-  /** KVM itself raises an exception. */
-  queue(vector: number, errorCode: number | undefined, payload?: bigint): void {
+  /** KVM itself raises an exception: beside one that waits, it makes a double or triple fault, or takes its place. */
+  queue(
+    vector: number,
+    errorCode: number | undefined,
+    payload?: bigint,
+  ): "queued" | "triple-fault" {
+    if (this.waits && this.vector === Exception.DF) return "triple-fault";
+    if (this.waits && isDouble(this.vector, vector)) {
+      this.#queue(Exception.DF, 0);
+      return "queued";
+    }
+    this.#queue(vector, errorCode, payload);
+    return "queued";
+  }
+
+  #queue(vector: number, errorCode: number | undefined, payload?: bigint): void {
     this.#put(vector, errorCode);
     this.pending = true;
     this.injected = false;

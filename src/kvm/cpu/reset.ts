@@ -60,9 +60,7 @@ export function resetRegisters(engine: EngineVcpu, init: boolean, rdx: bigint): 
   engine.setDr(6, 0xffff0ff0n);
   engine.setDr(7, 0x400n);
   engine.interruptShadow = 0;
-  engine.nmiMasked = false;
   engine.requestInterruptWindow = false;
-  engine.requestNmiWindow = false;
   if (!init) {
     engine.setFpu(initialFpu());
     engine.xcr0 = 1n;

@@ -1,6 +1,7 @@
 import { KvmMpState, KvmVcpuEvent, type KvmVcpuEvents } from "../../abi/kvm/index.js";
 import { Exception } from "../../abi/x86/index.js";
 import { refuse } from "../error.js";
+import { maskNmis } from "../run/nmi.js";
 import type { VcpuState } from "../vcpu-state.js";
 
 const KNOWN_FLAGS = Object.values(KvmVcpuEvent).reduce((all, bit) => all | bit, 0);
@@ -11,7 +12,7 @@ export function limitNmis(vcpu: VcpuState): void {
 }
 
 function nmiLimit(vcpu: VcpuState): number {
-  return vcpu.engine.nmiMasked || vcpu.nmiInjected ? 1 : 2;
+  return vcpu.nmiMasked || vcpu.nmiInjected ? 1 : 2;
 }
 
 /** KVM_GET_VCPU_EVENTS. */
@@ -43,7 +44,7 @@ export function readEvents(vcpu: VcpuState): KvmVcpuEvents {
     nmi: {
       injected: vcpu.nmiInjected,
       pending: vcpu.nmiPending,
-      masked: vcpu.engine.nmiMasked,
+      masked: vcpu.nmiMasked,
     },
     sipiVector: 0,
     smi: { smm: false, pending: false, smmInsideNmi: false, latchedInit: vcpu.initPending },
@@ -77,6 +78,8 @@ export function writeEvents(vcpu: VcpuState, events: KvmVcpuEvents): void {
   const withSmm = (flags & KvmVcpuEvent.VALID_SMM) !== 0;
   const inInit = vcpu.mpState === KvmMpState.INIT_RECEIVED;
   if (withSmm && (smi?.smm || smi?.pending) && inInit) refuse("EINVAL", "SMM and INIT");
+  // NMIs that came since then are counted under what masked them so far.
+  limitNmis(vcpu);
   Object.assign(vcpu.shownException, {
     pending,
     injected,
@@ -93,7 +96,7 @@ export function writeEvents(vcpu: VcpuState, events: KvmVcpuEvents): void {
     vcpu.engine.interruptShadow = interrupt.shadow === 0 ? 0 : (interrupt.shadow & 1) !== 0 ? 1 : 2;
   }
   vcpu.nmiInjected = nmi.injected;
-  vcpu.engine.nmiMasked = nmi.masked;
+  maskNmis(vcpu, nmi.masked);
   if ((flags & KvmVcpuEvent.VALID_NMI_PENDING) !== 0) {
     vcpu.nmiPending = Math.min(nmi.pending, nmiLimit(vcpu));
     if (nmi.pending > 0) vcpu.nmiRequested = true;
@@ -107,12 +110,12 @@ export function writeEvents(vcpu: VcpuState, events: KvmVcpuEvents): void {
   }
   if ((flags & KvmVcpuEvent.VALID_TRIPLE_FAULT) !== 0) {
     if (!settings.tripleFaultEvent) {
-      vcpu.unannounced = true;
       refuse("EINVAL", "triple fault events are not enabled");
     }
     vcpu.tripleFault = events.tripleFaultPending === true;
   }
-  vcpu.unannounced = false;
+  // Only now: what was set before a refusal waits for a look that something else asks for.
+  vcpu.tpr.eventRequested = true;
   vcpu.env.scheduler.wake();
 }
 

@@ -2,6 +2,21 @@
 import { ApicBits, ApicReg } from "../../abi/x86/index.js";
 import type { LapicTimerMode } from "./lapic-timer.js";
 
+/** Bits that exist in each LVT. */
+const LVT_COMMON = ApicBits.LVT_MASKED | ApicBits.SEND_PENDING | 0xff;
+const LINT_EXTRA =
+  0x700 | ApicBits.LVT_POLARITY | ApicBits.LVT_REMOTE_IRR | ApicBits.LVT_LEVEL_TRIGGER;
+/** Bits that exist in each LVT; the modes of the timer come beside these. */
+export const LVT_MASKS = new Map<number, number>([
+  // The timer's modes come beside this: those that there are.
+  [ApicReg.LVTT, LVT_COMMON],
+  [ApicReg.LVTTHMR, LVT_COMMON | 0x700],
+  [ApicReg.LVTPC, LVT_COMMON | 0x700],
+  [ApicReg.LVT0, LVT_COMMON | LINT_EXTRA],
+  [ApicReg.LVT1, LVT_COMMON | LINT_EXTRA],
+  [ApicReg.LVTERR, LVT_COMMON],
+]);
+
 /** The mode that an LVTT asks for. */
 export function timerMode(lvtt: number): LapicTimerMode {
   switch (lvtt & ApicBits.LVT_TIMER_MODE_MASK) {

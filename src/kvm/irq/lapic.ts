@@ -2,7 +2,7 @@ import { ApicBase, ApicBits, ApicReg, DeliveryMode } from "../../abi/x86/index.j
 import type { ArmLater } from "../../ports/index.js";
 import type { ApicBus, ApicMessage, ApicTarget } from "./apic-bus.js";
 import type { EoiSuppression } from "./eoi-suppression.js";
-import { readable, timerMode } from "./lapic-registers.js";
+import { LVT_MASKS, readable, timerMode } from "./lapic-registers.js";
 import { type LapicTime, LapicTimer, type LapicTimerKept } from "./lapic-timer.js";
 import { clearVector, highestVector, setVector, testVector } from "./vector-set.js";
 
@@ -11,6 +11,7 @@ export interface LapicKept {
   /** 1024 bytes. */
   readonly registers: Uint8Array;
   readonly irrPending: boolean;
+  readonly lastServed: number;
   readonly arbitration: number;
   readonly timer: LapicTimerKept;
 }
@@ -41,20 +42,6 @@ export interface LapicHost {
   softwareEnabled(): void;
 }
 
-/** Bits that exist in each LVT. */
-const LVT_COMMON = ApicBits.LVT_MASKED | ApicBits.SEND_PENDING | 0xff;
-const LINT_EXTRA =
-  0x700 | ApicBits.LVT_POLARITY | ApicBits.LVT_REMOTE_IRR | ApicBits.LVT_LEVEL_TRIGGER;
-const LVT_MASKS = new Map<number, number>([
-  // The timer's modes come beside this: those that there are.
-  [ApicReg.LVTT, LVT_COMMON],
-  [ApicReg.LVTTHMR, LVT_COMMON | 0x700],
-  [ApicReg.LVTPC, LVT_COMMON | 0x700],
-  [ApicReg.LVT0, LVT_COMMON | LINT_EXTRA],
-  [ApicReg.LVT1, LVT_COMMON | LINT_EXTRA],
-  [ApicReg.LVTERR, LVT_COMMON],
-]);
-
 /** Bits of the x2APIC's ICR that must be 0: 13, 16, 17 and 20 to 31. */
 const X2APIC_ICR_RESERVED = 0xfff32000 | 0;
 
@@ -81,6 +68,10 @@ export class Lapic implements ApicTarget {
   #address = 0;
   /** IRR may have bits set. */
   #irrPending = false;
+  /** The vector that came into service last, as KVM remembers it until an EOI or KVM_SET_LAPIC; else -1. */
+  #lastServed = -1;
+  /** The processor priority was computed of what was in service before KVM_SET_LAPIC. */
+  #staleServed = false;
   /** How many lowest-priority messages it took. */
   #arbitration = 0;
   readonly #suppression: EoiSuppression;
@@ -194,6 +185,7 @@ export class Lapic implements ApicTarget {
     this.#timer.setMode("one-shot");
     this.#timer.setDivideConfiguration(0);
     this.#irrPending = false;
+    this.#lastServed = -1;
     if (init) this.#host.bus.remap();
     this.#host.tprChanged(0);
     this.#host.wasReset();
@@ -280,6 +272,8 @@ export class Lapic implements ApicTarget {
   /** The vector to inject next, or -1 when none has more priority than what is in service. */
   pendingVector(): number {
     if (!this.#irrPending || !this.present) return -1;
+    // The first look behind KVM_SET_LAPIC, which makes it current.
+    if (this.#staleServed) this.#ppr();
     const vector = highestVector(this.#regs, ApicReg.IRR);
     if (vector < 0) {
       this.#irrPending = false;
@@ -292,6 +286,8 @@ export class Lapic implements ApicTarget {
   acknowledge(vector: number): void {
     clearVector(this.#regs, ApicReg.IRR, vector);
     setVector(this.#regs, ApicReg.ISR, vector);
+    this.#lastServed = vector;
+    this.#ppr();
   }
 
   /** Sets the task priority from CR8 (0 to 15). */
@@ -309,7 +305,7 @@ export class Lapic implements ApicTarget {
 
   /** Sets the task priority, not as the guest does: no access to the register. */
   setTpr(value: number): void {
-    if (value === this.tpr) return;
+    if (value === this.tpr && !this.#staleServed) return;
     this.#putTpr(value);
     this.#host.tprChanged(value);
   }
@@ -417,9 +413,11 @@ export class Lapic implements ApicTarget {
     this.#timer.setMode(timerMode(this.#reg(ApicReg.LVTT) & this.#timerModes));
     this.#timer.setDivideConfiguration(this.#reg(ApicReg.TDCR));
     this.#timer.restore(this.#reg(ApicReg.TMICT), this.#reg(ApicReg.TMCCT));
-    // Whatever the image has there. The kernel counts what is in service later: what was before decides whether it looks.
-    if (wasServing) this.#ppr();
-    else this.#set(ApicReg.PROCPRI, this.tpr);
+    // Whatever the image has there. The kernel counts what is in service later, so that what was before decides here.
+    const served = this.#lastServed >= 0 ? this.#lastServed : undefined;
+    this.#ppr(wasServing ? served : 0);
+    this.#lastServed = -1;
+    this.#staleServed = true;
     this.#host.tprChanged(this.tpr);
     this.#host.requestEvent();
     this.#host.notify();
@@ -427,14 +425,20 @@ export class Lapic implements ApicTarget {
 
   get kept(): LapicKept {
     const registers = new Uint8Array(this.#regs.buffer.slice(0));
-    const [irrPending, arbitration] = [this.#irrPending, this.#arbitration];
-    return { registers, irrPending, arbitration, timer: this.#timer.kept };
+    const [irrPending, lastServed] = [this.#irrPending, this.#lastServed];
+    const [arbitration, timer] = [this.#arbitration, this.#timer.kept];
+    return { registers, irrPending, lastServed, arbitration, timer };
   }
 
   /** Puts back what {@link kept} gave, behind IA32_APIC_BASE; nobody is told. */
-  keep({ registers, irrPending, arbitration, timer }: LapicKept, later: ArmLater): void {
+  keep(
+    { registers, irrPending, lastServed, arbitration, timer }: LapicKept,
+    later: ArmLater,
+  ): void {
     new Uint8Array(this.#regs.buffer).set(registers.subarray(0, this.#regs.byteLength));
     this.#irrPending = irrPending;
+    this.#lastServed = lastServed;
+    this.#staleServed = true;
     this.#arbitration = arbitration;
     this.#timer.keep(timer, later);
   }
@@ -462,9 +466,11 @@ export class Lapic implements ApicTarget {
     return true;
   }
 
-  #ppr(): number {
+  /** Updates the processor priority, which is asked for at every look for interrupts. */
+  #ppr(served = highestVector(this.#regs, ApicReg.ISR)): number {
+    this.#staleServed = false;
     const tpr = this.#reg(ApicReg.TASKPRI);
-    const inService = Math.max(0, highestVector(this.#regs, ApicReg.ISR));
+    const inService = Math.max(0, served);
     const ppr = (tpr & 0xf0) >= (inService & 0xf0) ? tpr & 0xff : inService & 0xf0;
     this.#set(ApicReg.PROCPRI, ppr);
     return ppr;
@@ -577,6 +583,8 @@ export class Lapic implements ApicTarget {
     const vector = highestVector(this.#regs, ApicReg.ISR);
     if (vector < 0) return;
     clearVector(this.#regs, ApicReg.ISR, vector);
+    this.#lastServed = -1;
+    this.#ppr();
     const level = testVector(this.#regs, ApicReg.TMR, vector);
     const wanted = (this.#reg(ApicReg.SPIV) & ApicBits.SPIV_DIRECTED_EOI) !== 0;
     if (level && !(wanted && this.#suppression.works())) this.#host.levelEoi(vector);

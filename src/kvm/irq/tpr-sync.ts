@@ -72,12 +72,10 @@ export class TprSync {
     this.#address = undefined;
   }
 
-  /** Before an entry, behind the choice of its event. */
-  beforeEntry(lapic: Lapic | undefined, isWindowWanted: boolean): void {
+  /** Before an entry, behind the choice of its event; whether KVM looks for one. */
+  beforeEntry(lapic: Lapic | undefined, looks: boolean): void {
     this.#interceptsCr8 = lapic?.tprHoldsBack === true;
-    const wanted = this.eventRequested || isWindowWanted;
-    this.eventRequested = false;
-    if (this.#address === undefined || !wanted || lapic?.enabled !== true) return;
+    if (this.#address === undefined || !looks || lapic?.enabled !== true) return;
     const word = new Uint8Array(BYTES);
     new DataView(word.buffer).setUint32(0, lapic.vapicWord, true);
     this.#access.write(this.#address, word);

@@ -1,6 +1,7 @@
 import { Exception, Rflags } from "../../abi/x86/index.js";
-import type { VcpuExit, VcpuExitDebug } from "../exits.js";
+import type { VcpuExitDebug } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
+import { endStep, NO_STEP, stepGoesOn } from "./nmi.js";
 
 /** DR6: bits that are always one; single step. */
 const DR6_FIXED = 0xffff0ff0n;
@@ -12,10 +13,25 @@ function debugExit(vcpu: VcpuState, exception: number, dr6: bigint): VcpuExitDeb
   return { kind: "debug", exception, pc: vcpu.linearRip(), dr6, dr7 };
 }
 
-/** The engine has left for an exception that KVM_SET_GUEST_DEBUG keeps from the guest. */
-export function interceptedException(vcpu: VcpuState): VcpuExitDebug {
+/**
+ * The engine has left for an exception: one that KVM_SET_GUEST_DEBUG keeps from the guest, a step of KVM's own, or one that
+ * KVM injects. KVM does not look whose step it was: a debugger that takes #DB hears of its own, the guest of none.
+ */
+export function interceptedException(vcpu: VcpuState): VcpuExitDebug | "continue" {
   const { aux, dataLow } = vcpu.engine.exit;
-  return debugExit(vcpu, aux, BigInt(dataLow));
+  if (aux === Exception.BP) return debugExit(vcpu, aux, BigInt(dataLow));
+  if (aux !== Exception.DB) {
+    vcpu.queueException(aux, aux === Exception.AC ? 0 : undefined);
+    return "continue";
+  }
+  const isStep = vcpu.nmiStep !== NO_STEP;
+  if (isStep) {
+    endStep(vcpu);
+    vcpu.tpr.eventRequested = true;
+  }
+  if (vcpu.debug.interceptsDebug) return debugExit(vcpu, aux, BigInt(dataLow));
+  if (!isStep) vcpu.queueException(aux, undefined, BigInt(dataLow) ^ DR6_FIXED);
+  return "continue";
 }
 
 /**
@@ -29,24 +45,16 @@ export function takeTraps(vcpu: VcpuState): VcpuExitDebug | undefined {
   engine.dropTraps();
   const taken = vcpu.env.linux.debuggerTakesEmulatedTraps && debug.hardwareBreakpoints;
   if (debug.singleStep || taken) return debugExit(vcpu, Exception.DB, DR6_FIXED | bits);
-  vcpu.shownException.queue(Exception.DB, undefined, bits);
+  vcpu.queueException(Exception.DB, undefined, bits);
   return undefined;
-}
-
-/**
- * KVM has made a single step to where an NMI may come. A debugger that takes #DB hears of it, as KVM does not look whose
- * step it was; the window behind a handled exit comes before the NMI, too.
- */
-export function steppedToNmi(vcpu: VcpuState): VcpuExit | "continue" {
-  if (vcpu.debug.interceptsDebug) return debugExit(vcpu, Exception.DB, DR6_FIXED | DR6_BS);
-  return vcpu.windowIsOpen ? { kind: "irq-window-open" } : "continue";
 }
 
 /** The exit for what an instruction has left that was completed outside of the engine. */
 export function afterCompletion(vcpu: VcpuState): VcpuExitDebug | undefined {
   const { engine } = vcpu;
   const step = vcpu.emulates && !engine.replaying ? emulated(vcpu) : undefined;
-  return step ?? (engine.pendingTraps === 0 ? undefined : takeTraps(vcpu));
+  if (step !== undefined || engine.pendingTraps === 0 || stepGoesOn(vcpu)) return step;
+  return takeTraps(vcpu);
 }
 
 /** KVM's emulator shows nobody the TF of single steps, and does not write it back either. */

@@ -28,6 +28,7 @@ export function failDelivery(vcpu: VcpuState): VcpuExit {
   if (event?.type === "nmi") vcpu.nmiInjected = true;
   else if (event?.type === "interrupt") vcpu.queuedInterrupt = event.vector;
   else if (event !== undefined) vcpu.shownException.requeue(event.vector, event.errorCode);
+  vcpu.tpr.eventRequested = true;
   const gpa = BigInt(address);
   const information = NPF_OF_GUEST | (write ? NPF_WRITE : 0n);
   return {

@@ -93,20 +93,14 @@ describe("events", () => {
       enableApic,
       lapicWrite(0x300, 0x40041n),
       { code: X.IO, address: 0x60, size: 1, effect: () => vcpu.nmi() },
-      {
-        retire: 5,
-        code: X.BUDGET,
-        effect: (cpu) => {
-          cpu.rflags = 0x202n;
-          cpu.nmiMasked = true;
-        },
-      },
+      { retire: 1, code: X.BUDGET, effect: (cpu) => cpu.events.push("answered") },
+      { retire: 5, code: X.BUDGET, effect: (cpu) => (cpu.rflags = 0x202n) },
       OUT,
     );
     await vcpu.run();
     await vcpu.run();
     // Nothing may come between the port read and its instruction; then the NMI, then, in a window, the interrupt.
-    expect(fake.events).toEqual(["irq 0x41"]);
+    expect(fake.events).toEqual(["answered", "nmi", "irq 0x41"]);
   });
 
   it("wait for the interrupt flag and the end of a shadow", async () => {

@@ -1,13 +1,24 @@
 import { KvmMpState } from "../../abi/kvm/index.js";
 import { Cr0 } from "../../abi/x86/index.js";
-import { EngineExit, Ready } from "../../engine/bridge/port.js";
+import { EngineExit, Intercept, Ready } from "../../engine/bridge/port.js";
 import { workUntilTimer } from "../cpu/clock.js";
+import { isSoft } from "../cpu/exception.js";
 import { deliverPayload, limitNmis } from "../cpu/vcpu-events.js";
 import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { afterCompletion, emulatedWrite, takeTraps } from "./debug-exit.js";
 import { handleExit, isFinishedWrite } from "./exits.js";
 import { finishWrite } from "./finish.js";
+import {
+  endStep,
+  injectNmi,
+  maskNmis,
+  NO_STEP,
+  nmiAllowed,
+  noteExit,
+  stepGoesOn,
+  stepToNmi,
+} from "./nmi.js";
 import { EXIT_COST, type Turn } from "./scheduler.js";
 import { isBehindInstruction } from "./soft-exception.js";
 
@@ -43,8 +54,10 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     const leave = processRequests(vcpu);
     if (leave !== undefined) return finish(vcpu, leave);
     if (vcpu.mpState !== KvmMpState.RUNNABLE) {
-      if (vcpu.mpState !== KvmMpState.HALTED || !vcpu.wakesFromHalt()) return "waiting";
+      if (!vcpu.isHalted || !vcpu.wakesFromHalt()) return "waiting";
       vcpu.endHalt();
+      vcpu.handledExit = true;
+      continue;
     }
     if (vcpu.clockUpdate) vcpu.processClockUpdate();
     if (vcpu.scheduledIn) vcpu.accountEntry();
@@ -55,25 +68,29 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
       distance = workUntilTimer(clock, left);
       if (distance === 0) return "budget";
     }
-    prepareEvents(vcpu);
-    vcpu.tpr.beforeEntry(vcpu.lapic, vcpu.requestInterruptWindow && vcpu.acceptsUserInterrupt);
+    // Events come right behind the instruction that the client has answered, a step and the report of an access to the
+    // TPR too.
+    const completes = engine.replaying && hasEvents(vcpu);
+    const atOnce = completes ? completeFirst(vcpu) : prepareEvents(vcpu);
     if (virtual !== undefined) engine.setTime(clock.nowNs());
-    // A queued event comes right behind the instruction that the client has answered, a step and the
-    // report of an access to the TPR too.
-    const answered = engine.replaying && (vcpu.hasQueuedEvent || vcpu.debug.singleStep);
-    const isBehind = answered || vcpu.tpr.reportWaits;
-    if (!engine.replaying) vcpu.portRip = undefined;
-    const given = isBehind ? 1 : Math.min(left, distance);
+    const isBehind = completes || vcpu.tpr.reportWaits;
+    const given = atOnce ? 0 : isBehind ? 1 : Math.min(left, distance);
     const code = engine.run(given);
     const { work } = engine;
+    // Before the lower bits of the TPR go: what the guest has written counts.
+    if (code === EngineExit.CR8_WRITE) vcpu.lapic?.setCr8(engine.cr8);
     vcpu.tpr.afterExit(vcpu.lapic);
+    if (!completes) {
+      vcpu.portRip = undefined;
+      noteExit(vcpu);
+    }
     if (virtual !== undefined) virtual.advance(work);
     distance -= Math.max(work, EXIT_WAIT);
-    vcpu.work += Math.max(work, code === EngineExit.BUDGET ? given : exitCost);
+    vcpu.work += Math.max(work, code === EngineExit.BUDGET && !atOnce ? given : exitCost);
     const after = handleExit(vcpu, code);
     if (after === "continue" || after === "yield") {
-      // KVM looks at deferred events after every exit that it handles itself.
-      vcpu.handledExit = true;
+      // KVM looks at deferred events and the client's window after every exit that it handles itself.
+      if (!completes || code !== EngineExit.BUDGET) vcpu.handledExit = true;
       if (after === "continue") continue;
       return "yielded";
     }
@@ -94,7 +111,7 @@ function finish(vcpu: VcpuState, exit: VcpuExit): Turn {
     if (vcpu.emulates) emulatedWrite(vcpu);
   }
   // The exit takes the place of the debugger's; the guest's own trap waits.
-  if (vcpu.engine.pendingTraps !== 0) takeTraps(vcpu);
+  if (vcpu.engine.pendingTraps !== 0 && !stepGoesOn(vcpu)) takeTraps(vcpu);
   vcpu.env.scheduler.remove(vcpu);
   resolve?.(exit);
   return "exited";
@@ -103,6 +120,10 @@ function finish(vcpu: VcpuState, exit: VcpuExit): Turn {
 /** Work that waits at an entry; an exit when the client must hear first. */
 function processRequests(vcpu: VcpuState): VcpuExit | undefined {
   if (vcpu.mpState === KvmMpState.UNINITIALIZED) return leaveUninitialized(vcpu);
+  if (vcpu.handledExit && vcpu.requestInterruptWindow && opensWindow(vcpu)) {
+    vcpu.handledExit = false;
+    return { kind: "irq-window-open" };
+  }
   if (vcpu.initPending || vcpu.sipiPending) vcpu.acceptApicEvents();
   if (vcpu.tripleFault) {
     vcpu.tripleFault = false;
@@ -118,22 +139,28 @@ function processRequests(vcpu: VcpuState): VcpuExit | undefined {
   }
   if (vcpu.xen.mayDefer) processDeferred(vcpu);
   vcpu.unblock = false;
-  const { handledExit } = vcpu;
-  vcpu.handledExit = false;
+  // An instruction that an exit belongs to is finished first.
+  vcpu.handledExit = vcpu.handledExit && vcpu.engine.replaying;
   if (vcpu.kicked) {
     vcpu.kicked = false;
     if (vcpu.mpState === KvmMpState.HALTED) vcpu.endPoll();
     return { kind: "intr" };
   }
-  return vcpu.tpr.reportWaits ? reportTprAccess(vcpu, handledExit) : undefined;
+  return vcpu.tpr.reportWaits ? reportTprAccess(vcpu) : undefined;
 }
 
-/** The report of an access to the TPR; the window behind a handled exit comes first. */
-function reportTprAccess(vcpu: VcpuState, handledExit: boolean): VcpuExit | undefined {
+/** The client's window behind a handled exit: before anything else comes, in a halt too. */
+function opensWindow(vcpu: VcpuState): boolean {
+  if (vcpu.engine.replaying) return false;
+  if (vcpu.xen.mayDefer) vcpu.xen.processDeferred();
+  return vcpu.windowIsOpen;
+}
+
+/** The report of an access to the TPR. */
+function reportTprAccess(vcpu: VcpuState): VcpuExit | undefined {
   const { engine, tpr } = vcpu;
   const access = tpr.dueReport(engine.rip, engine.replaying);
   if (access === undefined) return undefined;
-  if (handledExit && vcpu.windowIsOpen) return { kind: "irq-window-open" };
   tpr.takeReport();
   return { kind: "tpr-access", ...access };
 }
@@ -154,9 +181,10 @@ function processDeferred(vcpu: VcpuState): void {
 function acknowledge(vcpu: VcpuState): void {
   const { ready } = vcpu.engine;
   if ((ready & Ready.EVENTS) === 0 || vcpu.hasQueuedEvent) return;
-  if (vcpu.nmiPending > 0 && (ready & Ready.NMI) !== 0) {
+  if (vcpu.nmiPending > 0 && nmiAllowed(vcpu)) {
     vcpu.nmiPending--;
     vcpu.nmiInjected = true;
+    maskNmis(vcpu, true);
   } else if ((ready & Ready.INTERRUPT) !== 0 && !vcpu.debug.blocksInterrupts) {
     const own = vcpu.hasOwnInterrupt();
     const vector = own
@@ -186,56 +214,94 @@ function leaveUninitialized(vcpu: VcpuState): VcpuExit | undefined {
   return { kind: "intr" };
 }
 
-/** Chooses the event of this entry: what is queued first, then an NMI, then one external interrupt. */
-function prepareEvents(vcpu: VcpuState): void {
-  const { engine } = vcpu;
+/** Whether there is something to look for behind the instruction that was answered. */
+function hasEvents(vcpu: VcpuState): boolean {
+  if (vcpu.hasQueuedEvent || vcpu.nmiPending > 0 || vcpu.nmiStep !== NO_STEP) return true;
+  return vcpu.debug.singleStep || vcpu.requestInterruptWindow;
+}
+
+function completeFirst({ engine }: VcpuState): false {
+  engine.setWindow(NO_WINDOW);
+  return false;
+}
+
+/**
+ * Chooses the event of this entry: what is queued first, then an NMI, then one external interrupt. Without a request
+ * (KVM_REQ_EVENT) KVM looks for the client's window and Xen's vector only; an interrupt that a window waits for is found here
+ * all the same. True: the guest is to be left again before its next instruction.
+ */
+function prepareEvents(vcpu: VcpuState): boolean {
+  const { engine, tpr } = vcpu;
+  if (vcpu.nmiRequested) {
+    vcpu.nmiRequested = false;
+    limitNmis(vcpu);
+    if (vcpu.nmiPending > 0) tpr.eventRequested = true;
+  }
   const { ready } = engine;
-  if (vcpu.unannounced) dropUnseen(vcpu);
-  vcpu.nmiRequested = false;
-  if (vcpu.nmiPending > 1) limitNmis(vcpu);
-  let free = (ready & Ready.EVENTS) !== 0;
-  // An instruction that was answered takes its shadow with it.
-  vcpu.stepsToNmi = engine.nmiMasked || (free && engine.interruptShadow !== 0);
-  if (free && (vcpu.hasQueuedEvent || vcpu.nmiPending > 0)) free = !injectQueued(vcpu, ready);
-  const allowed = free && (ready & Ready.INTERRUPT) !== 0;
-  engine.setWindows(prepareInterrupt(vcpu, allowed), vcpu.nmiPending > 0);
+  const isFree = (ready & Ready.EVENTS) !== 0;
+  const wantsWindow = vcpu.requestInterruptWindow && vcpu.acceptsUserInterrupt;
+  const looks = tpr.eventRequested || wantsWindow || vcpu.xen.pendingVector() !== 0;
+  tpr.eventRequested = false;
+  const canInject = isFree && !vcpu.needsReinjection && !vcpu.exception.pending;
+  let injects = isFree && looks && vcpu.hasQueuedEvent && injectQueued(vcpu);
+  let leaves = false;
+  if (isFree && looks && vcpu.nmiPending > 0 && !vcpu.debug.blocksInterrupts) {
+    if (!canInject) {
+      // Behind an event KVM leaves the guest at once for an NMI.
+      leaves = true;
+      tpr.eventRequested = true;
+    } else if (nmiAllowed(vcpu)) {
+      vcpu.nmiPending--;
+      injectNmi(vcpu);
+      injects = true;
+    }
+    if (canInject && vcpu.nmiPending > 0) stepToNmi(vcpu);
+  }
+  // One event is injected. A client may have set several: KVM reads from the processor at the exit what of it was not
+  // delivered, and the others are lost, as all are when it did not look.
+  if (isFree) vcpu.dropQueued();
+  const allowed = canInject && !injects && (ready & Ready.INTERRUPT) !== 0;
+  const [window, interrupts] = prepareInterrupt(vcpu, allowed);
+  engine.setWindow(wantsWindow ? WINDOW : window);
+  if ((injects || interrupts) && vcpu.nmiStep !== NO_STEP) {
+    // The flags of the step must not get into the event's frame.
+    endStep(vcpu);
+    leaves = true;
+  }
+  interceptExceptions(vcpu);
+  tpr.beforeEntry(vcpu.lapic, looks);
+  return leaves;
 }
 
-/** Without a request KVM enters without a look at events, and what it had to inject again is lost at the exit. */
-function dropUnseen(vcpu: VcpuState): void {
-  const { tpr } = vcpu;
-  vcpu.unannounced = false;
-  const isWindowWanted = vcpu.requestInterruptWindow && vcpu.acceptsUserInterrupt;
-  const looks = tpr.eventRequested || vcpu.nmiRequested || isWindowWanted;
-  if (!looks && vcpu.xen.pendingVector() === 0) vcpu.dropQueued();
+/**
+ * KVM for AMD leaves the guest for #DB, #UD and #AC, and injects them. That shows only where the way of an NMI is
+ * looked at in each exit: elsewhere the engine delivers them.
+ */
+function interceptExceptions(vcpu: VcpuState): void {
+  const { debug, engine } = vcpu;
+  const watches = vcpu.nmiPending > 0 || vcpu.awaitsIret || vcpu.nmiStep !== NO_STEP;
+  const faults = watches ? Intercept.DEBUG | Intercept.FAULTS : 0;
+  const int3 = debug.softwareBreakpoints ? Intercept.INT3 : 0;
+  const wanted = faults | int3 | (debug.interceptsDebug ? Intercept.DEBUG : 0);
+  if (wanted === vcpu.intercepts) return;
+  vcpu.intercepts = wanted;
+  engine.intercept(wanted);
 }
 
-/** Injects the event that was begun before this entry, or an NMI that may come now. False: there was none. */
-function injectQueued(vcpu: VcpuState, ready: number): boolean {
+/** Injects the event that was begun before this entry; whether there was one that the guest gets. */
+function injectQueued(vcpu: VcpuState): boolean {
   const { engine, exception } = vcpu;
-  const isNmi = !exception.waits && (vcpu.nmiInjected || vcpu.queuedInterrupt < 0);
   if (exception.waits) {
     deliverPayload(vcpu);
     const { vector, hasErrorCode, errorCode } = exception;
     const protectedMode = (engine.cr0 & Cr0.PE) !== 0n;
-    if (isBehindInstruction(vcpu, vector))
-      engine.injectException(vector, protectedMode && hasErrorCode ? errorCode : undefined);
+    if (isSoft(vector) && !isBehindInstruction(vcpu, vector)) return false;
+    engine.injectException(vector, protectedMode && hasErrorCode ? errorCode : undefined);
   } else if (vcpu.nmiInjected) injectNmi(vcpu);
   // It was acknowledged when it could be taken: neither IF nor a shadow holds it up any more.
-  else if (vcpu.queuedInterrupt >= 0) inject(vcpu, vcpu.queuedInterrupt);
-  else if (vcpu.nmiPending > 0 && (ready & Ready.NMI) !== 0) {
-    vcpu.nmiPending--;
-    injectNmi(vcpu);
-  } else return false;
-  // Behind an event KVM leaves the guest at once for an NMI that may come.
-  vcpu.stepsToNmi = engine.nmiMasked || isNmi;
-  vcpu.dropQueued();
+  else if (vcpu.queuedSoft && !isBehindInstruction(vcpu, vcpu.queuedInterrupt)) return false;
+  else inject(vcpu, vcpu.queuedInterrupt);
   return true;
-}
-
-function injectNmi({ engine, stats }: VcpuState): void {
-  stats.nmiInjections++;
-  engine.injectNmi();
 }
 
 function inject(vcpu: VcpuState, vector: number): void {
@@ -246,39 +312,27 @@ function inject(vcpu: VcpuState, vector: number): void {
   engine.injectInterrupt(vector);
 }
 
-/** {@link EngineVcpu.setWindows}: none, always. */
+/** {@link EngineVcpu.setWindow}: none, always. */
 const NO_WINDOW = 0;
 const WINDOW = 1;
 
-/**
- * Injects an external interrupt if there is one and it may come; the window for what still waits, or for the
- * client's wish. That one is heard whatever else waits and whatever the debugger blocks, but not while
- * nobody could take the interrupt: the guest would never leave such a window.
- */
-function prepareInterrupt(vcpu: VcpuState, allowed: boolean): number {
-  const window = injectInterrupt(vcpu, allowed);
-  if (!vcpu.requestInterruptWindow || vcpu.userInterrupt >= 0) return window;
-  return vcpu.acceptsUserInterrupt ? WINDOW : window;
-}
-
-/** The window for what KVM itself has to inject. */
-function injectInterrupt(vcpu: VcpuState, allowed: boolean): number {
+/** The window for what KVM itself has to inject, and whether it has injected an external interrupt. */
+function prepareInterrupt(vcpu: VcpuState, allowed: boolean): [window: number, injects: boolean] {
   const { xen } = vcpu;
-  if (vcpu.debug.blocksInterrupts) return NO_WINDOW;
+  if (vcpu.debug.blocksInterrupts) return [NO_WINDOW, false];
   // Looked at without a local APIC too: that finds the page of vcpu_info again.
   const pending = xen.pendingVector();
   const upcall = vcpu.lapic === undefined ? 0 : pending;
-  if (upcall !== 0) vcpu.tpr.eventRequested = true;
   const own = vcpu.hasOwnInterrupt();
-  if (!own && upcall === 0) return NO_WINDOW;
+  if (!own && upcall === 0) return [NO_WINDOW, false];
   if (allowed && own) {
     const vector = vcpu.takeInterrupt();
     if (vector >= 0) inject(vcpu, vector);
-    if (vcpu.hasOwnInterrupt()) return WINDOW;
+    if (vcpu.hasOwnInterrupt()) return [WINDOW, vector >= 0];
   } else if (allowed) {
     vcpu.lastInterrupt = upcall;
     inject(vcpu, upcall);
-  } else if (own) return WINDOW;
+  } else if (own) return [WINDOW, false];
   // The vector of Xen waits until the guest clears its byte, which is most often before the window.
-  return upcall === 0 ? NO_WINDOW : xen.pendingByte;
+  return [upcall === 0 ? NO_WINDOW : xen.pendingByte, allowed];
 }

@@ -14,12 +14,13 @@ import { KvmMsrExitReason, type VcpuExit, type VcpuExitIo, type VcpuExitMmio } f
 import { PicPair } from "../irq/pic.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { DisableExits, Quirk } from "../vm-settings.js";
-import { interceptedException, steppedToNmi } from "./debug-exit.js";
+import { interceptedException } from "./debug-exit.js";
 import { failDelivery, isDelivery } from "./delivery-failure.js";
 import { handleInternal } from "./emulation-failure.js";
 import { isFinishedOut } from "./finished-out.js";
 import { leavesInstruction } from "./in-flight.js";
 import { handleMwait } from "./mwait.js";
+import { iretIntercepted } from "./nmi.js";
 import { isPatch, patchHypercall } from "./patch-hypercall.js";
 import { kvmHypercall } from "./pv-hypercall.js";
 import { askForInput, usedInput } from "./string-input.js";
@@ -38,12 +39,13 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
   switch (code) {
     case EngineExit.BUDGET:
       return "continue";
-    case EngineExit.NMI_WINDOW:
-      return vcpu.stepsToNmi ? steppedToNmi(vcpu) : "continue";
+    case EngineExit.IRET:
+      iretIntercepted(vcpu);
+      return "continue";
     case EngineExit.IRQ_WINDOW:
       stats.irqWindowExits++;
       vcpu.tpr.eventRequested = true;
-      return vcpu.windowIsOpen ? { kind: "irq-window-open" } : "continue";
+      return "continue";
     case EngineExit.HLT:
       stats.haltExits++;
       if (vcpu.lapic === undefined && (env.settings.disabledExits & DisableExits.HLT) === 0) {

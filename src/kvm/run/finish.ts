@@ -10,7 +10,7 @@ import { executeAsBegun } from "./in-flight.js";
 import { EXIT_COST } from "./scheduler.js";
 import { takeInput } from "./string-input.js";
 
-/** {@link EngineVcpu.setWindows}: none. */
+/** {@link EngineVcpu.setWindow}: none. */
 const NO_WINDOW = 0;
 
 /**
@@ -24,7 +24,7 @@ function runOne(vcpu: VcpuState): EngineExitCode {
   const { engine } = vcpu;
   const { clock } = vcpu.env;
   const virtual = clock.clock.virtual;
-  engine.setWindows(NO_WINDOW, false);
+  engine.setWindow(NO_WINDOW);
   if (virtual !== undefined) engine.setTime(clock.nowNs());
   const code = engine.run(1);
   const { work } = engine;

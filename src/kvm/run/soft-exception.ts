@@ -51,14 +51,13 @@ function portLength(vcpu: VcpuState, at: bigint): number {
 }
 
 /**
- * #BP and #OF are those of an instruction, whoever injects them: their handler returns behind it. KVM for AMD decodes the
- * instruction at RIP to find where that is (svm_update_soft_interrupt_rip); where it is not the one that raises this
- * exception, it forgets the event. A debugger that gives the guest's own INT3 back depends on it.
+ * #BP and #OF are those of an instruction, whoever injects them, and so is an interrupt that the client calls one of INT n:
+ * their handler returns behind it. KVM for AMD decodes the instruction at RIP to find where that is
+ * (svm_update_soft_interrupt_rip); where it is not the one that raises this vector, it forgets the event. A debugger that gives the guest's own INT3 back depends on it.
  * Behind an exit for a port it knows that place already, the one behind IN or OUT, wherever RIP is since.
- * @returns whether the exception is to be delivered; RIP is behind the instruction then.
+ * @returns whether the event is to be delivered; RIP is behind the instruction then.
  */
 export function isBehindInstruction(vcpu: VcpuState, vector: number): boolean {
-  if (vector !== Exception.BP && vector !== Exception.OF) return true;
   const { engine, portRip } = vcpu;
   const is64 = engine.longMode64;
   if (portRip !== undefined) {

@@ -78,9 +78,8 @@ export class FakeVcpu implements EngineVcpu {
   work = 0;
   replaying = false;
   interruptShadow: 0 | 1 | 2 = 0;
-  nmiMasked = false;
+  iretExit = false;
   requestInterruptWindow = false;
-  requestNmiWindow = false;
   emulatesMovntdqa = false;
   pauseExit = 0;
   msrExits = false;
@@ -155,22 +154,17 @@ export class FakeVcpu implements EngineVcpu {
 
   get ready(): number {
     const open = this.interruptShadow === 0;
-    return (
-      (this.replaying ? 0 : Ready.EVENTS) |
-      (open && this.interruptFlag ? Ready.INTERRUPT : 0) |
-      (open && !this.nmiMasked ? Ready.NMI : 0)
-    );
+    return (this.replaying ? 0 : Ready.EVENTS) | (open && this.interruptFlag ? Ready.INTERRUPT : 0);
   }
   hide(features: HiddenFeatures): void {
     this.hidden = features;
   }
   watch(_addresses: readonly bigint[], _dr7: number): void {}
-  intercept(_debug: boolean, _int3: boolean): void {}
+  intercept(_exceptions: number): void {}
   readonly pendingTraps = 0;
   dropTraps(): void {}
-  setWindows(interrupt: number, nmi: boolean): void {
+  setWindow(interrupt: number): void {
     this.requestInterruptWindow = interrupt !== 0;
-    this.requestNmiWindow = nmi;
   }
 
   run(maxInstructions: number): EngineExitCode {
@@ -243,7 +237,6 @@ export class FakeVcpu implements EngineVcpu {
   }
   injectNmi(): void {
     this.events.push("nmi");
-    this.nmiMasked = true;
   }
   setTime(nowNs: number): void {
     this.time = nowNs;

@@ -42,7 +42,7 @@ const vector = integer(-1, 255);
 const numbers = struct({
   ...{ mpState: integer(0, 10), nmiPending: integer(0, 2), sipiVector: u8, lastCr8: u8 },
   ...{ userInterrupt: vector, queuedInterrupt: vector, lastInterrupt: vector, ioapicEoi: vector },
-  ...{ tscGeneration: natural, fpuMarked: integer(0, 3) },
+  ...{ tscGeneration: natural, fpuMarked: integer(0, 3), nmiStep: integer(-1, 0x10100) },
 } satisfies Record<(typeof VCPU_NUMBERS)[number], Codec<number>>);
 
 const area = optional(struct({ gpa: u64, isFresh: bool }));
@@ -66,6 +66,7 @@ const xenVcpu = struct({
 const lapic = struct({
   registers: bytes(1024),
   irrPending: bool,
+  lastServed: vector,
   arbitration: natural,
   timer: struct({
     ...{ mode: oneOf("one-shot", "periodic", "tsc-deadline", "reserved") },
@@ -82,7 +83,7 @@ const engine = struct({
 });
 
 const vcpuLayer = struct({
-  ...{ isRunning: bool, answer: optional(u64), exitRip: u64, numbers },
+  ...{ isRunning: bool, answer: optional(u64), exitRip: u64, iretRip: u64, numbers },
   flags: record(VCPU_FLAGS, bool),
   exception,
   ...{ waitingSinceNs: optional(finite), waitedNs: finite, eventRequested: bool, tscOffset: u64 },

@@ -46,6 +46,8 @@ export const BREAK_ACCESS: u32 = 3;
 /** INTERCEPTS: a debugger outside of the guest takes #DB, INT3. */
 const INTERCEPT_DB: u32 = 1;
 const INTERCEPT_INT3: u32 = 2;
+/** INTERCEPTS: #UD and #AC leave, too. */
+const INTERCEPT_FAULTS: u32 = 4;
 
 /** ACCESS_CHECKS: there are breakpoints on data. */
 export const CHECK_DATA: u32 = 2;
@@ -193,6 +195,13 @@ export function intercepted(vector: u32): bool {
   if ((load<u32>(INTERCEPTS) & (vector == V_BP ? INTERCEPT_INT3 : INTERCEPT_DB)) == 0) return false;
   toDebugger(vector, 0);
   raiseExit(X_DEBUG);
+  return true;
+}
+
+/** #UD and #AC, where they leave run() before they are delivered: true with the exit's details set. */
+export function interceptedFault(vector: u32): bool {
+  if ((load<u32>(INTERCEPTS) & INTERCEPT_FAULTS) == 0) return false;
+  toDebugger(vector, 0);
   return true;
 }
 

@@ -6,7 +6,7 @@
  * INJECT: bit 31 present, bits 0 to 7 vector, bits 8 and 9 type (EV_*), bit 10 has an error code.
  */
 import {
-  CODE_SIZE, CPL, CR2, DR7, EXIT, EXIT_AUX, FAULT, FAULT_CR2, FAULT_ERR, FLAGS, GPR, IDT_BASE, IDT_LIMIT, INJECT, INJECT_ERR, INTERCEPTED, NMI_MASKED, REPLAY_COUNT,
+  CODE_SIZE, CPL, CR2, DR7, EXIT, EXIT_AUX, FAULT, FAULT_CR2, FAULT_ERR, FLAGS, GPR, IDT_BASE, IDT_LIMIT, INJECT, INJECT_ERR, INTERCEPTED, REPLAY_COUNT,
   REPLAY_NEXT, RIP, SHADOW,
 } from "../state.gen";
 import {
@@ -17,7 +17,7 @@ import { AC, IF, IOPL, NT, RF, TF, VM, getFlags, getOf } from "../flags";
 import { Rec } from "../record";
 import { halfFor, isCanonical, stAs } from "../mmu/access";
 import { sysLd, writableSpan } from "../mmu/system";
-import { DR7_GD, intercepted, noTrap, reportDebug } from "./debug";
+import { DR7_GD, intercepted, interceptedFault, noTrap, reportDebug } from "./debug";
 import { enterProtected } from "./events-protected";
 import { nextRip } from "./ip";
 import { isLong, isProtected, isVm86, updateMode } from "./mode";
@@ -45,6 +45,7 @@ export function deliver(): u32 {
   const hasError = (fault & F_HAS_ERR) != 0;
   store<u32>(FAULT, 0);
   if (vector == V_DB && reportDebug()) return X_DEBUG;
+  if ((vector == V_UD || vector == V_AC) && interceptedFault(vector)) return X_DEBUG;
   if (vector == V_DB || vector == V_UD || vector == V_AC) store<u32>(INTERCEPTED, fault);
   if (vector == V_PF) store<u64>(CR2, load<u64>(FAULT_CR2));
   const code = chain(vector, EV_EXCEPTION, hasError, error);
@@ -60,7 +61,6 @@ export function deliverInjected(): u32 {
   const event = load<u32>(INJECT);
   const type = (event >> 8) & 3;
   store<u32>(REPLAY_NEXT, 0);
-  if (type == EV_NMI) store<u32>(NMI_MASKED, 1);
   const code = chain(event & 0xff, type, (event & 0x400) != 0, load<u32>(INJECT_ERR));
   if (code != 0 && code != X_SHUTDOWN) return code;
   store<u32>(INJECT, 0);

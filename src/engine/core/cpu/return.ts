@@ -2,8 +2,8 @@
  * Returns through a far pointer on the stack: RET far and IRET (AMD64 manual volume 3 under these
  * names, and volume 2, 8.9). The checks are shared; everything is checked before anything changes.
  */
-import { CODE_SIZE, CPL, FLAGS, GPR, NMI_MASKED, RIP } from "../state.gen";
-import { R_FAULT, R_JUMP, V_GP, V_NP, faulted, raiseErr } from "../fault";
+import { CODE_SIZE, CPL, FLAGS, GPR, IRET_EXIT, RIP } from "../state.gen";
+import { R_FAULT, R_JUMP, V_GP, V_NP, X_IRET, faulted, raiseErr, raiseExit } from "../fault";
 import { AC, ARITH, DF, ID, IF, IOPL, NT, RF, TF, VIF, VIP, VM, setFlags } from "../flags";
 import { Rec } from "../record";
 import { isCanonical } from "../mmu/access";
@@ -285,10 +285,13 @@ function iretSame(): bool {
   return true;
 }
 
-/** IRET, IRETD, IRETQ. Also ends the blocking of NMIs. */
+/** IRET, IRETD, IRETQ. Its intercept comes before everything that it checks. */
 export function iret<T>(p: u32): u32 {
+  if (load<u32>(IRET_EXIT) != 0) {
+    raiseExit(X_IRET);
+    return R_FAULT;
+  }
   if (isVm86() && (load<u64>(FLAGS) & IOPL) != IOPL) return raiseErr(V_GP, 0);
-  store<u32>(NMI_MASKED, 0);
   if (isReal()) return iretReal<T>();
   if ((load<u64>(FLAGS) & NT) == 0) return sizeof<T>() == 8 && iretSame() ? R_JUMP : iretProtected<T>();
   return isLong() ? raiseErr(V_GP, 0) : returnFromTask(p);
