@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { KvmMpState } from "../../../abi/kvm/index.js";
 import { vcpu_hvm_x86_32, vcpu_hvm_x86_64 } from "../../../abi/xen/hvm-vcpu.js";
 import { Errno } from "../../../base/index.js";
+import { KvmError } from "../../../kvm/index.js";
 import { makeDomain } from "../kvm.fixture.js";
 import { startState } from "./vcpu-context.js";
 
@@ -99,5 +100,23 @@ describe("VCPUOP_initialise", () => {
     expect(call(24, [1, 1])).toBe(0);
     expect(vcpus[1]?.mpState).toBe(KvmMpState.RUNNABLE);
     expect(call(24, [3, 1])).toBe(1);
+  });
+
+  it("keeps what the context does not name, and starts nothing that KVM refuses", () => {
+    const { call, domain, vcpus, take } = makeDomain();
+    const [at, vcpu] = [0x5000, vcpus[1]];
+    if (vcpu === undefined) throw new Error("no vCPU");
+    domain.memory.write(at, flat({ eip: 0x1234, cr3: 0x7000 }));
+    Object.assign(vcpu, { sregs: { apicBase: 0xfee00000n }, regs: { r15: 5n } });
+    const { setSregs } = vcpu;
+    vcpu.setSregs = () => {
+      throw new KvmError(EINVAL, "refused");
+    };
+    expect([call(24, [0, 1, at]), call(24, [1, 1]), take()]).toEqual([-EINVAL, -EINVAL, []]);
+    expect(domain.vcpus.get(1)).toMatchObject({ initialised: false, down: false });
+    vcpu.setSregs = setSregs;
+    expect(call(24, [0, 1, at])).toBe(0);
+    expect(vcpu.sregsSet).toMatchObject([{ apicBase: 0xfee00000n, cr0: 0x11n, cr3: 0x7000n }]);
+    expect(vcpu.regs).toMatchObject({ r15: 5n, rip: 0x1234n });
   });
 });

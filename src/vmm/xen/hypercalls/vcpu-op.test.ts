@@ -23,6 +23,10 @@ it("every operation names a vCPU that there is", () => {
   for (const cmd of [16, 17, 99]) expect(call(24, [cmd, 0, 0])).toBe(-ENOSYS);
 });
 
+it("VCPUOP_get_physid is for vCPUs that cannot leave their processor", () => {
+  expect(setUp().call(24, [12, 0, AT])).toBe(-EINVAL);
+});
+
 describe("VCPUOP_send_nmi", () => {
   it("has no argument, and reaches the vCPU that it names", () => {
     const { call, take } = setUp();
@@ -91,6 +95,9 @@ describe("VCPUOP_get_runstate_info", () => {
     expect(domain.memory.readU32(AT)).toBe(0);
     // The fake vCPU runs since 400, ran 100 before, and was offline for 300.
     expect(times(domain)).toEqual([400n, 700n, 0n, 0n, 300n]);
+    time.now = 401;
+    expect(call(24, [4, 1, AT])).toBe(0);
+    expect(times(domain)).toEqual([400n, 101n, 0n, 0n, 300n]);
     time.now = 1500;
     expect(call(24, [4, 1, AT])).toBe(0);
     expect(times(domain)).toEqual([400n, 1200n, 0n, 0n, 300n]);

@@ -8,7 +8,7 @@ import {
   Xs,
   type XsError,
 } from "../../../abi/xen/xs-wire.js";
-import { formatPermission, type Permission, PRIVILEGED, parsePermission } from "./node.js";
+import { formatPermission, type Permission, parsePermission } from "./node.js";
 import { domainPath, isXsError, parsePath, parseWatchPath } from "./path.js";
 import type { Store, StoreKept } from "./store.js";
 import type { Watch } from "./watches.js";
@@ -52,7 +52,7 @@ export interface ConnectionKept {
   readonly overflowed: boolean;
 }
 
-/** Requests of the tool stack, not of guests. */
+/** Requests of the tool stack, which is no client: nobody else may make them. */
 const PRIVILEGED_TYPES: ReadonlySet<number> = new Set([
   Xs.CONTROL,
   Xs.INTRODUCE,
@@ -137,11 +137,7 @@ export class Connection {
   #answer(request: XsMessage): Reply {
     const { type, txId, payload } = request;
     if (!KNOWN_TYPES.has(type)) return "ENOSYS";
-    if (PRIVILEGED_TYPES.has(type)) {
-      return this.#domid === PRIVILEGED && type === Xs.IS_DOMAIN_INTRODUCED
-        ? this.#aboutDomain(type, onlyString(payload))
-        : "EACCES";
-    }
+    if (PRIVILEGED_TYPES.has(type)) return "EACCES";
     if (!WITHOUT_TRANSACTION.has(type)) {
       const error = this.#store.checkTransaction(this.#domid, txId);
       if (error !== undefined) return error;
@@ -173,7 +169,7 @@ export class Connection {
         return this.#end(txId, onlyString(payload));
       default:
         // GET_DOMAIN_PATH, the last one of those that are known.
-        return this.#aboutDomain(type, onlyString(payload));
+        return pathOfDomain(onlyString(payload));
     }
   }
 
@@ -308,11 +304,8 @@ export class Connection {
     if (verdict !== "T" && verdict !== "F") return "EINVAL";
     return this.#store.end(this.#domid, txId, verdict === "T") ?? OK;
   }
+}
 
-  #aboutDomain(type: number, text: string | undefined): Reply {
-    if (text === undefined) return "EINVAL";
-    const domid = readNumber(text);
-    if (type === Xs.GET_DOMAIN_PATH) return joinStrings([domainPath(domid)]);
-    return joinStrings([domid === 0 || domid === this.#domid ? "T" : "F"]);
-  }
+function pathOfDomain(text: string | undefined): Reply {
+  return text === undefined ? "EINVAL" : joinStrings([domainPath(readNumber(text))]);
 }
