@@ -92,7 +92,7 @@ export function execRoundTrips(runs, progress) {
     for (let run = 0; run < runs; run++) {
       progress.step(`exec: run ${run + 1} of ${runs}`);
       floors.push(measure(program, [ROUNDS, "floor"]));
-      socket.push(client([]));
+      socket.push(client(["--no-mailbox"]));
       mailbox.push(client(["--mailbox"]));
     }
     progress.end();

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import type { LinuxRelease } from "../base/index.js";
 import type { InspectRequest } from "./inspect/inspect-server.js";
 import type { TracePlan } from "./trace/trace-option.js";
@@ -11,7 +12,8 @@ export interface ExecOptions {
   readonly trace?: string | true;
   readonly traceFilter?: string;
   readonly stats?: true;
-  readonly mailbox?: true;
+  /** Answer through shared memory; where neither is said, if there are several processors. */
+  readonly mailbox?: boolean;
   readonly linux: LinuxRelease;
   /** The port of the inspector, or true for a free one. */
   readonly inspect?: number | true;
@@ -49,7 +51,7 @@ export async function execCommand(
     program: words[0] ?? "",
     args: words.slice(1),
     stats: options.stats === true,
-    mailboxes: options.mailbox === true,
+    mailboxes: options.mailbox ?? availableParallelism() > 1,
     linux: options.linux,
     ...(trace !== undefined && { trace: trace === true ? "-" : trace }),
     ...(traceFilter !== undefined && { traceFilter }),

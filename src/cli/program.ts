@@ -479,7 +479,11 @@ function addExec(program: Command): Command {
       "only these ioctls: KVM_RUN,KVM_XEN_*; or all but: '!KVM_RUN'",
     )
     .option("--stats", "print a table of all calls at the end")
-    .option("--mailbox", "answer through shared memory: faster calls for a busier second core")
+    .option(
+      "--mailbox",
+      "answer through shared memory, as it does where there are several processors",
+    )
+    .option("--no-mailbox", "answer through sockets: slower, and exchanged by system calls only")
     .addOption(linuxOption())
     .passThroughOptions()
     .addHelpText("after", EXEC_HELP);

@@ -45,10 +45,10 @@ describe.each([
     });
   }
 
-  it("all in one program, with mailboxes", async () => {
+  it.each(["--mailbox", "--no-mailbox"])("all in one program, %s", async (way) => {
     const played = parts.filter(([part]) => isPossible(part));
     const all = played.length === parts.length ? [] : played.map(([part]) => part);
-    const ended = await exec("--mailbox", "--", program, ...all);
+    const ended = await exec(way, "--", program, ...all);
     expect(ended.stdout).toBe(played.map(([, answers]) => answers).join(""));
     expect(ended).toMatchObject({ status: 0, stderr: "" });
   });

@@ -46,7 +46,7 @@ describe("the server of exec", () => {
 });
 
 it.each([
-  ["--"],
+  ["--no-mailbox", "--"],
   ["--mailbox", "--"],
 ])("lets threads copy descriptors to the library's numbers while others begin and end (%s)", async (...words) => {
   const ended = await exec(...words, compile("places"));

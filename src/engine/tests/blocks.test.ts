@@ -138,6 +138,31 @@ describe("code that changes behind the engine's back", () => {
     }
   });
 
+  it("is noticed in each byte of a block of any length", async () => {
+    const t = await GuestCpu.create("long64");
+    const at = t.ram + At.CODE;
+    const setsCarry = () => {
+      t.vm.distrustCode();
+      t.control({ rflags: 2n });
+      t.cpu.rip = BigInt(At.CODE);
+      t.runToHandler();
+      return (t.cpu.rflags & Flag.CF) !== 0n;
+    };
+    // NOPs, one of which becomes STC.
+    for (let length = 1; length <= 26; length++) {
+      t.vm.linear.u8.fill(0x90, at, at + length);
+      t.vm.linear.u8[at + length] = 0xf4;
+      const seen = Array.from({ length }, (_, i) => {
+        const before = setsCarry();
+        t.vm.linear.u8[at + i] = 0xf9;
+        const after = setsCarry();
+        t.vm.linear.u8[at + i] = 0x90;
+        return !before && after;
+      });
+      expect(seen).toEqual(seen.map(() => true));
+    }
+  });
+
   it("is noticed when the block is reached by a link", async () => {
     const t = await GuestCpu.create("long64");
     // At DATA: jmp to CODE and back, three times (ecx counts).
