@@ -39,6 +39,27 @@ describe.skipIf(!machineHas("the program script"))("on a terminal", () => {
     }
   });
 
+  it("helps, pauses, goes on and resets by its own keys, which the guest does not see", async () => {
+    const cli = new Cli(args, onTerminal);
+    let at = await cli.waitFor(/guest# /);
+    cli.type("\x1d?");
+    at = await cli.waitFor(/r resets/, at);
+    cli.type("\x1dp");
+    at = await cli.waitFor(/the guest is paused: /, at);
+    // What is typed meanwhile waits for the guest.
+    cli.type("echo $((6 * 7)) answers\r");
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(cli.output.slice(at)).not.toContain("42 answers");
+    cli.type("\x1dp");
+    at = await cli.waitFor(/the guest goes on/, at);
+    at = await cli.waitFor(/42 answers/, at);
+    cli.type("\x1dr");
+    at = await cli.waitFor(/is reset[\s\S]*guest# /, at);
+    cli.type("\x1dq");
+    await cli.waitFor(/left with 0/, at);
+    await cli.ended();
+  });
+
   it("shows the guest's bytes as they are", async () => {
     const cli = new Cli(args, onTerminal);
     const at = await cli.waitFor(/guest# /);
