@@ -49,8 +49,10 @@ export async function devices({ runs, only, node }, progress) {
     const measured = columns.map(() => new Map());
     for (let i = 0; i < runs; i++) {
       for (const [at, column] of columns.entries()) {
-        progress.step(`devices, ${column.name}, ${i + 1} of ${runs}`);
-        for (const [what, result] of await measure(column)) {
+        const step = (/** @type {string} */ row) =>
+          progress.step(`devices, ${column.name}, ${i + 1} of ${runs}: ${row}`);
+        step("boot");
+        for (const [what, result] of await measure(column, step)) {
           measured[at]?.set(what, [...(measured[at]?.get(what) ?? []), result]);
         }
       }
@@ -166,9 +168,10 @@ async function machines(folder, only, node, ports, progress) {
 /**
  * One run of a machine.
  * @param {Column} column
+ * @param {(row: string) => void} onRow
  * @returns {Promise<Map<string, Result>>}
  */
-async function measure({ name, words: [program = "", ...args], control }) {
+async function measure({ name, words: [program = "", ...args], control }, onRow) {
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
   /** @type {Map<string, Result>} */
   const results = new Map();
@@ -182,7 +185,10 @@ async function measure({ name, words: [program = "", ...args], control }) {
   });
   /** @param {string} line */
   const hear = async (line) => {
-    if (line.startsWith("S ")) before = now();
+    if (line.startsWith("S ")) {
+      before = now();
+      onRow(line.slice(2));
+    }
     if (line.includes(MARKER)) isOver = true;
     const [, what = "", us, bytes] = /^T (\S+) (\d+) (\d+)/.exec(line) ?? [];
     if (what === "" || before === undefined) return;

@@ -43,7 +43,8 @@ work() {
   case $1 in *read) local ms=${fields[8]} ;; *) local ms=${fields[49]} ;; esac
   echo "T fio-$1 $((ms * 1000)) $((128 * mib))"
 }
-receive() { copy 64k 100000 of=/dev/null </dev/tcp/10.0.2.2/"$sender"; }
+# Partial reads do not count.
+receive() { copy 64k 4096 iflag=fullblock of=/dev/null </dev/tcp/10.0.2.2/"$sender"; }
 transmit() { copy 64k 4096 if=/dev/zero >/dev/tcp/10.0.2.2/"$taker"; }
 
 timed dd-read $((512 * mib)) copy 1M 512 if="$disk" of=/dev/null iflag=direct
