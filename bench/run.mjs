@@ -11,6 +11,7 @@ import { devices } from "./devices.mjs";
 import { events } from "./events.mjs";
 import { execRoundTrips } from "./exec.mjs";
 import { GuestRuns } from "./guest-runs.mjs";
+import { inspector } from "./inspector.mjs";
 import { ioctls } from "./ioctls.mjs";
 import { monitors } from "./monitors.mjs";
 import { programs } from "./programs.mjs";
@@ -18,7 +19,7 @@ import { userland } from "./userland.mjs";
 import { vms } from "./vms.mjs";
 
 const USAGE = `npm run bench -- [SECTION]... [--runs N] [--kernel FILE]... [--full] [--only NAME]...
-Measures and prints medians. It judges nothing. Sections, all but monitors, breakpoints, programs, browser, userland and devices by default:
+Measures and prints medians. It judges nothing. Sections, all but monitors, breakpoints, programs, browser, inspector, userland and devices by default:
   events          event channel sends through the API and round trips in the guest, per second,
                   next to the three atomic operations they need at least (needs gcc)
   exec            calls of a client under \`kvm-xen exec\`, there and back (needs gcc)
@@ -33,6 +34,8 @@ Measures and prints medians. It judges nothing. Sections, all but monitors, brea
   programs        guest-bench.c, each program in a fresh guest, here, in QEMU and natively; built for 64 and for 32 bits
                   (needs gcc, and gcc-multilib for the latter)
   browser         the boot and some of the programs in a page in Chromium, and in Node, in turns (needs chromium)
+  inspector       what a viewer of --inspect costs the machine's process, attached and idle and with a panel open: processor time,
+                  in pairs of turns with it and without (20, or --runs)
   userland        what people run: gcc, Python, gzip, xz, openssl, sqlite, node, in a whole Debian, here and in QEMU
                   (needs what \`kvm-xen image\` needs, and two minutes once)
   devices         disk and network of a whole Debian: dd, fio, TCP both ways, here, in QEMU with virtio, and in QEMU 10's
@@ -55,6 +58,7 @@ const SECTIONS = [
   "breakpoints",
   "programs",
   "browser",
+  "inspector",
   "userland",
   "devices",
 ];
@@ -63,7 +67,7 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     kernel: { type: "string", multiple: true },
-    runs: { type: "string", default: "3" },
+    runs: { type: "string" },
     full: { type: "boolean", default: false },
     only: { type: "string", multiple: true, default: [] },
     node: { type: "string", default: process.execPath },
@@ -78,7 +82,7 @@ if (options.help || unknown.length > 0) {
 }
 
 const sections = positionals.length > 0 ? positionals : DEFAULT;
-const runs = Number(options.runs);
+const runs = Number(options.runs ?? 3);
 const { only, full, kernel: kernels, node } = options;
 const progress = new ProgressLine(process.stderr);
 if (sections.includes("events")) await events({ runs, only }, progress);
@@ -100,5 +104,7 @@ if (needsFolder) {
   if (sections.includes("monitors")) await monitors({ folder, runs, full }, progress);
   if (sections.includes("breakpoints")) await breakpoints({ folder, runs, full }, progress);
 }
+if (sections.includes("inspector"))
+  await inspector({ pairs: Number(options.runs ?? 20) }, progress);
 if (sections.includes("userland")) await userland({ runs, only, node }, progress);
 if (sections.includes("devices")) await devices({ runs, only, node }, progress);

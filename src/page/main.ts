@@ -201,7 +201,6 @@ function bootOf(guest: GuestFiles): NonNullable<StartRequest["boot"]> {
     memoryBytes: number("memory") * MIB,
     cpus: number("cpus"),
     console: element("console", HTMLSelectElement).value as "hvc0" | "ttyS0" | "none",
-    ...(network.value.trim() === "" ? {} : { network: network.value.trim() }),
   };
 }
 
@@ -229,6 +228,7 @@ async function start(): Promise<void> {
     mine.start({
       ...what,
       ...(disk === undefined ? {} : { disk }),
+      ...(network.value.trim() === "" ? {} : { network: network.value.trim() }),
       keepsChanges: element("keep-changes", HTMLInputElement).checked,
       clock: element("clock", HTMLSelectElement).value as "real" | "virtual",
       engine: engineCore,
@@ -310,7 +310,11 @@ addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dropping");
   const files = [...(event.dataTransfer?.files ?? [])];
-  if (files.length > 0) void drop(files);
+  if (files.length === 0) return;
+  drop(files).catch((error: unknown) => {
+    // A folder, or a file that is gone.
+    tell(`what was dropped cannot be read: ${error instanceof Error ? error.message : error}`);
+  });
 });
 
 // For tests and for the console of the browser.

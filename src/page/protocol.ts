@@ -11,8 +11,6 @@ export interface BootRequest {
   readonly memoryBytes: number;
   readonly cpus: number;
   readonly console: MachineConfig["console"];
-  /** The address of a relay: the machine has a network card. */
-  readonly network?: string;
 }
 
 /** A machine to start. */
@@ -22,6 +20,8 @@ export interface StartRequest {
   readonly snapshot?: Blob;
   /** The image of xvda. */
   readonly disk?: File;
+  /** The address of a relay: a machine that boots has a network card; those of a saved one are connected to it. */
+  readonly network?: string;
   /** What the guest writes to it is kept in the browser's private files. */
   readonly keepsChanges: boolean;
   readonly clock: "real" | "virtual";

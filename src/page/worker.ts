@@ -67,7 +67,7 @@ async function start(request: StartRequest): Promise<void> {
   const time = timePorts(request.clock);
   const seed = new Uint8Array(8);
   time.entropy.fill(seed);
-  const engine = await Engine.compile(core, { seed: new DataView(seed.buffer).getBigUint64(0) });
+  const engine = await compile(core, new DataView(seed.buffer).getBigUint64(0));
   const ports = { engine, decompressors: browserDecompressors, loop, log, console, ...time };
   machine = await makeMachine(request, ports);
   stepper = new Stepper(machine, loop);
@@ -79,6 +79,19 @@ async function start(request: StartRequest): Promise<void> {
   clearInterval(timer);
   tell();
   say({ kind: "end", end });
+}
+
+/** @throws HostError NOT_BUILT when the browser compiles nothing here: the page's rules forbid it, or the file is another one. */
+async function compile(core: Uint8Array<ArrayBuffer>, seed: bigint): Promise<Engine> {
+  try {
+    return await Engine.compile(core, { seed });
+  } catch (error) {
+    if (error instanceof HostError) throw error;
+    const why = error instanceof Error ? error.message : String(error);
+    const hint =
+      "pages with a Content-Security-Policy need script-src 'wasm-unsafe-eval' (docs/browser.md)";
+    throw new HostError("NOT_BUILT", `the engine cannot be compiled here: ${why}; ${hint}`);
+  }
 }
 
 /** What an inspector says; what answers it is loaded when the first one says something. */
@@ -108,11 +121,16 @@ async function openInspection(
 async function makeMachine(request: StartRequest, ports: MachinePorts): Promise<Machine> {
   const { boot, snapshot } = request;
   const disk = await openDisk(request);
-  if (boot !== undefined) return bootMachine(boot, disk, ports);
+  if (boot !== undefined) return bootMachine(boot, request.network, disk, ports);
   if (snapshot === undefined) throw new RangeError("nothing to start");
   say({ kind: "progress", text: "reading the snapshot" });
-  const devices = disk === undefined ? [] : [disk.device];
-  return Machine.restore(await SavedMachine.open(new BlobSource(snapshot)), { devices }, ports);
+  const saved = await SavedMachine.open(new BlobSource(snapshot));
+  const macs = saved.devices.flatMap(({ mac }) => (mac === undefined ? [] : [mac]));
+  const devices = [
+    ...(disk === undefined ? [] : [disk.device]),
+    ...(macs.length === 0 ? [] : await openSavedCards(macs, request.network)),
+  ];
+  return Machine.restore(saved, { devices }, ports);
 }
 
 /** A disk, with what a machine does with it. */
@@ -133,6 +151,7 @@ async function openDisk({
 
 async function bootMachine(
   boot: BootRequest,
+  network: string | undefined,
   disk: OpenDisk | undefined,
   ports: MachinePorts,
 ): Promise<Machine> {
@@ -140,7 +159,7 @@ async function bootMachine(
   const { kernel, initrd, append } = await filesOf(boot, disk);
   const devices = [
     ...(disk === undefined ? [] : [disk.device]),
-    ...(boot.network === undefined ? [] : [await openCard(boot.network, ports)]),
+    ...(network === undefined ? [] : [await openCard(network, ports)]),
   ];
   say({ kind: "progress", text: "unpacking the kernel" });
   return Machine.create(
@@ -161,6 +180,12 @@ async function openCard(address: string, { entropy }: MachinePorts): Promise<Bac
   say({ kind: "progress", text: "connecting the network" });
   const card = await import("./card.js");
   return card.openCard(address, entropy, log);
+}
+
+async function openSavedCards(macs: readonly string[], address?: string): Promise<Backend[]> {
+  say({ kind: "progress", text: "connecting the network" });
+  const card = await import("./card.js");
+  return card.openSavedCards(macs, address, log);
 }
 
 /** What is booted: what the person gave, or the kernel that is installed on the disk. */

@@ -18,7 +18,7 @@ import { describe } from "./text.js";
 interface Row {
   readonly name: string;
   readonly cat?: string;
-  readonly ph: "X" | "i" | "M" | "C";
+  readonly ph: "X" | "B" | "E" | "i" | "M";
   readonly ts?: number;
   readonly dur?: number;
   readonly s?: "t";
@@ -49,7 +49,7 @@ export class PerfettoRows {
   /** Rows of what is not over. */
   end(): string[] {
     return [...this.#vcpus.values()].flatMap((vcpu) =>
-      vcpu.state < 0 ? [] : [JSON.stringify(runstateRow(vcpu, this.#last))],
+      vcpu.state < 0 ? [] : runstateRows(vcpu, this.#last).map((row) => JSON.stringify(row)),
     );
   }
 
@@ -88,10 +88,10 @@ export class PerfettoRows {
       case "runstate": {
         const entry = this.#vcpus.get(`${vm}:${vcpu}`);
         if (entry === undefined) return [];
-        const row = runstateRow({ ...entry, state: event.from }, time);
+        const rows = runstateRows({ ...entry, state: event.from }, time);
         entry.state = event.to;
         entry.since = time;
-        return row.dur === 0 ? [] : [row];
+        return rows;
       }
       case "deliver":
       case "fire":
@@ -112,12 +112,19 @@ export class PerfettoRows {
   }
 }
 
-function runstateRow(
+/**
+ * Begin and end of a state, unless it took no time. With a duration instead of the end, a reader that adds up fractions finds that
+ * a state ends a billionth of a microsecond behind the begin of the next, and is lost in what overlaps (speedscope is one).
+ */
+function runstateRows(
   { vm, vcpu, state, since }: { vm: number; vcpu: number; state: number; since: number },
   until: number,
-): Row {
-  return {
-    ...{ name: runstateName(state), cat: "runstate", ph: "X", ts: micros(since) },
-    ...{ dur: micros(until - since), pid: vm + 1, tid: tid(vcpu, "runstate") },
-  };
+): Row[] {
+  if (until <= since) return [];
+  const place = { name: runstateName(state), cat: "runstate" };
+  const track = { pid: vm + 1, tid: tid(vcpu, "runstate") };
+  return [
+    { ...place, ph: "B", ts: micros(since), ...track },
+    { ...place, ph: "E", ts: micros(until), ...track },
+  ];
 }

@@ -180,7 +180,7 @@ describe("TraceWriter", () => {
 
   it("writes rows that Perfetto reads", () => {
     const rows = JSON.parse(written("perfetto").text);
-    const complete = rows.filter(({ ph }: { ph: string }) => ph === "X");
+    const complete = rows.filter(({ ph }: { ph: string }) => "XBE".includes(ph));
     expect(complete).toEqual([
       {
         ...{ name: "sched_op poll", ph: "X", dur: 0.25, cat: "hypercall", ts: 1, pid: 1, tid: 1 },
@@ -192,14 +192,17 @@ describe("TraceWriter", () => {
         },
       },
       ...[
-        { name: "offline", ts: 1, dur: 0.25 },
-        { name: "running", ts: 1.25, dur: 1 },
-        { name: "blocked", ts: 2.25, dur: 0.5 },
-      ].map((row) => ({ ...row, cat: "runstate", ph: "X", pid: 1, tid: 2 })),
+        { name: "offline", ph: "B", ts: 1 },
+        { name: "offline", ph: "E", ts: 1.25 },
+        { name: "running", ph: "B", ts: 1.25 },
+        { name: "running", ph: "E", ts: 2.25 },
+        { name: "blocked", ph: "B", ts: 2.25 },
+        { name: "blocked", ph: "E", ts: 2.75 },
+      ].map((row) => ({ ...row, cat: "runstate", pid: 1, tid: 2 })),
     ]);
     for (const row of rows) {
       expect(row).toMatchObject({ name: expect.any(String), pid: 1, tid: expect.any(Number) });
-      expect(["X", "i", "M"]).toContain(row.ph);
+      expect(["X", "B", "E", "i", "M"]).toContain(row.ph);
       if (row.ph !== "M") expect(row.ts).toEqual(expect.any(Number));
     }
   });

@@ -264,6 +264,36 @@ describe.skipIf(!machineHas("Chromium"))("the page of kvm-xen web", () => {
     }
   });
 
+  it("says what its server has to allow where nothing may be compiled", async () => {
+    const rules = { "Content-Security-Policy": "script-src 'self'" };
+    const strict = await plainServer(join(root, "dist/web"), "/", rules);
+    try {
+      await open(strict.address);
+      const said = page.locator("#message >> text=the engine cannot be compiled here");
+      await said.waitFor({ timeout: 20_000 });
+      expect(await said.textContent()).toContain("'wasm-unsafe-eval'");
+      expect(await page.isEnabled("#start")).toBe(true);
+    } finally {
+      await strict.close();
+    }
+  });
+
+  it("says that what was dropped cannot be read, such as a folder", async () => {
+    await open();
+    await waitForText(page, /powered itself off/);
+    await page.evaluate(() => {
+      const folder = {
+        slice: () => ({
+          text: () => Promise.reject(new DOMException("a folder", "NotFoundError")),
+        }),
+      };
+      const event = new DragEvent("drop", { cancelable: true });
+      Object.defineProperty(event, "dataTransfer", { value: { files: [folder] } });
+      dispatchEvent(event);
+    });
+    await page.waitForSelector("#message >> text=what was dropped cannot be read: a folder");
+  });
+
   it("is small: what is transferred before the guest", async () => {
     const asked = new Set<string>();
     page = await browser.newPage();

@@ -1,16 +1,19 @@
 /** `kvm-xen relay`: machines in a page with a network, which does not lead to this host. */
 import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { networkInterfaces } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createMachine, TextConsole, writeSnapshotFile } from "../../src/hosts/node/index.js";
 import { askForSocket } from "../../src/hosts/node/websocket.fixture.js";
 import { machineHas } from "../../tools/check/machine.mjs";
 import { main, openBrowser, plainServer, Served, startWith, waitForText } from "./support.js";
 
-const folder = new URL("../../dist/web", import.meta.url).pathname;
+const pageFolder = new URL("../../dist/web", import.meta.url).pathname;
 /** An address of this host that is not of its loopback interface. */
 const ownAddress = Object.values(networkInterfaces())
   .flatMap((list) => list ?? [])
@@ -24,6 +27,7 @@ describe.skipIf(!machineHas("Chromium"))("kvm-xen relay", () => {
   let port: number;
   const bytes = randomBytes(3_000_000);
   let asked = 0;
+  const folder = mkdtempSync(join(tmpdir(), "kvm-xen-relay-"));
 
   beforeAll(async () => {
     // Fetches Debian's guest unless it is there.
@@ -42,6 +46,7 @@ describe.skipIf(!machineHas("Chromium"))("kvm-xen relay", () => {
     await browser?.close();
     expect(await served?.close()).toBe(143);
     service?.close();
+    rmSync(folder, { recursive: true, force: true });
   });
 
   it("answers who has its token, from its own page or one that was allowed", async () => {
@@ -87,8 +92,64 @@ describe.skipIf(!machineHas("Chromium"))("kvm-xen relay", () => {
     expect(asked).toBe(1);
   });
 
+  it("takes a machine that goes on in a page, from a page and from Node, with its card", async () => {
+    const path = join(folder, "machine.snapshot");
+    const told = (text: string) =>
+      page.waitForFunction(
+        (wanted) => document.getElementById("message")?.textContent?.startsWith(wanted),
+        text,
+        { timeout: 60_000 },
+      );
+    const goOn = async () => {
+      await page.setInputFiles("#snapshot", path);
+      await page.evaluate(() =>
+        (document.getElementById("form") as HTMLFormElement).requestSubmit(),
+      );
+      await waitForText(page, /goes on where it was saved/);
+      await page.waitForFunction(() => document.getElementById("state")?.textContent === "running");
+      await page.click("#terminal");
+    };
+    const pings = async (turn: number) => {
+      const ping = `until ping -c 1 -W 1 10.0.2.2 >/dev/null; do sleep 0.2; done; echo PINGED''${turn}`;
+      await page.keyboard.type(`\n${ping}; cat /sys/class/net/eth0/address\n`);
+      const text = await waitForText(page, new RegExp(`PINGED${turn}\\n[0-9a-f:]{17}`), 60);
+      return new RegExp(`PINGED${turn}\\n([0-9a-f:]{17})`).exec(text)?.[1];
+    };
+    const address = await pings(1);
+    await page.click("#save");
+    await told("saved (");
+    const [download] = await Promise.all([
+      page.waitForEvent("download"),
+      page.click("#message button"),
+    ]);
+    await download.saveAs(path);
+    const console = new TextConsole();
+    const network = { kind: "user", forwards: [], hostLoopback: false } as const;
+    const description = { restore: path, networks: [network], console };
+    const machine = await createMachine(description);
+    const ended = machine.run();
+    console.type("\n");
+    await console.waitFor(/\/root # /);
+    console.type(
+      "until ping -c 1 -W 1 10.0.2.2 >/dev/null; do sleep 0.2; done; echo IN''NODE; cat /sys/class/net/eth0/address\n",
+    );
+    await console.waitFor(new RegExp(`INNODE\\r?\\n${address}`));
+    await writeSnapshotFile(path, await machine.save());
+    machine.stop();
+    await ended;
+    await goOn();
+    expect(await pings(2)).toBe(address);
+    await page.evaluate(() => {
+      (document.getElementById("network") as HTMLInputElement).value = "";
+    });
+    await goOn();
+    await waitForText(page, /network card has no cable here/);
+    await page.keyboard.type("\nping -c 1 -W 1 10.0.2.2 >/dev/null || echo NO''CABLE\n");
+    await waitForText(page, /NOCABLE/, 60);
+  });
+
   it("is for pages elsewhere, too, when it was told of them", async () => {
-    const files = await plainServer(folder, "/below/");
+    const files = await plainServer(pageFolder, "/below/");
     const elsewhere = await browser.newPage();
     await elsewhere.goto(files.address);
     const networkOf = ({ address }: Served) => new URL("net", address.replace("http", "ws")).href;

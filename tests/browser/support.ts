@@ -1,12 +1,15 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { expect } from "vitest";
 
+import { openBrowser } from "./open-browser.js";
+
+export { openBrowser };
 export const main = new URL("../../dist/cli/main.js", import.meta.url).pathname;
 
 /** The real command, serving a page, with its address. */
@@ -45,22 +48,11 @@ export class Served {
   }
 }
 
-/** Where a program is that the shell would find. */
-function programPath(name: string): string {
-  const folders = (process.env["PATH"] ?? "").split(":");
-  const found = folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
-  if (found === undefined) throw new Error(`there is no ${name}: install it`);
-  return found;
-}
-
-/** Debian's Chromium. Its sandbox needs privileges that tests do not have. */
-export function openBrowser(): Promise<Browser> {
-  return chromium.launch({
-    executablePath: programPath("chromium"),
-    args: ["--no-sandbox"],
-    // Chromium has a home of its own for what it keeps.
-    env: { ...process.env, HOME: "/tmp" } as Record<string, string>,
-  });
+/** Fetches Debian's guest unless it is there. @returns options of QEMU with its files. */
+export function guestOptions(): string[] {
+  const { stdout, status } = spawnSync(process.execPath, [main, "guest"], { encoding: "utf8" });
+  expect(status).toBe(0);
+  return stdout.trim().split(" ");
 }
 
 /** `kvm-xen web`, and one browser whose private files all tabs share. */
@@ -159,6 +151,7 @@ const types: Readonly<Record<string, string>> = {
 export async function plainServer(
   folder: string,
   below: string,
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<{ address: string; close(): Promise<void> }> {
   const server = createServer((request, response) => {
     const path = request.url ?? "";
@@ -167,6 +160,7 @@ export async function plainServer(
     try {
       if (!path.startsWith(below)) throw new Error(path);
       const bytes = readFileSync(join(folder, name));
+      for (const [header, value] of Object.entries(headers)) response.setHeader(header, value);
       if (type !== undefined) response.setHeader("Content-Type", type);
       response.end(bytes);
     } catch {

@@ -3,7 +3,7 @@ import type uPlotType from "uplot";
 import type { VmView } from "../../../inspect/protocol.js";
 import type { XenVcpuView } from "../../../kvm/index.js";
 import { runstateName } from "../../../trace/index.js";
-import { el, ms, Table } from "../dom.js";
+import { el, ms, setText, Table } from "../dom.js";
 import { type Panel, type PanelContext, vmName } from "../panel.js";
 
 export const parts = {};
@@ -31,9 +31,19 @@ interface Chart {
   before: { readonly time: number; readonly times: readonly bigint[] } | undefined;
 }
 
-/** The plots of all vCPUs. */
+/** Seconds of the machine's time that the plots show. */
+interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** The plots of all vCPUs, which show the same time. */
 class Charts {
   readonly element = el("div", { class: "charts" });
+  /** What is shown; undefined: the last {@link WINDOW_S} seconds, and on. */
+  range: Range | undefined;
+  /** A person has chosen what is shown, in a plot. */
+  onRange: () => void = () => undefined;
   readonly #model: PanelContext["model"];
   readonly #byVcpu = new Map<string, Chart>();
   #uPlot: typeof uPlotType | undefined;
@@ -45,8 +55,32 @@ class Charts {
     });
   }
 
-  /** One more moment of a vCPU; `follows`: the newest is in sight. */
-  add(view: VmView, vcpu: XenVcpuView, name: string, follows: boolean): void {
+  /** What is in sight now. */
+  get shown(): Range | undefined {
+    // A plot takes what it is told a moment later.
+    if (this.range !== undefined) return this.range;
+    const [first] = this.#byVcpu.values();
+    const { min, max } = first?.plot.scales["x"] ?? {};
+    return min == null || max == null ? undefined : { min, max };
+  }
+
+  /** All that is kept. */
+  get all(): Range | undefined {
+    const [first] = this.#byVcpu.values();
+    const [min] = first?.data[0] ?? [];
+    const max = first?.data[0].at(-1);
+    return min === undefined || max === undefined ? undefined : { min, max };
+  }
+
+  /** Shows a time in all plots; undefined: the newest. */
+  show(range: Range | undefined): void {
+    this.range = range;
+    if (range === undefined) return;
+    for (const { plot } of this.#byVcpu.values()) plot.setScale("x", range);
+  }
+
+  /** One more moment of a vCPU. */
+  add(view: VmView, vcpu: XenVcpuView, name: string): void {
     const chart = this.#chartOf(`${view.vm}:${vcpu.id}`, name, view.vm, vcpu.id);
     if (chart === undefined) return;
     const { before, data, plot } = chart;
@@ -67,8 +101,7 @@ class Charts {
     if (data[0].length > MAX_POINTS) for (const list of data) list.shift();
     plot.setData(data, false);
     const first = Math.max(data[0][0] ?? 0, last - WINDOW_S);
-    if (follows) plot.setScale("x", { min: first, max: last });
-    else plot.redraw();
+    plot.setScale("x", this.range ?? { min: first, max: last });
   }
 
   #chartOf(key: string, name: string, vm: number, vcpu: number): Chart | undefined {
@@ -83,6 +116,10 @@ class Charts {
       ...{ label: runstateName(state), fill: COLOURS[state], stroke: COLOURS[state], width: 0 },
       points: { show: false },
     })).reverse();
+    const all = (): null => {
+      this.#choose(this.all);
+      return null;
+    };
     const options = {
       ...{ title: name, width: Math.max(280, this.element.clientWidth - 24), height: 150 },
       scales: { x: { time: false }, y: { range: [0, 1] as [number, number] } },
@@ -91,21 +128,40 @@ class Charts {
         { stroke, values: percent, grid: { show: false } },
       ],
       series: [{ label: "s" }, ...series],
-      hooks: { draw: [(plot: uPlotType) => this.#mark(plot, vm, vcpu)] },
+      cursor: { drag: { setScale: false }, bind: { dblclick: () => all } },
+      hooks: {
+        draw: [(plot: uPlotType) => this.#mark(plot, vm, vcpu)],
+        setSelect: [(plot: uPlotType) => this.#chooseSelected(plot)],
+      },
     };
     const chart: Chart = { plot: new this.#uPlot(options, data, box), data, before: undefined };
     this.#byVcpu.set(key, chart);
     return chart;
   }
 
+  #choose(range: Range | undefined): void {
+    this.show(range);
+    this.onRange();
+  }
+
+  /** What was dragged over is shown from now on. */
+  #chooseSelected(plot: uPlotType): void {
+    const { left, width } = plot.select;
+    if (width <= 0) return;
+    const range = { min: plot.posToVal(left, "x"), max: plot.posToVal(left + width, "x") };
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    this.#choose(range);
+  }
+
   #mark(plot: uPlotType, vm: number, vcpu: number): void {
     const { ctx, bbox } = plot;
+    const text = getComputedStyle(this.element).color;
     ctx.save();
     for (const event of this.#model.marks) {
       if (event.vm !== vm || event.vcpu !== vcpu) continue;
       const x = plot.valToPos(event.time / 1e9, "x", true);
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
-      ctx.strokeStyle = event.kind === "fire" ? "#d33" : "#0a4";
+      ctx.strokeStyle = event.kind === "fire" ? "#d33" : text;
       ctx.beginPath();
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + (event.kind === "fire" ? 14 : 8));
@@ -123,10 +179,50 @@ export function create(host: HTMLElement, { model }: PanelContext): Panel {
   );
   const follow = el("input", { type: "checkbox", id: "runstate-follow", checked: "" });
   const note =
-    "KVM accounts a vCPU that halts as running, as Linux does; only a monitor says blocked. Drag to zoom, double-click for all. Marks above: upcalls (green), timers (red).";
+    "KVM accounts a vCPU that halts as running, as Linux does; only a monitor says blocked. Drag to zoom, double-click for all. Marks above: upcalls (short), timers (long and red).";
   const charts = new Charts(model);
+  const sight = el("output", { id: "runstate-sight" });
+  const tell = (): void => {
+    const shown = charts.shown;
+    if (shown === undefined) return;
+    setText(sight, `${shown.min.toFixed(3)} s to ${shown.max.toFixed(3)} s`);
+  };
+  charts.onRange = () => {
+    follow.checked = false;
+    tell();
+  };
+  follow.onchange = () => charts.show(follow.checked ? undefined : charts.shown);
+  /** A button that moves and stretches what is shown. */
+  const button = (name: string, change: (now: Range) => Range | undefined): HTMLElement => {
+    const made = el("button", { type: "button" }, name);
+    made.onclick = () => {
+      const now = charts.shown;
+      if (now === undefined) return;
+      charts.show(change(now));
+      charts.onRange();
+    };
+    return made;
+  };
+  const around = ({ min, max }: Range, factor: number): Range => {
+    const [middle, half] = [(min + max) / 2, ((max - min) / 2) * factor];
+    return { min: middle - half, max: middle + half };
+  };
+  const moved = ({ min, max }: Range, by: number): Range => {
+    const way = (max - min) * by;
+    return { min: min + way, max: max + way };
+  };
   host.append(
-    el("p", { class: "tools" }, el("label", {}, follow, " follow")),
+    el(
+      "p",
+      { class: "tools" },
+      el("label", {}, follow, " follow"),
+      button("Earlier", (now) => moved(now, -0.5)),
+      button("Later", (now) => moved(now, 0.5)),
+      button("Zoom in", (now) => around(now, 0.5)),
+      button("Zoom out", (now) => around(now, 2)),
+      button("All", () => charts.all),
+      sight,
+    ),
     ...[table.element, el("p", { class: "note" }, note), charts.element],
   );
   return {
@@ -146,8 +242,9 @@ export function create(host: HTMLElement, { model }: PanelContext): Panel {
         })),
       );
       for (const { one, vcpu } of all) {
-        charts.add(one, vcpu, `${vmName(one, many)}vCPU ${vcpu.id}`, follow.checked);
+        charts.add(one, vcpu, `${vmName(one, many)}vCPU ${vcpu.id}`);
       }
+      tell();
     },
   };
 }
