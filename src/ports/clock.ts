@@ -37,8 +37,9 @@ export interface Timers {
   /** Runs the callbacks of all deadlines that have passed; returns how many. */
   runDue(): number;
   /**
-   * Virtual time only: a deadline has passed, and what its callback needs of the host is not there yet. To be asked
-   * before {@link runDue}, until there is nothing to wait for: time must not go on, and a run repeats.
+   * Virtual time only: a deadline has passed whose callback needs something of the host. It resolves when that is there,
+   * and is given once, also when it was there before: whoever waits gives the host its turn then, so that what goes on
+   * beside is as far as it can get in every run. To be asked before {@link runDue}, until there is nothing to wait for.
    */
   blocked?(): Promise<void> | undefined;
 }

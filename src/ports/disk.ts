@@ -1,3 +1,5 @@
+import type { ArmLater } from "./clock.js";
+
 /** Told when an operation is over: with what went wrong, if it failed. */
 export type DiskDone = (failure?: DiskFailure) => void;
 
@@ -6,6 +8,41 @@ export interface DiskFailure {
   readonly code: string;
   /** One line for people. */
   readonly message: string;
+}
+
+/** An operation that has ended on the host, and is still to end for whoever asked: in virtual time only. */
+export interface KeptOperation {
+  /** When it ends. */
+  readonly atNs: number;
+  /** Of those that end at one time, and of timers: see TimerHandle. */
+  readonly order: number;
+  readonly failure?: DiskFailure | undefined;
+}
+
+/** What a disk is in the middle of, in virtual time. */
+export interface KeptDisk {
+  /** When it is free for further operations. */
+  readonly freeNs: number;
+  /** By what was given to be called at their end. */
+  readonly operations: ReadonlyMap<DiskDone, KeptOperation>;
+}
+
+/** Bytes of a disk that follow each other. */
+export interface DiskRun {
+  /** The sector of 512 bytes with which they begin. */
+  readonly sector: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What was written to a disk whose image stays as it is. */
+export interface DiskChanges {
+  /**
+   * A copy, in order of sectors. Nothing may be under way. Runs have at most `most` bytes.
+   * @returns undefined when it has more than `all` bytes.
+   */
+  copy(limits: { readonly most: number; readonly all: number }): Promise<DiskRun[] | undefined>;
+  /** Writes a part of such a copy, which is inside the disk. Rejects when the host cannot. */
+  put(run: DiskRun): Promise<void>;
 }
 
 /**
@@ -40,6 +77,15 @@ export interface Disk {
    * cannot be told. Nothing may be under way.
    */
   generation?(): Promise<string | undefined>;
+  /** Of a disk that leaves its image alone: what was written. {@link generation} is the image's then. */
+  readonly changes?: DiskChanges | undefined;
+  /** Virtual time only, and while that stands still: what it is in the middle of; all is done on the host then. */
+  kept?(): Promise<KeptDisk>;
+  /**
+   * Instead of what was asked of a disk that was saved so: it is in the middle of the same. `done` of each operation is
+   * called at its time.
+   */
+  keep?(kept: KeptDisk, later: ArmLater): void;
   /** Resolves when nothing is under way on the host. */
   idle(): Promise<void>;
   /** Gives the image back. Nothing may be under way. */

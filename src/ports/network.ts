@@ -1,3 +1,5 @@
+import type { ArmLater } from "./clock.js";
+
 /** An Ethernet frame, without its check sequence, and what is known of it. */
 export interface Frame {
   /** At least the 14 bytes of the header, at most {@link MAX_FRAME}. Nobody changes them afterwards. */
@@ -28,6 +30,15 @@ export interface NetworkOffers {
   readonly segmentation: boolean;
 }
 
+/** A part of what a network is in the middle of; what it means only the network knows. */
+export interface KeptRecord {
+  readonly what: string;
+  readonly numbers: readonly number[];
+  readonly bytes: Uint8Array;
+  /** When it goes on, and which of those of one time comes first: see TimerHandle. */
+  readonly timer?: { readonly atNs: number; readonly order: number } | undefined;
+}
+
 /**
  * A network, as one card sees it: frames both ways. Frames that wait for each other have their order; any frame may be
  * lost.
@@ -47,6 +58,13 @@ export interface Network {
   onFrames(receiver: (frames: readonly Frame[]) => number): void;
   /** The receiver has room again. */
   resume(): void;
+  /** Virtual time only, and while that stands still: all that it is in the middle of. */
+  kept?(): readonly KeptRecord[];
+  /**
+   * Takes the place of a network that was saved so. `later` arms its timers.
+   * @throws HostError SNAPSHOT_DAMAGED; SNAPSHOT_DEVICES for what another kind of network has given.
+   */
+  keep?(kept: readonly KeptRecord[], later: ArmLater): void;
   /** Gives back what it has of the host. */
   close(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * Restores exact snapshots in a process of its own and lets each machine go on. Standard input is JSON: a list of
- * `{ file, atNs?, next? }`. With `atNs` the machine is saved exactly at that time, and compared with the file `next`, byte
+ * `{ file, atNs?, next?, disks?, networks? }`. With `atNs` the machine is saved exactly at that time, and compared with the file `next`, byte
  * by byte; without, it runs to its end. Answers a list of `{ same }` or `{ end, output, instructions }`.
  */
 import { readFileSync, rmSync } from "node:fs";
@@ -12,17 +12,22 @@ import {
   writeSnapshotFile,
 } from "../../dist/hosts/node/index.js";
 
-/** @type {{ file: string, atNs?: number, next?: string }[]} */
+/**
+ * @typedef {import("../../dist/hosts/node/index.js").MachineDescription} Description
+ * @type {(Pick<Description, "disks" | "networks"> & { file: string, atNs?: number, next?: string })[]}
+ */
 const wishes = JSON.parse(readFileSync(0, "utf8"));
 const engine = await loadEngine();
 const answers = [];
-for (const { file, atNs, next } of wishes) {
+for (const { file, atNs, next, disks = [], networks = [] } of wishes) {
   const console_ = new TextConsole();
   const machine = await createMachine({
     engine,
     restore: file,
     console: console_,
     clock: "virtual",
+    disks,
+    networks,
   });
   const saved = atNs === undefined ? undefined : machine.save({ exact: true, atNs });
   saved?.catch(() => undefined);

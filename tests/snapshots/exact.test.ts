@@ -2,26 +2,33 @@
  * Machines that are saved exactly, at random moments, and go on in another process: each is the uninterrupted run to the
  * last byte. A run of a guest (guest/work.S) is saved at many moments on its way; from each of these another process
  * goes on to the next one, where all that there is has to be the same again: memory, registers, clocks, timers, queues.
- * From some it goes on to the end.
+ * From some it goes on to the end. The machine with two vCPUs has a disk whose image stays as it is, and a card in a
+ * simulated network that loses packets.
  *
  *   SEED=N EXACT_MOMENTS=N npx vitest run --config tests/snapshots/vitest.config.ts exact
  */
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import {
+  blockBackend,
+  CardOpener,
   type Clock,
   loadEngine,
   Machine,
   nodeDecompressors,
+  nodeEntropy,
+  openDisk,
   TextConsole,
+  type TimePorts,
   timePorts,
   writeSnapshotFile,
 } from "../../src/hosts/node/index.js";
 import type { TraceRegisters, TraceSink } from "../../src/ports/index.js";
+import type { Backend } from "../../src/vmm/machine/index.js";
 import { machineHas } from "../../tools/check/machine.mjs";
 import { generator, refuseOrRunHostile, sectionsOf } from "./hostile.js";
 
@@ -32,7 +39,8 @@ const guest = fileURLToPath(new URL("guest/work.elf", import.meta.url));
 const child = fileURLToPath(new URL("exact-restore.mjs", import.meta.url));
 const command = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const seed = Number(process.env["SEED"] ?? 14);
-const MOMENTS = Number(process.env["EXACT_MOMENTS"] ?? 25);
+/** Of the machine with two vCPUs; the other one, that has no devices, is looked at less often. */
+const MOMENTS = Number(process.env["EXACT_MOMENTS"] ?? 50);
 
 /** What the child answers. */
 interface Answer {
@@ -54,12 +62,31 @@ async function elsewhere(wishes: readonly object[]): Promise<Answer[]> {
   return JSON.parse(text.out) as Answer[];
 }
 
+/** The image of the disk, which nobody writes to. */
+const image = join(folder, "image");
+const IMAGE_BYTES = 1 << 20;
+/** What machines with devices have. */
+const devices = {
+  disks: [{ path: image, snapshot: true }],
+  networks: [{ kind: "sim", loss: 0.1 }],
+} as const;
+
+async function devicesFor(time: Pick<TimePorts, "clock" | "timers">): Promise<Backend[]> {
+  const outside = { ...time, entropy: nodeEntropy };
+  const log = { warn: () => undefined, debug: () => undefined };
+  const networks = devices.networks.map((network) => ({ ...network, mac: "00:16:3e:00:00:01" }));
+  const cards = new CardOpener({ ...outside, log });
+  const disk = await openDisk(image, { snapshot: true });
+  return [blockBackend({ name: "xvda", disk }, outside), ...(await cards.openAll(networks))];
+}
+
 /** A machine with the guest, and its clock. */
 async function machineOf(cpus: number, console: TextConsole) {
   const time = timePorts("virtual");
   const log = { warn: () => undefined, debug: () => undefined };
   const machine = await Machine.create(
     {
+      devices: cpus === 1 ? [] : await devicesFor(time),
       ...{ kernel: readFileSync(guest), commandLine: "", memoryBytes: 16 << 20, cpus },
       console: "hvc0",
       // One with the console of an agent, which this guest does not look at.
@@ -90,6 +117,8 @@ class Times implements TraceSink {
     const nr = registers.gprLow(0);
     if (nr === Number(MULTICALL)) this.#note("multicall");
     if (nr === 24 && vcpu === 1) this.#note("down");
+    // Of the first vCPU those that tell a device, or xenstore, of something.
+    if (nr === 32 && vcpu === 0) this.#note("send");
   }
   runstate(_vcpu: number, from: number, to: number): void {
     if (from === 0 && to === 1) this.#note("runnable");
@@ -123,7 +152,25 @@ interface Engine {
       readonly engine: { readonly replay: readonly unknown[] };
     }[];
   };
-  readonly domain: { readonly rings: { readonly store: { readonly input: string } } };
+  readonly domain: {
+    readonly rings: { readonly store: { readonly input: string } };
+    readonly devices: readonly {
+      readonly kept: {
+        readonly block?: {
+          readonly connection: { readonly requests: readonly KeptRequest[] } | null;
+        };
+        readonly net?: {
+          readonly network: readonly { readonly what: string; readonly timer: unknown }[];
+        };
+      };
+    }[];
+  };
+}
+
+interface KeptRequest {
+  readonly kind: string;
+  readonly what: string;
+  readonly grants: readonly unknown[];
 }
 
 /** What there is at a moment that a snapshot could lose. */
@@ -169,6 +216,29 @@ function kindsOf(file: string): string[] {
     kvm.vcpus.some(({ mpState }) => mpState === 3),
   );
   note("a slice is under way", vm.scheduler.left > 0);
+  const requests = domain.devices.flatMap(({ kept }) => kept.block?.connection?.requests ?? []);
+  const has = (name: string, is: (request: KeptRequest) => boolean) =>
+    note(name, requests.some(is));
+  has("a read is in flight", ({ kind, grants }) => kind === "read" && grants.length === 4);
+  has("an indirect read is in flight", ({ grants }) => grants.length === 8);
+  has("a write is in flight", ({ kind }) => kind === "write");
+  has("a flush is in flight", ({ kind, grants }) => kind === "flush" && grants.length === 0);
+  has("a flush is in flight before its write", ({ what, grants }) => {
+    return what === "flush" && grants.length > 0;
+  });
+  const network = domain.devices.flatMap(({ kept }) => kept.net?.network ?? []);
+  note(
+    "a packet is on its way",
+    network.some(({ what }) => what === "arrive"),
+  );
+  note(
+    "a packet is on its way back",
+    network.some(({ what }) => what === "reply"),
+  );
+  note(
+    "a connection waits to send again",
+    network.some(({ what, timer }) => what === "tcp" && timer !== null),
+  );
   return kinds;
 }
 
@@ -183,12 +253,17 @@ const KINDS = [
   ...["a timer is armed", "a poll is pending", "a multicall is preempted", "a vCPU is halted"],
   ...["an exit is in flight", "half a message is in xenstore's ring"],
 ];
-const KINDS_OF_TWO = ["two vCPUs run", "a vCPU waits for its turn", "a vCPU is down"];
+const KINDS_OF_TWO = [
+  ...["two vCPUs run", "a vCPU waits for its turn", "a vCPU is down"],
+  ...["a read is in flight", "an indirect read is in flight", "a write is in flight"],
+  ...["a flush is in flight", "a flush is in flight before its write"],
+  ...["a packet is on its way", "a packet is on its way back", "a connection waits to send again"],
+];
 
 /** Moments: some anywhere, the others right behind something of each kind, as often of one as of another. */
-function momentsOf({ kinds }: Times, endNs: number, random: () => number): number[] {
+function momentsOf({ kinds }: Times, endNs: number, count: number, random: () => number): number[] {
   const names = ["anywhere", ...Object.keys(kinds)];
-  return Array.from({ length: MOMENTS }, (_, i) => {
+  return Array.from({ length: count }, (_, i) => {
     const times = kinds[names[i % names.length] ?? ""];
     if (times === undefined) return Math.floor(random() * endNs);
     return (times[Math.floor(random() * times.length)] ?? 0) + 1;
@@ -231,6 +306,12 @@ it("is what `run --save --exact` and `run --restore` do", () => {
 describe.each([1, 2])("a machine with %i vCPUs, saved exactly", (cpus) => {
   it("goes on as the uninterrupted run, from every moment", async () => {
     const random = generator(seed * 64 + cpus);
+    const count = cpus === 1 ? Math.ceil(MOMENTS / 3) : MOMENTS;
+    writeFileSync(
+      image,
+      Uint8Array.from({ length: IMAGE_BYTES }, () => random() * 256),
+    );
+    const also = cpus === 1 ? {} : devices;
     const screen = new TextConsole();
     const { machine: whole, clock } = await machineOf(cpus, screen);
     const times = new Times(clock);
@@ -242,7 +323,7 @@ describe.each([1, 2])("a machine with %i vCPUs, saved exactly", (cpus) => {
     // The same run, saved on its way: it does not notice.
     const other = new TextConsole();
     const { machine } = await machineOf(cpus, other);
-    const moments = momentsOf(times, clock.monotonicNs() - 5e6, random);
+    const moments = momentsOf(times, clock.monotonicNs() - 5e6, count, random);
     const saving = moments.map(async (atNs, i) => {
       const snapshot = await machine.save({ exact: true, atNs });
       const before = other.text;
@@ -259,7 +340,7 @@ describe.each([1, 2])("a machine with %i vCPUs, saved exactly", (cpus) => {
 
     const hops = saved.slice(0, -1).map(({ file }, i) => {
       const next = saved[i + 1] as (typeof saved)[number];
-      return { file, atNs: next.atNs, next: next.file };
+      return { ...also, file, atNs: next.atNs, next: next.file };
     });
     const hopped = await elsewhere(hops);
     const wrong = hopped.flatMap(({ same }, i) => (same === true ? [] : [hops[i]?.file]));
@@ -268,7 +349,9 @@ describe.each([1, 2])("a machine with %i vCPUs, saved exactly", (cpus) => {
       expect((saved[i]?.before ?? "") + output).toContain(saved[i + 1]?.before ?? "");
     }
     const toTheEnd = saved.filter((_, i) => i % 8 === 7);
-    for (const [i, answer] of (await elsewhere(toTheEnd.map(({ file }) => ({ file })))).entries()) {
+    for (const [i, answer] of (
+      await elsewhere(toTheEnd.map(({ file }) => ({ ...also, file })))
+    ).entries()) {
       expect((toTheEnd[i]?.before ?? "") + answer.output).toBe(screen.text);
       expect(answer.end).toEqual(end);
       expect(answer.instructions).toBe(whole.instructions);
@@ -278,7 +361,7 @@ describe.each([1, 2])("a machine with %i vCPUs, saved exactly", (cpus) => {
     for (const { file } of saved) {
       for (const kind of kindsOf(file)) met.set(kind, (met.get(kind) ?? 0) + 1);
     }
-    if (cpus === 2) await refuseOrRunHostile(saved[MOMENTS >> 1]?.file ?? "");
+    if (cpus === 2) await refuseOrRunHostile(saved[count >> 1]?.file ?? "", devicesFor);
 
     const wanted = cpus === 1 ? KINDS : [...KINDS, ...KINDS_OF_TWO];
     expect(wanted.filter((kind) => !met.has(kind))).toEqual([]);

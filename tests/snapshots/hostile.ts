@@ -6,7 +6,7 @@ import type { Engine } from "../../src/engine/bridge/index.js";
 import { nodeDecompressors } from "../../src/hosts/node/decompress.js";
 import { HostError, loadEngine } from "../../src/hosts/node/index.js";
 import { HeapTimers, VirtualClock } from "../../src/hosts/sim/index.js";
-import { Machine, SavedMachine } from "../../src/vmm/machine/index.js";
+import { type Backend, Machine, SavedMachine } from "../../src/vmm/machine/index.js";
 
 /** Numbers from 0 to below 1: xorshift32 (Marsaglia, 2003). */
 export function generator(seed: number): () => number {
@@ -67,9 +67,9 @@ function fileOf(head: Uint8Array, parts: readonly Part[]): Uint8Array {
   return Uint8Array.from(Buffer.concat(pieces));
 }
 
-/** The file without the guest's memory and kernel: quick to read, and its guest gets nowhere. */
+/** The file without the guest's memory and kernel, but with what it wrote to disks: quick to read, and its guest gets nowhere. */
 export function withoutMemory(file: Uint8Array): Uint8Array {
-  const small = partsOf(file).filter(({ name }) => [...LAYERS, "end"].includes(name));
+  const small = partsOf(file).filter(({ name }) => [...LAYERS, "disk", "end"].includes(name));
   const parts = small.map((part) => {
     if (part.name !== "machine") return part;
     const machine = JSON.parse(Buffer.from(part.content).toString());
@@ -135,8 +135,15 @@ function numeral(value: string, random: () => number): string {
   return `${BigInt.asUintN(65, pick(values, random))}`;
 }
 
+/** Opens what a machine has. */
+type DevicesFor = (time: { clock: VirtualClock; timers: HeapTimers }) => Promise<Backend[]>;
+
 /** Restores what is in the bytes and runs it for some thousand instructions. @throws as Machine.restore */
-export async function runShortly(bytes: Uint8Array, engine: Engine): Promise<void> {
+export async function runShortly(
+  bytes: Uint8Array,
+  engine: Engine,
+  devicesFor: DevicesFor = async () => [],
+): Promise<void> {
   const source = {
     size: bytes.length,
     read: async (at: number, into: Uint8Array) => into.set(bytes.subarray(at, at + into.length)),
@@ -145,16 +152,20 @@ export async function runShortly(bytes: Uint8Array, engine: Engine): Promise<voi
   const clock = new VirtualClock();
   const timers = new HeapTimers(clock);
   const saved = await SavedMachine.open(source);
+  const devices = await devicesFor({ clock, timers });
   const machine = await Machine.restore(
     saved,
-    { bootAgain: () => saved.readBoot() },
+    { bootAgain: () => saved.readBoot(), devices },
     {
       ...{ engine, decompressors: nodeDecompressors, clock, timers },
       log: { warn: () => undefined, debug: () => undefined },
       console: { write: () => undefined, onData: () => undefined },
       entropy: { fill: (into) => into.fill(7) },
     },
-  );
+  ).catch(async (refusal: unknown) => {
+    await Promise.all(devices.map((device) => device.close()));
+    throw refusal;
+  });
   timers.arm(clock.monotonicNs() + 50_000, () => machine.stop());
   // Of one whose time stands still, too.
   const stop = setTimeout(() => machine.stop(), 150);
@@ -169,14 +180,14 @@ const HOSTILE = Number(process.env["SNAPSHOT_HOSTILE"] ?? 200);
  * Files that are damaged, and files with right checksums that hold anything: each is refused in one line, or makes a
  * machine that runs, for better or worse.
  */
-export async function refuseOrRunHostile(path: string): Promise<void> {
+export async function refuseOrRunHostile(path: string, devicesFor?: DevicesFor): Promise<void> {
   const file = readFileSync(path);
   const random = generator(seed);
   const engine = await loadEngine();
   const outcomes = { refused: 0, made: 0 };
   const attempt = async (bytes: Uint8Array, what: string): Promise<string> => {
     try {
-      await runShortly(bytes, engine);
+      await runShortly(bytes, engine, devicesFor);
       outcomes.made += 1;
       return "made";
     } catch (error) {
@@ -197,7 +208,7 @@ export async function refuseOrRunHostile(path: string): Promise<void> {
     expect(await attempt(bytes.slice(0, short), `${short} bytes`)).not.toBe("made");
   }
   const newer = layers.slice();
-  newer[8] = 2;
+  newer[8] = 3;
   expect(await attempt(newer, "version")).toBe("SNAPSHOT_VERSION");
   // A page of memory that is not as it was.
   const damagedPage = file.slice();

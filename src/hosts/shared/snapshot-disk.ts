@@ -1,5 +1,5 @@
 import { HostError } from "../../base/index.js";
-import type { Disk, DiskDone, DiskFailure } from "../../ports/index.js";
+import type { Disk, DiskChanges, DiskDone, DiskFailure, DiskRun } from "../../ports/index.js";
 
 const SECTOR = 512;
 /** Sectors whose bits are kept together. */
@@ -14,6 +14,32 @@ class SectorSet {
     return bits !== undefined && ((bits[(sector % CHUNK) >> 3] ?? 0) & (1 << (sector & 7))) !== 0;
   }
 
+  /** Bytes of the sectors in it. */
+  get bytes(): number {
+    let bits = 0;
+    for (const chunk of this.#chunks.values()) {
+      for (let byte of chunk) for (; byte !== 0; byte &= byte - 1) bits += 1;
+    }
+    return bits * SECTOR;
+  }
+
+  /** Sectors that follow each other, at most so many, in their order. */
+  *runs(most: number): Generator<{ readonly from: number; readonly to: number }> {
+    let from = 0;
+    let to = 0;
+    for (const index of [...this.#chunks.keys()].sort((a, b) => a - b)) {
+      for (let sector = index * CHUNK; sector < (index + 1) * CHUNK; sector++) {
+        if (!this.has(sector)) continue;
+        if (sector !== to || to - from === most) {
+          if (to > from) yield { from, to };
+          from = sector;
+        }
+        to = sector + 1;
+      }
+    }
+    if (to > from) yield { from, to };
+  }
+
   add(sector: number): void {
     const index = Math.floor(sector / CHUNK);
     const bits = this.#chunks.get(index) ?? new Uint8Array(CHUNK / 8);
@@ -21,6 +47,16 @@ class SectorSet {
     const at = (sector % CHUNK) >> 3;
     bits[at] = (bits[at] ?? 0) | (1 << (sector & 7));
   }
+}
+
+/** Rejects when the host cannot. */
+function ended(operation: (done: DiskDone) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    operation((failure) => {
+      if (failure === undefined) resolve();
+      else reject(new HostError("SNAPSHOT_DISK", `what a guest has written: ${failure.message}`));
+    });
+  });
 }
 
 /**
@@ -86,6 +122,27 @@ export class SnapshotDisk implements Disk {
 
   discard(_offset: number, _length: number, done: DiskDone): void {
     queueMicrotask(() => done());
+  }
+
+  /** Of its image, which other disks may have, too. */
+  async generation(): Promise<string | undefined> {
+    return this.#base.generation?.();
+  }
+
+  get changes(): DiskChanges {
+    return {
+      copy: async ({ most, all }) => {
+        if (this.#changed.bytes > all) return undefined;
+        const runs: DiskRun[] = [];
+        for (const { from, to } of this.#changed.runs(Math.floor(most / SECTOR))) {
+          const bytes = new Uint8Array((to - from) * SECTOR);
+          await ended((done) => this.#changes.read(from * SECTOR, bytes, done));
+          runs.push({ sector: from, bytes });
+        }
+        return runs;
+      },
+      put: ({ sector, bytes }) => ended((done) => this.write(sector * SECTOR, bytes, done)),
+    };
   }
 
   async resize(): Promise<void> {

@@ -29,7 +29,7 @@ function setUp() {
     for (let held = timers.blocked(); held !== undefined; held = timers.blocked()) await held;
     timers.runDue();
   };
-  return { asked, ended, paced, done, goOn, timers };
+  return { asked, ended, paced, done, goOn, timers, clock };
 }
 
 const pause = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -68,12 +68,59 @@ describe("PacedDisk", () => {
     await pause();
     await pause();
     expect(ended).toEqual([]);
-    expect(timers.blocked()).toBeDefined();
     asked[0]?.end();
     await gone;
     expect(ended).toEqual(["20256 slow ok"]);
     expect(timers.blocked()).toBeUndefined();
     await goOn();
     expect(ended.at(-1)).toBe("later");
+  });
+
+  it("lets its owner wait for each operation once, also for one that the host has done before", async () => {
+    const { asked, paced, done, clock, timers } = setUp();
+    paced.write(0, new Uint8Array(512), done("early"));
+    await pause();
+    asked[0]?.end();
+    await paced.idle();
+    expect(timers.blocked()).toBeUndefined();
+    clock.virtual.jump(20_256);
+    expect(timers.blocked()).toBeDefined();
+    expect(timers.blocked()).toBeUndefined();
+  });
+
+  it("goes on elsewhere with what is under way, when the host has done that", async () => {
+    const { asked, ended, paced, done } = setUp();
+    const [a, b] = [done("a"), done("b")];
+    paced.write(0, new Uint8Array(512), a);
+    paced.read(0, new Uint8Array(512), b);
+    const keeping = paced.kept();
+    await pause();
+    asked[0]?.end();
+    await pause();
+    asked[1]?.end({ code: "EIO", message: "bad" });
+    const { freeNs, operations } = await keeping;
+    expect(freeNs).toBe(40_512);
+    expect([operations.get(a), operations.get(b)]).toEqual([
+      { atNs: 20_256, order: 0, failure: undefined },
+      { atNs: 40_512, order: 1, failure: { code: "EIO", message: "bad" } },
+    ]);
+    expect(ended).toEqual([]);
+
+    const next = setUp();
+    const [c, d] = [next.done("c"), next.done("d")];
+    const arms: (() => void)[] = [];
+    const kept = [...operations.values()];
+    const moved = new Map(kept.map((operation, i) => [[c, d][i] ?? c, operation]));
+    next.paced.keep({ freeNs, operations: moved }, (order, arm) => (arms[order] = arm));
+    for (const arm of arms) arm();
+    // What is asked now comes behind it.
+    next.paced.flush(next.done("e"));
+    await pause();
+    next.asked[0]?.end();
+    await next.goOn();
+    await next.goOn();
+    await next.goOn();
+    expect(next.ended).toEqual(["20256 c ok", "40512 d EIO", "240512 e ok"]);
+    expect((await next.paced.kept()).operations.size).toBe(0);
   });
 });

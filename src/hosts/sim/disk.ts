@@ -1,10 +1,25 @@
-import type { Clock, Disk, DiskDone, DiskFailure } from "../../ports/index.js";
+import type {
+  ArmLater,
+  Clock,
+  Disk,
+  DiskChanges,
+  DiskDone,
+  DiskFailure,
+  KeptDisk,
+  KeptOperation,
+} from "../../ports/index.js";
 import type { HeapTimers } from "./timers.js";
 
 /** Virtual time of an operation, in nanoseconds, and of a byte: about what a solid-state disk takes. */
 const OPERATION_NS = 20_000;
 const NS_PER_BYTE = 0.5;
 const FLUSH_NS = 200_000;
+
+/** How an operation ends. */
+interface End {
+  readonly timer: { readonly order?: number };
+  failure: DiskFailure | undefined;
+}
 
 /**
  * A disk under a virtual clock: each operation ends at a time that follows from what was asked, and virtual time waits
@@ -19,6 +34,8 @@ export class PacedDisk implements Disk {
   #last: Promise<void> = Promise.resolve();
   /** When the disk is free. */
   #freeNs = 0;
+  /** What has not ended for whoever asked. */
+  readonly #underWay = new Map<DiskDone, { readonly atNs: number; readonly end: End }>();
 
   constructor(disk: Disk, clock: Pick<Clock, "monotonicNs">, timers: HeapTimers) {
     this.#disk = disk;
@@ -62,7 +79,34 @@ export class PacedDisk implements Disk {
   }
 
   async generation(): Promise<string | undefined> {
+    await this.idle();
     return this.#disk.generation?.();
+  }
+
+  get changes(): DiskChanges | undefined {
+    return this.#disk.changes;
+  }
+
+  async kept(): Promise<KeptDisk> {
+    await this.idle();
+    const operations = new Map<DiskDone, KeptOperation>();
+    for (const [done, { atNs, end }] of this.#underWay) {
+      operations.set(done, { atNs, order: end.timer.order ?? 0, failure: end.failure });
+    }
+    return { freeNs: this.#freeNs, operations };
+  }
+
+  keep({ freeNs, operations }: KeptDisk, later: ArmLater): void {
+    this.#freeNs = freeNs;
+    for (const [done, { atNs, order, failure }] of operations) {
+      later(order, () => {
+        const timer = this.#timers.armHeld(atNs, Promise.resolve(), () => {
+          this.#underWay.delete(done);
+          done(failure);
+        });
+        this.#underWay.set(done, { atNs, end: { timer, failure } });
+      });
+    }
   }
 
   async idle(): Promise<void> {
@@ -75,18 +119,23 @@ export class PacedDisk implements Disk {
   }
 
   #do(ns: number, done: DiskDone, operate: (ended: DiskDone) => void): void {
-    let failure: DiskFailure | undefined;
     const ready = this.#last.then(
       () =>
         new Promise<void>((resolve) => {
           operate((trouble) => {
-            failure = trouble;
+            end.failure = trouble;
             resolve();
           });
         }),
     );
     this.#last = ready;
     this.#freeNs = Math.max(this.#freeNs, this.#clock.monotonicNs()) + Math.round(ns);
-    this.#timers.armHeld(this.#freeNs, ready, () => done(failure));
+    const atNs = this.#freeNs;
+    const timer = this.#timers.armHeld(atNs, ready, () => {
+      this.#underWay.delete(done);
+      done(end.failure);
+    });
+    const end: End = { timer, failure: undefined };
+    this.#underWay.set(done, { atNs, end });
   }
 }

@@ -12,6 +12,14 @@ export class SeededEntropy implements Entropy {
     this.#state = seed >>> 0 || 1;
   }
 
+  /** Where it is in its sequence: a seed from which another goes on. */
+  get state(): number {
+    return this.#state >>> 0;
+  }
+  set state(state: number) {
+    this.#state = state >>> 0 || 1;
+  }
+
   fill(bytes: Uint8Array): void {
     for (let i = 0; i < bytes.length; i++) {
       this.#state ^= this.#state << 13;

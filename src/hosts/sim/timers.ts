@@ -7,8 +7,6 @@ interface Armed {
   readonly callback: () => void;
   /** Place in the heap, -1 when it is not in it. */
   at: number;
-  /** What it waits for besides its deadline. */
-  held?: Promise<void> | undefined;
 }
 
 /**
@@ -19,15 +17,18 @@ export class HeapTimers implements Timers {
   readonly #clock: Pick<Clock, "monotonicNs">;
   readonly #heap: Armed[] = [];
   #serial = 0;
-  /** Those that wait for the host. */
-  readonly #held = new Set<Armed>();
+  /** Those that need something of the host, until somebody has waited for that. */
+  readonly #held = new Map<Armed, Promise<void>>();
 
   constructor(clock: Pick<Clock, "monotonicNs">) {
     this.#clock = clock;
   }
 
   arm(deadlineNs: number, callback: () => void): TimerHandle {
-    const timer = this.#insert(deadlineNs, callback);
+    return this.#handleOf(this.#insert(deadlineNs, callback));
+  }
+
+  #handleOf(timer: Armed): TimerHandle & { readonly order: number } {
     const place = (): number => this.#placeOf(timer);
     return {
       cancel: () => this.#remove(timer),
@@ -46,18 +47,24 @@ export class HeapTimers implements Timers {
    * Arms a timer for something of the host whose time is declared: the callback runs at the deadline, and time stands
    * still there until `ready` has resolved.
    */
-  armHeld(deadlineNs: number, ready: Promise<void>, callback: () => void): void {
+  armHeld(
+    deadlineNs: number,
+    ready: Promise<void>,
+    callback: () => void,
+  ): { readonly order: number } {
     const timer = this.#insert(deadlineNs, callback);
-    this.#held.add(timer);
-    timer.held = ready.then(() => {
-      this.#held.delete(timer);
-    });
+    this.#held.set(timer, ready);
+    return this.#handleOf(timer);
   }
 
   blocked(): Promise<void> | undefined {
     if (this.#held.size === 0) return undefined;
     const now = this.#clock.monotonicNs();
-    for (const timer of this.#held) if (timer.deadline <= now) return timer.held;
+    for (const [timer, ready] of this.#held) {
+      if (timer.deadline > now) continue;
+      this.#held.delete(timer);
+      return ready;
+    }
     return undefined;
   }
 

@@ -246,6 +246,8 @@ export class Scheduler {
         const blocked = this.#clock.timers.blocked?.();
         if (blocked !== undefined) {
           await blocked;
+          // Whoever is on its way into run() is there now, whether the host was late or not.
+          await this.#loop.yieldNow();
           continue;
         }
         this.#clock.timers.runDue();

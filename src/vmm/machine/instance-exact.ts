@@ -65,6 +65,7 @@ export interface ExactState {
 /** Why an instance cannot be read now; undefined: it can. */
 export function obstacleOf({ vm, vcpus, domain }: InstanceParts): string | undefined {
   const { standstill } = vm;
+  if (domain.devices.some(({ isMoving }) => isMoving)) return "a device that lets go of its guest";
   for (const [id, vcpu] of vcpus.entries()) {
     const isDown = domain.vcpus.get(id)?.down === true;
     if (!standstill.isRunning(vcpu.index) && !isDown) return "an exit";

@@ -7,7 +7,7 @@ import {
   type KvmXenVcpuAttr,
   type XenVmView,
 } from "../../kvm/index.js";
-import type { Clock, TraceSink } from "../../ports/index.js";
+import type { TraceSink } from "../../ports/index.js";
 import { type BootPlan, planBoot } from "../loader/boot.js";
 import { refuse } from "../loader/errors.js";
 import { readKernel } from "../loader/kernel.js";
@@ -32,10 +32,12 @@ import type { PutPages } from "./instance-state.js";
 import { ACPI_AREA, memoryMap } from "./layout.js";
 import {
   checkDevices,
+  copyChanges,
   describeDevices,
   type SavedMachine,
   type SaveOptions,
   Snapshot,
+  setClock,
 } from "./snapshot.js";
 
 /** What {@link Machine.view} gives. */
@@ -152,6 +154,7 @@ export class Machine {
     const { kvm, exact, machine: layer } = saved;
     const pages: PutPages = (linear, regions) => saved.readPages(linear, regions);
     const instance = this.#instance;
+    await saved.readDisks(this.#devices.all);
     if (exact === undefined) {
       const { domain, uart } = layer;
       if (domain === undefined) throw damaged("its kind");
@@ -302,8 +305,9 @@ export class Machine {
     }
     if (this.state === "running") await this.suspend();
     const { kvm, domain, uart, pages } = await this.#instance.save();
-    const machine = { kind: "suspended", ...(await this.#description()), uart, domain } as const;
-    return new Snapshot({ machine, kvm, pages, boot: await this.#bootFiles() });
+    const { disks, ...about } = await this.#description();
+    const machine = { kind: "suspended", ...about, uart, domain } as const;
+    return new Snapshot({ machine, kvm, pages, disks, boot: await this.#bootFiles() });
   }
 
   async #saveExact(when: { atNs: number; pauses: boolean }): Promise<Snapshot> {
@@ -317,15 +321,23 @@ export class Machine {
     }
     const saved = await this.#instance.exact.save(when, () => this.#description());
     const { about, kvm, exact, pages } = saved;
-    const machine = { kind: "exact", ...about, uart: undefined, domain: undefined } as const;
-    return new Snapshot({ machine, kvm, exact, pages, boot: await this.#bootFiles() });
+    const { disks, ...description } = about;
+    const nothing = { uart: undefined, domain: undefined };
+    const machine = { kind: "exact", ...description, ...nothing } as const;
+    return new Snapshot({ machine, kvm, exact, pages, disks, boot: await this.#bootFiles() });
   }
 
   async #description() {
     const devices = await describeDevices(this.#devices.all);
+    const disks = await copyChanges(this.#devices.all);
     const { memoryBytes, cpus, console } = this.#hardware;
     const [uuid, reboots, instructions] = [this.#uuid, this.#reboots, this.instructions];
-    return { ...{ uuid, reboots, instructions }, ...{ memoryBytes, cpus, console }, devices };
+    return {
+      ...{ uuid, reboots, instructions },
+      ...{ memoryBytes, cpus, console },
+      devices,
+      disks,
+    };
   }
 
   async #bootFiles(): Promise<BootConfig | undefined> {
@@ -570,17 +582,6 @@ function makeUuid(ports: MachinePorts): Uint8Array {
   uuid[6] = ((uuid[6] ?? 0) & 0x0f) | 0x40;
   uuid[8] = ((uuid[8] ?? 0) & 0x3f) | 0x80;
   return uuid;
-}
-
-/** A machine that was saved exactly goes on at the time at which it was. */
-function setClock(clock: Clock, nowNs: number): void {
-  const { virtual } = clock;
-  if (virtual === undefined || clock.monotonicNs() > nowNs) {
-    const message =
-      "the machine was saved under the virtual clock: use that, and for nothing before it";
-    throw refuse("SNAPSHOT_IMPOSSIBLE", message);
-  }
-  virtual.jump(nowNs);
 }
 
 function sum(before: EngineCounters | undefined, now: EngineCounters): EngineCounters {

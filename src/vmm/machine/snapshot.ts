@@ -1,5 +1,7 @@
 /** A machine that was saved: what is in the file of a snapshot, and what has to be there when it is restored. */
+import { SECTOR_SIZE } from "../../abi/xen/blkif.js";
 import type { LinearMemory, MemoryRegion } from "../../memory/index.js";
+import type { Clock } from "../../ports/index.js";
 import { refuse } from "../loader/errors.js";
 import { uartLayer } from "../platform/uart/model.js";
 import {
@@ -14,6 +16,7 @@ import {
   text,
   type ValueOf,
 } from "../snapshot/codec.js";
+import { type DiskContent, MAX_RUN, readDisk, writeDisk } from "../snapshot/disks.js";
 import {
   readJson,
   readSection,
@@ -51,6 +54,8 @@ const device = struct({
   /** Of a disk: its size, and a text that is another one when its content may be. */
   bytes: optional(natural),
   generation: optional(name),
+  /** Of a disk whose image stays as it is: what was written is in sections of its own, and this is the image's. */
+  hasChanges: bool,
   /** Of a network card. */
   mac: optional(name),
 });
@@ -90,6 +95,8 @@ export interface SnapshotContent {
   /** Of the exact kind. */
   readonly exact?: ExactLayer;
   readonly pages: readonly PageRun[];
+  /** What was written to disks whose images stay as they are. */
+  readonly disks: readonly DiskContent[];
   readonly boot: BootConfig | undefined;
 }
 
@@ -130,7 +137,7 @@ export class Snapshot {
 
   /** Writes the file, in pieces of some megabytes. What the sink throws comes out. */
   async write(sink: SnapshotSink, options: SnapshotOptions = {}): Promise<void> {
-    const { machine, kvm, exact, pages } = this.#content;
+    const { machine, kvm, exact, pages, disks } = this.#content;
     const boot = options.withoutBoot ? undefined : this.#content.boot;
     const modules = boot?.modules ?? [];
     const layer: MachineLayer = {
@@ -151,6 +158,7 @@ export class Snapshot {
       for (const { bytes: content } of modules) await writeSection(sink, "module", [content]);
     }
     await writePages(sink, pages);
+    for (const disk of disks) await writeDisk(sink, disk);
     await writeSection(sink, "end", []);
   }
 }
@@ -240,10 +248,64 @@ export class SavedMachine {
     }
   }
 
+  /**
+   * Gives disks what was written to them. `devices` are those of {@link devices} by their names.
+   * @throws HostError SNAPSHOT_DAMAGED, and what a disk rejects with: the devices are not to be used then.
+   */
+  async readDisks(devices: readonly Backend[]): Promise<void> {
+    for (const section of this.#sections) {
+      if (section.name !== "disk") continue;
+      const { device, runs } = await readDisk(this.#source, section);
+      const saved = this.devices[device];
+      const found = devices.find((one) => one.name === saved?.name);
+      const { changes } = found ?? {};
+      if (saved?.hasChanges !== true || changes === undefined) throw damaged("section disk");
+      for (const run of runs) {
+        if (run.sector * SECTOR_SIZE + run.bytes.length > (saved.bytes ?? 0)) {
+          throw damaged("section disk");
+        }
+        await changes.put(run);
+      }
+    }
+  }
+
   /** The source is not read any more. */
   async close(): Promise<void> {
     await this.#source.close?.();
   }
+}
+
+/**
+ * @limit user | what a guest has written to disks with ,snapshot, in one snapshot | bytes | SNAPSHOT_IMPOSSIBLE
+ */
+const MAX_CHANGES = 2 * 2 ** 30;
+
+/** What was written to those whose images stay as they are, with nothing under way. @throws HostError SNAPSHOT_IMPOSSIBLE */
+export async function copyChanges(devices: readonly Backend[]): Promise<DiskContent[]> {
+  const copies: DiskContent[] = [];
+  let all = MAX_CHANGES;
+  for (const [device, { changes, name: own }] of devices.entries()) {
+    if (changes === undefined) continue;
+    const runs = await changes.copy({ most: MAX_RUN, all });
+    if (runs === undefined) {
+      const message = `the guest has written too much to ${own} for a snapshot: give it a disk without ,snapshot`;
+      throw refuse("SNAPSHOT_IMPOSSIBLE", message);
+    }
+    all -= runs.reduce((sum, { bytes: { length } }) => sum + length, 0);
+    copies.push({ device, runs });
+  }
+  return copies;
+}
+
+/** A machine that was saved exactly goes on at the time at which it was. */
+export function setClock(clock: Clock, nowNs: number): void {
+  const { virtual } = clock;
+  if (virtual === undefined || clock.monotonicNs() > nowNs) {
+    const message =
+      "the machine was saved under the virtual clock: use that, and for nothing before it";
+    throw refuse("SNAPSHOT_IMPOSSIBLE", message);
+  }
+  virtual.jump(nowNs);
 }
 
 /** Asks devices what they are. @throws HostError SNAPSHOT_IMPOSSIBLE for one that nobody could recognise. */
@@ -261,6 +323,7 @@ export function describeDevices(devices: readonly Backend[]): Promise<SavedDevic
         class: kind,
         bytes: size,
         generation: identity?.generation,
+        hasChanges: backend.changes !== undefined,
         mac: identity?.mac,
       };
     }),
@@ -276,6 +339,12 @@ export async function checkDevices(
   for (const one of saved) {
     const found = here.find((other) => other.name === one.name && other.class === one.class);
     if (found === undefined) throw refuse("SNAPSHOT_DEVICES", missing(one));
+    if (found.hasChanges !== one.hasChanges) {
+      const message = one.hasChanges
+        ? `disk ${one.name} was saved with what the guest had written: give it with ,snapshot`
+        : `disk ${one.name} was saved without what the guest had written: give it without ,snapshot`;
+      throw refuse("SNAPSHOT_DEVICES", message);
+    }
     const isSame = found.bytes === one.bytes && found.generation === one.generation;
     if (!isSame) {
       const message = `disk ${one.name} is not as it was when the machine was saved: what the guest remembers of it is wrong`;

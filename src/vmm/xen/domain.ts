@@ -23,7 +23,7 @@ import { EventDelivery } from "./event-delivery.js";
 import { EventPorts } from "./evtchn/ports.js";
 import { GuestGrant } from "./grants/guest-grant.js";
 import { GrantTable, MAX_GRANT_FRAMES } from "./grants/table.js";
-import type { BackendHost, EventChannels, GrantMapping, Grants } from "./interfaces.js";
+import type { BackendHost, EventChannels, GrantMapping, Grants, KeptGrant } from "./interfaces.js";
 import { attempt, type XenVcpu, type XenVm } from "./kvm-objects.js";
 import type { GuestPhysmap } from "./overlay.js";
 import { Rings } from "./rings.js";
@@ -141,7 +141,10 @@ export class Domain implements BackendHost {
     this.grantTable = new GrantTable(this.grantFrames);
     this.grantTable.reserve(config.consoleGfn, config.xenstoreGfn);
     this.events = { connect: (port, onNotify) => this.#connect(port, onNotify) };
-    this.grants = { map: (ref, readonly) => this.#mapGrant(ref, readonly) };
+    this.grants = {
+      map: (ref, readonly) => this.#mapGrant(ref, readonly),
+      mapAgain: (kept) => this.#mapAgain(kept),
+    };
     this.consolePage = this.#page();
     this.rings = this.#startRings();
     this.#backends = new Set(config.devices);
@@ -364,6 +367,12 @@ export class Domain implements BackendHost {
     if (grant.page !== undefined) return grant;
     grant.unmap();
     return Gntst.bad_page;
+  }
+
+  #mapAgain(kept: KeptGrant): GrantMapping | undefined {
+    const { grantTable, physmap } = this;
+    if (kept.ref <= GNTTAB_RESERVED_XENSTORE || !grantTable.beginAgain(kept)) return undefined;
+    return new GuestGrant(grantTable, kept, physmap, this.config.vm.linear);
   }
 }
 

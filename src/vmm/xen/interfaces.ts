@@ -22,8 +22,18 @@ export interface EventChannels {
   connect(guestPort: EvtchnPort, onNotify: () => void): BackendChannel | undefined;
 }
 
+/** A use of a grant, for exact snapshots. */
+export interface KeptGrant {
+  readonly ref: number;
+  readonly readonly: boolean;
+  /** The guest frame that the table named when the use began. */
+  readonly gfn: number;
+}
+
 /** A guest page in use by a backend. */
 export interface GrantMapping {
+  /** What {@link Grants.mapAgain} needs; undefined when the use has ended. */
+  readonly kept: KeptGrant | undefined;
   /**
    * What is in the granted frame now: to be asked for at each use. The guest may exchange it (a balloon);
    * undefined when it has taken the frame out of its memory.
@@ -40,6 +50,11 @@ export interface Grants {
    * @returns a negative GNTST_* number when it may not be used.
    */
   map(ref: GrantRef, readonly: boolean): GrantMapping | number;
+  /**
+   * A use that another domain began, whose memory this one has: whatever its entry says by now, which is not written to.
+   * @returns undefined when no domain can have begun it.
+   */
+  mapAgain(kept: KeptGrant): GrantMapping | undefined;
 }
 
 /** Everything that a backend gets. */

@@ -10,9 +10,12 @@ trap 'rm -rf "$work"' EXIT
 for part in entry print trap; do
   as --64 -mx86-used-note=no -I "$embedded" -o "$work/$part.o" "$embedded/$part.S"
 done
-as --64 -mx86-used-note=no -I "$embedded" -o "$work/work.o" work.S
+for part in work devices; do
+  as --64 -mx86-used-note=no -I "$embedded" -o "$work/$part.o" "$part.S"
+done
 ld -m elf_x86_64 -T "$embedded/image.ld" --oformat binary --build-id=none -o "$work/work.elf" \
-  "$work/entry.o" "$work/print.o" "$work/trap.o" "$work/work.o"
+  "$work/entry.o" "$work/print.o" "$work/trap.o" "$work/work.o" \
+  "$work/devices.o"
 chmod 644 "$work/work.elf"
 if [ "${1:-}" = --check ]; then
   cmp work.elf "$work/work.elf"

@@ -29,7 +29,7 @@
 
 .section .text, "ax"
 .code64
-.globl tour
+.globl tour, mix, send_bytes, kick_store, store_page, buffer
 tour:
   call set_up
   say "work      on "
@@ -38,6 +38,7 @@ tour:
   xor %r15d, %r15d              # the round
   mov $0x9e3779b97f4a7c15, %r14 # the digest
 round:
+  call devices_begin
   call compute
   call multicall
   call input
@@ -47,6 +48,7 @@ round:
   call poll
   call sleep
   call second_half
+  call devices_end
   say "round     "
   say_decimal %r15
   say " digest "
@@ -55,6 +57,9 @@ round:
   mov virq_port(%rip), %ebx
   lea event_counts(%rip), %rdx
   mov (%rdx, %rbx, 4), %eax
+  call print_decimal
+  say " packets "
+  mov packets(%rip), %eax
   call print_decimal
   say "\n"
   inc %r15d
@@ -333,7 +338,7 @@ set_up:
   test %rax, %rax
   expect z, "FAIL      VCPUOP_initialise"
 2:
-  ret
+  jmp devices_set_up
 
 # The HVM parameter number EAX, in RAX.
 get_param:
@@ -387,6 +392,7 @@ sum: .skip 8
 real: .skip 8
 store_page: .skip 8
 store_port: .skip 8
+.balign 4096
 buffer: .skip WORDS * 8
 copy: .skip WORDS * 8
 calls: .skip CALLS * 64

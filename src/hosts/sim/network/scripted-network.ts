@@ -1,5 +1,15 @@
 /** A network in this process, with one host in it: what it does follows from what it gets, and a run repeats. */
-import type { Clock, Frame, Network, NetworkOffers, Timers } from "../../../ports/index.js";
+import { HostError } from "../../../base/index.js";
+import type {
+  ArmLater,
+  Clock,
+  Frame,
+  KeptRecord,
+  Network,
+  NetworkOffers,
+  TimerHandle,
+  Timers,
+} from "../../../ports/index.js";
 import { SeededEntropy } from "../entropy.js";
 import { answerDhcp, DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from "./dhcp.js";
 import {
@@ -13,7 +23,7 @@ import {
   viewOf,
   writeIpv4,
 } from "./packets.js";
-import { TcpEcho } from "./tcp-echo.js";
+import { damaged, TcpEcho } from "./tcp-echo.js";
 
 /** How the network is. */
 export interface ScriptedNetworkOptions {
@@ -44,6 +54,19 @@ const MAX_UNDER_WAY = 1 << 20;
  */
 const MAX_KEPT = 1 << 20;
 
+/** What happens when a frame has gone its way: to the host, or to the guest; and another try of what the guest left. */
+const KINDS = ["arrive", "reply", "deliver"] as const;
+type Kind = (typeof KINDS)[number];
+
+interface Later {
+  readonly what: Kind;
+  readonly bytes: Uint8Array;
+  readonly atNs: number;
+  readonly timer: TimerHandle;
+}
+
+const NOTHING = new Uint8Array(0);
+
 const BROADCAST = new Uint8Array(6).fill(0xff);
 
 /**
@@ -57,6 +80,8 @@ export class ScriptedNetwork implements Network {
   readonly #address: number;
   readonly #tcp: TcpEcho;
   #underWay = 0;
+  /** What happens later. */
+  readonly #later = new Set<Later>();
   readonly #kept: Frame[] = [];
   #keptBytes = 0;
   #ids = 0;
@@ -82,12 +107,14 @@ export class ScriptedNetwork implements Network {
   send({ bytes }: Frame): void {
     if (this.#isLost()) return;
     this.#underWay += bytes.length;
-    this.#later(() => {
-      const wasFull = this.isFull;
-      this.#underWay -= bytes.length;
-      this.#handle(bytes);
-      if (!this.isFull && wasFull) this.#onRoom();
-    });
+    this.#armLater("arrive", bytes);
+  }
+
+  #arrive(bytes: Uint8Array): void {
+    const wasFull = this.isFull;
+    this.#underWay -= bytes.length;
+    this.#handle(bytes);
+    if (!this.isFull && wasFull) this.#onRoom();
   }
 
   onRoom(listener: () => void): void {
@@ -99,7 +126,7 @@ export class ScriptedNetwork implements Network {
   }
 
   resume(): void {
-    if (this.#kept.length > 0) this.#later(() => this.#deliver());
+    if (this.#kept.length > 0) this.#armLater("deliver", NOTHING);
   }
 
   close(): Promise<void> {
@@ -107,11 +134,62 @@ export class ScriptedNetwork implements Network {
     return Promise.resolve();
   }
 
-  #later(callback: () => void): void {
-    const { clock, timers } = this.#options;
-    timers.arm(clock.monotonicNs() + LATENCY_NS, () => {
-      if (!this.#closed) callback();
+  kept(): readonly KeptRecord[] {
+    const { loss = 0 } = this.#options;
+    const own = [this.#address, loss, this.#ids, this.#random.state];
+    return [
+      { what: "sim", numbers: own, bytes: NOTHING },
+      ...this.#kept.map(({ bytes }) => ({ what: "kept", numbers: [], bytes })),
+      ...[...this.#later].map(({ what, bytes, atNs, timer: { order = 0 } }) => {
+        return { what, numbers: [], bytes, timer: { atNs, order } };
+      }),
+      ...this.#tcp.kept,
+    ];
+  }
+
+  keep(kept: readonly KeptRecord[], later: ArmLater): void {
+    const [own, ...rest] = kept;
+    const { loss = 0 } = this.#options;
+    const [address, lost, ids, random] = own?.numbers ?? [];
+    if (own?.what !== "sim" || ids === undefined || random === undefined) throw damaged();
+    if (address !== this.#address || lost !== loss) {
+      const message = `the simulated network lost ${lost} of its frames when the machine was saved: give it that, and the same place`;
+      throw new HostError("SNAPSHOT_DEVICES", message);
+    }
+    this.#ids = ids;
+    this.#random.state = random;
+    for (const record of rest) {
+      if (record.what === "tcp") this.#tcp.keep(record, later);
+      else this.#keepFrame(record, later);
+    }
+  }
+
+  #keepFrame({ what, bytes, timer }: KeptRecord, later: ArmLater): void {
+    if (what === "kept") {
+      this.#kept.push({ bytes, checksum: "unknown" });
+      this.#keptBytes += bytes.length;
+      return;
+    }
+    const kind = KINDS.find((one) => one === what);
+    if (kind === undefined || timer === undefined) throw damaged();
+    if (kind === "arrive") this.#underWay += bytes.length;
+    later(timer.order, () => this.#armAt(timer.atNs, kind, bytes));
+  }
+
+  #armLater(what: Kind, bytes: Uint8Array): void {
+    this.#armAt(this.#options.clock.monotonicNs() + LATENCY_NS, what, bytes);
+  }
+
+  #armAt(atNs: number, what: Kind, bytes: Uint8Array): void {
+    const timer = this.#options.timers.arm(atNs, () => {
+      this.#later.delete(armed);
+      if (this.#closed) return;
+      if (what === "arrive") this.#arrive(bytes);
+      else if (what === "reply") this.#replyNow(bytes);
+      else this.#deliver();
     });
+    const armed = { what, bytes, atNs, timer };
+    this.#later.add(armed);
   }
 
   #isLost(): boolean {
@@ -125,12 +203,14 @@ export class ScriptedNetwork implements Network {
   /** Sends a frame to the guest. */
   #reply(bytes: Uint8Array): void {
     if (this.#isLost()) return;
-    this.#later(() => {
-      if (this.#keptBytes >= MAX_KEPT) return;
-      this.#kept.push({ bytes, checksum: "unknown" });
-      this.#keptBytes += bytes.length;
-      this.#deliver();
-    });
+    this.#armLater("reply", bytes);
+  }
+
+  #replyNow(bytes: Uint8Array): void {
+    if (this.#keptBytes >= MAX_KEPT) return;
+    this.#kept.push({ bytes, checksum: "unknown" });
+    this.#keptBytes += bytes.length;
+    this.#deliver();
   }
 
   #deliver(): void {

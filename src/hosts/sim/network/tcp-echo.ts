@@ -1,5 +1,6 @@
 /** A TCP that gives back what it gets: enough of it to go on when packets are lost. */
-import type { Clock, TimerHandle, Timers } from "../../../ports/index.js";
+import { HostError } from "../../../base/index.js";
+import type { ArmLater, Clock, KeptRecord, TimerHandle, Timers } from "../../../ports/index.js";
 import { join, type Packet, Protocol, transportChecksum, viewOf } from "./packets.js";
 
 const Flag = { FIN: 1, SYN: 2, RST: 4, PSH: 8, ACK: 16 } as const;
@@ -41,7 +42,7 @@ export interface EchoHost {
 /** A connection; sequence numbers are those of TCP, modulo 2^32. */
 interface Connection {
   readonly packet: Packet;
-  readonly first: Segment;
+  readonly first: Pick<Segment, "sourcePort" | "port" | "sequence">;
   readonly mss: number;
   received: number;
   /** The oldest number without acknowledgement, and the next to be sent; the SYN has number 0. */
@@ -53,8 +54,14 @@ interface Connection {
   isEnding: boolean;
   finSent: boolean;
   tries: number;
-  timer: TimerHandle | undefined;
+  timer: { readonly handle: TimerHandle; readonly atNs: number } | undefined;
 }
+
+/** The error for records that {@link TcpEcho.kept} cannot have given, and the network around it. */
+export const damaged = (): HostError =>
+  new HostError("SNAPSHOT_DAMAGED", "the snapshot is damaged (a simulated network): make it again");
+
+const MAC_BYTES = 6;
 
 const after = (a: number, b: number): number => (a - b) | 0;
 
@@ -89,7 +96,7 @@ export class TcpEcho {
     }
     const connection: Connection = {
       packet: { ...packet, mac: packet.mac.slice(), payload: new Uint8Array(0) },
-      first: { ...first, data: new Uint8Array(0) },
+      first: { sourcePort: first.sourcePort, port: first.port, sequence: first.sequence },
       mss: Math.min(first.mss, OWN_MSS),
       received: (first.sequence + 1) | 0,
       unacknowledged: 0,
@@ -137,7 +144,7 @@ export class TcpEcho {
     connection.data = connection.data.slice(bytes);
     connection.unacknowledged = segment.acknowledged | 0;
     connection.tries = 0;
-    connection.timer?.cancel();
+    connection.timer?.handle.cancel();
     connection.timer = undefined;
     if (connection.unacknowledged !== connection.next) this.#arm(key, connection);
   }
@@ -186,7 +193,11 @@ export class TcpEcho {
   #arm(key: string, connection: Connection): void {
     if (connection.timer !== undefined) return;
     const wait = RETRY_NS * 2 ** connection.tries;
-    connection.timer = this.#host.timers.arm(this.#host.clock.monotonicNs() + wait, () => {
+    this.#armAt(this.#host.clock.monotonicNs() + wait, key, connection);
+  }
+
+  #armAt(atNs: number, key: string, connection: Connection): void {
+    const handle = this.#host.timers.arm(atNs, () => {
       connection.timer = undefined;
       connection.tries += 1;
       if (connection.tries > MAX_TRIES) {
@@ -203,10 +214,63 @@ export class TcpEcho {
       }
       this.#arm(key, connection);
     });
+    connection.timer = { handle, atNs };
+  }
+
+  /** All connections, each a record. */
+  get kept(): KeptRecord[] {
+    return [...this.#connections.values()].map((connection) => {
+      const { packet, first, timer } = connection;
+      const { mss, received, unacknowledged, next, window, tries } = connection;
+      const numbers = [
+        ...[packet.source, packet.destination, first.sourcePort, first.port, first.sequence],
+        ...[mss, received, unacknowledged, next, window, tries],
+        ...[Number(connection.isEnding), Number(connection.finSent)],
+      ];
+      const bytes = join(packet.mac, connection.data);
+      const armed = timer && { atNs: timer.atNs, order: timer.handle.order ?? 0 };
+      return { what: "tcp", numbers, bytes, timer: armed };
+    });
+  }
+
+  /** A connection of another that was saved. @throws HostError SNAPSHOT_DAMAGED */
+  keep({ numbers, bytes, timer }: KeptRecord, later: ArmLater): void {
+    const [source = 0, destination = 0, sourcePort = 0, port = 0, sequence = 0, ...rest] = numbers;
+    const [mss = 0, received = 0, unacknowledged = 0, next = 0, window = 0, ...flags] = rest;
+    const [tries = 0, isEnding = 0, finSent = 0] = flags;
+    const isWhole = numbers.length === 13 && numbers.every((number) => Number.isInteger(number));
+    const data = bytes.slice(MAC_BYTES);
+    const way = after(next, unacknowledged);
+    // The SYN and the FIN have a number, and no byte.
+    const isRight =
+      isWhole &&
+      bytes.length >= MAC_BYTES &&
+      data.length <= WINDOW &&
+      mss >= 1 &&
+      mss <= OWN_MSS &&
+      window >= 0 &&
+      window <= 0xffff &&
+      tries >= 0 &&
+      tries <= MAX_TRIES &&
+      way >= 0 &&
+      way <= data.length + 2;
+    if (!isRight || this.#connections.size >= MAX_CONNECTIONS) throw damaged();
+    const empty = new Uint8Array(0);
+    const mac = bytes.slice(0, MAC_BYTES);
+    const packet = { mac, source, destination, protocol: Protocol.TCP, payload: empty };
+    const connection: Connection = {
+      ...{ packet, first: { sourcePort, port, sequence }, mss, received, unacknowledged, next },
+      ...{ data, window, tries, timer: undefined },
+      isEnding: isEnding === 1,
+      finSent: finSent === 1,
+    };
+    const key = `${source}:${sourcePort}:${port}`;
+    this.#connections.set(key, connection);
+    if (timer !== undefined) later(timer.order, () => this.#armAt(timer.atNs, key, connection));
   }
 
   #forget(key: string, connection: Connection): void {
-    connection.timer?.cancel();
+    connection.timer?.handle.cancel();
     this.#connections.delete(key);
   }
 

@@ -1,4 +1,4 @@
-import type { ArmLater } from "../../../ports/index.js";
+import type { ArmLater, DiskChanges } from "../../../ports/index.js";
 import type { BackendHost } from "../interfaces.js";
 
 /** Data that {@link Backend.save} gives: what JSON can hold, 64-bit numbers as decimal text. */
@@ -65,6 +65,10 @@ export interface Backend {
    * @throws HostError STATE_DAMAGED when the data is not what {@link save} gives.
    */
   restore(host: BackendHost, saved: SavedValue): void;
+  /** Of a disk whose image stays as it is: what was written to it, which is part of the machine then. */
+  readonly changes?: DiskChanges | undefined;
+  /** It is about to be what {@link kept} can tell: whoever makes an exact snapshot waits for that. */
+  readonly isMoving?: boolean;
   /**
    * What {@link keep} needs: the device as it is in the middle of its work, for exact snapshots. Time stands still.
    * Without it, a machine with this device is not saved exactly; neither while it throws.

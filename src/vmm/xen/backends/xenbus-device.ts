@@ -181,6 +181,11 @@ export class XenbusDevice {
     return { state: this.#state, online: this.#online, connected: this.#connected };
   }
 
+  /** A connection has ended, and what is under way of it has not: time helps. */
+  get isDraining(): boolean {
+    return this.#draining;
+  }
+
   /** What {@link keep} needs, for exact snapshots; undefined while it comes or goes. */
   get kept(): SavedValue | undefined {
     const isMoving = this.#draining || this.#removed || this.#abandoned || this.#waiting.length > 0;

@@ -25,6 +25,10 @@ export class GuestGrant implements GrantMapping {
     this.#linear = linear;
   }
 
+  get kept(): GrantUse | undefined {
+    return this.#use;
+  }
+
   get page(): LinearPage | undefined {
     if (this.#use === undefined) return undefined;
     const { commits, memory } = this.#physmap;

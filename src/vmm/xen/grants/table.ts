@@ -88,12 +88,23 @@ export class GrantTable {
     if ((entry.flags & Gtf.type_mask) !== Gtf.permit_access) return Gntst.general_error;
     if (entry.domid !== domid) return Gntst.general_error;
     if (!readonly && (entry.flags & Gtf.readonly) !== 0) return Gntst.general_error;
+    this.#setFlags(ref, this.#count(ref, readonly));
+    return { ref, readonly, gfn: entry.frame };
+  }
+
+  /** Counts a use that began in another table with the same content. @returns false when there is no such entry. */
+  beginAgain({ ref, readonly }: GrantUse): boolean {
+    if (this.#place(ref) === undefined) return false;
+    this.#count(ref, readonly);
+    return true;
+  }
+
+  #count(ref: number, readonly: boolean): { readers: number; writers: number } {
     const use = this.#uses.get(ref) ?? { readers: 0, writers: 0 };
     if (readonly) use.readers += 1;
     else use.writers += 1;
     this.#uses.set(ref, use);
-    this.#setFlags(ref, use);
-    return { ref, readonly, gfn: entry.frame };
+    return use;
   }
 
   /** Ends a use. */

@@ -3,7 +3,14 @@ import { SECTOR_SIZE, Vdisk } from "../../../../abi/xen/blkif.js";
 import type { GuestWidth } from "../../../../abi/xen/layout.js";
 import { XenbusState } from "../../../../abi/xen/xenbus.js";
 import { HostError } from "../../../../base/index.js";
-import type { Disk, DiskFailure } from "../../../../ports/index.js";
+import type {
+  ArmLater,
+  Disk,
+  DiskChanges,
+  DiskDone,
+  DiskFailure,
+  KeptOperation,
+} from "../../../../ports/index.js";
 import type { BackendHost } from "../../interfaces.js";
 import {
   type Backend,
@@ -15,6 +22,7 @@ import {
 import type { FrontendNodes, Nodes } from "../nodes.js";
 import { XenbusDevice, type XenbusDriver } from "../xenbus-device.js";
 import { BlockConnection, type ServedDisk } from "./connection.js";
+import { blockLayer } from "./kept.js";
 import { MAX_INDIRECT_SEGMENTS } from "./request.js";
 import { diskIndex, vdevNumber } from "./vdev.js";
 
@@ -91,6 +99,44 @@ export class BlockBackend implements Backend, XenbusDriver, ServedDisk {
     }
     this.#device.ready();
     this.#connection?.process();
+  }
+
+  get isMoving(): boolean {
+    return this.#device?.isDraining ?? false;
+  }
+
+  get changes(): DiskChanges | undefined {
+    return this.disk.changes;
+  }
+
+  async kept(): Promise<SavedValue> {
+    const device = this.#device?.kept;
+    const disk = await this.disk.kept?.();
+    if (device === undefined || disk === undefined || this.#suspended) {
+      const message = `${this.name} is in the middle of something, or no disk of the virtual clock: save the machine at another moment`;
+      throw new HostError("SNAPSHOT_IMPOSSIBLE", message);
+    }
+    const connection = this.#connection?.kept(disk.operations);
+    const [broken, told, freeNs] = [this.#broken, [...this.#told], disk.freeNs];
+    return { device, block: blockLayer.write({ connection, broken, told, freeNs }) };
+  }
+
+  keep(host: BackendHost, kept: SavedValue, later: ArmLater): void {
+    const { device, block } = fieldsOf(kept);
+    const { connection, broken, told, freeNs } = blockLayer.read(block, this.name);
+    this.#host = host;
+    this.#broken = broken;
+    for (const one of told) this.#told.add(one);
+    this.#device = new XenbusDevice(host, this);
+    this.#device.keep(device ?? null);
+    if (this.#device.connected !== (connection !== undefined)) throw this.#damaged();
+    const operations = new Map<DiskDone, KeptOperation>();
+    if (connection !== undefined) {
+      this.#connection = BlockConnection.keep(host, this, connection, operations);
+    }
+    // A machine is made so under the virtual clock only; a disk of another's may know nothing of it.
+    if (this.disk.keep === undefined) throw this.#damaged();
+    this.disk.keep({ freeNs, operations }, later);
   }
 
   close(): Promise<void> {

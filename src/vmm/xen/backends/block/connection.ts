@@ -8,10 +8,19 @@ import {
   type GrantRef,
   grantRef,
 } from "../../../../base/index.js";
-import type { Disk, DiskFailure } from "../../../../ports/index.js";
+import type {
+  Disk,
+  DiskDone,
+  DiskFailure,
+  KeptDisk,
+  KeptOperation,
+} from "../../../../ports/index.js";
+import { damaged } from "../../../snapshot/codec.js";
 import type { BackendChannel, BackendHost, GrantMapping } from "../../interfaces.js";
 import type { SavedValue } from "../backend.js";
+import { keptGrant } from "../kept-grant.js";
 import { RequestRing, type RingPosition } from "../request-ring.js";
+import { type KeptConnection, type KeptRequest, requestOf, shortFailure } from "./kept.js";
 import { type BlockRequest, readRequest, type Segment, writeResponse } from "./request.js";
 
 /** Where a frontend's ring is. */
@@ -41,6 +50,8 @@ const MAX_BYTES_UNDER_WAY = 4 << 20;
 /** Work of a request, and of each of its pages, in the units of kvm/run/scheduler.ts. */
 const WORK = 100;
 
+type DiskOperation = KeptRequest["what"];
+
 /** A request without an answer. */
 interface Pending {
   /** As it was in its slot. */
@@ -48,6 +59,10 @@ interface Pending {
   readonly request: BlockRequest;
   readonly grants: readonly GrantMapping[];
   readonly buffer: Uint8Array | undefined;
+  readonly bytes: number;
+  /** What the disk does, and what it calls then. */
+  what: DiskOperation;
+  done: DiskDone;
 }
 
 export class BlockConnection {
@@ -174,6 +189,76 @@ export class BlockConnection {
     return connection;
   }
 
+  /** All of it between two turns of the guest, with what its disk says that it is in the middle of. */
+  kept(operations: KeptDisk["operations"]): KeptConnection {
+    const { width, ref, port } = this.#place;
+    return {
+      ...{ width, ref, port, ...this.#ring.position },
+      page: keptGrant(this.#page.kept),
+      requests: [...this.#pending].map((pending) => {
+        const operation = operations.get(pending.done);
+        if (operation === undefined || pending.request.kind === "refused") {
+          throw new TypeError("a request that is not under way");
+        }
+        const { slot, request, grants, what, buffer } = pending;
+        const { id, kind, sector, sectors } = pending.request;
+        const { atNs, order, failure } = operation;
+        return {
+          ...{ slot, id, kind, sector, what, atNs, order },
+          operation: request.operation,
+          sectors: BigInt(sectors),
+          segments: "segments" in request ? request.segments : [],
+          grants: grants.map((grant) => keptGrant(grant.kept)),
+          failure: failure && shortFailure(failure),
+          buffer: what === "write" ? undefined : buffer,
+        };
+      }),
+    };
+  }
+
+  /**
+   * Goes on as another, and tells nobody. `operations` gets what its disk is in the middle of.
+   * @throws HostError SNAPSHOT_DAMAGED
+   */
+  static keep(
+    host: BackendHost,
+    served: ServedDisk,
+    kept: KeptConnection,
+    operations: Map<DiskDone, KeptOperation>,
+  ): BlockConnection {
+    const { ref, port, consumed, produced, requests } = kept;
+    const width = kept.width === 32 ? 32 : 64;
+    if ((consumed - produced) >>> 0 !== requests.length) throw damaged("a ring");
+    const page = host.grants.mapAgain(kept.page);
+    if (page === undefined) throw damaged("a ring");
+    const ring = RequestRing.resume(page, BLKIF_REQUEST_SIZE[width], { consumed, produced });
+    let connection: BlockConnection | undefined;
+    const channel = host.events.connect(evtchnPort(port), () => connection?.process());
+    if (channel === undefined) throw damaged("an event channel");
+    const place = { width, ref: grantRef(ref), port: evtchnPort(port) } as const;
+    connection = new BlockConnection(host, served, place, { page, ring, channel });
+    for (const one of requests) operations.set(...connection.#goOn(one));
+    return connection;
+  }
+
+  /** A request that is under way. */
+  #goOn(kept: KeptRequest): [DiskDone, KeptOperation] {
+    const { slot, what, buffer, atNs, order, failure } = kept;
+    const { size, readonly } = this.#served.disk;
+    const request = requestOf(kept, Math.floor(size / SECTOR_SIZE));
+    const grants = kept.grants.map((one) => this.#host.grants.mapAgain(one));
+    const isChange = request.kind === "write" || (request.kind === "flush" && request.sectors > 0);
+    if (grants.includes(undefined) || (isChange && readonly)) throw damaged("a request");
+    const bytes = kept.segments.reduce((sum, { length }) => sum + length, 0);
+    const mapped = grants as GrantMapping[];
+    const pending = pendingOf({ slot, request, grants: mapped, buffer, bytes });
+    this.#pending.add(pending);
+    this.#bytes += bytes;
+    this.#underWay += 1;
+    this.#expect(pending, what);
+    return [pending.done, { atNs, order, failure }];
+  }
+
   /** Carries a request out, or answers it at once. */
   #begin(slot: Uint8Array): void {
     const request = readRequest(slot, this.#place.width, this.#host.grants);
@@ -187,7 +272,7 @@ export class BlockConnection {
     }
     const bytes = segments.reduce((sum, { length }) => sum + length, 0);
     const buffer = bytes === 0 ? undefined : new Uint8Array(bytes);
-    const pending: Pending = { slot, request, grants, buffer };
+    const pending = pendingOf({ slot, request, grants, buffer, bytes });
     if (buffer !== undefined && request.kind !== "read") gather(segments, grants, buffer);
     this.#pending.add(pending);
     this.#bytes += bytes;
@@ -224,35 +309,37 @@ export class BlockConnection {
   }
 
   #start(pending: Pending): void {
-    const { request, buffer } = pending;
-    const { disk } = this.#served;
-    if (request.kind === "refused") return;
-    const offset = Number(request.sector) * SECTOR_SIZE;
-    const { kind } = request;
+    const { kind } = pending.request;
+    if (kind === "refused") return;
     this.#underWay += 1;
-    if (kind === "discard") {
-      const length = Number(request.sectors) * SECTOR_SIZE;
-      disk.discard(offset, length, (failure) => this.#ended(pending, kind, failure));
-    } else if (kind === "read") {
-      disk.read(offset, buffer as Uint8Array, (failure) => this.#ended(pending, kind, failure));
-    } else if (kind === "write") {
-      disk.write(offset, buffer as Uint8Array, (failure) => this.#ended(pending, kind, failure));
-    } else {
-      disk.flush((failure) => {
-        if (failure !== undefined || buffer === undefined || this.#closed) {
-          this.#ended(pending, kind, failure);
-          return;
-        }
-        disk.write(offset, buffer, (trouble) => this.#ended(pending, "write", trouble));
-      });
-    }
+    this.#ask(pending, kind);
   }
 
-  #ended(
-    pending: Pending,
-    what: "read" | "write" | "flush" | "discard",
-    failure: DiskFailure | undefined,
-  ): void {
+  /** Asks the disk for something. */
+  #ask(pending: Pending, what: DiskOperation): void {
+    const { request, buffer } = pending;
+    if (request.kind === "refused") return;
+    const { disk } = this.#served;
+    const offset = Number(request.sector) * SECTOR_SIZE;
+    this.#expect(pending, what);
+    const { done } = pending;
+    if (what === "discard") disk.discard(offset, Number(request.sectors) * SECTOR_SIZE, done);
+    else if (what === "read") disk.read(offset, buffer as Uint8Array, done);
+    else if (what === "write") disk.write(offset, buffer as Uint8Array, done);
+    else disk.flush(done);
+  }
+
+  /** Waits for the disk. */
+  #expect(pending: Pending, what: DiskOperation): void {
+    pending.what = what;
+    pending.done = (failure) => {
+      const isHalf = what === "flush" && pending.buffer !== undefined;
+      if (isHalf && failure === undefined && !this.#closed) this.#ask(pending, "write");
+      else this.#ended(pending, what, failure);
+    };
+  }
+
+  #ended(pending: Pending, what: DiskOperation, failure: DiskFailure | undefined): void {
     this.#underWay -= 1;
     if (failure !== undefined) this.#served.noteFailure(what, failure);
     if (this.#closed) {
@@ -272,9 +359,9 @@ export class BlockConnection {
   }
 
   #finish(pending: Pending, failure: DiskFailure | undefined): void {
-    const { request, grants, buffer } = pending;
+    const { request, grants, buffer, bytes } = pending;
     this.#pending.delete(pending);
-    this.#bytes -= buffer?.length ?? 0;
+    this.#bytes -= bytes;
     let isDone = failure === undefined && !this.#served.isBroken;
     if (isDone && request.kind === "read" && buffer !== undefined) {
       isDone = scatter(request.segments, grants, buffer);
@@ -293,6 +380,13 @@ export class BlockConnection {
     if (!this.#closed && this.#ring.publish()) this.#channel.notify();
   }
 }
+
+/** One whose disk has not been asked. */
+const pendingOf = (parts: Omit<Pending, "what" | "done">): Pending => ({
+  ...parts,
+  what: "read",
+  done: () => undefined,
+});
 
 function release(grants: readonly GrantMapping[]): void {
   for (const grant of grants) grant.unmap();

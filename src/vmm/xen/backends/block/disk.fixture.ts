@@ -1,11 +1,12 @@
 /** A disk in memory whose operations end when a test says so. */
-import type { Disk, DiskDone, DiskFailure } from "../../../../ports/index.js";
+import type { Disk, DiskDone, DiskFailure, KeptDisk } from "../../../../ports/index.js";
 
 /** An operation that was asked for. */
 export interface Asked {
-  readonly what: "read" | "write" | "flush" | "discard";
+  readonly what: "read" | "write" | "flush" | "discard" | "kept";
   readonly offset: number;
   readonly length: number;
+  readonly done: DiskDone;
   /** Ends it, well or not. */
   end(failure?: DiskFailure): void;
 }
@@ -61,6 +62,25 @@ export class ManualDisk implements Disk {
     return Promise.resolve();
   }
 
+  /** As if it were one of virtual time: what has not ended ends when the test says so, elsewhere. */
+  async kept(): Promise<KeptDisk> {
+    const operations = this.asked.map(({ done }, order) => [done, { atNs: order, order }] as const);
+    return { freeNs: 7, operations: new Map(operations) };
+  }
+
+  keep({ operations }: KeptDisk): void {
+    for (const [done, { atNs, failure }] of operations) {
+      const asked: Asked = {
+        ...{ what: "kept", offset: atNs, length: 0, done },
+        end: () => {
+          this.asked.splice(this.asked.indexOf(asked), 1);
+          done(failure);
+        },
+      };
+      this.asked.push(asked);
+    }
+  }
+
   close(): Promise<void> {
     this.closed = true;
     return Promise.resolve();
@@ -69,7 +89,7 @@ export class ManualDisk implements Disk {
   #ask(what: Asked["what"], offset: number, length: number, done: DiskDone, act: () => void): void {
     if (offset < 0 || offset + length > this.size) throw new Error(`${what} outside the disk`);
     const asked: Asked = {
-      ...{ what, offset, length },
+      ...{ what, offset, length, done },
       end: (failure) => {
         this.asked.splice(this.asked.indexOf(asked), 1);
         if (failure === undefined) act();

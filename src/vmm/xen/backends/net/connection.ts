@@ -2,9 +2,12 @@
 import { NetifRsp } from "../../../../abi/xen/netif.js";
 import { type EvtchnPort, evtchnPort, type GrantRef, grantRef } from "../../../../base/index.js";
 import type { Frame, Network } from "../../../../ports/index.js";
-import type { BackendChannel, BackendHost, GrantMapping } from "../../interfaces.js";
+import { damaged } from "../../../snapshot/codec.js";
+import type { BackendChannel, BackendHost, GrantMapping, KeptGrant } from "../../interfaces.js";
 import { fieldsOf, type SavedValue } from "../backend.js";
+import { keptGrant } from "../kept-grant.js";
 import { RequestRing, type RingPosition } from "../request-ring.js";
+import type { KeptNetConnection } from "./kept.js";
 import { completeChecksum, segment } from "./packet.js";
 import { framesFor, putFrame, RX_SLOT_SIZE, type RxFeatures, slotsFor } from "./receive.js";
 import { answerPacket, readFrame, TX_SLOT_SIZE, takePacket } from "./transmit.js";
@@ -31,6 +34,9 @@ const MAX_WAITING = 256 << 10;
 /** Work of a slot, in the units of kvm/run/scheduler.ts, and of a byte. */
 const WORK = 100;
 const WORK_PER_BYTE = 0.1;
+/** Whole units: they are nanoseconds of a virtual clock. */
+const workOf = (slots: number, bytes: number): number =>
+  WORK * slots + Math.round(WORK_PER_BYTE * bytes);
 
 /** A ring with the page that it is in. */
 interface Half {
@@ -148,6 +154,50 @@ export class NetConnection {
     return { tx, rx, port, takes: { ...takes }, position };
   }
 
+  /** All of it, between two turns of the guest. */
+  kept(): KeptNetConnection {
+    const { tx, rx, port, takes } = this.#place;
+    return {
+      ...{ tx, rx, port, takes },
+      txPage: keptGrant(this.#tx.page.kept),
+      rxPage: keptGrant(this.#rx.page.kept),
+      txAt: this.#tx.ring.position.consumed,
+      rxAt: this.#rx.ring.position.consumed,
+      waiting: this.#waiting.map(({ bytes, checksum, segmentSize }) => {
+        return { bytes, checksum, segmentSize };
+      }),
+    };
+  }
+
+  /** Goes on as another, and tells nobody. @throws HostError SNAPSHOT_DAMAGED */
+  static keep(
+    host: BackendHost,
+    network: Network,
+    kept: KeptNetConnection,
+    onBroken: (reason: string) => void,
+  ): NetConnection {
+    const half = (grant: KeptGrant, slotSize: number, at: number): Half => {
+      const page = host.grants.mapAgain(grant);
+      if (page === undefined) throw damaged("a ring");
+      const ring = RequestRing.resume(page, slotSize, { consumed: at, produced: at });
+      return { page, ring };
+    };
+    const tx = half(kept.txPage, TX_SLOT_SIZE, kept.txAt);
+    const rx = half(kept.rxPage, RX_SLOT_SIZE, kept.rxAt);
+    const port = evtchnPort(kept.port);
+    let connection: NetConnection | undefined;
+    const channel = host.events.connect(port, () => connection?.process());
+    if (channel === undefined) throw damaged("an event channel");
+    const place = { tx: grantRef(kept.tx), rx: grantRef(kept.rx), port, takes: kept.takes };
+    connection = new NetConnection(host, network, place, { tx, rx, channel, onBroken });
+    for (const { bytes, checksum, segmentSize } of kept.waiting) {
+      const size = segmentSize === undefined ? {} : { segmentSize };
+      connection.#waiting.push({ bytes, checksum, ...size });
+      connection.#waitingBytes += bytes.length;
+    }
+    return connection;
+  }
+
   get #hasRoom(): boolean {
     return this.#waitingBytes < MAX_WAITING;
   }
@@ -178,7 +228,7 @@ export class NetConnection {
     const { slots, isDummy } = packet;
     const frame = isDummy ? undefined : readFrame(packet, this.#host.grants);
     if (typeof frame === "string") return frame;
-    this.#host.charge(WORK * slots.length + WORK_PER_BYTE * (frame?.bytes.length ?? 0));
+    this.#host.charge(workOf(slots.length, frame?.bytes.length ?? 0));
     if (frame !== undefined) this.#hand(frame);
     answerPacket(ring, packet, isDummy || frame !== undefined ? NetifRsp.OKAY : NetifRsp.ERROR);
     return undefined;
@@ -208,7 +258,7 @@ export class NetConnection {
       const slots = slotsFor(frame);
       if (!this.#hasPages(slots)) break;
       putFrame(ring, frame, this.#host.grants);
-      this.#host.charge(WORK * slots + WORK_PER_BYTE * frame.bytes.length);
+      this.#host.charge(workOf(slots, frame.bytes.length));
       this.#waitingBytes -= frame.bytes.length;
       count += 1;
     }

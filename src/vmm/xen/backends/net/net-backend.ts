@@ -1,7 +1,7 @@
 /** A paravirtual network card (Xen's `public/io/netif.h`): one ring of one page for each direction. */
 import { XenbusState } from "../../../../abi/xen/xenbus.js";
 import { HostError } from "../../../../base/index.js";
-import type { Network } from "../../../../ports/index.js";
+import type { ArmLater, KeptRecord, Network } from "../../../../ports/index.js";
 import type { BackendHost } from "../../interfaces.js";
 import {
   type Backend,
@@ -13,7 +13,13 @@ import {
 import type { FrontendNodes, Nodes } from "../nodes.js";
 import { XenbusDevice, type XenbusDriver } from "../xenbus-device.js";
 import { NetConnection, readSaved } from "./connection.js";
+import { netLayer } from "./kept.js";
 import { checkMac, MAX_CARDS } from "./mac.js";
+
+const recordOf = ({ what, numbers, bytes, timer }: KeptRecord) => ({
+  ...{ what, numbers, bytes },
+  timer: timer && { atNs: timer.atNs, order: timer.order },
+});
 
 export class NetBackend implements Backend, XenbusDriver {
   readonly class = "vif";
@@ -92,6 +98,38 @@ export class NetBackend implements Backend, XenbusDriver {
     this.#device.ready();
     this.#connection?.process();
     this.#network.resume();
+  }
+
+  kept(): SavedValue {
+    const device = this.#device?.kept;
+    const network = this.#network.kept?.();
+    if (network === undefined) {
+      const message = `${this.name} is connected to a network that cannot be saved exactly: use the simulated one, or none`;
+      throw new HostError("SNAPSHOT_IMPOSSIBLE", message);
+    }
+    if (device === undefined || this.#suspended) {
+      const message = `${this.name} is in the middle of something: save the machine at another moment`;
+      throw new HostError("SNAPSHOT_IMPOSSIBLE", message);
+    }
+    const connection = this.#connection?.kept();
+    return { device, net: netLayer.write({ connection, network: network.map(recordOf) }) };
+  }
+
+  keep(host: BackendHost, kept: SavedValue, later: ArmLater): void {
+    const { device, net } = fieldsOf(kept);
+    const { connection, network } = netLayer.read(net, this.name);
+    this.#host = host;
+    this.#device = new XenbusDevice(host, this);
+    this.#device.keep(device ?? null);
+    if (this.#device.connected !== (connection !== undefined)) throw this.#damaged();
+    if (connection !== undefined) {
+      this.#connection = NetConnection.keep(host, this.#network, connection, this.#fail);
+    }
+    if (this.#network.keep === undefined) {
+      const message = `${this.name} was connected to a simulated network when the machine was saved: give it that`;
+      throw new HostError("SNAPSHOT_DEVICES", message);
+    }
+    this.#network.keep(network, later);
   }
 
   close(): Promise<void> {
