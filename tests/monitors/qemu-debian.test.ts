@@ -25,12 +25,12 @@ ip link set eth0 up && ip address add 10.0.2.15/24 dev eth0
 exec 3<>/dev/tcp/10.0.2.2/${port}
 printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3
 say file $(sed '1,/^\\r$/d' <&3 | sha256sum)
-echo 'int main(void) { return 42; }' >/root/a.c
-gcc -o /root/a /root/a.c && /root/a
+echo 'int main(void) { return 42; }' >/srv/a.c
+gcc -o /srv/a /srv/a.c && /srv/a
 say compiled $?
-say sqlite $(sqlite3 /root/db 'PRAGMA synchronous=extra; CREATE TABLE t (n); INSERT INTO t VALUES (6 * 7); SELECT n FROM t; PRAGMA integrity_check;')
-cp -a /usr/lib/x86_64-linux-gnu/perl-base /root/copy && sync && echo 3 >/proc/sys/vm/drop_caches
-diff -r /usr/lib/x86_64-linux-gnu/perl-base /root/copy && say copied
+say sqlite $(sqlite3 /srv/db 'PRAGMA synchronous=extra; CREATE TABLE t (n); INSERT INTO t VALUES (6 * 7); SELECT n FROM t; PRAGMA integrity_check;')
+cp -a /usr/lib/x86_64-linux-gnu/perl-base /srv/copy && sync && echo 3 >/proc/sys/vm/drop_caches
+diff -r /usr/lib/x86_64-linux-gnu/perl-base /srv/copy && say copied
 umount -a -r 2>/dev/null
 mount -o remount,ro / && say done
 echo o >/proc/sysrq-trigger
