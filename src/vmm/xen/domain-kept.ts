@@ -66,6 +66,7 @@ export const domainKeptLayer = struct({
       MAX_PORTS,
     ),
     nextBackendPort: natural,
+    stale: list(port, MAX_PORTS),
   }),
   delivery: struct({
     shortcuts: list(port, MAX_PORTS),

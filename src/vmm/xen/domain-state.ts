@@ -46,6 +46,8 @@ export const domainLayer = struct({
   params: list(struct({ index: integer(0, HVM_NR_PARAMS - 1), value: u64 }), HVM_NR_PARAMS),
   vcpus: list(struct({ initialised: bool, down: bool }), 64, 1),
   frames: framesLayer,
+  /** Event channel ports that the guest had: it may still close them by their numbers. */
+  ports: list(integer(1, 4095), 4096),
   console: bytes(PAGE_SIZE),
   store: list(
     struct({
@@ -67,6 +69,7 @@ export function readDomain(domain: Domain): DomainLayer {
     params: [...domain.params].map(([index, value]) => ({ index, value })),
     vcpus: [...domain.vcpus.values()].map(({ initialised, down }) => ({ initialised, down })),
     frames: domain.physmap.saveFrames(),
+    ports: domain.ports.numbers,
     console: domain.consolePage.read(0, PAGE_SIZE),
     store: domain.store.save().map(({ path, value, permissions }) => ({
       path,
@@ -107,4 +110,5 @@ export function writeDomain(domain: Domain, layer: DomainLayer): void {
   }));
   if (!domain.store.restore(nodes)) throw damaged("xenstore");
   domain.restore();
+  domain.ports.avoid(layer.ports);
 }

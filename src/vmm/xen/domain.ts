@@ -242,8 +242,10 @@ export class Domain implements BackendHost {
 
   /** For a guest that was suspended: a new domain, but for its memory and its nodes in the store. */
   restore(): void {
+    const before = this.ports.numbers;
     this.#resetBackends();
     softReset(this, this.rings, "kept");
+    this.ports.avoid(before);
   }
 
   /** Asks the guest to end or suspend itself, by the node that it watches for that. */

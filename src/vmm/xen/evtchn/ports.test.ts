@@ -29,6 +29,14 @@ function setUp(max = 4096) {
 }
 
 describe("EventPorts", () => {
+  it("gives numbers that a guest had in another domain last of all", () => {
+    const { ports } = setUp(5);
+    ports.avoid([1, 3]);
+    expect([1, 2, 3, 4, 5].map(() => ports.allocUnbound(0))).toEqual([2, 4, 1, 3, -ENOSPC]);
+    expect(ports.kept?.stale).toEqual([1, 3]);
+    expect(ports.numbers).toEqual([2, 4, 1, 3]);
+  });
+
   it("hands out the lowest free port, never 0, until none is left", () => {
     const { ports } = setUp(4);
     expect([1, 2, 3, 4].map(() => ports.allocUnbound(0))).toEqual([1, 2, 3, -ENOSPC]);

@@ -111,6 +111,8 @@ export interface EventPortsKept {
     readonly to: number;
   }[];
   readonly nextBackendPort: number;
+  /** Numbers that are avoided. */
+  readonly stale: readonly number[];
 }
 
 export class EventPorts {
@@ -121,6 +123,8 @@ export class EventPorts {
   /** Ports of bound virqs, by `virq:vcpu`. */
   readonly #virqs = new Map<string, number>();
   #nextBackendPort = 1;
+  /** Numbers that are given only when there are no others. */
+  readonly #stale = new Set<number>();
   /** Backends' ports of connections that are to be made again, by the guest's. */
   readonly #promised = new Map<number, number>();
 
@@ -366,11 +370,13 @@ export class EventPorts {
       ...{ port, vcpu, state: binding.state },
       to: bindingTarget(binding),
     }));
-    return { ports, nextBackendPort: this.#nextBackendPort };
+    return { ports, nextBackendPort: this.#nextBackendPort, stale: [...this.#stale] };
   }
 
   /** Puts back what {@link kept} gave; nobody is told. Connections to backends are to be made again by these. */
-  keep({ ports, nextBackendPort }: EventPortsKept): void {
+  keep({ ports, nextBackendPort, stale }: EventPortsKept): void {
+    this.#stale.clear();
+    this.avoid(stale);
     this.#ports.clear();
     this.#virqs.clear();
     this.#backendPorts.clear();
@@ -392,14 +398,33 @@ export class EventPorts {
     this.#effects.shortcut(port, "interdomain", peer, vcpu);
   }
 
+  /** All numbers in use. */
+  get numbers(): number[] {
+    return [...this.#ports.keys()];
+  }
+
+  /**
+   * Keeps away from numbers that a guest had in another domain: Linux's console driver closes its port there by its number
+   * when it goes on in this one, and would close another device's that has the number by then.
+   */
+  avoid(ports: readonly number[]): void {
+    for (const port of ports) this.#stale.add(port);
+  }
+
   #allocate(binding: Binding, vcpu: number): number {
+    const port = this.#free(this.#stale) ?? this.#free(new Set());
+    if (port === undefined) return -Errno.ENOSPC;
+    this.#ports.set(port, { binding, vcpu });
+    return port;
+  }
+
+  /** The lowest number that is free, and none of those. */
+  #free(others: ReadonlySet<number>): number | undefined {
     const max = this.#effects.maxPorts();
     for (let port = 1; port < max; port++) {
-      if (this.#ports.has(port)) continue;
-      this.#ports.set(port, { binding, vcpu });
-      return port;
+      if (!this.#ports.has(port) && !others.has(port)) return port;
     }
-    return -Errno.ENOSPC;
+    return undefined;
   }
 }
 
