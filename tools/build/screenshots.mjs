@@ -76,7 +76,7 @@ try {
   await shoot("page");
   // The panel alone, as under --inspect.
   await page.evaluate(`document.body.classList.add("attached");
-    for (const id of ["terminal", "settings"]) document.getElementById(id).hidden = true;`);
+    for (const id of ["terminal", "settings", "keys"]) document.getElementById(id).hidden = true;`);
   for (const tab of await page.locator("[role=tab]").all()) {
     const name = (await tab.textContent()) ?? "";
     if ((await tab.getAttribute("aria-selected")) !== "true") await tab.click();
