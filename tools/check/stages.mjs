@@ -28,7 +28,7 @@ import { skipProblems } from "./skips.mjs";
  */
 
 /** What all stages together may take in continuous integration; beyond 90 minutes it is stopped. */
-export const BUDGET_MINUTES = 75;
+export const BUDGET_MINUTES = 60;
 
 const bin = (/** @type {string} */ name) => join(root, "node_modules/.bin", name);
 
@@ -102,7 +102,7 @@ const generator = "tools/build/gen.mjs";
 /** @type {Record<string, Stage>} */
 export const stages = {
   check: {
-    minutes: 8,
+    minutes: 7,
     steps: [
       { name: "types", run: () => run(bin("tsc"), ["--noEmit", "-p", "tsconfig.json"]) },
       {
@@ -133,7 +133,7 @@ export const stages = {
     ],
   },
   vectors: {
-    minutes: 4,
+    minutes: 3,
     steps: [
       { name: "recorded scenarios", run: () => configured("vectors") },
       {
@@ -148,18 +148,18 @@ export const stages = {
     ],
   },
   boot: {
-    minutes: 8,
+    minutes: 7,
     steps: [
       { name: "boots", run: () => configured("boot") },
       { name: "machines that are saved and restored", run: () => configured("snapshots") },
     ],
   },
   devices: {
-    minutes: 8,
+    minutes: 7,
     steps: [{ name: "paravirtual devices", skip: "devices", run: () => configured("devices") }],
   },
   browser: {
-    minutes: 3,
+    minutes: 4,
     steps: [{ name: "machines in Chromium", skip: "browser", run: () => configured("browser") }],
   },
   exec: {
@@ -167,13 +167,13 @@ export const stages = {
     steps: [{ name: "programs under exec", skip: "exec", run: () => configured("exec") }],
   },
   selftests: {
-    minutes: 10,
+    minutes: 9,
     steps: [
       { name: "the kernel's selftests", skip: "selftests", run: () => configured("selftests") },
     ],
   },
   monitors: {
-    minutes: 12,
+    minutes: 10,
     steps: [{ name: "virtual machine monitors under exec", skip: "monitors", run: monitors }],
   },
   mutants: {
@@ -190,11 +190,11 @@ export const stages = {
     ],
   },
   package: {
-    minutes: 3,
+    minutes: 2,
     steps: [{ name: "the package, as its users have it", run: () => configured("package") }],
   },
   nodes: {
-    minutes: 3,
+    minutes: 2,
     steps: [
       {
         name: "recorded scenarios on the newest Node",
