@@ -96,7 +96,7 @@ describe("a disk in an exact snapshot", () => {
     keep();
     disk.settle();
     expect(all.frontend.answers()).toEqual(["1:1:-1"]);
-    expect(all.test.take().join()).toContain("the host's disk has an error");
+    expect(all.test.lines.join()).toContain("the host's disk has an error");
   });
 
   it("without a driver is as it was", async () => {
