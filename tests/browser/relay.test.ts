@@ -8,11 +8,14 @@ import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createMachine, TextConsole, writeSnapshotFile } from "../../src/hosts/node/index.js";
 import { askForSocket } from "../../src/hosts/node/websocket.fixture.js";
 import { machineHas } from "../../tools/check/machine.mjs";
 import { main, openBrowser, plainServer, Served, startWith, waitForText } from "./support.js";
 
+// As it was built: the threads of networks are files of JavaScript.
+const { createMachine, TextConsole, writeSnapshotFile } = (await import(
+  new URL("../../dist/hosts/node/index.js", import.meta.url).pathname
+)) as typeof import("../../src/hosts/node/index.js");
 const pageFolder = new URL("../../dist/web", import.meta.url).pathname;
 /** An address of this host that is not of its loopback interface. */
 const ownAddress = Object.values(networkInterfaces())
