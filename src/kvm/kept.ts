@@ -26,7 +26,7 @@ export const VCPU_FLAGS = [
 
 /** A vCPU while it runs, beyond what KVM's GET calls show. */
 export interface VcpuKept {
-  /** Whether it is inside run(). */
+  /** Whether it is inside run(), and does not wait for INIT there. */
   readonly isRunning: boolean;
   /** The result of the hypercall that it has left run() with, for its registers. */
   readonly answer: bigint | undefined;

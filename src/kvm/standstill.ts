@@ -1,5 +1,6 @@
 /** A VM that stands still in the middle of everything: what of it is saved, and how it goes on. */
 
+import { KvmMpState } from "../abi/kvm/index.js";
 import { assert } from "../base/index.js";
 import type { ArmLater } from "../ports/index.js";
 import type { Lapic } from "./irq/lapic.js";
@@ -76,7 +77,11 @@ export class Standstill {
       ioapic: ioapic.lines,
       pic: pic.lines,
       xen: xen.kept(),
-      vcpus: vcpus.map((vcpu) => readVcpu(vcpu, scheduler.has(vcpu))),
+      vcpus: vcpus.map((vcpu) => {
+        // One that waits for INIT is inside run() from its first turn on only: that shows nowhere.
+        const waits = vcpu.mpState === KvmMpState.UNINITIALIZED;
+        return readVcpu(vcpu, !waits && scheduler.has(vcpu));
+      }),
     };
   }
 
