@@ -226,6 +226,7 @@ export class VcpuState implements Runner, XenVcpuHost {
     const own = BigInt(Math.floor(this.#runDelayNs));
     return this.hostRunDelay === undefined ? own : own + this.hostRunDelay();
   }
+
   /** It waits until an event wakes it: by HLT, or as its client says. */
   get isHalted(): boolean {
     return this.mpState === KvmMpState.HALTED || this.mpState === KvmMpState.AP_RESET_HOLD;
@@ -322,6 +323,7 @@ export class VcpuState implements Runner, XenVcpuHost {
     return this.exception.injected || this.nmiInjected || this.queuedInterrupt >= 0;
   }
 
+  /** Forgets all of them: at most one is injected, and what a client had set beside it is lost, as in KVM. */
   dropQueued(): void {
     this.exception.clear();
     this.nmiInjected = false;

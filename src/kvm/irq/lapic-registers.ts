@@ -6,9 +6,8 @@ import type { LapicTimerMode } from "./lapic-timer.js";
 const LVT_COMMON = ApicBits.LVT_MASKED | ApicBits.SEND_PENDING | 0xff;
 const LINT_EXTRA =
   0x700 | ApicBits.LVT_POLARITY | ApicBits.LVT_REMOTE_IRR | ApicBits.LVT_LEVEL_TRIGGER;
-/** Bits that exist in each LVT; the modes of the timer come beside these. */
+/** Bits that exist, by LVT; those modes of the timer that there are come beside these. */
 export const LVT_MASKS = new Map<number, number>([
-  // The timer's modes come beside this: those that there are.
   [ApicReg.LVTT, LVT_COMMON],
   [ApicReg.LVTTHMR, LVT_COMMON | 0x700],
   [ApicReg.LVTPC, LVT_COMMON | 0x700],

@@ -2,7 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { HVM_NR_PARAMS } from "../../abi/xen/hvm.js";
 import { XenstoreInterface as I, Xs } from "../../abi/xen/xs-wire.js";
-import { HostError, PAGE_SIZE } from "../../base/index.js";
+import { PAGE_SIZE } from "../../base/index.js";
+import { codeOf } from "../../base/refusal.fixture.js";
 import { ConsoleBackend } from "./backends/console/console-backend.js";
 import { ConsoleFrontend } from "./backends/console/frontend.fixture.js";
 import { putBytes, takeBytes } from "./byte-ring.js";
@@ -150,17 +151,6 @@ function again(test: Test, json: Json, devices = [consoleDevice(1)]) {
   if (kept.store.watches.some(({ token }) => token === "tools")) watchAsTools(next);
   settleDomain(next.domain, kept);
   return next;
-}
-
-/** The code that something is refused with. */
-function codeOf(what: () => unknown): string | undefined {
-  try {
-    what();
-  } catch (error) {
-    if (error instanceof HostError) return error.code;
-    throw error;
-  }
-  return undefined;
 }
 
 describe("a domain in an exact snapshot", () => {

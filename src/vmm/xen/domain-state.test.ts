@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { HostError, PAGE_SIZE } from "../../base/index.js";
+import { PAGE_SIZE } from "../../base/index.js";
+import { codeOf } from "../../base/refusal.fixture.js";
 import { domainLayer, readDomain, writeDomain } from "./domain-state.js";
 import { makeDomain } from "./kvm.fixture.js";
 import { PRIVILEGED } from "./xenstore/node.js";
@@ -36,17 +37,6 @@ function suspended() {
 /** What a snapshot's file holds: as text, and read back. */
 const throughFile = (layer: Parameters<typeof domainLayer.write>[0]) =>
   domainLayer.read(JSON.parse(JSON.stringify(domainLayer.write(layer))), "domain");
-
-/** Answers the code that something is refused with. */
-function codeOf(what: () => unknown): string | undefined {
-  try {
-    what();
-  } catch (error) {
-    if (error instanceof HostError) return error.code;
-    throw error;
-  }
-  return undefined;
-}
 
 describe("a domain in a snapshot", () => {
   it("is there again: parameters, vCPUs, memory, console, xenstore", () => {

@@ -78,6 +78,20 @@ export class GuestSide {
     return this.test.domain.ports.allocUnbound(0);
   }
 
+  /**
+   * What a device was saved as, as it comes out of a file and with a change. The device itself is forgotten: its nodes are
+   * gone, and its port `port0` (0: it had none) is a new one, for another device in its place.
+   */
+  leave<Saved>(saved: unknown, port0: number, change: (saved: Saved) => void): Saved {
+    const copy: Saved = JSON.parse(JSON.stringify(saved));
+    change(copy);
+    const { store, ports } = this.test.domain;
+    store.forget(0);
+    if (port0 !== 0) ports.close(port0);
+    if (port0 !== 0 && this.port() !== port0) throw new Error("the port is another one");
+    return copy;
+  }
+
   /** EVTCHNOP_send. */
   notify(port: number): void {
     this.test.domain.ports.send(port);

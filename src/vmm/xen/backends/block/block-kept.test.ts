@@ -19,13 +19,7 @@ interface Kept {
 /** Another device that goes on in the same domain, after the old one was forgotten and its grants with it. */
 async function moved(all: ReturnType<typeof withDisk>, change: (kept: Kept) => void = () => {}) {
   const { backend, domain, frontend } = all;
-  const kept: Kept = JSON.parse(JSON.stringify(await backend.kept()));
-  change(kept);
-  domain.store.forget(0);
-  if (frontend.port0 !== 0) {
-    domain.ports.close(frontend.port0);
-    expect(frontend.port()).toBe(frontend.port0);
-  }
+  const kept = frontend.leave(await backend.kept(), frontend.port0, change);
   const flags = Array.from({ length: 80 }, (_, ref) => frontend.flags(ref));
   const disk = new ManualDisk(64);
   const next = new BlockBackend("xvda", disk);

@@ -19,13 +19,7 @@ interface Saved {
 async function moved(all: ReturnType<typeof withDisk>, change: (saved: Saved) => void = () => {}) {
   const { backend, frontend, domain } = all;
   await backend.suspend();
-  const saved: Saved = JSON.parse(JSON.stringify(backend.save()));
-  change(saved);
-  domain.store.forget(0);
-  if (frontend.port0 !== 0) {
-    domain.ports.close(frontend.port0);
-    expect(frontend.port()).toBe(frontend.port0);
-  }
+  const saved = frontend.leave(backend.save(), frontend.port0, change);
   const disk = new ManualDisk(64);
   const next = new BlockBackend("xvda", disk);
   return { saved, disk, next, restore: () => next.restore(domain, saved as never) };

@@ -22,13 +22,7 @@ function connected(keys: Readonly<Record<string, string>> = LINUX) {
 async function moved(all: ReturnType<typeof withCard>, change: (saved: Saved) => void = () => {}) {
   const { backend, frontend, domain } = all;
   await backend.suspend();
-  const saved: Saved = JSON.parse(JSON.stringify(backend.save()));
-  change(saved);
-  domain.store.forget(0);
-  if (frontend.port0 !== 0) {
-    domain.ports.close(frontend.port0);
-    expect(frontend.port()).toBe(frontend.port0);
-  }
+  const saved = frontend.leave(backend.save(), frontend.port0, change);
   const network = new ManualNetwork();
   const next = new NetBackend(0, MAC, network);
   return { saved, network, next, restore: () => next.restore(domain, saved as never) };
