@@ -95,6 +95,7 @@ class EventTrace {
   constructor(request: EventRequest, clock: Clock, reactor: Reactor, say: (line: string) => void) {
     const { fd, path, format, filter, summary } = request;
     const file = new TraceFile(fd, path, say);
+    file.begin();
     this.#ring = new TraceRing(clock);
     this.#writer = new TraceWriter(this.#ring, (text) => file.write(text), {
       ...{ format, summary },

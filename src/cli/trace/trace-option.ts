@@ -59,6 +59,7 @@ export class MachineTrace {
   /** Begins. @returns what the machine is to be given. */
   watch(clock: Clock): TraceSink {
     const { format, filter, summary, path } = this.#plan;
+    this.#file.begin();
     const ring = new TraceRing(clock);
     // A terminal in raw mode does not return to the first column by a line feed alone.
     const isRaw = path === undefined && process.stderr.isTTY;

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
@@ -14,6 +14,18 @@ it("writes lines", () => {
   file.write("two\n");
   file.close();
   expect(readFileSync(path, "utf8")).toBe("one\ntwo\n");
+});
+
+it("keeps what is there until the trace begins", () => {
+  const path = join(folder, "earlier");
+  writeFileSync(path, "an earlier trace\n");
+  const file = new TraceFile(openTraceFile(path), path, () => undefined);
+  expect(readFileSync(path, "utf8")).toBe("an earlier trace\n");
+  file.begin();
+  expect(readFileSync(path, "utf8")).toBe("");
+  file.write("one\n");
+  file.close();
+  expect(readFileSync(path, "utf8")).toBe("one\n");
 });
 
 it("says once that the disk is full", () => {

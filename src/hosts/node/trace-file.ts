@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
+import { closeSync, constants, ftruncateSync, openSync, writeSync } from "node:fs";
 import { HostError } from "../../base/index.js";
 
 /** The standard error output. */
@@ -12,14 +12,14 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Opens the file of a trace, to be written anew.
+ * Opens the file of a trace. What is in it stays until {@link TraceFile.begin}: what is to be traced may still be refused.
  * @param path undefined for the standard error output.
  * @throws HostError TRACE_FILE.
  */
 export function openTraceFile(path: string | undefined): number {
   if (path === undefined) return STDERR;
   try {
-    return openSync(path, "w");
+    return openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o666);
   } catch (cause) {
     const { code = "" } = cause as NodeJS.ErrnoException;
     const why = code === "ENOENT" ? "there is no such folder" : code;
@@ -43,6 +43,11 @@ export class TraceFile {
     this.#fd = fd;
     this.#name = path ?? "the standard error output";
     this.#say = say;
+  }
+
+  /** What is traced begins: nothing of an earlier trace stays. */
+  begin(): void {
+    this.#cut();
   }
 
   /** Writes whole lines. */
