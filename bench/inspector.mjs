@@ -11,7 +11,7 @@ import { Inspection, machineTarget } from "../dist/inspect/index.js";
 import { median, table } from "./guests.mjs";
 
 /** Instructions of a turn. */
-const TURN = 20e6;
+const TURN = 200e6;
 /** Turns before it counts: V8 and the engine compile. */
 const WARM_UP = 6;
 
