@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { expect } from "vitest";
+import { seed } from "../../src/base/seed.fixture.js";
 import type { Engine } from "../../src/engine/bridge/index.js";
 import { nodeDecompressors } from "../../src/hosts/node/decompress.js";
 import { HostError, loadEngine } from "../../src/hosts/node/index.js";
@@ -173,7 +174,6 @@ export async function runShortly(
   clearTimeout(stop);
 }
 
-const seed = Number(process.env["SEED"] ?? 14);
 const HOSTILE = Number(process.env["SNAPSHOT_HOSTILE"] ?? 200);
 
 /**
