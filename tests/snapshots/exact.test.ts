@@ -29,10 +29,11 @@ import {
   timePorts,
   writeSnapshotFile,
 } from "../../src/hosts/node/index.js";
-import type { TraceRegisters, TraceSink } from "../../src/ports/index.js";
+import type { Disk, TraceRegisters, TraceSink } from "../../src/ports/index.js";
 import type { Backend, Snapshot } from "../../src/vmm/machine/index.js";
 import { machineHas } from "../../tools/check/machine.mjs";
 import { generator, refuseOrRunHostile, sectionsOf } from "./hostile.js";
+import { lateDisk } from "./late-disk.fixture.js";
 
 const folder = mkdtempSync(join(tmpdir(), "kvm-xen-exact-"));
 afterAll(() => process.env["KEEP"] ?? rmSync(folder, { recursive: true, force: true }));
@@ -68,28 +69,37 @@ async function elsewhere(wishes: readonly object[]): Promise<Answer[]> {
 /** The image of the disk, which nobody writes to. */
 const image = join(folder, "image");
 const IMAGE_BYTES = 1 << 20;
+const writeImage = (random: () => number) =>
+  writeFileSync(
+    image,
+    Uint8Array.from({ length: IMAGE_BYTES }, () => random() * 256),
+  );
+
 /** What machines with devices have. */
 const devices = {
   disks: [{ path: image, snapshot: true }],
   networks: [{ kind: "sim", loss: 0.1 }],
 } as const;
 
-async function devicesFor(time: Pick<TimePorts, "clock" | "timers">): Promise<Backend[]> {
+async function devicesFor(
+  time: Pick<TimePorts, "clock" | "timers">,
+  change = (disk: Disk) => disk,
+): Promise<Backend[]> {
   const outside = { ...time, entropy: nodeEntropy };
   const log = { warn: () => undefined, debug: () => undefined };
   const networks = devices.networks.map((network) => ({ ...network, mac: "00:16:3e:00:00:01" }));
   const cards = new CardOpener({ ...outside, log });
-  const disk = await openDisk(image, { snapshot: true });
+  const disk = change(await openDisk(image, { snapshot: true }));
   return [blockBackend({ name: "xvda", disk }, outside), ...(await cards.openAll(networks))];
 }
 
 /** A machine with the guest, and its clock. */
-async function machineOf(cpus: number, console: TextConsole) {
+async function machineOf(cpus: number, console: TextConsole, change?: (disk: Disk) => Disk) {
   const time = timePorts("virtual");
   const log = { warn: () => undefined, debug: () => undefined };
   const machine = await Machine.create(
     {
-      devices: cpus === 1 ? [] : await devicesFor(time),
+      devices: cpus === 1 ? [] : await devicesFor(time, change),
       ...{ kernel: readFileSync(guest), commandLine: "", memoryBytes: 16 << 20, cpus },
       console: "hvc0",
       // One with the console of an agent, which this guest does not look at.
@@ -336,10 +346,7 @@ describe.each([1, 2])("a machine with %i vCPUs, saved exactly", (cpus) => {
   it("goes on as the uninterrupted run, from every moment", async () => {
     const random = generator(seed * 64 + cpus);
     const count = cpus === 1 ? Math.ceil(MOMENTS / 3) : MOMENTS;
-    writeFileSync(
-      image,
-      Uint8Array.from({ length: IMAGE_BYTES }, () => random() * 256),
-    );
+    writeImage(random);
     const also = cpus === 1 ? {} : devices;
     const screen = new TextConsole();
     const { machine: whole, clock } = await machineOf(cpus, screen);
@@ -400,4 +407,19 @@ describe.each([1, 2])("a machine with %i vCPUs, saved exactly", (cpus) => {
     const met = new Set(saved.flatMap(({ kinds }) => kinds));
     expect(wanted.filter((kind) => !met.has(kind))).toEqual([]);
   });
+});
+
+it("runs the same when the host's disk is late", async () => {
+  const random = generator(seed);
+  writeImage(random);
+  const runs = [];
+  for (const change of [undefined, (disk: Disk) => lateDisk(disk, () => random() * 4)]) {
+    const screen = new TextConsole();
+    const { machine, clock } = await machineOf(2, screen, change);
+    const end = await machine.run();
+    const [instructions, ns] = [machine.instructions, clock.monotonicNs()];
+    runs.push({ end, instructions, ns, text: screen.text });
+  }
+  expect(runs[0]?.end).toEqual({ kind: "poweroff" });
+  expect(runs[1]).toEqual(runs[0]);
 });
