@@ -20,6 +20,7 @@ import { State } from "./state.mjs";
  * @property {string} files a part of the paths of files
  * @property {RegExp} cases names of cases that may be asked
  * @property {number} quick milliseconds of cases
+ * @property {boolean} isNew what was noticed once is not shown again
  * @property {boolean} keep what is found is kept in the project
  */
 
@@ -204,11 +205,23 @@ class Hunt {
 }
 
 /**
+ * Mutants that nothing has noticed so far, untried ones first.
+ * @param {Mutant[]} mutants
+ * @param {State} state
+ */
+function unnoticed(mutants, state) {
+  const left = mutants.filter(({ key }) => state.outcomes.get(key)?.status !== "killed");
+  const isTried = (/** @type {Mutant} */ { key }) => state.outcomes.has(key);
+  return [...left.filter((each) => !isTried(each)), ...left.filter(isTried)];
+}
+
+/**
  * @param {string} folder
  * @param {Options} options
  * @returns {Promise<{ good: boolean, text: string }>}
  */
-export async function tryFolder(folder, { sample, seed, deadline, files, cases, quick, keep }) {
+export async function tryFolder(folder, options) {
+  const { sample, seed, deadline, files, cases, quick, keep, isNew } = options;
   const built = await build(folder);
   const { mutants: all, ignored, digest } = built;
   const start = Date.now();
@@ -216,7 +229,8 @@ export async function tryFolder(folder, { sample, seed, deadline, files, cases, 
     console.log(`  ${folder}: ${text} (${Math.round((Date.now() - start) / 1000)} s)`);
   const state = new State(folder, all, digest);
   const chosen = all.filter(({ file }) => file.includes(files));
-  const mutants = sample === undefined ? chosen : draw(chosen, sample, seed);
+  const drawn = sample === undefined ? chosen : draw(chosen, sample, seed);
+  const mutants = isNew ? unnoticed(drawn, state) : drawn;
   say(`${all.length} mutants (and ${ignored} of texts of messages, which do not count)`);
   const hunt = new Hunt(folder, built, state, say);
   let seen = mutants;

@@ -12,6 +12,10 @@ const BESIDE = 4;
 const CURATED = 8;
 const isCurated = (/** @type {string} */ name) =>
   /^scenario (topics|edges|reduced|mutants)\//.test(name);
+/** The same for a case of the test that has the mutated file's name. */
+const SUBJECT = 40;
+/** The same for a case that comes by no other mutants: what is left of it says how much of a case is about this one. */
+const SHARE = 200;
 /** The same for a case that noticed the mutant next to this one; further away it is less. */
 const NEIGHBOUR = 50;
 /** Mutants before and after one that are its neighbours: they are in the order of the code. */
@@ -60,12 +64,19 @@ export function covering(state, all, at) {
   const everywhere = state.baseline.atLoad.includes(id);
   const beside = file.slice(0, file.lastIndexOf("/") + 1);
   const near = neighbours(state, all, at);
-  const rank = (/** @type {string} */ name, /** @type {Measured} */ { cost }) =>
-    name === hint
-      ? -1
-      : cost /
-        ((name.startsWith(beside) ? BESIDE : isCurated(name) ? CURATED : 1) +
-          NEIGHBOUR * (near.get(name) ?? 0));
+  const subject = `${file.replace(/\.ts$/, "")}.test.ts > `;
+  const rank = (/** @type {string} */ name, /** @type {Measured} */ each) => {
+    if (name === hint) return -1;
+    const kind = name.startsWith(subject)
+      ? SUBJECT
+      : name.startsWith(beside)
+        ? BESIDE
+        : isCurated(name)
+          ? CURATED
+          : 1;
+    const share = (each.hits[id] ?? 0) / Math.max(total(each), 1);
+    return each.cost / (kind + SHARE * share + NEIGHBOUR * (near.get(name) ?? 0));
+  };
   return Object.entries(state.baseline.cases)
     .filter(
       ([, { hits, failed }]) => failed === undefined && (everywhere || hits[id] !== undefined),

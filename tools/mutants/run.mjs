@@ -12,6 +12,7 @@ const usage = `usage: npm run mutants -- [FOLDER...] [--sample N] [--seed N] [--
   --quick MS   shows a mutant cases of MS milliseconds together; what none of them notices counts as survived,
                and is shown the others by a later run with more time
   --files TEXT only mutants in files whose path holds TEXT
+  --new        only mutants that have not been tried, and then survivors: what was noticed once is not shown again
   --cases RE   only cases whose name matches
   --keep       writes what is known into tools/mutants/kept`;
 
@@ -25,6 +26,7 @@ async function main() {
       quick: { type: "string", default: "Infinity" },
       files: { type: "string", default: "" },
       cases: { type: "string", default: "" },
+      new: { type: "boolean", default: false },
       keep: { type: "boolean", default: false },
       help: { type: "boolean", short: "h" },
     },
@@ -38,9 +40,9 @@ async function main() {
   const start = Date.now();
   const budget = values.seconds === undefined ? Infinity : Number(values.seconds) * 1000;
   const sample = values.sample === undefined ? {} : { sample: Number(values.sample) };
-  const { files, quick, keep } = values;
+  const { files, quick, keep, new: isNew } = values;
   const cases = new RegExp(values.cases);
-  const options = { seed, files, quick: Number(quick), cases, keep, ...sample };
+  const options = { seed, files, quick: Number(quick), cases, keep, isNew, ...sample };
   // As many folders side by side as there are processors; every row of them has its share of the time.
   const width = Math.max(1, availableParallelism());
   const rows = Math.ceil(chosen.length / width);

@@ -79,8 +79,8 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     const { work } = engine;
     // Before the lower bits of the TPR go: what the guest has written counts.
     if (code === EngineExit.CR8_WRITE) vcpu.lapic?.setCr8(engine.cr8);
-    vcpu.tpr.afterExit(vcpu.lapic);
     if (!completes) {
+      vcpu.tpr.afterExit(vcpu.lapic);
       vcpu.portRip = undefined;
       noteExit(vcpu);
     }
@@ -106,6 +106,8 @@ function finish(vcpu: VcpuState, exit: VcpuExit): Turn {
   const resolve = vcpu.resolve;
   vcpu.resolve = undefined;
   vcpu.pendingExit = exit;
+  // The next run() enters the guest before it looks at windows.
+  vcpu.handledExit = false;
   if (isFinishedWrite(exit)) {
     finishWrite(vcpu);
     if (vcpu.emulates) emulatedWrite(vcpu);

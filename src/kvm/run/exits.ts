@@ -207,6 +207,8 @@ function handleMmio(vcpu: VcpuState): AfterExit {
   const { engine, env, lapic } = vcpu;
   if (env.linux.failsDelivery && isDelivery(vcpu)) return failDelivery(vcpu);
   const { write, address, size } = engine.exit;
+  // KVM's emulator does it, whoever answers: to a debugger it is a step even where TF has been lost.
+  vcpu.emulates = true;
   if (
     lapic !== undefined &&
     address >= lapic.address &&
@@ -233,10 +235,11 @@ function handleMmio(vcpu: VcpuState): AfterExit {
     engine.completeWrite();
     return "continue";
   }
-  if (env.slots.isUnbacked(Math.floor(address / PAGE_SIZE)))
+  if (env.slots.isUnbacked(Math.floor(address / PAGE_SIZE))) {
+    vcpu.emulates = false;
     return { kind: "memory-fault", physAddr: address as Gpa };
+  }
   vcpu.stats.mmioExits++;
-  vcpu.emulates = true;
   vcpu.exitRip = linearRip(vcpu);
   const exit: VcpuExitMmio = {
     kind: "mmio",
