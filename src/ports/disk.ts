@@ -60,6 +60,12 @@ export interface Disk {
   readonly canDiscard: boolean;
   /** Fills `into`; what the file behind it lacks of its size is zero. */
   read(offset: number, into: Uint8Array, done: DiskDone): void;
+  /**
+   * As {@link read}, here and now, when nobody has to wait for it: the host has the bytes in its memory. Never in virtual
+   * time, in which a disk takes time. Without it, nothing is ever at hand.
+   * @returns false when they are to be asked for by {@link read}; `into` has anything then.
+   */
+  readNow?(offset: number, into: Uint8Array): boolean;
   /** Writes all of `bytes`, which nobody changes until it is done. */
   write(offset: number, bytes: Uint8Array, done: DiskDone): void;
   /** Makes durable what has been written: every write that is done when this begins. */

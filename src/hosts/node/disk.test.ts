@@ -84,6 +84,19 @@ describe("a file as a disk", () => {
     expect(firsts(readFileSync(path)).at(-1)).toBe(9);
   });
 
+  it("gives at once what the host has in memory, and nothing else", async () => {
+    const disk = await opened(image());
+    const into = new Uint8Array(1024);
+    // A file system that cannot tell has nothing at hand, ever.
+    const canTell = disk.readNow?.(60 * 512, into) ?? false;
+    if (canTell) expect(firsts(into)).toEqual([60, 61]);
+    expect(await write(disk, 61, new Uint8Array(512).fill(9))).toBeUndefined();
+    expect(disk.readNow?.(61 * 512, into)).toBe(canTell);
+    if (canTell) expect(firsts(into)).toEqual([9, 62]);
+    // Beyond its end there may be zeros, which read() makes.
+    expect(disk.readNow?.(63 * 512, into)).toBe(false);
+  });
+
   it("gives room back where a guest discards", async () => {
     const path = image(4096);
     const before = statSync(path).blocks;
@@ -177,6 +190,19 @@ describe("what is no disk", () => {
 });
 
 describe("a snapshot", () => {
+  it("gives at once what is all changed or all unchanged", async () => {
+    const path = image();
+    const canTell = (await opened(path, { readonly: true })).readNow?.(0, new Uint8Array(512));
+    const disk = await opened(path, { snapshot: true });
+    await write(disk, 4, new Uint8Array(1024).fill(9));
+    const into = new Uint8Array(1024);
+    expect(disk.readNow?.(2 * 512, into)).toBe(canTell);
+    if (canTell) expect(firsts(into)).toEqual([2, 3]);
+    expect(disk.readNow?.(4 * 512, into)).toBe(canTell);
+    if (canTell) expect(firsts(into)).toEqual([9, 9]);
+    expect([3, 5].map((sector) => disk.readNow?.(sector * 512, into))).toEqual([false, false]);
+  });
+
   it("shows what was written, and leaves the image as it is", async () => {
     const path = image(512);
     chmodSync(path, 0o444);

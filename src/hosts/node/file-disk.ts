@@ -3,7 +3,7 @@ import type { FileHandle } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HostError } from "../../base/index.js";
 import type { Disk, DiskDone, DiskFailure } from "../../ports/index.js";
-import { punchHole, sizeOf } from "./libc.js";
+import { punchHole, readAtHand, sizeOf } from "./libc.js";
 import { Operations } from "./operations.js";
 
 /** What is known of an open image. */
@@ -42,6 +42,8 @@ export class FileDisk implements Disk {
   readonly canDiscard: boolean;
   readonly #image: OpenImage;
   readonly #operations = new Operations();
+  /** The host cannot tell of this file what is in its memory. */
+  #isNeverAtHand = false;
 
   constructor(image: OpenImage) {
     this.#image = image;
@@ -62,6 +64,13 @@ export class FileDisk implements Disk {
       });
     };
     go(0);
+  }
+
+  readNow(offset: number, into: Uint8Array): boolean {
+    if (this.#isNeverAtHand) return false;
+    const count = readAtHand(this.#fd, into, offset);
+    this.#isNeverAtHand = count === undefined;
+    return count === into.length;
   }
 
   write(offset: number, bytes: Uint8Array, done: DiskDone): void {

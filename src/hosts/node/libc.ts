@@ -12,6 +12,9 @@ const FALLOC_FL_KEEP_SIZE = 1;
 /** In place of nanoseconds: that time is left alone. */
 const UTIME_OMIT = (1n << 30n) - 2n;
 const FALLOC_FL_PUNCH_HOLE = 2;
+const RWF_NOWAIT = 8;
+const EOPNOTSUPP = 95;
+const ENOSYS = 38;
 
 /** Locks of an open file description, which forks and other descriptors of the process do not lose. */
 const F_OFD_GETLK = 36;
@@ -36,6 +39,35 @@ const fallocate = libc.func("int fallocate(int, int, int64_t, int64_t)");
 
 /** Bytes of a file or block device, by going to its end; -1 when it has none. */
 export const sizeOf = (fd: number): number => Number(lseek(fd, 0, SEEK_END));
+
+type Preadv2 = (fd: number, list: BigUint64Array, count: number, at: number, how: number) => number;
+
+/** Not every library of C has it. */
+function findPreadv2(): Preadv2 | undefined {
+  try {
+    return libc.func("int64_t preadv2(int, const void *, int, int64_t, int)") as unknown as Preadv2;
+  } catch {
+    return undefined;
+  }
+}
+
+const preadv2 = findPreadv2();
+/** `struct iovec`, one. */
+const place = new BigUint64Array(2);
+
+/**
+ * Reads from a file what is in the host's memory of it (Linux's page cache), without waiting for a disk or a thread.
+ * @returns bytes, fewer or none when some of them are not; undefined when the host cannot tell of this file.
+ */
+export function readAtHand(fd: number, into: Uint8Array, offset: number): number | undefined {
+  if (preadv2 === undefined) return undefined;
+  place[0] = BigInt(koffi.address(into));
+  place[1] = BigInt(into.length);
+  const count = Number(preadv2(fd, place, 1, offset, RWF_NOWAIT));
+  if (count >= 0) return count;
+  const errno = koffi.errno();
+  return errno === EOPNOTSUPP || errno === ENOSYS ? undefined : 0;
+}
 
 /**
  * Whether holes can be made in a file: tried where nothing is. Its time of change, by which snapshots recognise it, is

@@ -106,6 +106,16 @@ export class SnapshotDisk implements Disk {
     }
   }
 
+  readNow(offset: number, into: Uint8Array): boolean {
+    const first = offset / SECTOR;
+    const end = first + into.length / SECTOR;
+    const isChanged = this.#changed.has(first);
+    for (let sector = first + 1; sector < end; sector++) {
+      if (this.#changed.has(sector) !== isChanged) return false;
+    }
+    return (isChanged ? this.#changes : this.#base).readNow?.(offset, into) ?? false;
+  }
+
   write(offset: number, bytes: Uint8Array, done: DiskDone): void {
     this.#changes.write(offset, bytes, (failure) => {
       if (failure === undefined) {

@@ -92,6 +92,63 @@ describe.each([64, 32] as const)("requests of a %i-bit frontend", (width) => {
     expect([...disk.bytes.subarray(40 * 512, 42 * 512)]).toEqual(new Array(1024).fill(0xaa));
   });
 
+  it("has an answer at once where the disk has the bytes at hand", () => {
+    const { disk, frontend } = withDisk({ width });
+    disk.atHand = 8;
+    frontend.connect();
+    frontend.send(
+      frontend.request(READ, 1n, 7n, [[16, 2, 2]]),
+      frontend.request(READ, 2n, 7n, [[17, 0, 1]]),
+      frontend.request(WRITE, 3n, 0n, [[18, 0, 0]]),
+      frontend.request(READ, 4n, 8n, [[19, 0, 0]]),
+    );
+    expect(disk.asked.map(({ what, offset }) => `${what} ${offset / 512}`)).toEqual([
+      ...["read 7", "write 0", "read 8"],
+    ]);
+    expect(frontend.answers()).toEqual(["1:0:0"]);
+    expect(frontend.inUse()).toEqual([17, 18, 19]);
+    expect([...frontend.readMemory(frameOf(16), 1023, 514)]).toEqual([
+      ...[0, ...new Array(512).fill(8), 0],
+    ]);
+    disk.settle();
+    expect(frontend.answers()).toEqual(["2:0:0", "3:1:0", "4:0:0"]);
+  });
+
+  it("has data of one request only in its buffers", () => {
+    const { disk, frontend } = withDisk({ width });
+    frontend.connect();
+    frontend.writeMemory(frameOf(16), 0, new Uint8Array(4096).fill(0xaa));
+    frontend.send(frontend.request(WRITE, 1n, 8n, [[16, 0, 7]]));
+    disk.settle();
+    frontend.writeMemory(frameOf(16), 0, new Uint8Array(4096).fill(0xbb));
+    frontend.send(
+      frontend.request(WRITE, 2n, 16n, [[16, 0, 7]]),
+      frontend.request(READ, 3n, 8n, [[17, 0, 3]]),
+    );
+    disk.settle();
+    expect(frontend.answers()).toEqual(["1:1:0", "2:1:0", "3:0:0"]);
+    expect([disk.bytes[8 * 512], disk.bytes[24 * 512 - 1]]).toEqual([0xaa, 0xbb]);
+    expect(frontend.readMemory(frameOf(17), 2047, 2)).toEqual(Uint8Array.of(0xaa, 0));
+  });
+
+  it("does not use a buffer again that the host may still have", () => {
+    const { disk, frontend } = withDisk({ width });
+    const buffers: unknown[] = [];
+    const write = disk.write.bind(disk);
+    disk.write = (offset, bytes, done) => {
+      buffers.push(bytes.buffer);
+      write(offset, bytes, done);
+    };
+    frontend.connect();
+    for (const failure of [EIO, undefined, undefined]) {
+      frontend.send(frontend.request(WRITE, 1n, 8n, [[16, 0, 7]]));
+      disk.asked[0]?.end(failure);
+    }
+    expect(frontend.answers()).toEqual(["1:1:-1", "1:1:0", "1:1:0"]);
+    expect(buffers[1]).not.toBe(buffers[0]);
+    expect(buffers[2]).toBe(buffers[1]);
+  });
+
   it("takes 256 segments by indirect requests, and says the inner operation", () => {
     const { disk, frontend } = withDisk({ width, sectors: 4096 });
     frontend.connect();

@@ -51,6 +51,21 @@ describe("a disk in another process", () => {
     expect(all.frontend.answers()).toEqual(["1:0:0"]);
   });
 
+  it("answers nothing before it goes on, though the bytes are at hand", async () => {
+    const all = withDisk();
+    all.frontend.connect();
+    all.frontend.send(all.frontend.request(READ, 1n, 3n, [[16, 0, 0]]));
+    const { disk, next, restore } = await moved(all);
+    disk.atHand = 64;
+    await next.suspend();
+    restore();
+    disk.settle();
+    expect(all.frontend.answers()).toEqual([]);
+    expect(next.save()).toMatchObject({ connection: { consumed: 1, produced: 0 } });
+    next.resume();
+    expect(all.frontend.answers()).toEqual(["1:0:0"]);
+  });
+
   it("without a driver is as it was, and serves one that comes", async () => {
     const all = withDisk();
     const { disk, next, restore } = await moved(all);

@@ -20,6 +20,7 @@ import type { BackendChannel, BackendHost, GrantMapping } from "../../interfaces
 import type { SavedValue } from "../backend.js";
 import { keptGrant } from "../kept-grant.js";
 import { RequestRing, type RingPosition } from "../request-ring.js";
+import { Buffers } from "./buffers.js";
 import { type KeptConnection, type KeptRequest, requestOf, shortFailure } from "./kept.js";
 import { type BlockRequest, readRequest, type Segment, writeResponse } from "./request.js";
 
@@ -73,6 +74,7 @@ export class BlockConnection {
   readonly #channel: BackendChannel;
   readonly #ring: RequestRing;
   readonly #pending = new Set<Pending>();
+  readonly #buffers = new Buffers(MAX_BYTES_UNDER_WAY);
   /** What ended while it was suspended. */
   readonly #held: (() => void)[] = [];
   #bytes = 0;
@@ -185,7 +187,7 @@ export class BlockConnection {
     if (data === undefined) return undefined;
     const connection = BlockConnection.open(host, served, data.place, data.position);
     if (typeof connection === "string") return undefined;
-    for (const slot of data.requests) connection.#begin(slot);
+    for (const slot of data.requests) connection.#begin(slot, "later");
     return connection;
   }
 
@@ -249,7 +251,7 @@ export class BlockConnection {
     const grants = kept.grants.map((one) => this.#host.grants.mapAgain(one));
     const isChange = request.kind === "write" || (request.kind === "flush" && request.sectors > 0);
     if (grants.includes(undefined) || (isChange && readonly)) throw damaged("a request");
-    const bytes = kept.segments.reduce((sum, { length }) => sum + length, 0);
+    const bytes = bytesOf(kept.segments);
     const mapped = grants as GrantMapping[];
     const pending = pendingOf({ slot, request, grants: mapped, buffer, bytes });
     this.#pending.add(pending);
@@ -259,8 +261,8 @@ export class BlockConnection {
     return [pending.done, { atNs, order, failure }];
   }
 
-  /** Carries a request out, or answers it at once. */
-  #begin(slot: Uint8Array): void {
+  /** Carries a request out, or answers it at once; what is read only then if it may be: nobody publishes `later`. */
+  #begin(slot: Uint8Array, reads: "now" | "later" = "now"): void {
     const request = readRequest(slot, this.#place.width, this.#host.grants);
     const segments = "segments" in request ? request.segments : [];
     this.#host.charge(WORK * (1 + segments.length));
@@ -270,13 +272,14 @@ export class BlockConnection {
       this.#respond(request, status ?? BlkifRsp.ERROR);
       return;
     }
-    const bytes = segments.reduce((sum, { length }) => sum + length, 0);
-    const buffer = bytes === 0 ? undefined : new Uint8Array(bytes);
+    const bytes = bytesOf(segments);
+    const buffer = bytes === 0 ? undefined : this.#buffers.take(bytes);
     const pending = pendingOf({ slot, request, grants, buffer, bytes });
     if (buffer !== undefined && request.kind !== "read") gather(segments, grants, buffer);
     this.#pending.add(pending);
     this.#bytes += bytes;
-    this.#start(pending);
+    if (reads === "now" && this.#readsNow(pending)) this.#finish(pending, undefined);
+    else this.#start(pending);
   }
 
   /** The status of a request that is not to be carried out. */
@@ -306,6 +309,13 @@ export class BlockConnection {
       grants.push(grant);
     }
     return grants;
+  }
+
+  /** Whether the disk has what is to be read at hand, and has given it. */
+  #readsNow({ request, buffer }: Pending): boolean {
+    if (request.kind !== "read" || buffer === undefined) return false;
+    const { disk } = this.#served;
+    return disk.readNow?.(Number(request.sector) * SECTOR_SIZE, buffer) ?? false;
   }
 
   #start(pending: Pending): void {
@@ -367,6 +377,8 @@ export class BlockConnection {
       isDone = scatter(request.segments, grants, buffer);
       this.#host.charge(WORK * grants.length);
     }
+    // Of a request that failed, nobody knows whether the host is done with the buffer.
+    if (failure === undefined && buffer !== undefined) this.#buffers.give(buffer);
     // Before the guest sees the response: it takes a grant in use then for a broken backend.
     release(grants);
     this.#respond(request, isDone ? BlkifRsp.OKAY : BlkifRsp.ERROR);
@@ -391,6 +403,9 @@ const pendingOf = (parts: Omit<Pending, "what" | "done">): Pending => ({
 function release(grants: readonly GrantMapping[]): void {
   for (const grant of grants) grant.unmap();
 }
+
+const bytesOf = (segments: readonly { readonly length: number }[]): number =>
+  segments.reduce((sum, { length }) => sum + length, 0);
 
 /** From pages into a buffer. All pages are there: the guest has not run since they were mapped. */
 function gather(

@@ -19,6 +19,8 @@ export class ManualDisk implements Disk {
   /** What has not ended. */
   readonly asked: Asked[] = [];
   closed = false;
+  /** Sectors below this are at hand: see {@link Disk.readNow}. */
+  atHand = 0;
   size: number;
 
   constructor(sectors: number, options: { readonly?: boolean; canDiscard?: boolean } = {}) {
@@ -33,6 +35,13 @@ export class ManualDisk implements Disk {
     this.#ask("read", offset, into.length, done, () => {
       into.set(this.bytes.subarray(offset, offset + into.length));
     });
+  }
+
+  readNow(offset: number, into: Uint8Array): boolean {
+    const end = offset + into.length;
+    if (end > this.atHand * 512) return false;
+    into.set(this.bytes.subarray(offset, end));
+    return true;
   }
 
   write(offset: number, bytes: Uint8Array, done: DiskDone): void {

@@ -25,6 +25,11 @@ export const MAX_INDIRECT_SEGMENTS = 256;
 const SECTORS_PER_PAGE = PAGE_SIZE / SECTOR_SIZE;
 /** Bytes of a segment in both kinds of lists, padding included. */
 const SEGMENT_SIZE = blkif_request_segment.size(64);
+const SEGMENT = {
+  gref: blkif_request_segment.offset("gref", 64),
+  first: blkif_request_segment.offset("first_sect", 64),
+  last: blkif_request_segment.offset("last_sect", 64),
+} as const;
 const SEGMENTS_PER_PAGE = PAGE_SIZE / SEGMENT_SIZE;
 
 /** A part of a granted page. */
@@ -132,9 +137,13 @@ function copyGranted(grants: Grants, ref: GrantRef, length: number): Uint8Array 
 /** Undefined when one of them is not within its page. */
 function readSegments(bytes: Uint8Array, count: number): Segment[] | undefined {
   const segments: Segment[] = [];
+  // Field by field: this is done for each page that a guest reads or writes.
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let i = 0; i < count; i++) {
-    const at = bytes.subarray(i * SEGMENT_SIZE, (i + 1) * SEGMENT_SIZE);
-    const { gref, first_sect: first, last_sect: last } = blkif_request_segment.decode(at, 64);
+    const at = i * SEGMENT_SIZE;
+    const gref = view.getUint32(at + SEGMENT.gref, true);
+    const first = view.getUint8(at + SEGMENT.first);
+    const last = view.getUint8(at + SEGMENT.last);
     if (first > last || last >= SECTORS_PER_PAGE) return undefined;
     const length = (last - first + 1) * SECTOR_SIZE;
     segments.push({ ref: grantRef(gref), offset: first * SECTOR_SIZE, length });
