@@ -24,6 +24,8 @@ export class FrameRing {
   readonly shared: SharedArrayBuffer;
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
+  /** The same as words. */
+  readonly #heads: Uint32Array;
   readonly #size: number;
 
   /** Over memory of {@link create}. */
@@ -31,6 +33,7 @@ export class FrameRing {
     this.shared = shared;
     this.#words = new Int32Array(shared, 0, HEAD / 4);
     this.#bytes = new Uint8Array(shared, HEAD);
+    this.#heads = new Uint32Array(shared, HEAD);
     this.#size = this.#bytes.length;
   }
 
@@ -54,10 +57,10 @@ export class FrameRing {
   push({ bytes, checksum, segmentSize = 0 }: Frame): boolean {
     if (!this.hasRoom(bytes.length)) return false;
     const at = Atomics.load(this.#words, Word.PRODUCED);
-    const head = new Uint32Array(2);
-    head[0] = bytes.length;
-    head[1] = CHECKSUMS.indexOf(checksum) | (segmentSize << 2);
-    this.#write(at, new Uint8Array(head.buffer));
+    // Records begin at multiples of 8: a head never goes over the end.
+    const word = (at & (this.#size - 1)) / 4;
+    this.#heads[word] = bytes.length;
+    this.#heads[word + 1] = CHECKSUMS.indexOf(checksum) | (segmentSize << 2);
     this.#write(at + RECORD_HEAD, bytes);
     Atomics.store(this.#words, Word.PRODUCED, (at + RECORD_HEAD + padded(bytes.length)) | 0);
     return true;
@@ -67,7 +70,9 @@ export class FrameRing {
   pop(): Frame | undefined {
     if (this.used === 0) return undefined;
     const at = Atomics.load(this.#words, Word.CONSUMED);
-    const [length = 0, about = 0] = new Uint32Array(this.#read(at, RECORD_HEAD).buffer);
+    const word = (at & (this.#size - 1)) / 4;
+    const length = this.#heads[word] as number;
+    const about = this.#heads[word + 1] as number;
     const bytes = this.#read(at + RECORD_HEAD, length);
     Atomics.store(this.#words, Word.CONSUMED, (at + RECORD_HEAD + padded(length)) | 0);
     const checksum = CHECKSUMS[about & 3] ?? "unknown";
@@ -118,6 +123,10 @@ export class FrameRing {
   #write(at: number, bytes: Uint8Array): void {
     const start = at & (this.#size - 1);
     const first = Math.min(bytes.length, this.#size - start);
+    if (first === bytes.length) {
+      this.#bytes.set(bytes, start);
+      return;
+    }
     this.#bytes.set(bytes.subarray(0, first), start);
     this.#bytes.set(bytes.subarray(first), 0);
   }
@@ -125,8 +134,9 @@ export class FrameRing {
   /** A copy that is in memory of its own, not shared. */
   #read(at: number, length: number): Uint8Array {
     const start = at & (this.#size - 1);
+    if (start + length <= this.#size) return this.#bytes.slice(start, start + length);
     const bytes = new Uint8Array(length);
-    const first = Math.min(length, this.#size - start);
+    const first = this.#size - start;
     bytes.set(this.#bytes.subarray(start, start + first));
     bytes.set(this.#bytes.subarray(0, length - first), first);
     return bytes;

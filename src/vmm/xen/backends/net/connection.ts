@@ -8,6 +8,7 @@ import { fieldsOf, type SavedValue } from "../backend.js";
 import { keptGrant } from "../kept-grant.js";
 import { RequestRing, type RingPosition } from "../request-ring.js";
 import type { KeptNetConnection } from "./kept.js";
+import { mergeSegments } from "./merge.js";
 import { completeChecksum, segment } from "./packet.js";
 import { framesFor, putFrame, RX_SLOT_SIZE, type RxFeatures, slotsFor } from "./receive.js";
 import { answerPacket, readFrame, TX_SLOT_SIZE, takePacket } from "./transmit.js";
@@ -117,11 +118,13 @@ export class NetConnection {
     let taken = 0;
     let problem: string | undefined;
     while (taken < frames.length && this.#hasRoom && problem === undefined) {
-      for (const frame of framesFor(frames[taken] as Frame, this.#place.takes)) {
+      const { takes } = this.#place;
+      const { frame: merged, count } = mergeSegments(frames, taken, takes);
+      for (const frame of framesFor(merged, takes)) {
         this.#waiting.push(frame);
         this.#waitingBytes += frame.bytes.length;
       }
-      taken += 1;
+      taken += count;
       problem = this.#fill();
     }
     if (problem !== undefined) this.#onBroken(problem);

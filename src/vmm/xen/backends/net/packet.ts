@@ -89,7 +89,7 @@ function inIpv6(bytes: Uint8Array, ip: number): Transport | undefined {
 }
 
 /** The sum of the pseudo header (RFC 9293 section 3.1, RFC 8200 section 8.1). */
-function pseudoHeader(bytes: Uint8Array, at: Transport): number {
+export function pseudoHeader(bytes: Uint8Array, at: Transport): number {
   const [from, to] = at.version === 4 ? [at.ip + 12, at.ip + 20] : [at.ip + 8, at.ip + 40];
   return addWords(at.protocol + at.end - at.start, bytes, from, to);
 }
