@@ -17,7 +17,8 @@ const CHECKSUM = 16;
 /** Offsets into an IPv4 header: what may differ, and what comes behind. */
 const IPV4 = { LENGTH: 2, ID: 4, FRAGMENT: 6, CHECKSUM: 10, ADDRESSES: 12 } as const;
 const IPV6 = { LENGTH: 4, NEXT: 6, HEADER: 40 } as const;
-const MAX_IP = 65535;
+/** Bytes that the length of an IP packet can say. */
+const IP_ROOM = 65535;
 
 /** A segment whose checksum is right, and that may be part of a larger one. */
 interface Part {
@@ -89,7 +90,7 @@ export function mergeSegments(
     const added = next.bytes.length - data;
     sequence = (sequence + size) >>> 0;
     if (next.view.getUint32(start + SEQUENCE) !== sequence || added > size) break;
-    if (length + added - ip > MAX_IP || length + added > MAX_FRAME) break;
+    if (length + added - ip > IP_ROOM || length + added > MAX_FRAME) break;
     parts.push(next);
     length += added;
     // A shorter one ends it: all others have the size that it says.
