@@ -217,7 +217,7 @@ export class RunPage {
         view.setUint32(Run.debugException, exit.exception, true);
         view.setBigUint64(Run.debugPc, exit.pc, true);
         view.setBigUint64(Run.debugDr6, exit.dr6, true);
-        view.setBigUint64(Run.debugDr7, exit.dr7, true);
+        if (exit.dr7 !== undefined) view.setBigUint64(Run.debugDr7, exit.dr7, true);
         return;
       case "ioapic-eoi":
         view.setUint8(Run.eoiVector, exit.vector);

@@ -133,5 +133,6 @@ export interface VcpuExitDebug {
   /** Linear RIP: at a breakpoint on code, behind the instruction else. */
   readonly pc: bigint;
   readonly dr6: bigint;
-  readonly dr7: bigint;
+  /** Not there behind an instruction that KVM itself has done: in `kvm_run` is what was there. */
+  readonly dr7?: bigint;
 }

@@ -183,10 +183,16 @@ class Hunt {
     const file = this.#built.digests[path] ?? "";
     const old = this.#state.outcomes.get(key);
     const reload = this.#atLoad.has(id);
-    const answer =
-      ask.length === 0 && !reload
+    // To load the code anew takes longer than most cases: first those that come by the mutant later, too; in a quick run
+    // no others.
+    const later = reload ? ask.filter(({ hits }) => hits > 0) : ask;
+    let answer =
+      later.length === 0
         ? { status: /** @type {const} */ ("survived"), asked: 0 }
-        : await this.#worker.tryMutant({ mutant: id, ask, reload });
+        : await this.#worker.tryMutant({ mutant: id, ask: later, reload: false });
+    const isQuick = quick !== undefined && later.length > 0;
+    if (reload && answer.status === "survived" && !isQuick)
+      answer = await this.#worker.tryMutant({ mutant: id, ask, reload });
     const before = old?.status === "survived" && old.file === file ? old.asked : 0;
     const asked = lost ? 1 : answer.asked + before;
     const limit = lost ? 0 : quick;
@@ -250,5 +256,5 @@ export async function tryFolder(folder, options) {
   }
   say("ends");
   if (keep) say(`kept in ${relative(root, state.keep(all, built.digests))}`);
-  return report(folder, seen, state, sample !== undefined);
+  return report(folder, seen, all, state, sample !== undefined);
 }

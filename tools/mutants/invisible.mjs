@@ -106,21 +106,6 @@ export const invisible = [
     why: "what is left of a poll tells a vCPU to look, which then finds nothing",
   },
   {
-    file: "src/kvm/xen/hypercall.ts",
-    before: "timer?.cancel();",
-    why: "what is left of a poll tells a vCPU to look, which then finds nothing",
-  },
-  {
-    file: "src/kvm/xen/hypercall.ts",
-    before: "vcpu.pollPort = undefined;",
-    why: "what is left of a poll tells a vCPU to look, which then finds nothing",
-  },
-  {
-    file: "src/kvm/xen/hypercall.ts",
-    before: "{ timer?.cancel(); vcpu.pollPort = undefined; }",
-    why: "what is left of a poll tells a vCPU to look, which then finds nothing",
-  },
-  {
     file: "src/kvm/xen/domain.ts",
     before: "{ addr32: 0n, size32: 0, addr64: 0n, size64: 0 }",
     why: "pages of the client are looked at behind a configuration only, which brings its own",
@@ -578,15 +563,36 @@ export const invisible = [
   },
 ];
 
+/** @typedef {{ file: string, text: string, before: string, after: string }} Change */
+
+/** @param {typeof invisible[number]} row @param {Change} change */
+const means = (row, { file, text, before, after }) =>
+  row.file === file &&
+  row.before === before &&
+  (row.after ?? after) === after &&
+  text.includes(row.line ?? "");
+
 /**
  * Why nobody can see a change, if that is known.
- * @param {{ file: string, text: string, before: string, after: string }} mutant
+ * @param {Change} change
  */
-export const reasonOf = ({ file, text, before, after }) =>
-  invisible.find(
-    (row) =>
-      row.file === file &&
-      row.before === before &&
-      (row.after ?? after) === after &&
-      text.includes(row.line ?? ""),
-  )?.why;
+export const reasonOf = (change) => invisible.find((row) => means(row, change))?.why;
+
+/**
+ * Reasons that are none any more, as lines: those of changes that are no mutants, as the code is another one, and
+ * those of mutants that were all noticed.
+ * @template {Change} T
+ * @param {readonly T[]} all the mutants of a folder
+ * @param {(mutant: T) => boolean} isNoticed
+ */
+export function staleReasons(all, isNoticed) {
+  const folder = /^src\/\w+\/\w+\//.exec(all[0]?.file ?? "")?.[0] ?? "-";
+  return invisible
+    .filter(({ file }) => file.startsWith(folder))
+    .flatMap((row) => {
+      const meant = all.filter((mutant) => means(row, mutant));
+      if (meant.some((mutant) => !isNoticed(mutant))) return [];
+      const what = `${row.file}: ${row.before}${row.after === undefined ? "" : ` -> ${row.after}`}`;
+      return [`${meant.length === 0 ? "is no mutant" : "is noticed"}: ${what}`];
+    });
+}

@@ -115,6 +115,9 @@ export function toAsk(state, all, at, build, file, quick) {
   return news.length === 0 ? undefined : news;
 }
 
+/** What a case takes beside its own milliseconds: messages, and turns of the loop. */
+const AROUND_MS = 0.5;
+
 /**
  * The first of some cases that fit into a time together, and one at least.
  * @template {{ cost: number }} T
@@ -124,8 +127,8 @@ export function toAsk(state, all, at, build, file, quick) {
 export function within(ask, ms) {
   let all = 0;
   return ask.filter(({ cost }) => {
-    if (all > 0 && all + cost > ms) return false;
-    all += cost;
+    if (all > 0 && all + cost + AROUND_MS > ms) return false;
+    all += cost + AROUND_MS;
     return true;
   });
 }

@@ -1,6 +1,6 @@
 // @ts-check
 import { folders } from "./folders.mjs";
-import { reasonOf } from "./invisible.mjs";
+import { reasonOf, staleReasons } from "./invisible.mjs";
 
 /**
  * @typedef {import("./instrument.mjs").Mutant} Mutant
@@ -51,12 +51,13 @@ function survivor(mutant, uncovered) {
 /**
  * Makes a table per file and writes the survivors down.
  * @param {string} folder
- * @param {Mutant[]} mutants
+ * @param {Mutant[]} mutants those that were chosen
+ * @param {Mutant[]} all
  * @param {State} state
  * @param {boolean} isSample
- * @returns {{ good: boolean, text: string }} whether as many were noticed as folders.mjs asks for
+ * @returns {{ good: boolean, text: string }} whether as many were noticed as folders.mjs asks for, and every reason is one
  */
-export function report(folder, mutants, state, isSample) {
+export function report(folder, mutants, all, state, isSample) {
   /** @type {Map<string, Row>} */
   const rows = new Map();
   const total = emptyRow();
@@ -101,6 +102,8 @@ export function report(folder, mutants, state, isSample) {
   } else text.push(survivors.join("\n"));
   if (quick > 0)
     text.push(`  ${quick} of the survivors were not shown all cases: at least so many are noticed`);
+  const stale = staleReasons(all, ({ key }) => state.outcomes.get(key)?.status === "killed");
+  text.push(...stale.map((line) => `  a row of invisible.mjs ${line}`));
   const tried = total.all - total.open;
   const { goal, floor } = folders[folder] ?? { goal: 0, floor: 0 };
   const killed = (100 * (total.scenario + total.unit)) / Math.max(tried, 1);
@@ -111,7 +114,7 @@ export function report(folder, mutants, state, isSample) {
     text.push(`  ${folder}: ${killed.toFixed(1)} % noticed, ${least} % are wanted`);
   if (tried < mutants.length)
     text.push(`  ${mutants.length - tried} of ${mutants.length} were not tried: no time`);
-  return { good: tried === 0 || atMost >= least, text: text.join("\n") };
+  return { good: (tried === 0 || atMost >= least) && stale.length === 0, text: text.join("\n") };
 }
 
 /**

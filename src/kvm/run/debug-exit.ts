@@ -13,6 +13,11 @@ function debugExit(vcpu: VcpuState, exception: number, dr6: bigint): VcpuExitDeb
   return { kind: "debug", exception, pc: vcpu.linearRip(), dr6, dr7 };
 }
 
+/** The exit for a step behind an instruction that KVM did itself: it says nothing of DR7. */
+function stepExit(vcpu: VcpuState, dr6: bigint): VcpuExitDebug {
+  return { kind: "debug", exception: Exception.DB, pc: vcpu.linearRip(), dr6 };
+}
+
 /**
  * The engine has left for an exception: one that KVM_SET_GUEST_DEBUG keeps from the guest, a step of KVM's own, or one that
  * KVM injects. KVM does not look whose step it was: a debugger that takes #DB hears of its own, the guest of none.
@@ -44,7 +49,7 @@ export function takeTraps(vcpu: VcpuState): VcpuExitDebug | undefined {
   const bits = BigInt(engine.pendingTraps);
   engine.dropTraps();
   const taken = vcpu.env.linux.debuggerTakesEmulatedTraps && debug.hardwareBreakpoints;
-  if (debug.singleStep || taken) return debugExit(vcpu, Exception.DB, DR6_FIXED | bits);
+  if (debug.singleStep || taken) return stepExit(vcpu, DR6_FIXED | bits);
   vcpu.queueException(Exception.DB, undefined, bits);
   return undefined;
 }
@@ -74,7 +79,7 @@ function emulated(vcpu: VcpuState): VcpuExitDebug | undefined {
   loseTf(vcpu, vcpu.linearRip());
   if (!completed) return undefined;
   engine.dropTraps();
-  return debugExit(vcpu, Exception.DB, DR6_FIXED | DR6_BS);
+  return stepExit(vcpu, DR6_FIXED | DR6_BS);
 }
 
 /** The same for a write that was done when run() resolved: KVM has no trap behind it, not even the guest's own. */

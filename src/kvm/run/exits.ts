@@ -32,6 +32,8 @@ export type AfterExit = "continue" | "yield" | VcpuExit;
 export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
   const { engine, env, stats } = vcpu;
   stats.exits++;
+  // Of an instruction before this one, which was done on the way here.
+  if (code !== EngineExit.BUDGET) vcpu.emulates = false;
   const { trace } = env;
   if (trace !== undefined && code !== EngineExit.BUDGET) {
     trace.exit(vcpu.id, code, engine.exit.address, engine.rip);
