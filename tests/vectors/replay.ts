@@ -46,7 +46,7 @@ const AT_ONCE = { sample: 1, threshold: 1, record: 12, batch: 1 };
  */
 export function replayAll(decode: DecodePath, linux: LinuxRelease = "6.12"): void {
   const patches = patchesOf(linux);
-  const engine = Engine.compile(core, { decode, compile: AT_ONCE });
+  const engine = Engine.compile(core, { decode, compile: AT_ONCE, single32: 0 });
   const folders = readdirSync(here, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   it("what is recorded of the release belongs to a scenario", () => {
     const missing = [...patches.keys()].filter((name) => !existsSync(join(here, `${name}.scn`)));

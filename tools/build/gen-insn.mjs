@@ -335,10 +335,11 @@ export function tablesFile(rows) {
 /** How many operations the rows need. @param {readonly Row[]} rows */
 export const countOps = (rows) => assignOps(rows).ops.length;
 
-/** Above 1024 cases the optimiser makes a chain of comparisons of a switch: the rest goes into one of its own. */
-const SWITCH_CASES = 768;
-
-/** The dispatch switch as AssemblyScript. @param {readonly Row[]} rows */
+/**
+ * The table of complete handlers as AssemblyScript. Not one function with a switch: V8 would compile all handlers well, for a
+ * quarter of a second of another thread, because a few of them are used.
+ * @param {readonly Row[]} rows
+ */
 export function dispatchFile(rows) {
   const { ops } = assignOps(rows);
   /** @type {Map<string, string[]>} */
@@ -363,22 +364,23 @@ export function dispatchFile(rows) {
     `export const GENERIC_OPS: u32 = ${ops.length};`,
     "",
   );
+  lines.push("const HANDLERS: StaticArray<(p: u32) => u32> = [");
+  for (const op of ops) {
+    const call =
+      op.call ?? `${alias.get(`${op.path}:${op.fn}`)}${op.element ? `<${op.element}>` : ""}(p)`;
+    lines.push(`  (p: u32): u32 => ${call},`);
+  }
   lines.push(
+    "];",
+    "",
     "/** Executes one decoded instruction by its complete handler. */",
     "export function dispatch(p: u32): u32 {",
     "  const op: u32 = load<u16>(p);",
+    "  if (op >= GENERIC_OPS) return raise(V_UD);",
+    "  // A function's value is where its place in the table of functions is written.",
+    "  return call_indirect<u32>(load<u32>(load<u32>(changetype<usize>(HANDLERS) + (op << 2))), p);",
+    "}",
+    "",
   );
-  const parts = Math.ceil(ops.length / SWITCH_CASES);
-  ops.forEach((op, i) => {
-    const call =
-      op.call ?? `${alias.get(`${op.path}:${op.fn}`)}${op.element ? `<${op.element}>` : ""}(p)`;
-    const place = i % SWITCH_CASES;
-    if (place === 0) {
-      if (i > 0) lines.push("    default:");
-      lines.push(`  switch (op - ${i}) {`);
-    }
-    lines.push(`    case ${place}: return ${call};`);
-  });
-  lines.push("    default: return raise(V_UD);", "  }".repeat(parts), "}", "");
   return lines.join("\n");
 }

@@ -61,6 +61,8 @@ export const layers = {
   },
   "hosts/node/machine": {
     may: ["base", "ports", "vmm/machine", "engine/bridge/index.ts", "hosts/node", "hosts/sim"],
+    // A command begins with it before it loads anything else.
+    exceptions: { "early-core.ts": ["engine/bridge/compile-core.ts"] },
     packages: ["node:*"],
   },
   "hosts/browser": { may: ["base", "ports", "hosts/shared"] },

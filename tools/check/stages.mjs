@@ -117,6 +117,7 @@ export const stages = {
         name: "build",
         run: () =>
           run(bin("tsc"), ["-b", "tsconfig.build.json"]) &&
+          run(process.execPath, ["tools/build/bundle.mjs"]) &&
           run(process.execPath, ["tools/build/web.mjs"]),
       },
       { name: "format and lint", run: () => run(bin("biome"), ["ci", "--error-on-warnings", "."]) },

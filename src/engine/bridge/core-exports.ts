@@ -5,6 +5,7 @@ export interface CoreExports {
   run(max: number): number;
   handle(record: number, budget: number): number;
   setDecodeEach(yes: boolean | number): void;
+  setSingle32(count: number): void;
   dropBlocks(): void;
   arenaUsed(): number;
   distrustCode(): void;

@@ -1,6 +1,7 @@
 import { assert, type Hva, hva } from "../../base/index.js";
 import { LinearMemory } from "../../memory/index.js";
 import { Compiler, type CompilerSettings } from "../jit/compiler.js";
+import { compileCore, warmCore } from "./compile-core.js";
 import type { CoreExports } from "./core-exports.js";
 import {
   type EngineCounters,
@@ -20,9 +21,9 @@ const WASM_PAGE = 65536;
  *   Linux has no memory
  */
 const MAX_PAGES = 65535;
-/** Enough for the words of a vCPU and for static data. @nolimit no guest is there */
-const WARM_PAGES = 8;
 const PAGE_SHIFT = 12;
+/** More than Linux needs to get to 64 bits; a boot loader soon has them behind it. @nolimit of a choice, not of a guest */
+const SINGLE_32 = 16384;
 /** PAUSE instructions after which a vCPU among several gives up its turn. */
 const PAUSES_PER_EXIT = 16;
 /** Keeps the random numbers of vCPUs apart: an odd number with bits everywhere. */
@@ -41,6 +42,8 @@ export interface EngineOptions {
   readonly decode?: DecodePath;
   /** What RDRAND and RDSEED start from, 64 bits; the same seed gives the same numbers. */
   readonly seed?: bigint;
+  /** Instructions of flat 32-bit code that each VM does one by one before it keeps any decoded. Default: 16384. */
+  readonly single32?: number;
   /** When code is compiled; what is absent has its default. */
   readonly compile?: Partial<CompilerSettings>;
 }
@@ -53,42 +56,31 @@ export class Engine implements EngineFactory {
   readonly #module: WebAssembly.Module;
   readonly #options: EngineOptions;
 
-  private constructor(module: WebAssembly.Module, options: EngineOptions) {
+  /** Whether V8 was told what will be used most. */
+  #warm: boolean;
+
+  private constructor(module: WebAssembly.Module, options: EngineOptions, warm: boolean) {
     this.#module = module;
     this.#options = options;
+    this.#warm = warm || options.decode === "each";
   }
 
   /** Compiles the core from the bytes of `core.wasm`. */
   static async compile(bytes: Uint8Array, options: EngineOptions = {}): Promise<Engine> {
-    const module = await WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>);
-    if (options.decode !== "each") warm(module);
-    return new Engine(module, options);
+    return new Engine(await compileCore(bytes), options, false);
+  }
+
+  /** The engine of a core that was compiled, and warmed up, before: see compile-core.ts. */
+  static of(module: WebAssembly.Module, options: EngineOptions = {}): Engine {
+    return new Engine(module, options, true);
   }
 
   /** Makes the engine part of a new VM: memory, slots, no vCPU yet. */
   createVm(): WasmVm {
+    // Not before: under `exec` there are programs that make none.
+    if (!this.#warm) warmCore(this.#module);
+    this.#warm = true;
     return new WasmVm(this.#module, this.#options);
-  }
-}
-
-/** Has V8 compile the hot loop well while a machine is put together: see core/warm.ts. All instances share its code. */
-function warm(module: WebAssembly.Module): void {
-  const memory = memoryToWarm();
-  if (memory === undefined) return;
-  const env = { memory, abort: () => 0, hostClockNs: () => 0, hostBackSlot: () => 0 };
-  const { exports } = new WebAssembly.Instance(module, { env });
-  assert(
-    (exports as unknown as CoreExports).warm() > 0,
-    "engine: the hot loop is not left for a region",
-  );
-}
-
-/** Undefined where there are too few addresses: the VM has to say so, which wants as many. */
-function memoryToWarm(): WebAssembly.Memory | undefined {
-  try {
-    return new WebAssembly.Memory({ initial: WARM_PAGES });
-  } catch {
-    return undefined;
   }
 }
 
@@ -128,6 +120,7 @@ export class WasmVm implements EngineVm {
     this.core.initMmu();
     this.core.dropBlocks();
     this.core.setDecodeEach(options.decode === "each" ? 1 : 0);
+    this.core.setSingle32(options.single32 ?? SINGLE_32);
     if ((options.decode ?? "compiled") === "compiled") this.compiler = this.#makeCompiler(memory);
     this.linear.onAccess(() => this.core.flushAllVcpus());
     this.linear.onGrow(() => {

@@ -46,1039 +46,1040 @@ import { fwait as fwait_556, fldenv as fldenv_557, fldcw as fldcw_558, fnstenv a
 /** How many operations have a handler of their own; fast operations are numbered from here. */
 export const GENERIC_OPS: u32 = 1027;
 
+const HANDLERS: StaticArray<(p: u32) => u32> = [
+  (p: u32): u32 => raise(V_UD),
+  (p: u32): u32 => add_EG_0<u8>(p),
+  (p: u32): u32 => add_EG_0<u16>(p),
+  (p: u32): u32 => add_EG_0<u32>(p),
+  (p: u32): u32 => add_EG_0<u64>(p),
+  (p: u32): u32 => add_GE_1<u8>(p),
+  (p: u32): u32 => add_GE_1<u16>(p),
+  (p: u32): u32 => add_GE_1<u32>(p),
+  (p: u32): u32 => add_GE_1<u64>(p),
+  (p: u32): u32 => add_AI_2<u8>(p),
+  (p: u32): u32 => add_AI_2<u16>(p),
+  (p: u32): u32 => add_AI_2<u32>(p),
+  (p: u32): u32 => add_AI_2<u64>(p),
+  (p: u32): u32 => add_EI_3<u8>(p),
+  (p: u32): u32 => add_EI_3<u16>(p),
+  (p: u32): u32 => add_EI_3<u32>(p),
+  (p: u32): u32 => add_EI_3<u64>(p),
+  (p: u32): u32 => or_EG_25<u8>(p),
+  (p: u32): u32 => or_EG_25<u16>(p),
+  (p: u32): u32 => or_EG_25<u32>(p),
+  (p: u32): u32 => or_EG_25<u64>(p),
+  (p: u32): u32 => or_GE_26<u8>(p),
+  (p: u32): u32 => or_GE_26<u16>(p),
+  (p: u32): u32 => or_GE_26<u32>(p),
+  (p: u32): u32 => or_GE_26<u64>(p),
+  (p: u32): u32 => or_AI_27<u8>(p),
+  (p: u32): u32 => or_AI_27<u16>(p),
+  (p: u32): u32 => or_AI_27<u32>(p),
+  (p: u32): u32 => or_AI_27<u64>(p),
+  (p: u32): u32 => or_EI_28<u8>(p),
+  (p: u32): u32 => or_EI_28<u16>(p),
+  (p: u32): u32 => or_EI_28<u32>(p),
+  (p: u32): u32 => or_EI_28<u64>(p),
+  (p: u32): u32 => adc_EG_4<u8>(p),
+  (p: u32): u32 => adc_EG_4<u16>(p),
+  (p: u32): u32 => adc_EG_4<u32>(p),
+  (p: u32): u32 => adc_EG_4<u64>(p),
+  (p: u32): u32 => adc_GE_5<u8>(p),
+  (p: u32): u32 => adc_GE_5<u16>(p),
+  (p: u32): u32 => adc_GE_5<u32>(p),
+  (p: u32): u32 => adc_GE_5<u64>(p),
+  (p: u32): u32 => adc_AI_6<u8>(p),
+  (p: u32): u32 => adc_AI_6<u16>(p),
+  (p: u32): u32 => adc_AI_6<u32>(p),
+  (p: u32): u32 => adc_AI_6<u64>(p),
+  (p: u32): u32 => adc_EI_7<u8>(p),
+  (p: u32): u32 => adc_EI_7<u16>(p),
+  (p: u32): u32 => adc_EI_7<u32>(p),
+  (p: u32): u32 => adc_EI_7<u64>(p),
+  (p: u32): u32 => sbb_EG_8<u8>(p),
+  (p: u32): u32 => sbb_EG_8<u16>(p),
+  (p: u32): u32 => sbb_EG_8<u32>(p),
+  (p: u32): u32 => sbb_EG_8<u64>(p),
+  (p: u32): u32 => sbb_GE_9<u8>(p),
+  (p: u32): u32 => sbb_GE_9<u16>(p),
+  (p: u32): u32 => sbb_GE_9<u32>(p),
+  (p: u32): u32 => sbb_GE_9<u64>(p),
+  (p: u32): u32 => sbb_AI_10<u8>(p),
+  (p: u32): u32 => sbb_AI_10<u16>(p),
+  (p: u32): u32 => sbb_AI_10<u32>(p),
+  (p: u32): u32 => sbb_AI_10<u64>(p),
+  (p: u32): u32 => sbb_EI_11<u8>(p),
+  (p: u32): u32 => sbb_EI_11<u16>(p),
+  (p: u32): u32 => sbb_EI_11<u32>(p),
+  (p: u32): u32 => sbb_EI_11<u64>(p),
+  (p: u32): u32 => and_EG_29<u8>(p),
+  (p: u32): u32 => and_EG_29<u16>(p),
+  (p: u32): u32 => and_EG_29<u32>(p),
+  (p: u32): u32 => and_EG_29<u64>(p),
+  (p: u32): u32 => and_GE_30<u8>(p),
+  (p: u32): u32 => and_GE_30<u16>(p),
+  (p: u32): u32 => and_GE_30<u32>(p),
+  (p: u32): u32 => and_GE_30<u64>(p),
+  (p: u32): u32 => and_AI_31<u8>(p),
+  (p: u32): u32 => and_AI_31<u16>(p),
+  (p: u32): u32 => and_AI_31<u32>(p),
+  (p: u32): u32 => and_AI_31<u64>(p),
+  (p: u32): u32 => and_EI_32<u8>(p),
+  (p: u32): u32 => and_EI_32<u16>(p),
+  (p: u32): u32 => and_EI_32<u32>(p),
+  (p: u32): u32 => and_EI_32<u64>(p),
+  (p: u32): u32 => sub_EG_12<u8>(p),
+  (p: u32): u32 => sub_EG_12<u16>(p),
+  (p: u32): u32 => sub_EG_12<u32>(p),
+  (p: u32): u32 => sub_EG_12<u64>(p),
+  (p: u32): u32 => sub_GE_13<u8>(p),
+  (p: u32): u32 => sub_GE_13<u16>(p),
+  (p: u32): u32 => sub_GE_13<u32>(p),
+  (p: u32): u32 => sub_GE_13<u64>(p),
+  (p: u32): u32 => sub_AI_14<u8>(p),
+  (p: u32): u32 => sub_AI_14<u16>(p),
+  (p: u32): u32 => sub_AI_14<u32>(p),
+  (p: u32): u32 => sub_AI_14<u64>(p),
+  (p: u32): u32 => sub_EI_15<u8>(p),
+  (p: u32): u32 => sub_EI_15<u16>(p),
+  (p: u32): u32 => sub_EI_15<u32>(p),
+  (p: u32): u32 => sub_EI_15<u64>(p),
+  (p: u32): u32 => xor_EG_33<u8>(p),
+  (p: u32): u32 => xor_EG_33<u16>(p),
+  (p: u32): u32 => xor_EG_33<u32>(p),
+  (p: u32): u32 => xor_EG_33<u64>(p),
+  (p: u32): u32 => xor_GE_34<u8>(p),
+  (p: u32): u32 => xor_GE_34<u16>(p),
+  (p: u32): u32 => xor_GE_34<u32>(p),
+  (p: u32): u32 => xor_GE_34<u64>(p),
+  (p: u32): u32 => xor_AI_35<u8>(p),
+  (p: u32): u32 => xor_AI_35<u16>(p),
+  (p: u32): u32 => xor_AI_35<u32>(p),
+  (p: u32): u32 => xor_AI_35<u64>(p),
+  (p: u32): u32 => xor_EI_36<u8>(p),
+  (p: u32): u32 => xor_EI_36<u16>(p),
+  (p: u32): u32 => xor_EI_36<u32>(p),
+  (p: u32): u32 => xor_EI_36<u64>(p),
+  (p: u32): u32 => cmp_EG_16<u8>(p),
+  (p: u32): u32 => cmp_EG_16<u16>(p),
+  (p: u32): u32 => cmp_EG_16<u32>(p),
+  (p: u32): u32 => cmp_EG_16<u64>(p),
+  (p: u32): u32 => cmp_GE_17<u8>(p),
+  (p: u32): u32 => cmp_GE_17<u16>(p),
+  (p: u32): u32 => cmp_GE_17<u32>(p),
+  (p: u32): u32 => cmp_GE_17<u64>(p),
+  (p: u32): u32 => cmp_AI_18<u8>(p),
+  (p: u32): u32 => cmp_AI_18<u16>(p),
+  (p: u32): u32 => cmp_AI_18<u32>(p),
+  (p: u32): u32 => cmp_AI_18<u64>(p),
+  (p: u32): u32 => cmp_EI_19<u8>(p),
+  (p: u32): u32 => cmp_EI_19<u16>(p),
+  (p: u32): u32 => cmp_EI_19<u32>(p),
+  (p: u32): u32 => cmp_EI_19<u64>(p),
+  (p: u32): u32 => inc_Z_20<u16>(p),
+  (p: u32): u32 => inc_Z_20<u32>(p),
+  (p: u32): u32 => inc_Z_20<u64>(p),
+  (p: u32): u32 => dec_Z_21<u16>(p),
+  (p: u32): u32 => dec_Z_21<u32>(p),
+  (p: u32): u32 => dec_Z_21<u64>(p),
+  (p: u32): u32 => inc_E_22<u8>(p),
+  (p: u32): u32 => inc_E_22<u16>(p),
+  (p: u32): u32 => inc_E_22<u32>(p),
+  (p: u32): u32 => inc_E_22<u64>(p),
+  (p: u32): u32 => dec_E_23<u8>(p),
+  (p: u32): u32 => dec_E_23<u16>(p),
+  (p: u32): u32 => dec_E_23<u32>(p),
+  (p: u32): u32 => dec_E_23<u64>(p),
+  (p: u32): u32 => not_E_37<u8>(p),
+  (p: u32): u32 => not_E_37<u16>(p),
+  (p: u32): u32 => not_E_37<u32>(p),
+  (p: u32): u32 => not_E_37<u64>(p),
+  (p: u32): u32 => neg_E_24<u8>(p),
+  (p: u32): u32 => neg_E_24<u16>(p),
+  (p: u32): u32 => neg_E_24<u32>(p),
+  (p: u32): u32 => neg_E_24<u64>(p),
+  (p: u32): u32 => test_EG_38<u8>(p),
+  (p: u32): u32 => test_EG_38<u16>(p),
+  (p: u32): u32 => test_EG_38<u32>(p),
+  (p: u32): u32 => test_EG_38<u64>(p),
+  (p: u32): u32 => test_AI_39<u8>(p),
+  (p: u32): u32 => test_AI_39<u16>(p),
+  (p: u32): u32 => test_AI_39<u32>(p),
+  (p: u32): u32 => test_AI_39<u64>(p),
+  (p: u32): u32 => test_EI_40<u8>(p),
+  (p: u32): u32 => test_EI_40<u16>(p),
+  (p: u32): u32 => test_EI_40<u32>(p),
+  (p: u32): u32 => test_EI_40<u64>(p),
+  (p: u32): u32 => daa_41(p),
+  (p: u32): u32 => das_42(p),
+  (p: u32): u32 => aaa_43(p),
+  (p: u32): u32 => aas_44(p),
+  (p: u32): u32 => aam_45(p),
+  (p: u32): u32 => aad_46(p),
+  (p: u32): u32 => bt_EG_47<u16>(p),
+  (p: u32): u32 => bt_EG_47<u32>(p),
+  (p: u32): u32 => bt_EG_47<u64>(p),
+  (p: u32): u32 => bts_EG_48<u16>(p),
+  (p: u32): u32 => bts_EG_48<u32>(p),
+  (p: u32): u32 => bts_EG_48<u64>(p),
+  (p: u32): u32 => btr_EG_49<u16>(p),
+  (p: u32): u32 => btr_EG_49<u32>(p),
+  (p: u32): u32 => btr_EG_49<u64>(p),
+  (p: u32): u32 => btc_EG_50<u16>(p),
+  (p: u32): u32 => btc_EG_50<u32>(p),
+  (p: u32): u32 => btc_EG_50<u64>(p),
+  (p: u32): u32 => bt_EI_51<u16>(p),
+  (p: u32): u32 => bt_EI_51<u32>(p),
+  (p: u32): u32 => bt_EI_51<u64>(p),
+  (p: u32): u32 => bts_EI_52<u16>(p),
+  (p: u32): u32 => bts_EI_52<u32>(p),
+  (p: u32): u32 => bts_EI_52<u64>(p),
+  (p: u32): u32 => btr_EI_53<u16>(p),
+  (p: u32): u32 => btr_EI_53<u32>(p),
+  (p: u32): u32 => btr_EI_53<u64>(p),
+  (p: u32): u32 => btc_EI_54<u16>(p),
+  (p: u32): u32 => btc_EI_54<u32>(p),
+  (p: u32): u32 => btc_EI_54<u64>(p),
+  (p: u32): u32 => bsf_55<u16>(p),
+  (p: u32): u32 => bsf_55<u32>(p),
+  (p: u32): u32 => bsf_55<u64>(p),
+  (p: u32): u32 => bsr_56<u16>(p),
+  (p: u32): u32 => bsr_56<u32>(p),
+  (p: u32): u32 => bsr_56<u64>(p),
+  (p: u32): u32 => popcnt_GE_57<u16>(p),
+  (p: u32): u32 => popcnt_GE_57<u32>(p),
+  (p: u32): u32 => popcnt_GE_57<u64>(p),
+  (p: u32): u32 => crc32_58<u8>(p),
+  (p: u32): u32 => crc32_58<u16>(p),
+  (p: u32): u32 => crc32_58<u32>(p),
+  (p: u32): u32 => crc32_58<u64>(p),
+  (p: u32): u32 => jcc_59<u16>(p),
+  (p: u32): u32 => jcc_59<u32>(p),
+  (p: u32): u32 => jcc_59<u64>(p),
+  (p: u32): u32 => jmp_J_60<u16>(p),
+  (p: u32): u32 => jmp_J_60<u32>(p),
+  (p: u32): u32 => jmp_J_60<u64>(p),
+  (p: u32): u32 => jmp_E_61<u16>(p),
+  (p: u32): u32 => jmp_E_61<u32>(p),
+  (p: u32): u32 => jmp_E_61<u64>(p),
+  (p: u32): u32 => call_J_62<u16>(p),
+  (p: u32): u32 => call_J_62<u32>(p),
+  (p: u32): u32 => call_J_62<u64>(p),
+  (p: u32): u32 => call_E_63<u16>(p),
+  (p: u32): u32 => call_E_63<u32>(p),
+  (p: u32): u32 => call_E_63<u64>(p),
+  (p: u32): u32 => ret_64<u16>(p),
+  (p: u32): u32 => ret_64<u32>(p),
+  (p: u32): u32 => ret_64<u64>(p),
+  (p: u32): u32 => ret_I_65<u16>(p),
+  (p: u32): u32 => ret_I_65<u32>(p),
+  (p: u32): u32 => ret_I_65<u64>(p),
+  (p: u32): u32 => loopne_66<u16>(p),
+  (p: u32): u32 => loopne_66<u32>(p),
+  (p: u32): u32 => loopne_66<u64>(p),
+  (p: u32): u32 => loope_67<u16>(p),
+  (p: u32): u32 => loope_67<u32>(p),
+  (p: u32): u32 => loope_67<u64>(p),
+  (p: u32): u32 => loop_68<u16>(p),
+  (p: u32): u32 => loop_68<u32>(p),
+  (p: u32): u32 => loop_68<u64>(p),
+  (p: u32): u32 => jcxz_69<u16>(p),
+  (p: u32): u32 => jcxz_69<u32>(p),
+  (p: u32): u32 => jcxz_69<u64>(p),
+  (p: u32): u32 => jmp_far_70<u16>(p),
+  (p: u32): u32 => jmp_far_70<u32>(p),
+  (p: u32): u32 => jmp_far_70<u64>(p),
+  (p: u32): u32 => call_far_71<u16>(p),
+  (p: u32): u32 => call_far_71<u32>(p),
+  (p: u32): u32 => call_far_71<u64>(p),
+  (p: u32): u32 => jmp_far_M_72<u16>(p),
+  (p: u32): u32 => jmp_far_M_72<u32>(p),
+  (p: u32): u32 => jmp_far_M_72<u64>(p),
+  (p: u32): u32 => call_far_M_73<u16>(p),
+  (p: u32): u32 => call_far_M_73<u32>(p),
+  (p: u32): u32 => call_far_M_73<u64>(p),
+  (p: u32): u32 => retf_74<u16>(p),
+  (p: u32): u32 => retf_74<u32>(p),
+  (p: u32): u32 => retf_74<u64>(p),
+  (p: u32): u32 => retf_I_75<u16>(p),
+  (p: u32): u32 => retf_I_75<u32>(p),
+  (p: u32): u32 => retf_I_75<u64>(p),
+  (p: u32): u32 => iret_76<u16>(p),
+  (p: u32): u32 => iret_76<u32>(p),
+  (p: u32): u32 => iret_76<u64>(p),
+  (p: u32): u32 => cmc_77(p),
+  (p: u32): u32 => clc_78(p),
+  (p: u32): u32 => stc_79(p),
+  (p: u32): u32 => cld_80(p),
+  (p: u32): u32 => std_81(p),
+  (p: u32): u32 => lahf_82(p),
+  (p: u32): u32 => sahf_83(p),
+  (p: u32): u32 => salc_84(p),
+  (p: u32): u32 => fxsave_85(p),
+  (p: u32): u32 => fxrstor_86(p),
+  (p: u32): u32 => xsave_87(p),
+  (p: u32): u32 => xrstor_88(p),
+  (p: u32): u32 => xsaveopt_89(p),
+  (p: u32): u32 => in_I_90<u8>(p),
+  (p: u32): u32 => in_I_90<u16>(p),
+  (p: u32): u32 => in_I_90<u32>(p),
+  (p: u32): u32 => in_I_90<u64>(p),
+  (p: u32): u32 => in_DX_91<u8>(p),
+  (p: u32): u32 => in_DX_91<u16>(p),
+  (p: u32): u32 => in_DX_91<u32>(p),
+  (p: u32): u32 => in_DX_91<u64>(p),
+  (p: u32): u32 => out_I_92<u8>(p),
+  (p: u32): u32 => out_I_92<u16>(p),
+  (p: u32): u32 => out_I_92<u32>(p),
+  (p: u32): u32 => out_I_92<u64>(p),
+  (p: u32): u32 => out_DX_93<u8>(p),
+  (p: u32): u32 => out_DX_93<u16>(p),
+  (p: u32): u32 => out_DX_93<u32>(p),
+  (p: u32): u32 => out_DX_93<u64>(p),
+  (p: u32): u32 => ins_94<u8>(p),
+  (p: u32): u32 => ins_94<u16>(p),
+  (p: u32): u32 => ins_94<u32>(p),
+  (p: u32): u32 => ins_94<u64>(p),
+  (p: u32): u32 => outs_95<u8>(p),
+  (p: u32): u32 => outs_95<u16>(p),
+  (p: u32): u32 => outs_95<u32>(p),
+  (p: u32): u32 => outs_95<u64>(p),
+  (p: u32): u32 => pause_96(p),
+  (p: u32): u32 => nop_103(p),
+  (p: u32): u32 => ud_104(p),
+  (p: u32): u32 => bound_105<u16>(p),
+  (p: u32): u32 => bound_105<u32>(p),
+  (p: u32): u32 => bound_105<u64>(p),
+  (p: u32): u32 => punpcklbw_106(p),
+  (p: u32): u32 => punpcklwd_107(p),
+  (p: u32): u32 => punpckldq_108(p),
+  (p: u32): u32 => packsswb_109(p),
+  (p: u32): u32 => pcmpgtb_110(p),
+  (p: u32): u32 => pcmpgtw_111(p),
+  (p: u32): u32 => pcmpgtd_112(p),
+  (p: u32): u32 => packuswb_113(p),
+  (p: u32): u32 => punpckhbw_114(p),
+  (p: u32): u32 => punpckhwd_115(p),
+  (p: u32): u32 => pcmpeqb_116(p),
+  (p: u32): u32 => pcmpeqw_117(p),
+  (p: u32): u32 => pcmpeqd_118(p),
+  (p: u32): u32 => punpckhdq_119(p),
+  (p: u32): u32 => packssdw_120(p),
+  (p: u32): u32 => paddq_121(p),
+  (p: u32): u32 => pmullw_122(p),
+  (p: u32): u32 => psubusb_123(p),
+  (p: u32): u32 => psubusw_124(p),
+  (p: u32): u32 => pminub_125(p),
+  (p: u32): u32 => pand_126(p),
+  (p: u32): u32 => paddusb_127(p),
+  (p: u32): u32 => paddusw_128(p),
+  (p: u32): u32 => pmaxub_129(p),
+  (p: u32): u32 => pandn_130(p),
+  (p: u32): u32 => pavgb_131(p),
+  (p: u32): u32 => pavgw_132(p),
+  (p: u32): u32 => pmulhuw_133(p),
+  (p: u32): u32 => pmulhw_134(p),
+  (p: u32): u32 => psubsb_135(p),
+  (p: u32): u32 => psubsw_136(p),
+  (p: u32): u32 => pminsw_137(p),
+  (p: u32): u32 => por_138(p),
+  (p: u32): u32 => paddsb_139(p),
+  (p: u32): u32 => paddsw_140(p),
+  (p: u32): u32 => pmaxsw_141(p),
+  (p: u32): u32 => pxor_142(p),
+  (p: u32): u32 => pmaddwd_143(p),
+  (p: u32): u32 => psubb_144(p),
+  (p: u32): u32 => psubw_145(p),
+  (p: u32): u32 => psubd_146(p),
+  (p: u32): u32 => psubq_147(p),
+  (p: u32): u32 => paddb_148(p),
+  (p: u32): u32 => paddw_149(p),
+  (p: u32): u32 => paddd_150(p),
+  (p: u32): u32 => pshufb_151(p),
+  (p: u32): u32 => phaddw_152(p),
+  (p: u32): u32 => phaddd_153(p),
+  (p: u32): u32 => phaddsw_154(p),
+  (p: u32): u32 => pmaddubsw_155(p),
+  (p: u32): u32 => phsubw_156(p),
+  (p: u32): u32 => phsubd_157(p),
+  (p: u32): u32 => phsubsw_158(p),
+  (p: u32): u32 => psignb_159(p),
+  (p: u32): u32 => psignw_160(p),
+  (p: u32): u32 => psignd_161(p),
+  (p: u32): u32 => pmulhrsw_162(p),
+  (p: u32): u32 => pabsb_163(p),
+  (p: u32): u32 => pabsw_164(p),
+  (p: u32): u32 => pabsd_165(p),
+  (p: u32): u32 => shift_PQ_166(p),
+  (p: u32): u32 => shift_NI_167(p),
+  (p: u32): u32 => movd_PE_168<u32>(p),
+  (p: u32): u32 => movd_PE_168<u64>(p),
+  (p: u32): u32 => movd_EP_169<u32>(p),
+  (p: u32): u32 => movd_EP_169<u64>(p),
+  (p: u32): u32 => movq_PQ_170(p),
+  (p: u32): u32 => movq_QP_171(p),
+  (p: u32): u32 => movntq_172(p),
+  (p: u32): u32 => pmuludq_173(p),
+  (p: u32): u32 => psadbw_174(p),
+  (p: u32): u32 => pshufw_175(p),
+  (p: u32): u32 => palignr_176(p),
+  (p: u32): u32 => pinsrw_177(p),
+  (p: u32): u32 => pextrw_178(p),
+  (p: u32): u32 => pmovmskb_179(p),
+  (p: u32): u32 => maskmovq_180(p),
+  (p: u32): u32 => emms_181(p),
+  (p: u32): u32 => mov_EG_182<u8>(p),
+  (p: u32): u32 => mov_EG_182<u16>(p),
+  (p: u32): u32 => mov_EG_182<u32>(p),
+  (p: u32): u32 => mov_EG_182<u64>(p),
+  (p: u32): u32 => mov_GE_183<u8>(p),
+  (p: u32): u32 => mov_GE_183<u16>(p),
+  (p: u32): u32 => mov_GE_183<u32>(p),
+  (p: u32): u32 => mov_GE_183<u64>(p),
+  (p: u32): u32 => mov_AO_184<u8>(p),
+  (p: u32): u32 => mov_AO_184<u16>(p),
+  (p: u32): u32 => mov_AO_184<u32>(p),
+  (p: u32): u32 => mov_AO_184<u64>(p),
+  (p: u32): u32 => mov_OA_185<u8>(p),
+  (p: u32): u32 => mov_OA_185<u16>(p),
+  (p: u32): u32 => mov_OA_185<u32>(p),
+  (p: u32): u32 => mov_OA_185<u64>(p),
+  (p: u32): u32 => mov_ZI_186<u8>(p),
+  (p: u32): u32 => mov_ZV_187<u16>(p),
+  (p: u32): u32 => mov_ZV_187<u32>(p),
+  (p: u32): u32 => mov_ZV_187<u64>(p),
+  (p: u32): u32 => mov_EI_188<u8>(p),
+  (p: u32): u32 => mov_EI_188<u16>(p),
+  (p: u32): u32 => mov_EI_188<u32>(p),
+  (p: u32): u32 => mov_EI_188<u64>(p),
+  (p: u32): u32 => movzx8_189<u16>(p),
+  (p: u32): u32 => movzx8_189<u32>(p),
+  (p: u32): u32 => movzx8_189<u64>(p),
+  (p: u32): u32 => movzx16_190<u16>(p),
+  (p: u32): u32 => movzx16_190<u32>(p),
+  (p: u32): u32 => movzx16_190<u64>(p),
+  (p: u32): u32 => movsx8_191<u16>(p),
+  (p: u32): u32 => movsx8_191<u32>(p),
+  (p: u32): u32 => movsx8_191<u64>(p),
+  (p: u32): u32 => movsx16_192<u16>(p),
+  (p: u32): u32 => movsx16_192<u32>(p),
+  (p: u32): u32 => movsx16_192<u64>(p),
+  (p: u32): u32 => movsxd_193<u16>(p),
+  (p: u32): u32 => movsxd_193<u32>(p),
+  (p: u32): u32 => movsxd_193<u64>(p),
+  (p: u32): u32 => mov_ES_194<u16>(p),
+  (p: u32): u32 => mov_ES_194<u32>(p),
+  (p: u32): u32 => mov_ES_194<u64>(p),
+  (p: u32): u32 => lea_195<u16>(p),
+  (p: u32): u32 => lea_195<u32>(p),
+  (p: u32): u32 => lea_195<u64>(p),
+  (p: u32): u32 => xchg_EG_196<u8>(p),
+  (p: u32): u32 => xchg_EG_196<u16>(p),
+  (p: u32): u32 => xchg_EG_196<u32>(p),
+  (p: u32): u32 => xchg_EG_196<u64>(p),
+  (p: u32): u32 => xchg_ZA_197<u16>(p),
+  (p: u32): u32 => xchg_ZA_197<u32>(p),
+  (p: u32): u32 => xchg_ZA_197<u64>(p),
+  (p: u32): u32 => xlat_198(p),
+  (p: u32): u32 => cbw_199<u16>(p),
+  (p: u32): u32 => cbw_199<u32>(p),
+  (p: u32): u32 => cbw_199<u64>(p),
+  (p: u32): u32 => cwd_200<u16>(p),
+  (p: u32): u32 => cwd_200<u32>(p),
+  (p: u32): u32 => cwd_200<u64>(p),
+  (p: u32): u32 => bswap_Z_201<u16>(p),
+  (p: u32): u32 => bswap_Z_201<u32>(p),
+  (p: u32): u32 => bswap_Z_201<u64>(p),
+  (p: u32): u32 => movbe_GM_202<u16>(p),
+  (p: u32): u32 => movbe_GM_202<u32>(p),
+  (p: u32): u32 => movbe_GM_202<u64>(p),
+  (p: u32): u32 => movbe_MG_203<u16>(p),
+  (p: u32): u32 => movbe_MG_203<u32>(p),
+  (p: u32): u32 => movbe_MG_203<u64>(p),
+  (p: u32): u32 => cmpxchg_206<u8>(p),
+  (p: u32): u32 => cmpxchg_206<u16>(p),
+  (p: u32): u32 => cmpxchg_206<u32>(p),
+  (p: u32): u32 => cmpxchg_206<u64>(p),
+  (p: u32): u32 => xadd_207<u8>(p),
+  (p: u32): u32 => xadd_207<u16>(p),
+  (p: u32): u32 => xadd_207<u32>(p),
+  (p: u32): u32 => xadd_207<u64>(p),
+  (p: u32): u32 => cmpxchg2_208<u32>(p),
+  (p: u32): u32 => cmpxchg2_208<u64>(p),
+  (p: u32): u32 => cmov_204<u16>(p),
+  (p: u32): u32 => cmov_204<u32>(p),
+  (p: u32): u32 => cmov_204<u64>(p),
+  (p: u32): u32 => setcc_205(p),
+  (p: u32): u32 => mul_E_209<u8>(p),
+  (p: u32): u32 => mul_E_209<u16>(p),
+  (p: u32): u32 => mul_E_209<u32>(p),
+  (p: u32): u32 => mul_E_209<u64>(p),
+  (p: u32): u32 => imul_E_210<u8>(p),
+  (p: u32): u32 => imul_E_210<u16>(p),
+  (p: u32): u32 => imul_E_210<u32>(p),
+  (p: u32): u32 => imul_E_210<u64>(p),
+  (p: u32): u32 => div_E_211<u8>(p),
+  (p: u32): u32 => div_E_211<u16>(p),
+  (p: u32): u32 => div_E_211<u32>(p),
+  (p: u32): u32 => div_E_211<u64>(p),
+  (p: u32): u32 => idiv_E_212<u8>(p),
+  (p: u32): u32 => idiv_E_212<u16>(p),
+  (p: u32): u32 => idiv_E_212<u32>(p),
+  (p: u32): u32 => idiv_E_212<u64>(p),
+  (p: u32): u32 => imul_GE_213<u16>(p),
+  (p: u32): u32 => imul_GE_213<u32>(p),
+  (p: u32): u32 => imul_GE_213<u64>(p),
+  (p: u32): u32 => imul_GEI_214<u16>(p),
+  (p: u32): u32 => imul_GEI_214<u32>(p),
+  (p: u32): u32 => imul_GEI_214<u64>(p),
+  (p: u32): u32 => rol_I_215<u8>(p),
+  (p: u32): u32 => rol_I_215<u16>(p),
+  (p: u32): u32 => rol_I_215<u32>(p),
+  (p: u32): u32 => rol_I_215<u64>(p),
+  (p: u32): u32 => rol_1_216<u8>(p),
+  (p: u32): u32 => rol_1_216<u16>(p),
+  (p: u32): u32 => rol_1_216<u32>(p),
+  (p: u32): u32 => rol_1_216<u64>(p),
+  (p: u32): u32 => rol_C_217<u8>(p),
+  (p: u32): u32 => rol_C_217<u16>(p),
+  (p: u32): u32 => rol_C_217<u32>(p),
+  (p: u32): u32 => rol_C_217<u64>(p),
+  (p: u32): u32 => ror_I_218<u8>(p),
+  (p: u32): u32 => ror_I_218<u16>(p),
+  (p: u32): u32 => ror_I_218<u32>(p),
+  (p: u32): u32 => ror_I_218<u64>(p),
+  (p: u32): u32 => ror_1_219<u8>(p),
+  (p: u32): u32 => ror_1_219<u16>(p),
+  (p: u32): u32 => ror_1_219<u32>(p),
+  (p: u32): u32 => ror_1_219<u64>(p),
+  (p: u32): u32 => ror_C_220<u8>(p),
+  (p: u32): u32 => ror_C_220<u16>(p),
+  (p: u32): u32 => ror_C_220<u32>(p),
+  (p: u32): u32 => ror_C_220<u64>(p),
+  (p: u32): u32 => rcl_I_221<u8>(p),
+  (p: u32): u32 => rcl_I_221<u16>(p),
+  (p: u32): u32 => rcl_I_221<u32>(p),
+  (p: u32): u32 => rcl_I_221<u64>(p),
+  (p: u32): u32 => rcl_1_222<u8>(p),
+  (p: u32): u32 => rcl_1_222<u16>(p),
+  (p: u32): u32 => rcl_1_222<u32>(p),
+  (p: u32): u32 => rcl_1_222<u64>(p),
+  (p: u32): u32 => rcl_C_223<u8>(p),
+  (p: u32): u32 => rcl_C_223<u16>(p),
+  (p: u32): u32 => rcl_C_223<u32>(p),
+  (p: u32): u32 => rcl_C_223<u64>(p),
+  (p: u32): u32 => rcr_I_224<u8>(p),
+  (p: u32): u32 => rcr_I_224<u16>(p),
+  (p: u32): u32 => rcr_I_224<u32>(p),
+  (p: u32): u32 => rcr_I_224<u64>(p),
+  (p: u32): u32 => rcr_1_225<u8>(p),
+  (p: u32): u32 => rcr_1_225<u16>(p),
+  (p: u32): u32 => rcr_1_225<u32>(p),
+  (p: u32): u32 => rcr_1_225<u64>(p),
+  (p: u32): u32 => rcr_C_226<u8>(p),
+  (p: u32): u32 => rcr_C_226<u16>(p),
+  (p: u32): u32 => rcr_C_226<u32>(p),
+  (p: u32): u32 => rcr_C_226<u64>(p),
+  (p: u32): u32 => shl_I_227<u8>(p),
+  (p: u32): u32 => shl_I_227<u16>(p),
+  (p: u32): u32 => shl_I_227<u32>(p),
+  (p: u32): u32 => shl_I_227<u64>(p),
+  (p: u32): u32 => shl_1_228<u8>(p),
+  (p: u32): u32 => shl_1_228<u16>(p),
+  (p: u32): u32 => shl_1_228<u32>(p),
+  (p: u32): u32 => shl_1_228<u64>(p),
+  (p: u32): u32 => shl_C_229<u8>(p),
+  (p: u32): u32 => shl_C_229<u16>(p),
+  (p: u32): u32 => shl_C_229<u32>(p),
+  (p: u32): u32 => shl_C_229<u64>(p),
+  (p: u32): u32 => shr_I_230<u8>(p),
+  (p: u32): u32 => shr_I_230<u16>(p),
+  (p: u32): u32 => shr_I_230<u32>(p),
+  (p: u32): u32 => shr_I_230<u64>(p),
+  (p: u32): u32 => shr_1_231<u8>(p),
+  (p: u32): u32 => shr_1_231<u16>(p),
+  (p: u32): u32 => shr_1_231<u32>(p),
+  (p: u32): u32 => shr_1_231<u64>(p),
+  (p: u32): u32 => shr_C_232<u8>(p),
+  (p: u32): u32 => shr_C_232<u16>(p),
+  (p: u32): u32 => shr_C_232<u32>(p),
+  (p: u32): u32 => shr_C_232<u64>(p),
+  (p: u32): u32 => sar_I_233<u8>(p),
+  (p: u32): u32 => sar_I_233<u16>(p),
+  (p: u32): u32 => sar_I_233<u32>(p),
+  (p: u32): u32 => sar_I_233<u64>(p),
+  (p: u32): u32 => sar_1_234<u8>(p),
+  (p: u32): u32 => sar_1_234<u16>(p),
+  (p: u32): u32 => sar_1_234<u32>(p),
+  (p: u32): u32 => sar_1_234<u64>(p),
+  (p: u32): u32 => sar_C_235<u8>(p),
+  (p: u32): u32 => sar_C_235<u16>(p),
+  (p: u32): u32 => sar_C_235<u32>(p),
+  (p: u32): u32 => sar_C_235<u64>(p),
+  (p: u32): u32 => shld_I_236<u16>(p),
+  (p: u32): u32 => shld_I_236<u32>(p),
+  (p: u32): u32 => shld_I_236<u64>(p),
+  (p: u32): u32 => shld_C_237<u16>(p),
+  (p: u32): u32 => shld_C_237<u32>(p),
+  (p: u32): u32 => shld_C_237<u64>(p),
+  (p: u32): u32 => shrd_I_238<u16>(p),
+  (p: u32): u32 => shrd_I_238<u32>(p),
+  (p: u32): u32 => shrd_I_238<u64>(p),
+  (p: u32): u32 => shrd_C_239<u16>(p),
+  (p: u32): u32 => shrd_C_239<u32>(p),
+  (p: u32): u32 => shrd_C_239<u64>(p),
+  (p: u32): u32 => load16u_240(p),
+  (p: u32): u32 => store16u_241(p),
+  (p: u32): u32 => mergeLow_242<u32>(p),
+  (p: u32): u32 => loadLow_243<u32>(p),
+  (p: u32): u32 => storeLowReg_244<u32>(p),
+  (p: u32): u32 => storeLow_245<u32>(p),
+  (p: u32): u32 => movhlps_246(p),
+  (p: u32): u32 => mergeLow_242<u64>(p),
+  (p: u32): u32 => storeLow_245<u64>(p),
+  (p: u32): u32 => loadHigh_247(p),
+  (p: u32): u32 => storeHigh_248(p),
+  (p: u32): u32 => load16_249(p),
+  (p: u32): u32 => store16_250(p),
+  (p: u32): u32 => movmskps_251(p),
+  (p: u32): u32 => punpckldq_266(p),
+  (p: u32): u32 => punpckhdq_267(p),
+  (p: u32): u32 => shufps_268(p),
+  (p: u32): u32 => pand_314(p),
+  (p: u32): u32 => pandn_315(p),
+  (p: u32): u32 => por_316(p),
+  (p: u32): u32 => pxor_317(p),
+  (p: u32): u32 => sqrtps_343(p),
+  (p: u32): u32 => sqrtss_365(p),
+  (p: u32): u32 => addps_344(p),
+  (p: u32): u32 => addss_366(p),
+  (p: u32): u32 => mulps_345(p),
+  (p: u32): u32 => mulss_367(p),
+  (p: u32): u32 => subps_346(p),
+  (p: u32): u32 => subss_368(p),
+  (p: u32): u32 => minps_347(p),
+  (p: u32): u32 => minss_369(p),
+  (p: u32): u32 => divps_348(p),
+  (p: u32): u32 => divss_370(p),
+  (p: u32): u32 => maxps_349(p),
+  (p: u32): u32 => maxss_371(p),
+  (p: u32): u32 => rsqrtps_385(p),
+  (p: u32): u32 => rsqrtss_386(p),
+  (p: u32): u32 => rcpps_387(p),
+  (p: u32): u32 => rcpss_388(p),
+  (p: u32): u32 => ucomiss_372(p),
+  (p: u32): u32 => comiss_373(p),
+  (p: u32): u32 => cmpps_350(p),
+  (p: u32): u32 => cmpss_374(p),
+  (p: u32): u32 => cvtpi2ps_397(p),
+  (p: u32): u32 => cvtsi2ss_398<u32>(p),
+  (p: u32): u32 => cvtsi2ss_398<u64>(p),
+  (p: u32): u32 => cvttps2pi_399(p),
+  (p: u32): u32 => cvttss2si_400<u32>(p),
+  (p: u32): u32 => cvttss2si_400<u64>(p),
+  (p: u32): u32 => cvtps2pi_401(p),
+  (p: u32): u32 => cvtss2si_402<u32>(p),
+  (p: u32): u32 => cvtss2si_402<u64>(p),
+  (p: u32): u32 => ldmxcsr_389(p),
+  (p: u32): u32 => stmxcsr_390(p),
+  (p: u32): u32 => loadLow_243<u64>(p),
+  (p: u32): u32 => storeLowReg_244<u64>(p),
+  (p: u32): u32 => movmskpd_252(p),
+  (p: u32): u32 => movToGeneral_253<u32>(p),
+  (p: u32): u32 => movToGeneral_253<u64>(p),
+  (p: u32): u32 => movqReg_254(p),
+  (p: u32): u32 => movq2dq_255(p),
+  (p: u32): u32 => movdq2q_256(p),
+  (p: u32): u32 => pmovmskb_257(p),
+  (p: u32): u32 => maskmovdqu_258(p),
+  (p: u32): u32 => pinsr_259<u16>(p),
+  (p: u32): u32 => pextrwG_260(p),
+  (p: u32): u32 => punpcklqdq_269(p),
+  (p: u32): u32 => punpckhqdq_270(p),
+  (p: u32): u32 => shufpd_271(p),
+  (p: u32): u32 => sqrtpd_351(p),
+  (p: u32): u32 => sqrtsd_375(p),
+  (p: u32): u32 => addpd_352(p),
+  (p: u32): u32 => addsd_376(p),
+  (p: u32): u32 => mulpd_353(p),
+  (p: u32): u32 => mulsd_377(p),
+  (p: u32): u32 => subpd_354(p),
+  (p: u32): u32 => subsd_378(p),
+  (p: u32): u32 => minpd_355(p),
+  (p: u32): u32 => minsd_379(p),
+  (p: u32): u32 => divpd_356(p),
+  (p: u32): u32 => divsd_380(p),
+  (p: u32): u32 => maxpd_357(p),
+  (p: u32): u32 => maxsd_381(p),
+  (p: u32): u32 => ucomisd_382(p),
+  (p: u32): u32 => comisd_383(p),
+  (p: u32): u32 => cmppd_358(p),
+  (p: u32): u32 => cmpsd_384(p),
+  (p: u32): u32 => cvtpi2pd_403(p),
+  (p: u32): u32 => cvtsi2sd_404<u32>(p),
+  (p: u32): u32 => cvtsi2sd_404<u64>(p),
+  (p: u32): u32 => cvttpd2pi_405(p),
+  (p: u32): u32 => cvttsd2si_406<u32>(p),
+  (p: u32): u32 => cvttsd2si_406<u64>(p),
+  (p: u32): u32 => cvtpd2pi_407(p),
+  (p: u32): u32 => cvtsd2si_408<u32>(p),
+  (p: u32): u32 => cvtsd2si_408<u64>(p),
+  (p: u32): u32 => cvtps2pd_409(p),
+  (p: u32): u32 => cvtpd2ps_410(p),
+  (p: u32): u32 => cvtss2sd_411(p),
+  (p: u32): u32 => cvtsd2ss_412(p),
+  (p: u32): u32 => cvtdq2ps_413(p),
+  (p: u32): u32 => cvtps2dq_414(p),
+  (p: u32): u32 => cvttps2dq_415(p),
+  (p: u32): u32 => cvttpd2dq_416(p),
+  (p: u32): u32 => cvtdq2pd_417(p),
+  (p: u32): u32 => cvtpd2dq_418(p),
+  (p: u32): u32 => punpcklbw_272(p),
+  (p: u32): u32 => punpcklwd_273(p),
+  (p: u32): u32 => packsswb_274(p),
+  (p: u32): u32 => pcmpgtb_318(p),
+  (p: u32): u32 => pcmpgtw_319(p),
+  (p: u32): u32 => pcmpgtd_320(p),
+  (p: u32): u32 => packuswb_275(p),
+  (p: u32): u32 => punpckhbw_276(p),
+  (p: u32): u32 => punpckhwd_277(p),
+  (p: u32): u32 => packssdw_278(p),
+  (p: u32): u32 => pcmpeq_321<u8>(p),
+  (p: u32): u32 => pcmpeq_321<u16>(p),
+  (p: u32): u32 => pcmpeq_321<u32>(p),
+  (p: u32): u32 => psrl_279<u16>(p),
+  (p: u32): u32 => psrl_279<u32>(p),
+  (p: u32): u32 => psrl_279<u64>(p),
+  (p: u32): u32 => padd_322<u64>(p),
+  (p: u32): u32 => pmullw_419(p),
+  (p: u32): u32 => psubus_323<u8>(p),
+  (p: u32): u32 => psubus_323<u16>(p),
+  (p: u32): u32 => pminu_324<u8>(p),
+  (p: u32): u32 => paddus_325<u8>(p),
+  (p: u32): u32 => paddus_325<u16>(p),
+  (p: u32): u32 => pmaxu_326<u8>(p),
+  (p: u32): u32 => pavg_327<u8>(p),
+  (p: u32): u32 => psraw_280(p),
+  (p: u32): u32 => psrad_281(p),
+  (p: u32): u32 => pavg_327<u16>(p),
+  (p: u32): u32 => pmulhuw_420(p),
+  (p: u32): u32 => pmulhw_421(p),
+  (p: u32): u32 => psubsb_328(p),
+  (p: u32): u32 => psubsw_329(p),
+  (p: u32): u32 => pminsw_330(p),
+  (p: u32): u32 => paddsb_331(p),
+  (p: u32): u32 => paddsw_332(p),
+  (p: u32): u32 => pmaxsw_333(p),
+  (p: u32): u32 => psll_282<u16>(p),
+  (p: u32): u32 => psll_282<u32>(p),
+  (p: u32): u32 => psll_282<u64>(p),
+  (p: u32): u32 => pmuludq_422(p),
+  (p: u32): u32 => pmaddwd_423(p),
+  (p: u32): u32 => psadbw_424(p),
+  (p: u32): u32 => psub_334<u8>(p),
+  (p: u32): u32 => psub_334<u16>(p),
+  (p: u32): u32 => psub_334<u32>(p),
+  (p: u32): u32 => psub_334<u64>(p),
+  (p: u32): u32 => padd_322<u8>(p),
+  (p: u32): u32 => padd_322<u16>(p),
+  (p: u32): u32 => padd_322<u32>(p),
+  (p: u32): u32 => pshufd_283(p),
+  (p: u32): u32 => pshufhw_284(p),
+  (p: u32): u32 => pshuflw_285(p),
+  (p: u32): u32 => psrlImm_286<u16>(p),
+  (p: u32): u32 => psrawImm_287(p),
+  (p: u32): u32 => psllImm_288<u16>(p),
+  (p: u32): u32 => psrlImm_286<u32>(p),
+  (p: u32): u32 => psradImm_289(p),
+  (p: u32): u32 => psllImm_288<u32>(p),
+  (p: u32): u32 => psrlImm_286<u64>(p),
+  (p: u32): u32 => psrldq_290(p),
+  (p: u32): u32 => psllImm_288<u64>(p),
+  (p: u32): u32 => pslldq_291(p),
+  (p: u32): u32 => movsldup_261(p),
+  (p: u32): u32 => movddup_262(p),
+  (p: u32): u32 => movshdup_263(p),
+  (p: u32): u32 => haddpd_359(p),
+  (p: u32): u32 => haddps_360(p),
+  (p: u32): u32 => hsubpd_361(p),
+  (p: u32): u32 => hsubps_362(p),
+  (p: u32): u32 => addsubpd_363(p),
+  (p: u32): u32 => addsubps_364(p),
+  (p: u32): u32 => pblendvb_292(p),
+  (p: u32): u32 => blendvps_293(p),
+  (p: u32): u32 => blendvpd_294(p),
+  (p: u32): u32 => ptest_295(p),
+  (p: u32): u32 => pmuldq_425(p),
+  (p: u32): u32 => pcmpeq_321<u64>(p),
+  (p: u32): u32 => packusdw_296(p),
+  (p: u32): u32 => pminsb_335(p),
+  (p: u32): u32 => pminsd_336(p),
+  (p: u32): u32 => pminu_324<u16>(p),
+  (p: u32): u32 => pminu_324<u32>(p),
+  (p: u32): u32 => pmaxsb_337(p),
+  (p: u32): u32 => pmaxsd_338(p),
+  (p: u32): u32 => pmaxu_326<u16>(p),
+  (p: u32): u32 => pmaxu_326<u32>(p),
+  (p: u32): u32 => pmulld_426(p),
+  (p: u32): u32 => phminposuw_427(p),
+  (p: u32): u32 => pmovsxbw_297(p),
+  (p: u32): u32 => pmovzxbw_298(p),
+  (p: u32): u32 => pmovsxbd_299(p),
+  (p: u32): u32 => pmovzxbd_300(p),
+  (p: u32): u32 => pmovsxbq_301(p),
+  (p: u32): u32 => pmovzxbq_302(p),
+  (p: u32): u32 => pmovsxwd_303(p),
+  (p: u32): u32 => pmovzxwd_304(p),
+  (p: u32): u32 => pmovsxwq_305(p),
+  (p: u32): u32 => pmovzxwq_306(p),
+  (p: u32): u32 => pmovsxdq_307(p),
+  (p: u32): u32 => pmovzxdq_308(p),
+  (p: u32): u32 => roundps_391(p),
+  (p: u32): u32 => roundpd_392(p),
+  (p: u32): u32 => roundss_393(p),
+  (p: u32): u32 => roundsd_394(p),
+  (p: u32): u32 => blendps_309(p),
+  (p: u32): u32 => blendpd_310(p),
+  (p: u32): u32 => pblendw_311(p),
+  (p: u32): u32 => pextr_264<u8>(p),
+  (p: u32): u32 => pextr_264<u16>(p),
+  (p: u32): u32 => pextr_264<u32>(p),
+  (p: u32): u32 => pextr_264<u64>(p),
+  (p: u32): u32 => pinsr_259<u8>(p),
+  (p: u32): u32 => insertps_265(p),
+  (p: u32): u32 => pinsr_259<u32>(p),
+  (p: u32): u32 => pinsr_259<u64>(p),
+  (p: u32): u32 => dpps_395(p),
+  (p: u32): u32 => dppd_396(p),
+  (p: u32): u32 => mpsadbw_428(p),
+  (p: u32): u32 => pcmpgtq_339(p),
+  (p: u32): u32 => pcmpestrm_440(p),
+  (p: u32): u32 => pcmpestri_441(p),
+  (p: u32): u32 => pcmpistrm_442(p),
+  (p: u32): u32 => pcmpistri_443(p),
+  (p: u32): u32 => pshufb_312(p),
+  (p: u32): u32 => phaddw_429(p),
+  (p: u32): u32 => phaddd_430(p),
+  (p: u32): u32 => phaddsw_431(p),
+  (p: u32): u32 => pmaddubsw_432(p),
+  (p: u32): u32 => phsubw_433(p),
+  (p: u32): u32 => phsubd_434(p),
+  (p: u32): u32 => phsubsw_435(p),
+  (p: u32): u32 => psignb_436(p),
+  (p: u32): u32 => psignw_437(p),
+  (p: u32): u32 => psignd_438(p),
+  (p: u32): u32 => pmulhrsw_439(p),
+  (p: u32): u32 => pabsb_340(p),
+  (p: u32): u32 => pabsw_341(p),
+  (p: u32): u32 => pabsd_342(p),
+  (p: u32): u32 => palignr_313(p),
+  (p: u32): u32 => push_Z_444<u16>(p),
+  (p: u32): u32 => push_Z_444<u32>(p),
+  (p: u32): u32 => push_Z_444<u64>(p),
+  (p: u32): u32 => pop_Z_445<u16>(p),
+  (p: u32): u32 => pop_Z_445<u32>(p),
+  (p: u32): u32 => pop_Z_445<u64>(p),
+  (p: u32): u32 => push_I_446<u16>(p),
+  (p: u32): u32 => push_I_446<u32>(p),
+  (p: u32): u32 => push_I_446<u64>(p),
+  (p: u32): u32 => push_E_447<u16>(p),
+  (p: u32): u32 => push_E_447<u32>(p),
+  (p: u32): u32 => push_E_447<u64>(p),
+  (p: u32): u32 => pop_E_448<u16>(p),
+  (p: u32): u32 => pop_E_448<u32>(p),
+  (p: u32): u32 => pop_E_448<u64>(p),
+  (p: u32): u32 => push_S_449<u16>(p),
+  (p: u32): u32 => push_S_449<u32>(p),
+  (p: u32): u32 => push_S_449<u64>(p),
+  (p: u32): u32 => pusha_450<u16>(p),
+  (p: u32): u32 => pusha_450<u32>(p),
+  (p: u32): u32 => pusha_450<u64>(p),
+  (p: u32): u32 => popa_451<u16>(p),
+  (p: u32): u32 => popa_451<u32>(p),
+  (p: u32): u32 => popa_451<u64>(p),
+  (p: u32): u32 => enter_452<u16>(p),
+  (p: u32): u32 => enter_452<u32>(p),
+  (p: u32): u32 => enter_452<u64>(p),
+  (p: u32): u32 => leave_453<u16>(p),
+  (p: u32): u32 => leave_453<u32>(p),
+  (p: u32): u32 => leave_453<u64>(p),
+  (p: u32): u32 => pushf_454<u16>(p),
+  (p: u32): u32 => pushf_454<u32>(p),
+  (p: u32): u32 => pushf_454<u64>(p),
+  (p: u32): u32 => popf_455<u16>(p),
+  (p: u32): u32 => popf_455<u32>(p),
+  (p: u32): u32 => popf_455<u64>(p),
+  (p: u32): u32 => movs_456<u8>(p),
+  (p: u32): u32 => movs_456<u16>(p),
+  (p: u32): u32 => movs_456<u32>(p),
+  (p: u32): u32 => movs_456<u64>(p),
+  (p: u32): u32 => cmps_459<u8>(p),
+  (p: u32): u32 => cmps_459<u16>(p),
+  (p: u32): u32 => cmps_459<u32>(p),
+  (p: u32): u32 => cmps_459<u64>(p),
+  (p: u32): u32 => stos_457<u8>(p),
+  (p: u32): u32 => stos_457<u16>(p),
+  (p: u32): u32 => stos_457<u32>(p),
+  (p: u32): u32 => stos_457<u64>(p),
+  (p: u32): u32 => lods_458<u8>(p),
+  (p: u32): u32 => lods_458<u16>(p),
+  (p: u32): u32 => lods_458<u32>(p),
+  (p: u32): u32 => lods_458<u64>(p),
+  (p: u32): u32 => scas_460<u8>(p),
+  (p: u32): u32 => scas_460<u16>(p),
+  (p: u32): u32 => scas_460<u32>(p),
+  (p: u32): u32 => scas_460<u64>(p),
+  (p: u32): u32 => mov_SE_461(p),
+  (p: u32): u32 => pop_S_462<u16>(p),
+  (p: u32): u32 => pop_S_462<u32>(p),
+  (p: u32): u32 => pop_S_462<u64>(p),
+  (p: u32): u32 => pop_FS_463<u16>(p),
+  (p: u32): u32 => pop_FS_463<u32>(p),
+  (p: u32): u32 => pop_FS_463<u64>(p),
+  (p: u32): u32 => pop_GS_464<u16>(p),
+  (p: u32): u32 => pop_GS_464<u32>(p),
+  (p: u32): u32 => pop_GS_464<u64>(p),
+  (p: u32): u32 => les_465<u16>(p),
+  (p: u32): u32 => les_465<u32>(p),
+  (p: u32): u32 => les_465<u64>(p),
+  (p: u32): u32 => lds_466<u16>(p),
+  (p: u32): u32 => lds_466<u32>(p),
+  (p: u32): u32 => lds_466<u64>(p),
+  (p: u32): u32 => lss_467<u16>(p),
+  (p: u32): u32 => lss_467<u32>(p),
+  (p: u32): u32 => lss_467<u64>(p),
+  (p: u32): u32 => lfs_468<u16>(p),
+  (p: u32): u32 => lfs_468<u32>(p),
+  (p: u32): u32 => lfs_468<u64>(p),
+  (p: u32): u32 => lgs_469<u16>(p),
+  (p: u32): u32 => lgs_469<u32>(p),
+  (p: u32): u32 => lgs_469<u64>(p),
+  (p: u32): u32 => sldt_470<u16>(p),
+  (p: u32): u32 => sldt_470<u32>(p),
+  (p: u32): u32 => sldt_470<u64>(p),
+  (p: u32): u32 => str_471<u16>(p),
+  (p: u32): u32 => str_471<u32>(p),
+  (p: u32): u32 => str_471<u64>(p),
+  (p: u32): u32 => lldt_472(p),
+  (p: u32): u32 => ltr_473(p),
+  (p: u32): u32 => verr_474(p),
+  (p: u32): u32 => verw_475(p),
+  (p: u32): u32 => lar_476<u16>(p),
+  (p: u32): u32 => lar_476<u32>(p),
+  (p: u32): u32 => lar_476<u64>(p),
+  (p: u32): u32 => lsl_477<u16>(p),
+  (p: u32): u32 => lsl_477<u32>(p),
+  (p: u32): u32 => lsl_477<u64>(p),
+  (p: u32): u32 => arpl_478(p),
+  (p: u32): u32 => sgdt_479(p),
+  (p: u32): u32 => sidt_480(p),
+  (p: u32): u32 => lgdt_481<u16>(p),
+  (p: u32): u32 => lgdt_481<u32>(p),
+  (p: u32): u32 => lgdt_481<u64>(p),
+  (p: u32): u32 => lidt_482<u16>(p),
+  (p: u32): u32 => lidt_482<u32>(p),
+  (p: u32): u32 => lidt_482<u64>(p),
+  (p: u32): u32 => smsw_495<u16>(p),
+  (p: u32): u32 => smsw_495<u32>(p),
+  (p: u32): u32 => smsw_495<u64>(p),
+  (p: u32): u32 => lmsw_496(p),
+  (p: u32): u32 => invlpg_483(p),
+  (p: u32): u32 => group_0_484(p),
+  (p: u32): u32 => group_1_485(p),
+  (p: u32): u32 => group_2_486(p),
+  (p: u32): u32 => group_3_487(p),
+  (p: u32): u32 => group_7_488(p),
+  (p: u32): u32 => invpcid_489(p),
+  (p: u32): u32 => mov_RC_497(p),
+  (p: u32): u32 => mov_CR_498(p),
+  (p: u32): u32 => mov_RD_499(p),
+  (p: u32): u32 => mov_DR_500(p),
+  (p: u32): u32 => clts_501(p),
+  (p: u32): u32 => cpuid_490(p),
+  (p: u32): u32 => wrmsr_502(p),
+  (p: u32): u32 => rdtsc_491(p),
+  (p: u32): u32 => rdmsr_503(p),
+  (p: u32): u32 => rdpmc_492(p),
+  (p: u32): u32 => rdpid_493(p),
+  (p: u32): u32 => rdrand_494<u16>(p),
+  (p: u32): u32 => rdrand_494<u32>(p),
+  (p: u32): u32 => rdrand_494<u64>(p),
+  (p: u32): u32 => rdfsbase_504<u32>(p),
+  (p: u32): u32 => rdfsbase_504<u64>(p),
+  (p: u32): u32 => rdgsbase_505<u32>(p),
+  (p: u32): u32 => rdgsbase_505<u64>(p),
+  (p: u32): u32 => wrfsbase_506<u32>(p),
+  (p: u32): u32 => wrfsbase_506<u64>(p),
+  (p: u32): u32 => wrgsbase_507<u32>(p),
+  (p: u32): u32 => wrgsbase_507<u64>(p),
+  (p: u32): u32 => syscall_508(p),
+  (p: u32): u32 => sysret_509(p),
+  (p: u32): u32 => sysenter_510(p),
+  (p: u32): u32 => sysexit_511(p),
+  (p: u32): u32 => int3_512(p),
+  (p: u32): u32 => int_I_513(p),
+  (p: u32): u32 => into_514(p),
+  (p: u32): u32 => int1_515(p),
+  (p: u32): u32 => hlt_97(p),
+  (p: u32): u32 => cli_98(p),
+  (p: u32): u32 => sti_99(p),
+  (p: u32): u32 => wbinvd_100(p),
+  (p: u32): u32 => clflush_101(p),
+  (p: u32): u32 => fence_102(p),
+  (p: u32): u32 => arith_mem_516(p),
+  (p: u32): u32 => com_mem_517(p),
+  (p: u32): u32 => arith_0i_518(p),
+  (p: u32): u32 => fcom_519(p),
+  (p: u32): u32 => fcomp_520(p),
+  (p: u32): u32 => arith_i0_521(p),
+  (p: u32): u32 => arith_i0p_522(p),
+  (p: u32): u32 => group_DE_3_529(p),
+  (p: u32): u32 => group_DA_5_530(p),
+  (p: u32): u32 => fucom_523(p),
+  (p: u32): u32 => fucomp_524(p),
+  (p: u32): u32 => fucomi_525(p),
+  (p: u32): u32 => fcomi_526(p),
+  (p: u32): u32 => fucomip_527(p),
+  (p: u32): u32 => fcomip_528(p),
+  (p: u32): u32 => fld_mem_538(p),
+  (p: u32): u32 => fld_m80_539(p),
+  (p: u32): u32 => fld_st_540(p),
+  (p: u32): u32 => fild_m64_541(p),
+  (p: u32): u32 => fbld_542(p),
+  (p: u32): u32 => fst_mem_543(p),
+  (p: u32): u32 => fstp_m80_544(p),
+  (p: u32): u32 => fist_mem_545(p),
+  (p: u32): u32 => fistp_m64_546(p),
+  (p: u32): u32 => fisttp_mem_547(p),
+  (p: u32): u32 => fbstp_548(p),
+  (p: u32): u32 => fst_st_549(p),
+  (p: u32): u32 => fstp_st_550(p),
+  (p: u32): u32 => fstpnce_551(p),
+  (p: u32): u32 => fxch_552(p),
+  (p: u32): u32 => ffreep_553(p),
+  (p: u32): u32 => ffree_554(p),
+  (p: u32): u32 => fcmov_555(p),
+  (p: u32): u32 => group_D9_2_531(p),
+  (p: u32): u32 => group_D9_4_532(p),
+  (p: u32): u32 => group_D9_5_533(p),
+  (p: u32): u32 => group_D9_6_534(p),
+  (p: u32): u32 => group_D9_7_535(p),
+  (p: u32): u32 => group_DB_4_536(p),
+  (p: u32): u32 => group_DF_4_537(p),
+  (p: u32): u32 => fwait_556(p),
+  (p: u32): u32 => fldenv_557(p),
+  (p: u32): u32 => fldcw_558(p),
+  (p: u32): u32 => fnstenv_559(p),
+  (p: u32): u32 => fnstcw_560(p),
+  (p: u32): u32 => frstor_561(p),
+  (p: u32): u32 => fnsave_562(p),
+  (p: u32): u32 => fnstsw_mem_563(p),
+];
+
 /** Executes one decoded instruction by its complete handler. */
 export function dispatch(p: u32): u32 {
   const op: u32 = load<u16>(p);
-  switch (op - 0) {
-    case 0: return raise(V_UD);
-    case 1: return add_EG_0<u8>(p);
-    case 2: return add_EG_0<u16>(p);
-    case 3: return add_EG_0<u32>(p);
-    case 4: return add_EG_0<u64>(p);
-    case 5: return add_GE_1<u8>(p);
-    case 6: return add_GE_1<u16>(p);
-    case 7: return add_GE_1<u32>(p);
-    case 8: return add_GE_1<u64>(p);
-    case 9: return add_AI_2<u8>(p);
-    case 10: return add_AI_2<u16>(p);
-    case 11: return add_AI_2<u32>(p);
-    case 12: return add_AI_2<u64>(p);
-    case 13: return add_EI_3<u8>(p);
-    case 14: return add_EI_3<u16>(p);
-    case 15: return add_EI_3<u32>(p);
-    case 16: return add_EI_3<u64>(p);
-    case 17: return or_EG_25<u8>(p);
-    case 18: return or_EG_25<u16>(p);
-    case 19: return or_EG_25<u32>(p);
-    case 20: return or_EG_25<u64>(p);
-    case 21: return or_GE_26<u8>(p);
-    case 22: return or_GE_26<u16>(p);
-    case 23: return or_GE_26<u32>(p);
-    case 24: return or_GE_26<u64>(p);
-    case 25: return or_AI_27<u8>(p);
-    case 26: return or_AI_27<u16>(p);
-    case 27: return or_AI_27<u32>(p);
-    case 28: return or_AI_27<u64>(p);
-    case 29: return or_EI_28<u8>(p);
-    case 30: return or_EI_28<u16>(p);
-    case 31: return or_EI_28<u32>(p);
-    case 32: return or_EI_28<u64>(p);
-    case 33: return adc_EG_4<u8>(p);
-    case 34: return adc_EG_4<u16>(p);
-    case 35: return adc_EG_4<u32>(p);
-    case 36: return adc_EG_4<u64>(p);
-    case 37: return adc_GE_5<u8>(p);
-    case 38: return adc_GE_5<u16>(p);
-    case 39: return adc_GE_5<u32>(p);
-    case 40: return adc_GE_5<u64>(p);
-    case 41: return adc_AI_6<u8>(p);
-    case 42: return adc_AI_6<u16>(p);
-    case 43: return adc_AI_6<u32>(p);
-    case 44: return adc_AI_6<u64>(p);
-    case 45: return adc_EI_7<u8>(p);
-    case 46: return adc_EI_7<u16>(p);
-    case 47: return adc_EI_7<u32>(p);
-    case 48: return adc_EI_7<u64>(p);
-    case 49: return sbb_EG_8<u8>(p);
-    case 50: return sbb_EG_8<u16>(p);
-    case 51: return sbb_EG_8<u32>(p);
-    case 52: return sbb_EG_8<u64>(p);
-    case 53: return sbb_GE_9<u8>(p);
-    case 54: return sbb_GE_9<u16>(p);
-    case 55: return sbb_GE_9<u32>(p);
-    case 56: return sbb_GE_9<u64>(p);
-    case 57: return sbb_AI_10<u8>(p);
-    case 58: return sbb_AI_10<u16>(p);
-    case 59: return sbb_AI_10<u32>(p);
-    case 60: return sbb_AI_10<u64>(p);
-    case 61: return sbb_EI_11<u8>(p);
-    case 62: return sbb_EI_11<u16>(p);
-    case 63: return sbb_EI_11<u32>(p);
-    case 64: return sbb_EI_11<u64>(p);
-    case 65: return and_EG_29<u8>(p);
-    case 66: return and_EG_29<u16>(p);
-    case 67: return and_EG_29<u32>(p);
-    case 68: return and_EG_29<u64>(p);
-    case 69: return and_GE_30<u8>(p);
-    case 70: return and_GE_30<u16>(p);
-    case 71: return and_GE_30<u32>(p);
-    case 72: return and_GE_30<u64>(p);
-    case 73: return and_AI_31<u8>(p);
-    case 74: return and_AI_31<u16>(p);
-    case 75: return and_AI_31<u32>(p);
-    case 76: return and_AI_31<u64>(p);
-    case 77: return and_EI_32<u8>(p);
-    case 78: return and_EI_32<u16>(p);
-    case 79: return and_EI_32<u32>(p);
-    case 80: return and_EI_32<u64>(p);
-    case 81: return sub_EG_12<u8>(p);
-    case 82: return sub_EG_12<u16>(p);
-    case 83: return sub_EG_12<u32>(p);
-    case 84: return sub_EG_12<u64>(p);
-    case 85: return sub_GE_13<u8>(p);
-    case 86: return sub_GE_13<u16>(p);
-    case 87: return sub_GE_13<u32>(p);
-    case 88: return sub_GE_13<u64>(p);
-    case 89: return sub_AI_14<u8>(p);
-    case 90: return sub_AI_14<u16>(p);
-    case 91: return sub_AI_14<u32>(p);
-    case 92: return sub_AI_14<u64>(p);
-    case 93: return sub_EI_15<u8>(p);
-    case 94: return sub_EI_15<u16>(p);
-    case 95: return sub_EI_15<u32>(p);
-    case 96: return sub_EI_15<u64>(p);
-    case 97: return xor_EG_33<u8>(p);
-    case 98: return xor_EG_33<u16>(p);
-    case 99: return xor_EG_33<u32>(p);
-    case 100: return xor_EG_33<u64>(p);
-    case 101: return xor_GE_34<u8>(p);
-    case 102: return xor_GE_34<u16>(p);
-    case 103: return xor_GE_34<u32>(p);
-    case 104: return xor_GE_34<u64>(p);
-    case 105: return xor_AI_35<u8>(p);
-    case 106: return xor_AI_35<u16>(p);
-    case 107: return xor_AI_35<u32>(p);
-    case 108: return xor_AI_35<u64>(p);
-    case 109: return xor_EI_36<u8>(p);
-    case 110: return xor_EI_36<u16>(p);
-    case 111: return xor_EI_36<u32>(p);
-    case 112: return xor_EI_36<u64>(p);
-    case 113: return cmp_EG_16<u8>(p);
-    case 114: return cmp_EG_16<u16>(p);
-    case 115: return cmp_EG_16<u32>(p);
-    case 116: return cmp_EG_16<u64>(p);
-    case 117: return cmp_GE_17<u8>(p);
-    case 118: return cmp_GE_17<u16>(p);
-    case 119: return cmp_GE_17<u32>(p);
-    case 120: return cmp_GE_17<u64>(p);
-    case 121: return cmp_AI_18<u8>(p);
-    case 122: return cmp_AI_18<u16>(p);
-    case 123: return cmp_AI_18<u32>(p);
-    case 124: return cmp_AI_18<u64>(p);
-    case 125: return cmp_EI_19<u8>(p);
-    case 126: return cmp_EI_19<u16>(p);
-    case 127: return cmp_EI_19<u32>(p);
-    case 128: return cmp_EI_19<u64>(p);
-    case 129: return inc_Z_20<u16>(p);
-    case 130: return inc_Z_20<u32>(p);
-    case 131: return inc_Z_20<u64>(p);
-    case 132: return dec_Z_21<u16>(p);
-    case 133: return dec_Z_21<u32>(p);
-    case 134: return dec_Z_21<u64>(p);
-    case 135: return inc_E_22<u8>(p);
-    case 136: return inc_E_22<u16>(p);
-    case 137: return inc_E_22<u32>(p);
-    case 138: return inc_E_22<u64>(p);
-    case 139: return dec_E_23<u8>(p);
-    case 140: return dec_E_23<u16>(p);
-    case 141: return dec_E_23<u32>(p);
-    case 142: return dec_E_23<u64>(p);
-    case 143: return not_E_37<u8>(p);
-    case 144: return not_E_37<u16>(p);
-    case 145: return not_E_37<u32>(p);
-    case 146: return not_E_37<u64>(p);
-    case 147: return neg_E_24<u8>(p);
-    case 148: return neg_E_24<u16>(p);
-    case 149: return neg_E_24<u32>(p);
-    case 150: return neg_E_24<u64>(p);
-    case 151: return test_EG_38<u8>(p);
-    case 152: return test_EG_38<u16>(p);
-    case 153: return test_EG_38<u32>(p);
-    case 154: return test_EG_38<u64>(p);
-    case 155: return test_AI_39<u8>(p);
-    case 156: return test_AI_39<u16>(p);
-    case 157: return test_AI_39<u32>(p);
-    case 158: return test_AI_39<u64>(p);
-    case 159: return test_EI_40<u8>(p);
-    case 160: return test_EI_40<u16>(p);
-    case 161: return test_EI_40<u32>(p);
-    case 162: return test_EI_40<u64>(p);
-    case 163: return daa_41(p);
-    case 164: return das_42(p);
-    case 165: return aaa_43(p);
-    case 166: return aas_44(p);
-    case 167: return aam_45(p);
-    case 168: return aad_46(p);
-    case 169: return bt_EG_47<u16>(p);
-    case 170: return bt_EG_47<u32>(p);
-    case 171: return bt_EG_47<u64>(p);
-    case 172: return bts_EG_48<u16>(p);
-    case 173: return bts_EG_48<u32>(p);
-    case 174: return bts_EG_48<u64>(p);
-    case 175: return btr_EG_49<u16>(p);
-    case 176: return btr_EG_49<u32>(p);
-    case 177: return btr_EG_49<u64>(p);
-    case 178: return btc_EG_50<u16>(p);
-    case 179: return btc_EG_50<u32>(p);
-    case 180: return btc_EG_50<u64>(p);
-    case 181: return bt_EI_51<u16>(p);
-    case 182: return bt_EI_51<u32>(p);
-    case 183: return bt_EI_51<u64>(p);
-    case 184: return bts_EI_52<u16>(p);
-    case 185: return bts_EI_52<u32>(p);
-    case 186: return bts_EI_52<u64>(p);
-    case 187: return btr_EI_53<u16>(p);
-    case 188: return btr_EI_53<u32>(p);
-    case 189: return btr_EI_53<u64>(p);
-    case 190: return btc_EI_54<u16>(p);
-    case 191: return btc_EI_54<u32>(p);
-    case 192: return btc_EI_54<u64>(p);
-    case 193: return bsf_55<u16>(p);
-    case 194: return bsf_55<u32>(p);
-    case 195: return bsf_55<u64>(p);
-    case 196: return bsr_56<u16>(p);
-    case 197: return bsr_56<u32>(p);
-    case 198: return bsr_56<u64>(p);
-    case 199: return popcnt_GE_57<u16>(p);
-    case 200: return popcnt_GE_57<u32>(p);
-    case 201: return popcnt_GE_57<u64>(p);
-    case 202: return crc32_58<u8>(p);
-    case 203: return crc32_58<u16>(p);
-    case 204: return crc32_58<u32>(p);
-    case 205: return crc32_58<u64>(p);
-    case 206: return jcc_59<u16>(p);
-    case 207: return jcc_59<u32>(p);
-    case 208: return jcc_59<u64>(p);
-    case 209: return jmp_J_60<u16>(p);
-    case 210: return jmp_J_60<u32>(p);
-    case 211: return jmp_J_60<u64>(p);
-    case 212: return jmp_E_61<u16>(p);
-    case 213: return jmp_E_61<u32>(p);
-    case 214: return jmp_E_61<u64>(p);
-    case 215: return call_J_62<u16>(p);
-    case 216: return call_J_62<u32>(p);
-    case 217: return call_J_62<u64>(p);
-    case 218: return call_E_63<u16>(p);
-    case 219: return call_E_63<u32>(p);
-    case 220: return call_E_63<u64>(p);
-    case 221: return ret_64<u16>(p);
-    case 222: return ret_64<u32>(p);
-    case 223: return ret_64<u64>(p);
-    case 224: return ret_I_65<u16>(p);
-    case 225: return ret_I_65<u32>(p);
-    case 226: return ret_I_65<u64>(p);
-    case 227: return loopne_66<u16>(p);
-    case 228: return loopne_66<u32>(p);
-    case 229: return loopne_66<u64>(p);
-    case 230: return loope_67<u16>(p);
-    case 231: return loope_67<u32>(p);
-    case 232: return loope_67<u64>(p);
-    case 233: return loop_68<u16>(p);
-    case 234: return loop_68<u32>(p);
-    case 235: return loop_68<u64>(p);
-    case 236: return jcxz_69<u16>(p);
-    case 237: return jcxz_69<u32>(p);
-    case 238: return jcxz_69<u64>(p);
-    case 239: return jmp_far_70<u16>(p);
-    case 240: return jmp_far_70<u32>(p);
-    case 241: return jmp_far_70<u64>(p);
-    case 242: return call_far_71<u16>(p);
-    case 243: return call_far_71<u32>(p);
-    case 244: return call_far_71<u64>(p);
-    case 245: return jmp_far_M_72<u16>(p);
-    case 246: return jmp_far_M_72<u32>(p);
-    case 247: return jmp_far_M_72<u64>(p);
-    case 248: return call_far_M_73<u16>(p);
-    case 249: return call_far_M_73<u32>(p);
-    case 250: return call_far_M_73<u64>(p);
-    case 251: return retf_74<u16>(p);
-    case 252: return retf_74<u32>(p);
-    case 253: return retf_74<u64>(p);
-    case 254: return retf_I_75<u16>(p);
-    case 255: return retf_I_75<u32>(p);
-    case 256: return retf_I_75<u64>(p);
-    case 257: return iret_76<u16>(p);
-    case 258: return iret_76<u32>(p);
-    case 259: return iret_76<u64>(p);
-    case 260: return cmc_77(p);
-    case 261: return clc_78(p);
-    case 262: return stc_79(p);
-    case 263: return cld_80(p);
-    case 264: return std_81(p);
-    case 265: return lahf_82(p);
-    case 266: return sahf_83(p);
-    case 267: return salc_84(p);
-    case 268: return fxsave_85(p);
-    case 269: return fxrstor_86(p);
-    case 270: return xsave_87(p);
-    case 271: return xrstor_88(p);
-    case 272: return xsaveopt_89(p);
-    case 273: return in_I_90<u8>(p);
-    case 274: return in_I_90<u16>(p);
-    case 275: return in_I_90<u32>(p);
-    case 276: return in_I_90<u64>(p);
-    case 277: return in_DX_91<u8>(p);
-    case 278: return in_DX_91<u16>(p);
-    case 279: return in_DX_91<u32>(p);
-    case 280: return in_DX_91<u64>(p);
-    case 281: return out_I_92<u8>(p);
-    case 282: return out_I_92<u16>(p);
-    case 283: return out_I_92<u32>(p);
-    case 284: return out_I_92<u64>(p);
-    case 285: return out_DX_93<u8>(p);
-    case 286: return out_DX_93<u16>(p);
-    case 287: return out_DX_93<u32>(p);
-    case 288: return out_DX_93<u64>(p);
-    case 289: return ins_94<u8>(p);
-    case 290: return ins_94<u16>(p);
-    case 291: return ins_94<u32>(p);
-    case 292: return ins_94<u64>(p);
-    case 293: return outs_95<u8>(p);
-    case 294: return outs_95<u16>(p);
-    case 295: return outs_95<u32>(p);
-    case 296: return outs_95<u64>(p);
-    case 297: return pause_96(p);
-    case 298: return nop_103(p);
-    case 299: return ud_104(p);
-    case 300: return bound_105<u16>(p);
-    case 301: return bound_105<u32>(p);
-    case 302: return bound_105<u64>(p);
-    case 303: return punpcklbw_106(p);
-    case 304: return punpcklwd_107(p);
-    case 305: return punpckldq_108(p);
-    case 306: return packsswb_109(p);
-    case 307: return pcmpgtb_110(p);
-    case 308: return pcmpgtw_111(p);
-    case 309: return pcmpgtd_112(p);
-    case 310: return packuswb_113(p);
-    case 311: return punpckhbw_114(p);
-    case 312: return punpckhwd_115(p);
-    case 313: return pcmpeqb_116(p);
-    case 314: return pcmpeqw_117(p);
-    case 315: return pcmpeqd_118(p);
-    case 316: return punpckhdq_119(p);
-    case 317: return packssdw_120(p);
-    case 318: return paddq_121(p);
-    case 319: return pmullw_122(p);
-    case 320: return psubusb_123(p);
-    case 321: return psubusw_124(p);
-    case 322: return pminub_125(p);
-    case 323: return pand_126(p);
-    case 324: return paddusb_127(p);
-    case 325: return paddusw_128(p);
-    case 326: return pmaxub_129(p);
-    case 327: return pandn_130(p);
-    case 328: return pavgb_131(p);
-    case 329: return pavgw_132(p);
-    case 330: return pmulhuw_133(p);
-    case 331: return pmulhw_134(p);
-    case 332: return psubsb_135(p);
-    case 333: return psubsw_136(p);
-    case 334: return pminsw_137(p);
-    case 335: return por_138(p);
-    case 336: return paddsb_139(p);
-    case 337: return paddsw_140(p);
-    case 338: return pmaxsw_141(p);
-    case 339: return pxor_142(p);
-    case 340: return pmaddwd_143(p);
-    case 341: return psubb_144(p);
-    case 342: return psubw_145(p);
-    case 343: return psubd_146(p);
-    case 344: return psubq_147(p);
-    case 345: return paddb_148(p);
-    case 346: return paddw_149(p);
-    case 347: return paddd_150(p);
-    case 348: return pshufb_151(p);
-    case 349: return phaddw_152(p);
-    case 350: return phaddd_153(p);
-    case 351: return phaddsw_154(p);
-    case 352: return pmaddubsw_155(p);
-    case 353: return phsubw_156(p);
-    case 354: return phsubd_157(p);
-    case 355: return phsubsw_158(p);
-    case 356: return psignb_159(p);
-    case 357: return psignw_160(p);
-    case 358: return psignd_161(p);
-    case 359: return pmulhrsw_162(p);
-    case 360: return pabsb_163(p);
-    case 361: return pabsw_164(p);
-    case 362: return pabsd_165(p);
-    case 363: return shift_PQ_166(p);
-    case 364: return shift_NI_167(p);
-    case 365: return movd_PE_168<u32>(p);
-    case 366: return movd_PE_168<u64>(p);
-    case 367: return movd_EP_169<u32>(p);
-    case 368: return movd_EP_169<u64>(p);
-    case 369: return movq_PQ_170(p);
-    case 370: return movq_QP_171(p);
-    case 371: return movntq_172(p);
-    case 372: return pmuludq_173(p);
-    case 373: return psadbw_174(p);
-    case 374: return pshufw_175(p);
-    case 375: return palignr_176(p);
-    case 376: return pinsrw_177(p);
-    case 377: return pextrw_178(p);
-    case 378: return pmovmskb_179(p);
-    case 379: return maskmovq_180(p);
-    case 380: return emms_181(p);
-    case 381: return mov_EG_182<u8>(p);
-    case 382: return mov_EG_182<u16>(p);
-    case 383: return mov_EG_182<u32>(p);
-    case 384: return mov_EG_182<u64>(p);
-    case 385: return mov_GE_183<u8>(p);
-    case 386: return mov_GE_183<u16>(p);
-    case 387: return mov_GE_183<u32>(p);
-    case 388: return mov_GE_183<u64>(p);
-    case 389: return mov_AO_184<u8>(p);
-    case 390: return mov_AO_184<u16>(p);
-    case 391: return mov_AO_184<u32>(p);
-    case 392: return mov_AO_184<u64>(p);
-    case 393: return mov_OA_185<u8>(p);
-    case 394: return mov_OA_185<u16>(p);
-    case 395: return mov_OA_185<u32>(p);
-    case 396: return mov_OA_185<u64>(p);
-    case 397: return mov_ZI_186<u8>(p);
-    case 398: return mov_ZV_187<u16>(p);
-    case 399: return mov_ZV_187<u32>(p);
-    case 400: return mov_ZV_187<u64>(p);
-    case 401: return mov_EI_188<u8>(p);
-    case 402: return mov_EI_188<u16>(p);
-    case 403: return mov_EI_188<u32>(p);
-    case 404: return mov_EI_188<u64>(p);
-    case 405: return movzx8_189<u16>(p);
-    case 406: return movzx8_189<u32>(p);
-    case 407: return movzx8_189<u64>(p);
-    case 408: return movzx16_190<u16>(p);
-    case 409: return movzx16_190<u32>(p);
-    case 410: return movzx16_190<u64>(p);
-    case 411: return movsx8_191<u16>(p);
-    case 412: return movsx8_191<u32>(p);
-    case 413: return movsx8_191<u64>(p);
-    case 414: return movsx16_192<u16>(p);
-    case 415: return movsx16_192<u32>(p);
-    case 416: return movsx16_192<u64>(p);
-    case 417: return movsxd_193<u16>(p);
-    case 418: return movsxd_193<u32>(p);
-    case 419: return movsxd_193<u64>(p);
-    case 420: return mov_ES_194<u16>(p);
-    case 421: return mov_ES_194<u32>(p);
-    case 422: return mov_ES_194<u64>(p);
-    case 423: return lea_195<u16>(p);
-    case 424: return lea_195<u32>(p);
-    case 425: return lea_195<u64>(p);
-    case 426: return xchg_EG_196<u8>(p);
-    case 427: return xchg_EG_196<u16>(p);
-    case 428: return xchg_EG_196<u32>(p);
-    case 429: return xchg_EG_196<u64>(p);
-    case 430: return xchg_ZA_197<u16>(p);
-    case 431: return xchg_ZA_197<u32>(p);
-    case 432: return xchg_ZA_197<u64>(p);
-    case 433: return xlat_198(p);
-    case 434: return cbw_199<u16>(p);
-    case 435: return cbw_199<u32>(p);
-    case 436: return cbw_199<u64>(p);
-    case 437: return cwd_200<u16>(p);
-    case 438: return cwd_200<u32>(p);
-    case 439: return cwd_200<u64>(p);
-    case 440: return bswap_Z_201<u16>(p);
-    case 441: return bswap_Z_201<u32>(p);
-    case 442: return bswap_Z_201<u64>(p);
-    case 443: return movbe_GM_202<u16>(p);
-    case 444: return movbe_GM_202<u32>(p);
-    case 445: return movbe_GM_202<u64>(p);
-    case 446: return movbe_MG_203<u16>(p);
-    case 447: return movbe_MG_203<u32>(p);
-    case 448: return movbe_MG_203<u64>(p);
-    case 449: return cmpxchg_206<u8>(p);
-    case 450: return cmpxchg_206<u16>(p);
-    case 451: return cmpxchg_206<u32>(p);
-    case 452: return cmpxchg_206<u64>(p);
-    case 453: return xadd_207<u8>(p);
-    case 454: return xadd_207<u16>(p);
-    case 455: return xadd_207<u32>(p);
-    case 456: return xadd_207<u64>(p);
-    case 457: return cmpxchg2_208<u32>(p);
-    case 458: return cmpxchg2_208<u64>(p);
-    case 459: return cmov_204<u16>(p);
-    case 460: return cmov_204<u32>(p);
-    case 461: return cmov_204<u64>(p);
-    case 462: return setcc_205(p);
-    case 463: return mul_E_209<u8>(p);
-    case 464: return mul_E_209<u16>(p);
-    case 465: return mul_E_209<u32>(p);
-    case 466: return mul_E_209<u64>(p);
-    case 467: return imul_E_210<u8>(p);
-    case 468: return imul_E_210<u16>(p);
-    case 469: return imul_E_210<u32>(p);
-    case 470: return imul_E_210<u64>(p);
-    case 471: return div_E_211<u8>(p);
-    case 472: return div_E_211<u16>(p);
-    case 473: return div_E_211<u32>(p);
-    case 474: return div_E_211<u64>(p);
-    case 475: return idiv_E_212<u8>(p);
-    case 476: return idiv_E_212<u16>(p);
-    case 477: return idiv_E_212<u32>(p);
-    case 478: return idiv_E_212<u64>(p);
-    case 479: return imul_GE_213<u16>(p);
-    case 480: return imul_GE_213<u32>(p);
-    case 481: return imul_GE_213<u64>(p);
-    case 482: return imul_GEI_214<u16>(p);
-    case 483: return imul_GEI_214<u32>(p);
-    case 484: return imul_GEI_214<u64>(p);
-    case 485: return rol_I_215<u8>(p);
-    case 486: return rol_I_215<u16>(p);
-    case 487: return rol_I_215<u32>(p);
-    case 488: return rol_I_215<u64>(p);
-    case 489: return rol_1_216<u8>(p);
-    case 490: return rol_1_216<u16>(p);
-    case 491: return rol_1_216<u32>(p);
-    case 492: return rol_1_216<u64>(p);
-    case 493: return rol_C_217<u8>(p);
-    case 494: return rol_C_217<u16>(p);
-    case 495: return rol_C_217<u32>(p);
-    case 496: return rol_C_217<u64>(p);
-    case 497: return ror_I_218<u8>(p);
-    case 498: return ror_I_218<u16>(p);
-    case 499: return ror_I_218<u32>(p);
-    case 500: return ror_I_218<u64>(p);
-    case 501: return ror_1_219<u8>(p);
-    case 502: return ror_1_219<u16>(p);
-    case 503: return ror_1_219<u32>(p);
-    case 504: return ror_1_219<u64>(p);
-    case 505: return ror_C_220<u8>(p);
-    case 506: return ror_C_220<u16>(p);
-    case 507: return ror_C_220<u32>(p);
-    case 508: return ror_C_220<u64>(p);
-    case 509: return rcl_I_221<u8>(p);
-    case 510: return rcl_I_221<u16>(p);
-    case 511: return rcl_I_221<u32>(p);
-    case 512: return rcl_I_221<u64>(p);
-    case 513: return rcl_1_222<u8>(p);
-    case 514: return rcl_1_222<u16>(p);
-    case 515: return rcl_1_222<u32>(p);
-    case 516: return rcl_1_222<u64>(p);
-    case 517: return rcl_C_223<u8>(p);
-    case 518: return rcl_C_223<u16>(p);
-    case 519: return rcl_C_223<u32>(p);
-    case 520: return rcl_C_223<u64>(p);
-    case 521: return rcr_I_224<u8>(p);
-    case 522: return rcr_I_224<u16>(p);
-    case 523: return rcr_I_224<u32>(p);
-    case 524: return rcr_I_224<u64>(p);
-    case 525: return rcr_1_225<u8>(p);
-    case 526: return rcr_1_225<u16>(p);
-    case 527: return rcr_1_225<u32>(p);
-    case 528: return rcr_1_225<u64>(p);
-    case 529: return rcr_C_226<u8>(p);
-    case 530: return rcr_C_226<u16>(p);
-    case 531: return rcr_C_226<u32>(p);
-    case 532: return rcr_C_226<u64>(p);
-    case 533: return shl_I_227<u8>(p);
-    case 534: return shl_I_227<u16>(p);
-    case 535: return shl_I_227<u32>(p);
-    case 536: return shl_I_227<u64>(p);
-    case 537: return shl_1_228<u8>(p);
-    case 538: return shl_1_228<u16>(p);
-    case 539: return shl_1_228<u32>(p);
-    case 540: return shl_1_228<u64>(p);
-    case 541: return shl_C_229<u8>(p);
-    case 542: return shl_C_229<u16>(p);
-    case 543: return shl_C_229<u32>(p);
-    case 544: return shl_C_229<u64>(p);
-    case 545: return shr_I_230<u8>(p);
-    case 546: return shr_I_230<u16>(p);
-    case 547: return shr_I_230<u32>(p);
-    case 548: return shr_I_230<u64>(p);
-    case 549: return shr_1_231<u8>(p);
-    case 550: return shr_1_231<u16>(p);
-    case 551: return shr_1_231<u32>(p);
-    case 552: return shr_1_231<u64>(p);
-    case 553: return shr_C_232<u8>(p);
-    case 554: return shr_C_232<u16>(p);
-    case 555: return shr_C_232<u32>(p);
-    case 556: return shr_C_232<u64>(p);
-    case 557: return sar_I_233<u8>(p);
-    case 558: return sar_I_233<u16>(p);
-    case 559: return sar_I_233<u32>(p);
-    case 560: return sar_I_233<u64>(p);
-    case 561: return sar_1_234<u8>(p);
-    case 562: return sar_1_234<u16>(p);
-    case 563: return sar_1_234<u32>(p);
-    case 564: return sar_1_234<u64>(p);
-    case 565: return sar_C_235<u8>(p);
-    case 566: return sar_C_235<u16>(p);
-    case 567: return sar_C_235<u32>(p);
-    case 568: return sar_C_235<u64>(p);
-    case 569: return shld_I_236<u16>(p);
-    case 570: return shld_I_236<u32>(p);
-    case 571: return shld_I_236<u64>(p);
-    case 572: return shld_C_237<u16>(p);
-    case 573: return shld_C_237<u32>(p);
-    case 574: return shld_C_237<u64>(p);
-    case 575: return shrd_I_238<u16>(p);
-    case 576: return shrd_I_238<u32>(p);
-    case 577: return shrd_I_238<u64>(p);
-    case 578: return shrd_C_239<u16>(p);
-    case 579: return shrd_C_239<u32>(p);
-    case 580: return shrd_C_239<u64>(p);
-    case 581: return load16u_240(p);
-    case 582: return store16u_241(p);
-    case 583: return mergeLow_242<u32>(p);
-    case 584: return loadLow_243<u32>(p);
-    case 585: return storeLowReg_244<u32>(p);
-    case 586: return storeLow_245<u32>(p);
-    case 587: return movhlps_246(p);
-    case 588: return mergeLow_242<u64>(p);
-    case 589: return storeLow_245<u64>(p);
-    case 590: return loadHigh_247(p);
-    case 591: return storeHigh_248(p);
-    case 592: return load16_249(p);
-    case 593: return store16_250(p);
-    case 594: return movmskps_251(p);
-    case 595: return punpckldq_266(p);
-    case 596: return punpckhdq_267(p);
-    case 597: return shufps_268(p);
-    case 598: return pand_314(p);
-    case 599: return pandn_315(p);
-    case 600: return por_316(p);
-    case 601: return pxor_317(p);
-    case 602: return sqrtps_343(p);
-    case 603: return sqrtss_365(p);
-    case 604: return addps_344(p);
-    case 605: return addss_366(p);
-    case 606: return mulps_345(p);
-    case 607: return mulss_367(p);
-    case 608: return subps_346(p);
-    case 609: return subss_368(p);
-    case 610: return minps_347(p);
-    case 611: return minss_369(p);
-    case 612: return divps_348(p);
-    case 613: return divss_370(p);
-    case 614: return maxps_349(p);
-    case 615: return maxss_371(p);
-    case 616: return rsqrtps_385(p);
-    case 617: return rsqrtss_386(p);
-    case 618: return rcpps_387(p);
-    case 619: return rcpss_388(p);
-    case 620: return ucomiss_372(p);
-    case 621: return comiss_373(p);
-    case 622: return cmpps_350(p);
-    case 623: return cmpss_374(p);
-    case 624: return cvtpi2ps_397(p);
-    case 625: return cvtsi2ss_398<u32>(p);
-    case 626: return cvtsi2ss_398<u64>(p);
-    case 627: return cvttps2pi_399(p);
-    case 628: return cvttss2si_400<u32>(p);
-    case 629: return cvttss2si_400<u64>(p);
-    case 630: return cvtps2pi_401(p);
-    case 631: return cvtss2si_402<u32>(p);
-    case 632: return cvtss2si_402<u64>(p);
-    case 633: return ldmxcsr_389(p);
-    case 634: return stmxcsr_390(p);
-    case 635: return loadLow_243<u64>(p);
-    case 636: return storeLowReg_244<u64>(p);
-    case 637: return movmskpd_252(p);
-    case 638: return movToGeneral_253<u32>(p);
-    case 639: return movToGeneral_253<u64>(p);
-    case 640: return movqReg_254(p);
-    case 641: return movq2dq_255(p);
-    case 642: return movdq2q_256(p);
-    case 643: return pmovmskb_257(p);
-    case 644: return maskmovdqu_258(p);
-    case 645: return pinsr_259<u16>(p);
-    case 646: return pextrwG_260(p);
-    case 647: return punpcklqdq_269(p);
-    case 648: return punpckhqdq_270(p);
-    case 649: return shufpd_271(p);
-    case 650: return sqrtpd_351(p);
-    case 651: return sqrtsd_375(p);
-    case 652: return addpd_352(p);
-    case 653: return addsd_376(p);
-    case 654: return mulpd_353(p);
-    case 655: return mulsd_377(p);
-    case 656: return subpd_354(p);
-    case 657: return subsd_378(p);
-    case 658: return minpd_355(p);
-    case 659: return minsd_379(p);
-    case 660: return divpd_356(p);
-    case 661: return divsd_380(p);
-    case 662: return maxpd_357(p);
-    case 663: return maxsd_381(p);
-    case 664: return ucomisd_382(p);
-    case 665: return comisd_383(p);
-    case 666: return cmppd_358(p);
-    case 667: return cmpsd_384(p);
-    case 668: return cvtpi2pd_403(p);
-    case 669: return cvtsi2sd_404<u32>(p);
-    case 670: return cvtsi2sd_404<u64>(p);
-    case 671: return cvttpd2pi_405(p);
-    case 672: return cvttsd2si_406<u32>(p);
-    case 673: return cvttsd2si_406<u64>(p);
-    case 674: return cvtpd2pi_407(p);
-    case 675: return cvtsd2si_408<u32>(p);
-    case 676: return cvtsd2si_408<u64>(p);
-    case 677: return cvtps2pd_409(p);
-    case 678: return cvtpd2ps_410(p);
-    case 679: return cvtss2sd_411(p);
-    case 680: return cvtsd2ss_412(p);
-    case 681: return cvtdq2ps_413(p);
-    case 682: return cvtps2dq_414(p);
-    case 683: return cvttps2dq_415(p);
-    case 684: return cvttpd2dq_416(p);
-    case 685: return cvtdq2pd_417(p);
-    case 686: return cvtpd2dq_418(p);
-    case 687: return punpcklbw_272(p);
-    case 688: return punpcklwd_273(p);
-    case 689: return packsswb_274(p);
-    case 690: return pcmpgtb_318(p);
-    case 691: return pcmpgtw_319(p);
-    case 692: return pcmpgtd_320(p);
-    case 693: return packuswb_275(p);
-    case 694: return punpckhbw_276(p);
-    case 695: return punpckhwd_277(p);
-    case 696: return packssdw_278(p);
-    case 697: return pcmpeq_321<u8>(p);
-    case 698: return pcmpeq_321<u16>(p);
-    case 699: return pcmpeq_321<u32>(p);
-    case 700: return psrl_279<u16>(p);
-    case 701: return psrl_279<u32>(p);
-    case 702: return psrl_279<u64>(p);
-    case 703: return padd_322<u64>(p);
-    case 704: return pmullw_419(p);
-    case 705: return psubus_323<u8>(p);
-    case 706: return psubus_323<u16>(p);
-    case 707: return pminu_324<u8>(p);
-    case 708: return paddus_325<u8>(p);
-    case 709: return paddus_325<u16>(p);
-    case 710: return pmaxu_326<u8>(p);
-    case 711: return pavg_327<u8>(p);
-    case 712: return psraw_280(p);
-    case 713: return psrad_281(p);
-    case 714: return pavg_327<u16>(p);
-    case 715: return pmulhuw_420(p);
-    case 716: return pmulhw_421(p);
-    case 717: return psubsb_328(p);
-    case 718: return psubsw_329(p);
-    case 719: return pminsw_330(p);
-    case 720: return paddsb_331(p);
-    case 721: return paddsw_332(p);
-    case 722: return pmaxsw_333(p);
-    case 723: return psll_282<u16>(p);
-    case 724: return psll_282<u32>(p);
-    case 725: return psll_282<u64>(p);
-    case 726: return pmuludq_422(p);
-    case 727: return pmaddwd_423(p);
-    case 728: return psadbw_424(p);
-    case 729: return psub_334<u8>(p);
-    case 730: return psub_334<u16>(p);
-    case 731: return psub_334<u32>(p);
-    case 732: return psub_334<u64>(p);
-    case 733: return padd_322<u8>(p);
-    case 734: return padd_322<u16>(p);
-    case 735: return padd_322<u32>(p);
-    case 736: return pshufd_283(p);
-    case 737: return pshufhw_284(p);
-    case 738: return pshuflw_285(p);
-    case 739: return psrlImm_286<u16>(p);
-    case 740: return psrawImm_287(p);
-    case 741: return psllImm_288<u16>(p);
-    case 742: return psrlImm_286<u32>(p);
-    case 743: return psradImm_289(p);
-    case 744: return psllImm_288<u32>(p);
-    case 745: return psrlImm_286<u64>(p);
-    case 746: return psrldq_290(p);
-    case 747: return psllImm_288<u64>(p);
-    case 748: return pslldq_291(p);
-    case 749: return movsldup_261(p);
-    case 750: return movddup_262(p);
-    case 751: return movshdup_263(p);
-    case 752: return haddpd_359(p);
-    case 753: return haddps_360(p);
-    case 754: return hsubpd_361(p);
-    case 755: return hsubps_362(p);
-    case 756: return addsubpd_363(p);
-    case 757: return addsubps_364(p);
-    case 758: return pblendvb_292(p);
-    case 759: return blendvps_293(p);
-    case 760: return blendvpd_294(p);
-    case 761: return ptest_295(p);
-    case 762: return pmuldq_425(p);
-    case 763: return pcmpeq_321<u64>(p);
-    case 764: return packusdw_296(p);
-    case 765: return pminsb_335(p);
-    case 766: return pminsd_336(p);
-    case 767: return pminu_324<u16>(p);
-    default:
-  switch (op - 768) {
-    case 0: return pminu_324<u32>(p);
-    case 1: return pmaxsb_337(p);
-    case 2: return pmaxsd_338(p);
-    case 3: return pmaxu_326<u16>(p);
-    case 4: return pmaxu_326<u32>(p);
-    case 5: return pmulld_426(p);
-    case 6: return phminposuw_427(p);
-    case 7: return pmovsxbw_297(p);
-    case 8: return pmovzxbw_298(p);
-    case 9: return pmovsxbd_299(p);
-    case 10: return pmovzxbd_300(p);
-    case 11: return pmovsxbq_301(p);
-    case 12: return pmovzxbq_302(p);
-    case 13: return pmovsxwd_303(p);
-    case 14: return pmovzxwd_304(p);
-    case 15: return pmovsxwq_305(p);
-    case 16: return pmovzxwq_306(p);
-    case 17: return pmovsxdq_307(p);
-    case 18: return pmovzxdq_308(p);
-    case 19: return roundps_391(p);
-    case 20: return roundpd_392(p);
-    case 21: return roundss_393(p);
-    case 22: return roundsd_394(p);
-    case 23: return blendps_309(p);
-    case 24: return blendpd_310(p);
-    case 25: return pblendw_311(p);
-    case 26: return pextr_264<u8>(p);
-    case 27: return pextr_264<u16>(p);
-    case 28: return pextr_264<u32>(p);
-    case 29: return pextr_264<u64>(p);
-    case 30: return pinsr_259<u8>(p);
-    case 31: return insertps_265(p);
-    case 32: return pinsr_259<u32>(p);
-    case 33: return pinsr_259<u64>(p);
-    case 34: return dpps_395(p);
-    case 35: return dppd_396(p);
-    case 36: return mpsadbw_428(p);
-    case 37: return pcmpgtq_339(p);
-    case 38: return pcmpestrm_440(p);
-    case 39: return pcmpestri_441(p);
-    case 40: return pcmpistrm_442(p);
-    case 41: return pcmpistri_443(p);
-    case 42: return pshufb_312(p);
-    case 43: return phaddw_429(p);
-    case 44: return phaddd_430(p);
-    case 45: return phaddsw_431(p);
-    case 46: return pmaddubsw_432(p);
-    case 47: return phsubw_433(p);
-    case 48: return phsubd_434(p);
-    case 49: return phsubsw_435(p);
-    case 50: return psignb_436(p);
-    case 51: return psignw_437(p);
-    case 52: return psignd_438(p);
-    case 53: return pmulhrsw_439(p);
-    case 54: return pabsb_340(p);
-    case 55: return pabsw_341(p);
-    case 56: return pabsd_342(p);
-    case 57: return palignr_313(p);
-    case 58: return push_Z_444<u16>(p);
-    case 59: return push_Z_444<u32>(p);
-    case 60: return push_Z_444<u64>(p);
-    case 61: return pop_Z_445<u16>(p);
-    case 62: return pop_Z_445<u32>(p);
-    case 63: return pop_Z_445<u64>(p);
-    case 64: return push_I_446<u16>(p);
-    case 65: return push_I_446<u32>(p);
-    case 66: return push_I_446<u64>(p);
-    case 67: return push_E_447<u16>(p);
-    case 68: return push_E_447<u32>(p);
-    case 69: return push_E_447<u64>(p);
-    case 70: return pop_E_448<u16>(p);
-    case 71: return pop_E_448<u32>(p);
-    case 72: return pop_E_448<u64>(p);
-    case 73: return push_S_449<u16>(p);
-    case 74: return push_S_449<u32>(p);
-    case 75: return push_S_449<u64>(p);
-    case 76: return pusha_450<u16>(p);
-    case 77: return pusha_450<u32>(p);
-    case 78: return pusha_450<u64>(p);
-    case 79: return popa_451<u16>(p);
-    case 80: return popa_451<u32>(p);
-    case 81: return popa_451<u64>(p);
-    case 82: return enter_452<u16>(p);
-    case 83: return enter_452<u32>(p);
-    case 84: return enter_452<u64>(p);
-    case 85: return leave_453<u16>(p);
-    case 86: return leave_453<u32>(p);
-    case 87: return leave_453<u64>(p);
-    case 88: return pushf_454<u16>(p);
-    case 89: return pushf_454<u32>(p);
-    case 90: return pushf_454<u64>(p);
-    case 91: return popf_455<u16>(p);
-    case 92: return popf_455<u32>(p);
-    case 93: return popf_455<u64>(p);
-    case 94: return movs_456<u8>(p);
-    case 95: return movs_456<u16>(p);
-    case 96: return movs_456<u32>(p);
-    case 97: return movs_456<u64>(p);
-    case 98: return cmps_459<u8>(p);
-    case 99: return cmps_459<u16>(p);
-    case 100: return cmps_459<u32>(p);
-    case 101: return cmps_459<u64>(p);
-    case 102: return stos_457<u8>(p);
-    case 103: return stos_457<u16>(p);
-    case 104: return stos_457<u32>(p);
-    case 105: return stos_457<u64>(p);
-    case 106: return lods_458<u8>(p);
-    case 107: return lods_458<u16>(p);
-    case 108: return lods_458<u32>(p);
-    case 109: return lods_458<u64>(p);
-    case 110: return scas_460<u8>(p);
-    case 111: return scas_460<u16>(p);
-    case 112: return scas_460<u32>(p);
-    case 113: return scas_460<u64>(p);
-    case 114: return mov_SE_461(p);
-    case 115: return pop_S_462<u16>(p);
-    case 116: return pop_S_462<u32>(p);
-    case 117: return pop_S_462<u64>(p);
-    case 118: return pop_FS_463<u16>(p);
-    case 119: return pop_FS_463<u32>(p);
-    case 120: return pop_FS_463<u64>(p);
-    case 121: return pop_GS_464<u16>(p);
-    case 122: return pop_GS_464<u32>(p);
-    case 123: return pop_GS_464<u64>(p);
-    case 124: return les_465<u16>(p);
-    case 125: return les_465<u32>(p);
-    case 126: return les_465<u64>(p);
-    case 127: return lds_466<u16>(p);
-    case 128: return lds_466<u32>(p);
-    case 129: return lds_466<u64>(p);
-    case 130: return lss_467<u16>(p);
-    case 131: return lss_467<u32>(p);
-    case 132: return lss_467<u64>(p);
-    case 133: return lfs_468<u16>(p);
-    case 134: return lfs_468<u32>(p);
-    case 135: return lfs_468<u64>(p);
-    case 136: return lgs_469<u16>(p);
-    case 137: return lgs_469<u32>(p);
-    case 138: return lgs_469<u64>(p);
-    case 139: return sldt_470<u16>(p);
-    case 140: return sldt_470<u32>(p);
-    case 141: return sldt_470<u64>(p);
-    case 142: return str_471<u16>(p);
-    case 143: return str_471<u32>(p);
-    case 144: return str_471<u64>(p);
-    case 145: return lldt_472(p);
-    case 146: return ltr_473(p);
-    case 147: return verr_474(p);
-    case 148: return verw_475(p);
-    case 149: return lar_476<u16>(p);
-    case 150: return lar_476<u32>(p);
-    case 151: return lar_476<u64>(p);
-    case 152: return lsl_477<u16>(p);
-    case 153: return lsl_477<u32>(p);
-    case 154: return lsl_477<u64>(p);
-    case 155: return arpl_478(p);
-    case 156: return sgdt_479(p);
-    case 157: return sidt_480(p);
-    case 158: return lgdt_481<u16>(p);
-    case 159: return lgdt_481<u32>(p);
-    case 160: return lgdt_481<u64>(p);
-    case 161: return lidt_482<u16>(p);
-    case 162: return lidt_482<u32>(p);
-    case 163: return lidt_482<u64>(p);
-    case 164: return smsw_495<u16>(p);
-    case 165: return smsw_495<u32>(p);
-    case 166: return smsw_495<u64>(p);
-    case 167: return lmsw_496(p);
-    case 168: return invlpg_483(p);
-    case 169: return group_0_484(p);
-    case 170: return group_1_485(p);
-    case 171: return group_2_486(p);
-    case 172: return group_3_487(p);
-    case 173: return group_7_488(p);
-    case 174: return invpcid_489(p);
-    case 175: return mov_RC_497(p);
-    case 176: return mov_CR_498(p);
-    case 177: return mov_RD_499(p);
-    case 178: return mov_DR_500(p);
-    case 179: return clts_501(p);
-    case 180: return cpuid_490(p);
-    case 181: return wrmsr_502(p);
-    case 182: return rdtsc_491(p);
-    case 183: return rdmsr_503(p);
-    case 184: return rdpmc_492(p);
-    case 185: return rdpid_493(p);
-    case 186: return rdrand_494<u16>(p);
-    case 187: return rdrand_494<u32>(p);
-    case 188: return rdrand_494<u64>(p);
-    case 189: return rdfsbase_504<u32>(p);
-    case 190: return rdfsbase_504<u64>(p);
-    case 191: return rdgsbase_505<u32>(p);
-    case 192: return rdgsbase_505<u64>(p);
-    case 193: return wrfsbase_506<u32>(p);
-    case 194: return wrfsbase_506<u64>(p);
-    case 195: return wrgsbase_507<u32>(p);
-    case 196: return wrgsbase_507<u64>(p);
-    case 197: return syscall_508(p);
-    case 198: return sysret_509(p);
-    case 199: return sysenter_510(p);
-    case 200: return sysexit_511(p);
-    case 201: return int3_512(p);
-    case 202: return int_I_513(p);
-    case 203: return into_514(p);
-    case 204: return int1_515(p);
-    case 205: return hlt_97(p);
-    case 206: return cli_98(p);
-    case 207: return sti_99(p);
-    case 208: return wbinvd_100(p);
-    case 209: return clflush_101(p);
-    case 210: return fence_102(p);
-    case 211: return arith_mem_516(p);
-    case 212: return com_mem_517(p);
-    case 213: return arith_0i_518(p);
-    case 214: return fcom_519(p);
-    case 215: return fcomp_520(p);
-    case 216: return arith_i0_521(p);
-    case 217: return arith_i0p_522(p);
-    case 218: return group_DE_3_529(p);
-    case 219: return group_DA_5_530(p);
-    case 220: return fucom_523(p);
-    case 221: return fucomp_524(p);
-    case 222: return fucomi_525(p);
-    case 223: return fcomi_526(p);
-    case 224: return fucomip_527(p);
-    case 225: return fcomip_528(p);
-    case 226: return fld_mem_538(p);
-    case 227: return fld_m80_539(p);
-    case 228: return fld_st_540(p);
-    case 229: return fild_m64_541(p);
-    case 230: return fbld_542(p);
-    case 231: return fst_mem_543(p);
-    case 232: return fstp_m80_544(p);
-    case 233: return fist_mem_545(p);
-    case 234: return fistp_m64_546(p);
-    case 235: return fisttp_mem_547(p);
-    case 236: return fbstp_548(p);
-    case 237: return fst_st_549(p);
-    case 238: return fstp_st_550(p);
-    case 239: return fstpnce_551(p);
-    case 240: return fxch_552(p);
-    case 241: return ffreep_553(p);
-    case 242: return ffree_554(p);
-    case 243: return fcmov_555(p);
-    case 244: return group_D9_2_531(p);
-    case 245: return group_D9_4_532(p);
-    case 246: return group_D9_5_533(p);
-    case 247: return group_D9_6_534(p);
-    case 248: return group_D9_7_535(p);
-    case 249: return group_DB_4_536(p);
-    case 250: return group_DF_4_537(p);
-    case 251: return fwait_556(p);
-    case 252: return fldenv_557(p);
-    case 253: return fldcw_558(p);
-    case 254: return fnstenv_559(p);
-    case 255: return fnstcw_560(p);
-    case 256: return frstor_561(p);
-    case 257: return fnsave_562(p);
-    case 258: return fnstsw_mem_563(p);
-    default: return raise(V_UD);
-  }  }
+  if (op >= GENERIC_OPS) return raise(V_UD);
+  // A function's value is where its place in the table of functions is written.
+  return call_indirect<u32>(load<u32>(load<u32>(changetype<usize>(HANDLERS) + (op << 2))), p);
 }

@@ -9,6 +9,6 @@ export { retiredOutside } from "./cpu/debug";
 export { hostReadMsr, hostWriteMsr, msrKnown } from "./cpu/msr";
 export { syncMode, updateMode } from "./cpu/mode";
 export { getFlags, setFlags } from "./flags";
-export { run, setDecodeEach } from "./run";
+export { run, setDecodeEach, setSingle32 } from "./run";
 export { hostWrote } from "./smc";
 export { warm } from "./warm";

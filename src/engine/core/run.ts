@@ -7,7 +7,7 @@
  * can be repeated without end counts, so that run() is left after a bounded time.
  */
 import {
-  CODE_SIZE, DEBUG_PENDING, EXIT, EXIT_DATA, EXIT_WRITE, FAULT, FLAGS, ICOUNT, INJECT, IRQ_WINDOW, PAGE_BASE, REPLAY_CODE, REPLAY_COUNT, REPLAY_NEXT,
+  BLOCK_KEY, CODE_SIZE, DEBUG_PENDING, EXIT, EXIT_DATA, EXIT_WRITE, FAULT, FLAGS, ICOUNT, INJECT, IRQ_WINDOW, PAGE_BASE, REPLAY_CODE, REPLAY_COUNT, REPLAY_NEXT,
   N_EXCEPTION, N_STEP, RIP, SCRATCH_AT, SEG, SHADOW, WORK,
 } from "./state.gen";
 import { countOf, getBudget, lookup, mustStep, setBudget } from "./blocks";
@@ -21,6 +21,7 @@ import {
 } from "./fault";
 import { IF } from "./flags";
 import { interpret } from "./interpret";
+import { KEY_FLAT32 } from "./layout";
 import { FETCH, INTERNAL_NOT_EMULATED, fetchPage, hostLinear } from "./mmu/access";
 import { setInBlocks } from "./smc";
 
@@ -29,6 +30,8 @@ const STEP_RECORD: u32 = SCRATCH_AT + 0x100;
 const STEP_BYTES: u32 = SCRATCH_AT + 0x40;
 
 let decodeEach: bool = false;
+/** Instructions of flat 32-bit code that are still done one by one. */
+let single32: i32 = 0;
 /** What the budget would have been at the start if all work were retired instructions. */
 let startBudget: i32 = 0;
 let givenBudget: i32 = 0;
@@ -36,6 +39,21 @@ let givenBudget: i32 = 0;
 /** Chooses the path without cached blocks: every instruction is decoded each time. */
 export function setDecodeEach(yes: bool): void {
   decodeEach = yes;
+}
+
+/**
+ * The next `count` instructions of flat 32-bit code are done one by one. A kernel of 64 bits begins with some: for those its hot
+ * loop is not worth what V8 pays for it, which compiles it well when it was left a few times.
+ */
+export function setSingle32(count: i32): void {
+  single32 = count;
+}
+
+/** Whether the next instruction is one of those. */
+function begins32(): bool {
+  if (single32 <= 0 || load<u64>(BLOCK_KEY) < KEY_FLAT32) return false;
+  single32--;
+  return true;
 }
 
 /** Work since run() began, exact, as the current instruction sees it. */
@@ -192,7 +210,7 @@ export function run(max: i32): u32 {
     }
     let r: u32;
     again = load<u32>(REPLAY_COUNT) != 0;
-    const single = stepNext || decodeEach || again || load<u32>(SHADOW) != 0 || stepping();
+    const single = stepNext || decodeEach || again || load<u32>(SHADOW) != 0 || stepping() || begins32();
     if (!stepNext && !again) {
       const code = windows();
       if (code != X_BUDGET) return leave(code);

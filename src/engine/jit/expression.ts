@@ -130,7 +130,8 @@ const isOnes = (e: Expression): boolean =>
 
 /** Two operands. */
 export function binary(op: number, a: Expression, b: Expression): Expression {
-  const [constant, other] = [isConstant(a), isConstant(b)];
+  const constant = isConstant(a);
+  const other = isConstant(b);
   if (constant && other) {
     if (a.op === Node.I32) {
       const fold = FOLD32[op];

@@ -162,7 +162,11 @@ export class Translator {
 
   #evaluate(node: number): Expression {
     const words = this.#node(node);
-    const [kind = 0, first = 0, second = 0, third = 0, fourth = 0] = words;
+    // One by one: V8 takes a list apart through its iterator until a function is compiled well, which few of these get.
+    const kind = words[0] ?? 0;
+    const first = words[1] ?? 0;
+    const second = words[2] ?? 0;
+    const third = words[3] ?? 0;
     switch (kind) {
       case Node.I32:
         return i32(first);
@@ -176,8 +180,8 @@ export class Translator {
         return this.#load(first, this.#evaluate(second), third);
       case Node.SELECT: {
         const c = this.#evaluate(second);
-        if (c.op === Node.I32) return this.#evaluate(c.k !== 0 ? third : fourth);
-        return select(first, c, this.#evaluate(third), this.#evaluate(fourth));
+        if (c.op === Node.I32) return this.#evaluate(c.k !== 0 ? third : (words[4] ?? 0));
+        return select(first, c, this.#evaluate(third), this.#evaluate(words[4] ?? 0));
       }
       case Node.V128:
         return vector(wide(first), wide(second));
@@ -273,7 +277,11 @@ export class Translator {
 
   #statement(node: number): void {
     const words = this.#node(node);
-    const [kind, first = 0, second = 0, third = 0, fourth = 0] = words;
+    const kind = words[0];
+    const first = words[1] ?? 0;
+    const second = words[2] ?? 0;
+    const third = words[3] ?? 0;
+    const fourth = words[4] ?? 0;
     switch (kind) {
       case Node.SEQ:
         for (let i = 1; i < words.length; i++) this.#statement(words[i] ?? 0);

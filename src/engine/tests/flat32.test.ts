@@ -98,3 +98,22 @@ describe.each(PATHS)("flat 32-bit code: %s", (decode) => {
     expect(t.cpu.cr2).toBe(BigInt(At.DATA + 0x1000));
   });
 });
+
+describe("the first instructions of flat 32-bit code", () => {
+  /** Steps that a VM takes for a loop of 300 instructions. */
+  async function steps(single32: number): Promise<number> {
+    const t = await GuestCpu.create("long32", { decode: "cached", single32 });
+    // dec ebx; jnz back; int3
+    t.code("4b 75 fd cc");
+    t.set({ RBX: 150n });
+    expect(t.runToHandler(10_000)).toBe(3);
+    expect(t.reg(3)).toBe(0n);
+    return t.vm.counters().STEP;
+  }
+
+  it("are done one by one, as many as is said", async () => {
+    const none = await steps(0);
+    expect((await steps(100)) - none).toBe(100);
+    expect((await steps(17)) - none).toBe(17);
+  });
+});

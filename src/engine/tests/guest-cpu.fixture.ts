@@ -30,12 +30,13 @@ export const COMPILE_AT_ONCE = { sample: 1, threshold: 1, record: 12, batch: 1 }
 export async function loadEngine(
   decode: DecodePath = "cached",
   compile: EngineOptions["compile"] = COMPILE_AT_ONCE,
+  single32 = 0,
 ): Promise<Engine> {
   const file = OTHER ?? CORE;
   assert(existsSync(file), "engine core missing: run node tools/build/engine.mjs");
-  const key = decode + JSON.stringify(compile);
+  const key = decode + JSON.stringify([compile, single32]);
   const engine =
-    engines.get(key) ?? (await Engine.compile(readFileSync(file), { decode, compile }));
+    engines.get(key) ?? (await Engine.compile(readFileSync(file), { decode, compile, single32 }));
   engines.set(key, engine);
   return engine;
 }
@@ -157,6 +158,8 @@ export interface GuestCpuOptions {
   readonly decode?: DecodePath;
   /** Default: {@link COMPILE_AT_ONCE}. */
   readonly compile?: EngineOptions["compile"];
+  /** Default: 0. */
+  readonly single32?: number;
 }
 
 /** A vCPU under test. */
@@ -195,7 +198,7 @@ export class GuestCpu {
   /** Makes a vCPU in `mode`, ready to run at At.CODE (At.USER_CODE at privilege level 3). */
   static async create(mode: Mode, options: GuestCpuOptions = {}): Promise<GuestCpu> {
     return new GuestCpu(
-      (await loadEngine(options.decode, options.compile)).createVm(),
+      (await loadEngine(options.decode, options.compile, options.single32)).createVm(),
       mode,
       options,
     );

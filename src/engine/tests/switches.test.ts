@@ -17,7 +17,6 @@ function casesOf(file: string): number[] {
 }
 
 it.each([
-  ["dispatch.gen.ts", 2],
   // One loop for 64-bit code, one for 32-bit code.
   ["hot.gen.ts", 4],
 ] as const)("have a jump table each: %s", (file, switches) => {

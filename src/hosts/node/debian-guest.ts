@@ -2,8 +2,6 @@ import { existsSync } from "node:fs";
 import { copyFile, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { HostError } from "../../base/index.js";
-import { decodeXz } from "../shared/unpack/xz.js";
-import { decodePlainXz } from "../shared/unpack/xz-plain.js";
 import { Apt, type AptPackage, type Pause } from "./apt.js";
 import { cachedFolder, fillFolder, openCache } from "./cache.js";
 import { type RunProgram, runProgram } from "./subprocess.js";
@@ -219,6 +217,15 @@ async function unpack(folder: string, run: RunProgram, progress: Progress): Prom
   return modules;
 }
 
+/** The decoder is loaded when the first module needs it. */
+async function unpackXz(data: Uint8Array): Promise<Uint8Array> {
+  const [{ decodeXz }, { decodePlainXz }] = await Promise.all([
+    import("../shared/unpack/xz.js"),
+    import("../shared/unpack/xz-plain.js"),
+  ]);
+  return decodeXz(data, decodePlainXz, MAX_MODULE);
+}
+
 async function copyModules(tree: string, folder: string): Promise<string[]> {
   const names: string[] = [];
   for (const root of await kernelFolders(tree)) {
@@ -228,7 +235,7 @@ async function copyModules(tree: string, folder: string): Promise<string[]> {
       if (existsSync(plain)) await copyFile(plain, join(folder, name));
       else if (existsSync(packed)) {
         const data = await readFile(packed);
-        await writeFile(join(folder, name), await decodeXz(data, decodePlainXz, MAX_MODULE));
+        await writeFile(join(folder, name), await unpackXz(data));
       } else continue;
       names.push(name);
     }
