@@ -69,8 +69,7 @@ function writeVcpu(domain: Domain, vcpu: VcpuDomain, kept: XenVcpuKept, later: A
   putArea(vcpu.timeInfo, kept.timeInfo, Pvclock.SIZE);
   putArea(vcpu.runstate1, kept.runstate1, 1);
   putArea(vcpu.runstate2, kept.runstate2, 1);
-  const [running = 0n, runnable = 0n, blocked = 0n, offline = 0n] = kept.runstate.times;
-  Object.assign(vcpu.runstate, kept.runstate, { times: [running, runnable, blocked, offline] });
+  Object.assign(vcpu.runstate, kept.runstate, { times: [...kept.runstate.times] });
   const { xenId, upcallVector, shadowLow, shadowHigh } = kept;
   Object.assign(vcpu, { xenId, upcallVector, shadowLow, shadowHigh });
   if (kept.tscLeavesSet) setTscLeaves(vcpu, domain.host.clock.pvclock(0n, false));

@@ -134,7 +134,8 @@ export class VmXenSupport implements XenVmHooks, VmXen {
 
   evtchnSend(event: KvmXenEvtchn): void {
     const { port, vcpu, priority } = event;
-    if (port === 0 || port >= this.#domain.layout.ports) refuse("EINVAL", "event channel port");
+    // deliver() refuses those beyond the last.
+    if (port === 0) refuse("EINVAL", "event channel port");
     if (priority !== KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL) refuse("EINVAL", "priority");
     const result = deliver(this.#domain, port, vcpu);
     if (result < 0 && result !== Delivery.MASKED) throw new KvmError(-result, "event channel");
