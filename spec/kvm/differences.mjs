@@ -64,6 +64,60 @@ export const DIFFERENCES = [
     ],
   },
   {
+    title: "Where the recorded processor is not AMD's",
+    rows: [
+      [
+        "Alignment checks",
+        "#AC at CPL 3 with CR0.AM and RFLAGS.AC, as AMD's manual has them",
+        "never: Linux was recorded on a processor that QEMU emulates",
+        "AMD's manual; [a host's processor](../../tests/native) answers as here",
+        "src/engine/tests/debug.test.ts > raises #AC at privilege level 3 with AM and AC only",
+      ],
+      [
+        "Breakpoints of a debugger (KVM_GUESTDBG_USE_HW_BP, USE_SW_BP)",
+        "KVM_EXIT_DEBUG, by the debugger's debug registers and for INT3",
+        "as here on AMD's processors; the emulated one takes neither the debugger's debug registers nor the intercept of INT3",
+        "what KVM asks of the processor counts",
+        "src/ioctl/guest-debug.test.ts > hbreak, continue: each time, on the vCPUs that ask for it, while others run",
+      ],
+      [
+        "An interrupt shadow that KVM_SET_VCPU_EVENTS gives",
+        "lasts for one instruction",
+        "the same; the emulated processor forgets it at VMRUN",
+        "AMD's manual, INTERRUPT_SHADOW of the VMCB",
+        "tests/reference/differences.test.ts > an interrupt shadow that the client gives lasts for an instruction",
+      ],
+      [
+        "Breakpoints and steps behind MOV SS",
+        "wait for the instruction behind it",
+        "the same; the emulated processor steps behind MOV SS and STI, and has a shadow behind an STI that changes nothing",
+        "AMD's manual, and a host's processor",
+        "src/engine/tests/debug.test.ts > waits for the instruction behind MOV SS",
+      ],
+      [
+        "A single step over PAUSE",
+        "ends behind it",
+        "the same; the emulated processor goes on for one more instruction",
+        "nothing in AMD's manual says otherwise",
+        "tests/reference/differences.test.ts > a step over PAUSE ends behind it",
+      ],
+      [
+        "RDTSCP that CPUID hides",
+        "#UD",
+        "the same; the emulated processor does not ask for KVM's intercept, and executes it",
+        "KVM for AMD intercepts it",
+        "src/engine/tests/hidden.test.ts > hidden instructions",
+      ],
+      [
+        "RF in the frame of a fault",
+        "set",
+        "the same; the emulated processor pushes none",
+        "AMD's manual",
+        "src/engine/tests/events.test.ts > pushes five quadwords, aligned, and clears IF through an interrupt gate",
+      ],
+    ],
+  },
+  {
     title: "Time",
     rows: [
       [
@@ -126,6 +180,13 @@ export const DIFFERENCES = [
         "signals that the mask lets through",
         "a client inside the program has no signals",
         "src/ioctl/run.test.ts > interrupt() ends a run that halts in the kernel",
+      ],
+      [
+        "Hyper-V's synthetic interrupts, timers and enlightened VMCS",
+        "not there: the [capabilities](capabilities.md) are 0; KVM_ENABLE_CAP of them and routing entries of KVM_IRQ_ROUTING_HV_SINT are EINVAL, their MSRs unknown",
+        "there; KVM_CAP_HYPERV_ENLIGHTENED_VMCS is ENOTTY on AMD",
+        "not built",
+        "tests/reference/differences.test.ts > has no synthetic interrupts of Hyper-V",
       ],
       [
         "Another VM that uses Xen",

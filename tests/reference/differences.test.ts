@@ -144,6 +144,54 @@ it("the error code of an instruction in no memory", async () => {
   await code();
 });
 
+const registersOf = (door: Door, fd: number) => {
+  const bytes = new Uint8Array(abi.kvm_regs.size);
+  expect(door.call(fd, abi.KVM_GET_REGS, bytes)).toBe(0);
+  return abi.kvm_regs.decode(bytes);
+};
+
+it("a step over PAUSE ends behind it", async () => {
+  const { door, fd, view } = await realMachine("f390 90 f4");
+  const control = abi.KvmGuestDbg.ENABLE | abi.KvmGuestDbg.SINGLESTEP;
+  const request = abi.kvm_guest_debug.encode({ control });
+  expect(door.call(fd, abi.KVM_SET_GUEST_DEBUG, request)).toBe(0);
+  expect(await door.run(fd)).toBe(0);
+  expect(view.getUint32(field("exit_reason"), true)).toBe(abi.KvmExitReason.DEBUG);
+  expect(registersOf(door, fd).rip).toBe(0x1002n);
+});
+
+it("an interrupt shadow that the client gives lasts for an instruction", async () => {
+  const { door, fd, view } = await realMachine("90 90 f4");
+  const window = async (shadow: number) => {
+    door.realMode(fd, 0x1000, { rflags: 0x202n });
+    const events = abi.kvm_vcpu_events.encode({ interrupt: { shadow }, flags: 4 });
+    expect(door.call(fd, abi.KVM_SET_VCPU_EVENTS, events)).toBe(0);
+    view.setUint8(field("request_interrupt_window"), 1);
+    expect(await door.run(fd)).toBe(0);
+    expect(view.getUint32(field("exit_reason"), true)).toBe(abi.KvmExitReason.IRQ_WINDOW_OPEN);
+    return registersOf(door, fd).rip;
+  };
+  expect([await window(0), await window(1)]).toEqual([0x1000n, 0x1001n]);
+});
+
+it("has no synthetic interrupts of Hyper-V", async () => {
+  const { call, makeVm } = await setUp();
+  const vm = await makeVm();
+  expect(await call(vm, abi.KVM_CREATE_IRQCHIP)).toBe(0);
+  const vcpu = await call(vm, abi.KVM_CREATE_VCPU);
+  const [SYNIC, VMCS, HV_SINT, SCONTROL] = [123, 163, 4, 0x40000080];
+  for (const cap of [SYNIC, VMCS])
+    expect(await call(vcpu, abi.KVM_ENABLE_CAP, abi.kvm_enable_cap.encode({ cap }))).toBe(
+      -Errno.EINVAL,
+    );
+  const routing = new Uint32Array(2 + 12);
+  routing.set([1, 0, 5, HV_SINT]);
+  const bytes = new Uint8Array(routing.buffer);
+  expect(await call(vm, abi.KVM_SET_GSI_ROUTING, bytes)).toBe(-Errno.EINVAL);
+  const msrs = new Uint32Array([1, 0, SCONTROL, 0, 0, 0]);
+  expect(await call(vcpu, abi.KVM_GET_MSRS, new Uint8Array(msrs.buffer))).toBe(0);
+});
+
 it("addresses of the TSS and of the identity map change no memory", async () => {
   const door = await Door.open();
   const vm = door.vm();
