@@ -68,6 +68,11 @@ export interface Disk {
   readNow?(offset: number, into: Uint8Array): boolean;
   /** Writes all of `bytes`, which nobody changes until it is done. */
   write(offset: number, bytes: Uint8Array, done: DiskDone): void;
+  /**
+   * As {@link write}, here and now, where the host takes it into its memory without delay. Never in virtual time.
+   * @returns false when {@link write} is to be asked, which says what is wrong, too; some of it may be written.
+   */
+  writeNow?(offset: number, bytes: Uint8Array): boolean;
   /** Makes durable what has been written: every write that is done when this begins. */
   flush(done: DiskDone): void;
   /** What is there is not needed any more; it reads as zero or as it was. */

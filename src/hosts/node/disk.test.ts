@@ -97,6 +97,23 @@ describe("a file as a disk", () => {
     expect(disk.readNow?.(63 * 512, into)).toBe(false);
   });
 
+  it("takes at once what nobody has to wait for, and leaves to threads what fails", async () => {
+    const path = image();
+    const disk = await opened(path);
+    const bytes = new Uint8Array(1024).fill(9);
+    // On a file system of another machine never.
+    const isLocal = disk.writeNow?.(4 * 512, bytes) ?? false;
+    if (isLocal) expect(firsts(readFileSync(path)).slice(3, 7)).toEqual([3, 9, 9, 6]);
+    const flushed = ended((done) => disk.flush(done));
+    expect(disk.writeNow?.(5 * 512, bytes)).toBe(false);
+    expect(await flushed).toBeUndefined();
+    await disk.idle();
+    expect(disk.writeNow?.(8 * 512, bytes)).toBe(isLocal);
+    const readonly = await opened(image(), { readonly: true });
+    expect(readonly.writeNow?.(0, bytes)).toBe(false);
+    expect(await write(readonly, 0, bytes)).toMatchObject({ code: "EBADF" });
+  });
+
   it("gives room back where a guest discards", async () => {
     const path = image(4096);
     const before = statSync(path).blocks;
@@ -201,6 +218,10 @@ describe("a snapshot", () => {
     expect(disk.readNow?.(4 * 512, into)).toBe(canTell);
     if (canTell) expect(firsts(into)).toEqual([9, 9]);
     expect([3, 5].map((sector) => disk.readNow?.(sector * 512, into))).toEqual([false, false]);
+    await disk.idle();
+    const isTaken = disk.writeNow?.(8 * 512, new Uint8Array(512).fill(7)) ?? false;
+    expect(firsts(await read(disk, 7, 3))).toEqual([7, isTaken ? 7 : 8, 9]);
+    expect(firsts(readFileSync(path))[8]).toBe(8);
   });
 
   it("shows what was written, and leaves the image as it is", async () => {

@@ -1,4 +1,4 @@
-import { fsync, read, write } from "node:fs";
+import { fstatSync, fsync, read, statfsSync, write, writeSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HostError } from "../../base/index.js";
@@ -25,6 +25,11 @@ interface SystemError {
 /** More than two files' times that are not the same are apart: Linux counts them by its ticks, of 10 ms at most. */
 const FILE_TICK_MS = 20;
 const BLOCK_SIZE = 4096;
+/** File systems of linux/magic.h that have no other machine to wait for: ext4, XFS, Btrfs, tmpfs. */
+const LOCAL = new Set([0xef53, 0x58465342, 0x9123683e, 0x01021994]);
+/** A write into the host's memory that took longer than this had to wait for something: for a while, threads do that. */
+const SLOW_MS = 5;
+const WHILE_MS = 1000;
 const SECTOR = 512;
 
 const reasons: Record<string, string> = {
@@ -42,6 +47,9 @@ export class FileDisk implements Disk {
   readonly canDiscard: boolean;
   readonly #image: OpenImage;
   readonly #operations = new Operations();
+  readonly #isLocal: boolean;
+  /** Until then, writes are for threads. */
+  #slowUntil = 0;
   /** The host cannot tell of this file what is in its memory. */
   #isNeverAtHand = false;
 
@@ -50,6 +58,7 @@ export class FileDisk implements Disk {
     this.size = image.size;
     this.readonly = image.readonly;
     this.canDiscard = image.canDiscard;
+    this.#isLocal = isLocal(image.file.fd);
   }
 
   read(offset: number, into: Uint8Array, done: DiskDone): void {
@@ -83,6 +92,21 @@ export class FileDisk implements Disk {
       });
     };
     go(0);
+  }
+
+  /** Not while something else is under way: a file that is made durable makes writers wait. */
+  writeNow(offset: number, bytes: Uint8Array): boolean {
+    const start = performance.now();
+    if (!this.#isLocal || !this.#operations.isIdle || start < this.#slowUntil) return false;
+    let count = 0;
+    try {
+      count = writeSync(this.#fd, bytes, 0, bytes.length, offset);
+    } catch {
+      // It is written again by a thread, which tells why it cannot be.
+    }
+    const end = performance.now();
+    if (end - start > SLOW_MS) this.#slowUntil = end + WHILE_MS;
+    return count === bytes.length;
   }
 
   flush(done: DiskDone): void {
@@ -150,5 +174,15 @@ export class FileDisk implements Disk {
   #failure(what: string, { code, message }: SystemError): DiskFailure {
     const reason = reasons[code ?? ""] ?? message;
     return { code: code ?? "EIO", message: `${this.#image.path} cannot be ${what}: ${reason}` };
+  }
+}
+
+/** Whether a file, not a device, is on a file system of this machine. */
+function isLocal(fd: number): boolean {
+  try {
+    // It may have no name any more.
+    return fstatSync(fd).isFile() && LOCAL.has(statfsSync(`/proc/self/fd/${fd}`).type);
+  } catch {
+    return false;
   }
 }

@@ -12,6 +12,10 @@ export class Operations {
     };
   }
 
+  get isIdle(): boolean {
+    return this.#underWay === 0;
+  }
+
   /** Resolves when none is under way. */
   idle(): Promise<void> {
     if (this.#underWay === 0) return Promise.resolve();

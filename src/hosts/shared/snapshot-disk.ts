@@ -118,11 +118,19 @@ export class SnapshotDisk implements Disk {
 
   write(offset: number, bytes: Uint8Array, done: DiskDone): void {
     this.#changes.write(offset, bytes, (failure) => {
-      if (failure === undefined) {
-        for (let at = 0; at < bytes.length; at += SECTOR) this.#changed.add((offset + at) / SECTOR);
-      }
+      if (failure === undefined) this.#note(offset, bytes.length);
       done(failure);
     });
+  }
+
+  writeNow(offset: number, bytes: Uint8Array): boolean {
+    const isWritten = this.#changes.writeNow?.(offset, bytes) ?? false;
+    if (isWritten) this.#note(offset, bytes.length);
+    return isWritten;
+  }
+
+  #note(offset: number, length: number): void {
+    for (let at = 0; at < length; at += SECTOR) this.#changed.add((offset + at) / SECTOR);
   }
 
   /** What is gone with the machine need not be durable. */

@@ -92,26 +92,33 @@ describe.each([64, 32] as const)("requests of a %i-bit frontend", (width) => {
     expect([...disk.bytes.subarray(40 * 512, 42 * 512)]).toEqual(new Array(1024).fill(0xaa));
   });
 
-  it("has an answer at once where the disk has the bytes at hand", () => {
+  it("has an answer at once where the disk has the bytes at hand, or takes them", () => {
     const { disk, frontend } = withDisk({ width });
     disk.atHand = 8;
     frontend.connect();
+    frontend.writeMemory(frameOf(18), 0, new Uint8Array(1024).fill(0xaa));
     frontend.send(
       frontend.request(READ, 1n, 7n, [[16, 2, 2]]),
       frontend.request(READ, 2n, 7n, [[17, 0, 1]]),
-      frontend.request(WRITE, 3n, 0n, [[18, 0, 0]]),
-      frontend.request(READ, 4n, 8n, [[19, 0, 0]]),
+      frontend.request(WRITE, 3n, 6n, [[18, 0, 0]]),
+      frontend.request(WRITE, 4n, 7n, [[18, 0, 1]]),
+      frontend.request(FLUSH_DISKCACHE, 5n, 0n, [[19, 0, 0]]),
+      frontend.request(FLUSH_DISKCACHE, 6n, 0n, []),
+      frontend.discard(7n, 0n, 1n),
     );
     expect(disk.asked.map(({ what, offset }) => `${what} ${offset / 512}`)).toEqual([
-      ...["read 7", "write 0", "read 8"],
+      ...["read 7", "write 7", "flush 0", "flush 0", "discard 0"],
     ]);
-    expect(frontend.answers()).toEqual(["1:0:0"]);
+    expect(frontend.answers()).toEqual(["1:0:0", "3:1:0"]);
+    expect(disk.bytes[6 * 512]).toBe(0xaa);
     expect(frontend.inUse()).toEqual([17, 18, 19]);
     expect([...frontend.readMemory(frameOf(16), 1023, 514)]).toEqual([
       ...[0, ...new Array(512).fill(8), 0],
     ]);
+    disk.asked[0]?.end();
+    expect(frontend.answers()).toEqual(["2:0:0"]);
     disk.settle();
-    expect(frontend.answers()).toEqual(["2:0:0", "3:1:0", "4:0:0"]);
+    expect(frontend.answers()).toEqual(["4:1:0", "6:3:0", "7:5:0", "5:3:0"]);
   });
 
   it("has data of one request only in its buffers", () => {

@@ -54,16 +54,19 @@ describe("a disk in another process", () => {
   it("answers nothing before it goes on, though the bytes are at hand", async () => {
     const all = withDisk();
     all.frontend.connect();
-    all.frontend.send(all.frontend.request(READ, 1n, 3n, [[16, 0, 0]]));
+    all.frontend.send(
+      all.frontend.request(READ, 1n, 3n, [[16, 0, 0]]),
+      all.frontend.request(WRITE, 2n, 4n, [[17, 0, 0]]),
+    );
     const { disk, next, restore } = await moved(all);
     disk.atHand = 64;
     await next.suspend();
     restore();
     disk.settle();
     expect(all.frontend.answers()).toEqual([]);
-    expect(next.save()).toMatchObject({ connection: { consumed: 1, produced: 0 } });
+    expect(next.save()).toMatchObject({ connection: { consumed: 2, produced: 0 } });
     next.resume();
-    expect(all.frontend.answers()).toEqual(["1:0:0"]);
+    expect(all.frontend.answers()).toEqual(["1:0:0", "2:1:0"]);
   });
 
   it("without a driver is as it was, and serves one that comes", async () => {

@@ -261,8 +261,8 @@ export class BlockConnection {
     return [pending.done, { atNs, order, failure }];
   }
 
-  /** Carries a request out, or answers it at once; what is read only then if it may be: nobody publishes `later`. */
-  #begin(slot: Uint8Array, reads: "now" | "later" = "now"): void {
+  /** Carries a request out, or answers it; `later`: not at once if it may be carried out, since nobody publishes that. */
+  #begin(slot: Uint8Array, when: "now" | "later" = "now"): void {
     const request = readRequest(slot, this.#place.width, this.#host.grants);
     const segments = "segments" in request ? request.segments : [];
     this.#host.charge(WORK * (1 + segments.length));
@@ -278,7 +278,7 @@ export class BlockConnection {
     if (buffer !== undefined && request.kind !== "read") gather(segments, grants, buffer);
     this.#pending.add(pending);
     this.#bytes += bytes;
-    if (reads === "now" && this.#readsNow(pending)) this.#finish(pending, undefined);
+    if (when === "now" && this.#isDoneNow(pending)) this.#finish(pending, undefined);
     else this.#start(pending);
   }
 
@@ -311,11 +311,15 @@ export class BlockConnection {
     return grants;
   }
 
-  /** Whether the disk has what is to be read at hand, and has given it. */
-  #readsNow({ request, buffer }: Pending): boolean {
-    if (request.kind !== "read" || buffer === undefined) return false;
+  /** Whether the disk has what is to be read at hand and has given it, or has taken what is to be written. */
+  #isDoneNow({ request, buffer }: Pending): boolean {
+    if (request.kind !== "read" && request.kind !== "write") return false;
+    if (buffer === undefined) return false;
     const { disk } = this.#served;
-    return disk.readNow?.(Number(request.sector) * SECTOR_SIZE, buffer) ?? false;
+    const offset = Number(request.sector) * SECTOR_SIZE;
+    const isDone =
+      request.kind === "read" ? disk.readNow?.(offset, buffer) : disk.writeNow?.(offset, buffer);
+    return isDone ?? false;
   }
 
   #start(pending: Pending): void {

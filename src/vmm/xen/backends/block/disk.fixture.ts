@@ -19,7 +19,7 @@ export class ManualDisk implements Disk {
   /** What has not ended. */
   readonly asked: Asked[] = [];
   closed = false;
-  /** Sectors below this are at hand: see {@link Disk.readNow}. */
+  /** Sectors below this are at hand, to be read and written: see {@link Disk.readNow}. */
   atHand = 0;
   size: number;
 
@@ -41,6 +41,12 @@ export class ManualDisk implements Disk {
     const end = offset + into.length;
     if (end > this.atHand * 512) return false;
     into.set(this.bytes.subarray(offset, end));
+    return true;
+  }
+
+  writeNow(offset: number, bytes: Uint8Array): boolean {
+    if (offset + bytes.length > this.atHand * 512) return false;
+    this.bytes.set(bytes, offset);
     return true;
   }
 
