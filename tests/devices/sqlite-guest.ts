@@ -28,6 +28,7 @@ function withLibraries(program: string): CpioEntry[] {
 /** Says `E commit N.` when commit N is durable. Others write meanwhile, and sync nothing. */
 const SCRIPT = `
 load xen-blkfront
+say waits
 wait_for /dev/xvda && mount -t ext4 /dev/xvda /mnt || say failed mount
 cd /mnt
 pragmas='PRAGMA synchronous=extra; PRAGMA journal_mode=delete;'
