@@ -132,14 +132,15 @@ export async function login(cli: Cli, after = 0): Promise<number> {
 /** What the shell at the console says to a command. */
 export async function atConsole(cli: Cli, command: string): Promise<string> {
   const before = cli.output.length;
-  // The end is written in two parts, so that what is typed does not look like it.
-  cli.type(`${command}; echo 'E''ND'\n`);
+  // Both marks are written in two parts: what is typed, and shown once or twice, does not look like them.
+  cli.type(`echo 'BEG''IN'; ${command}; echo 'E''ND'\n`);
   const end = await cli.waitFor(/END\r?\n/, before);
   // The shell switches the terminal's bracketed paste on and off.
   const shown = cli.output.slice(before, end);
   const plain = shown.replaceAll("\x1b[?2004l\r", "").replaceAll("\x1b[?2004h", "");
-  const [, ...lines] = plain.split(/\r?\n/);
-  return lines
+  const [, said = ""] = plain.split(/BEGIN\r?\n/);
+  return said
+    .split(/\r?\n/)
     .join("\n")
     .replace(/\s*END\s*$/, "")
     .trim();

@@ -2,8 +2,7 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 /**
- * Guests with paravirtual devices, checked with other people's tools: `npx vitest run --config tests/devices/vitest.config.ts`;
- * KVM_XEN_DEVICES=all makes the file of the Debian test larger and kills the monitor more often.
+ * Guests with paravirtual devices, checked with other people's tools: `npx vitest run --config tests/devices/vitest.config.ts`.
  */
 export default defineConfig({
   root: fileURLToPath(new URL("../..", import.meta.url)),
