@@ -208,7 +208,7 @@ export async function refuseOrRunHostile(path: string, devicesFor?: DevicesFor):
     expect(await attempt(bytes.slice(0, short), `${short} bytes`)).not.toBe("made");
   }
   const newer = layers.slice();
-  newer[8] = 3;
+  newer[8] = 4;
   expect(await attempt(newer, "version")).toBe("SNAPSHOT_VERSION");
   // A page of memory that is not as it was.
   const damagedPage = file.slice();

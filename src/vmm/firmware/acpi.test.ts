@@ -46,6 +46,7 @@ describe("tables", () => {
     ],
     localApicPaddr: 0xfee00000,
     ioapicPaddr: 0xfec00000,
+    generation: { paddr: 0x1_fc010008, gsi: 9 },
   };
 
   it("can be walked from the RSDP, all checksums right", () => {
@@ -93,5 +94,18 @@ describe("tables", () => {
     expect(without).toContain("C002");
     expect(without).not.toContain("COM1");
     expect(text(buildDsdt({ ...config, uart: { port: 0x3f8, gsi: 4 } }))).toContain("COM1");
+  });
+
+  it("DSDT: the generation ID's address in two halves, and the event device that tells of it", () => {
+    const dsdt = text(buildDsdt(config));
+    expect(dsdt).toContain("_CID\r" + "VM_Gen_Counter\0");
+    // Name (ADDR, Package () { 0xfc010008, 1 })
+    expect(dsdt).toContain(`ADDR\x12\x08\x02${text(Uint8Array.of(0x0c, 8, 0, 1, 0xfc, 1))}`);
+    expect(dsdt).toContain("ACPI0013\0");
+    // Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { 9 }
+    expect(dsdt).toContain(text(Uint8Array.of(0x89, 6, 0, 3, 1, 9, 0, 0, 0, 0x79, 0)));
+    // Method (_EVT, 1) { Notify (\_SB.VGID, 0x80) }
+    const notify = `\x86\\._SB_VGID${text(Uint8Array.of(0x0a, 0x80))}`;
+    expect(dsdt).toContain(`\x14\x13_EVT\x01${notify}`);
   });
 });

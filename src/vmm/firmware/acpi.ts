@@ -6,7 +6,9 @@ import {
   eisaId,
   integer,
   ioPorts,
+  method,
   name,
+  notify,
   pack,
   resources,
   scope,
@@ -23,6 +25,11 @@ export interface AcpiConfig {
   readonly processors: readonly MadtProcessor[];
   readonly localApicPaddr: number;
   readonly ioapicPaddr: number | undefined;
+  /**
+   * Where the guest finds the number of this run of its memory; the interrupt that says that it is another one, if there
+   * is an I/O APIC for it.
+   */
+  readonly generation: { readonly paddr: number; readonly gsi: number | undefined };
   /** A 16550 at these ports with this interrupt, if the machine has one. */
   readonly uart?: { readonly port: number; readonly gsi: number };
 }
@@ -46,8 +53,10 @@ export function buildAcpi(config: AcpiConfig): Uint8Array {
   return image;
 }
 
-/** Differentiated System Description Table: processors, the serial port and how to power off. */
-export function buildDsdt(config: Pick<AcpiConfig, "processors" | "uart">): Uint8Array {
+/** Differentiated System Description Table: processors, generation ID, the serial port and how to power off. */
+export function buildDsdt(
+  config: Pick<AcpiConfig, "processors" | "generation" | "uart">,
+): Uint8Array {
   const processors = config.processors.map(({ uid }) =>
     device(
       `C${uid.toString(16).toUpperCase().padStart(3, "0")}`,
@@ -68,8 +77,40 @@ export function buildDsdt(config: Pick<AcpiConfig, "processors" | "uart">): Uint
           ),
         ];
   const body = [
-    ...scope("\\_SB", ...processors, ...uart),
+    ...scope("\\_SB", ...processors, ...generationDevices(config.generation), ...uart),
     ...name("\\_S5", pack(integer(SLEEP_TYPE_S5), integer(0), integer(0), integer(0))),
   ];
   return table("DSDT", 2, Uint8Array.from(body));
+}
+
+/** Of Notify: the device's state is another one (ACPI 6.4, table 5.187: from 0x80 on a device says what it means). */
+const CHANGED = 0x80;
+
+/**
+ * The VM generation ID, named as Xen's own tables name it, with the address as a package of its two halves; and a
+ * generic event device (ACPI 6.4, 5.6.9), since a machine of the hardware-reduced model has no other way to notify.
+ */
+function generationDevices({ paddr, gsi }: AcpiConfig["generation"]) {
+  const id = [
+    device(
+      "VGID",
+      name("_HID", eisaId("XEN0000")),
+      name("_UID", integer(0)),
+      name("_CID", string("VM_Gen_Counter")),
+      name("_DDN", string("VM_Gen_Counter")),
+      name("ADDR", pack(integer(paddr % 2 ** 32), integer(Math.floor(paddr / 2 ** 32)))),
+    ),
+  ];
+  if (gsi === undefined) return id;
+  return [
+    ...id,
+    device(
+      "GED",
+      name("_HID", string("ACPI0013")),
+      name("_UID", integer(0)),
+      name("_CRS", resources(edgeInterrupt(gsi))),
+      // Its argument says which interrupt came: there is one.
+      method("_EVT", 1, notify("\\_SB.VGID", integer(CHANGED))),
+    ),
+  ];
 }

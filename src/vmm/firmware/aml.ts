@@ -16,8 +16,10 @@ const Op = {
   SCOPE: 0x10,
   BUFFER: 0x11,
   PACKAGE: 0x12,
+  METHOD: 0x14,
   EXT: 0x5b,
   EXT_DEVICE: 0x82,
+  NOTIFY: 0x86,
 } as const;
 
 /** Encoded bytes of a term. */
@@ -86,6 +88,13 @@ export const scope = (path: string, ...body: Aml[]): Aml =>
 /** `Device (path) { ... }`. */
 export const device = (path: string, ...body: Aml[]): Aml =>
   block([Op.EXT, Op.EXT_DEVICE], [...nameString(path), ...body.flat()]);
+
+/** `Method (path, arguments) { ... }`. */
+export const method = (path: string, argumentCount: number, ...body: Aml[]): Aml =>
+  block([Op.METHOD], [...nameString(path), argumentCount, ...body.flat()]);
+
+/** `Notify (path, value)`. */
+export const notify = (path: string, value: Aml): Aml => [Op.NOTIFY, ...nameString(path), ...value];
 
 /** `Package () { ... }`, at most 255 elements. */
 export const pack = (...elements: Aml[]): Aml =>

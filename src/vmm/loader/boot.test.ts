@@ -8,7 +8,7 @@ const MIB = 1 << 20;
 
 function kernelAt(start: number, size: number): KernelImage {
   const segments = [{ paddr: start, bytes: new Uint8Array([1]), memSize: size }];
-  return { segments, entry: start, start, end: start + size };
+  return { segments, entry: start, start, end: start + size, isLinux: false };
 }
 
 function request(change: Partial<BootRequest> = {}): BootRequest {
@@ -58,6 +58,7 @@ describe("planBoot", () => {
       [0xa0000, 0x60000, 2],
       [MIB, 63 * MIB, 1],
       [0xfc000000, 0x10000, 3],
+      [0xfc010000, 0x1000, 2],
       [0xfeff8000, 0x4000, 2],
     ]);
   });
@@ -136,7 +137,7 @@ describe("planBoot", () => {
       return { paddr: at * MIB, bytes: new Uint8Array(length).fill(fill), memSize };
     };
     const segments = [of(17, 1, 5000, 5000), of(16, 2, 16, 2 * MIB), of(17, 3, 8, 8)];
-    const kernel = { segments, entry: 16 * MIB, start: 16 * MIB, end: 18 * MIB };
+    const kernel = { segments, entry: 16 * MIB, start: 16 * MIB, end: 18 * MIB, isLinux: false };
     const memory = memoryOf(planBoot(request({ kernel })));
     expect(memory.getUint8(16 * MIB)).toBe(2);
     expect(memory.getUint8(17 * MIB + 7)).toBe(3);

@@ -48,6 +48,7 @@ export interface BootPlan {
   readonly entry: number;
   /** EBX at the start. */
   readonly startInfoPaddr: number;
+  readonly isLinux: boolean;
 }
 
 /**
@@ -141,7 +142,8 @@ export function planBoot(request: BootRequest): BootPlan {
   place(bootData, startInfo);
   place(modlist, encodeModlist(modules));
   place(memmap, encodeMemmap(request.memmap));
-  return { placements, entry: kernel.entry, startInfoPaddr: bootData };
+  const { entry, isLinux } = kernel;
+  return { placements, entry, startInfoPaddr: bootData, isLinux };
 }
 
 const align8 = (value: number): number => Math.ceil(value / 8) * 8;

@@ -28,7 +28,8 @@ async function turnsOf(plan: BootPlan, isOver: (turns: number) => boolean) {
     after: () => () => undefined,
   };
   const host = { loop, isOver: () => isOver(turns.length) };
-  await bootInstance({ memory: { write }, vcpus: [vcpu] }, plan, host);
+  const generation = { id: new Uint8Array(16), gsi: 9 };
+  await bootInstance({ memory: { write }, vcpus: [vcpu], generation }, plan, host);
   return { turns, entered };
 }
 
@@ -37,7 +38,7 @@ const module = (paddr: number, size: number) => ({
 });
 const plan: BootPlan = {
   placements: [...Array(40).keys()].map((i) => module(i * MIB, MIB)).concat(module(0, 100 * MIB)),
-  ...{ entry: 0, startInfoPaddr: 0 },
+  ...{ entry: 0, startInfoPaddr: 0, isLinux: true },
 };
 
 it("writes what it boots in pieces: signals and time-outs have their turn between them", async () => {

@@ -6,12 +6,20 @@ import { buildAcpi } from "../firmware/acpi.js";
 import { RSDP_SIZE } from "../firmware/tables.js";
 import type { BootPlan } from "../loader/boot.js";
 import { pvhRegs, pvhSregs } from "./entry-state.js";
-import { ACPI_AREA, IOAPIC_ADDRESS, LEGACY_RSDP, LOCAL_APIC_ADDRESS } from "./layout.js";
+import {
+  ACPI_AREA,
+  GENERATION_PAGE,
+  IOAPIC_ADDRESS,
+  LEGACY_RSDP,
+  LOCAL_APIC_ADDRESS,
+} from "./layout.js";
 
 /** What a guest starts in. */
 export interface BootTarget {
   readonly memory: Pick<GuestMemory, "write">;
   readonly vcpus: readonly Vcpu[];
+  /** See {@link import("../firmware/acpi.js").AcpiConfig}. */
+  readonly generation: { readonly id: Uint8Array; readonly gsi: number };
   /** The serial port, when there is one. */
   readonly uart?: { readonly port: number; readonly gsi: number };
 }
@@ -33,9 +41,10 @@ export async function bootInstance(
   const write = (at: number, bytes: Uint8Array): void => {
     assert(memory.write(at, bytes), "a boot placement lies outside RAM");
   };
-  const acpi = acpiOf(target);
+  const acpi = acpiOf(target, plan);
   write(ACPI_AREA.addr, acpi);
   write(LEGACY_RSDP, acpi.subarray(0, RSDP_SIZE));
+  write(GENERATION_PAGE.addr, target.generation.id);
   let sinceTurn = 0;
   // The memory is new, so what a placement leaves out is zero already.
   for (const { paddr, bytes } of plan.placements) {
@@ -56,14 +65,17 @@ export async function bootInstance(
   boot.setRegs(pvhRegs(boot.getRegs(), plan.entry, plan.startInfoPaddr));
 }
 
-function acpiOf({ vcpus, uart }: BootTarget): Uint8Array {
+function acpiOf({ vcpus, generation, uart }: BootTarget, { isLinux }: BootPlan): Uint8Array {
+  const interrupts = isLinux || uart !== undefined;
   return buildAcpi({
     paddr: ACPI_AREA.addr,
     size: ACPI_AREA.size,
     processors: vcpus.map((vcpu, uid) => ({ uid, apicId: vcpu.id })),
     localApicPaddr: LOCAL_APIC_ADDRESS,
-    // As Xen's PVH guests: without a device that interrupts there is no I/O APIC. A guest that finds
-    // one expects a PIT beside it.
-    ...(uart === undefined ? { ioapicPaddr: undefined } : { uart, ioapicPaddr: IOAPIC_ADDRESS }),
+    // As Xen's PVH guests: without a device that interrupts there is no I/O APIC. Xen as a guest that finds one panics
+    // unless there is a PIT beside it; Linux does not, and hears of its generation ID by it.
+    ioapicPaddr: interrupts ? IOAPIC_ADDRESS : undefined,
+    generation: { paddr: GENERATION_PAGE.addr, gsi: interrupts ? generation.gsi : undefined },
+    ...(uart === undefined ? {} : { uart }),
   });
 }

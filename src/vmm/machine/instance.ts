@@ -1,19 +1,18 @@
 /** One run of a machine, from its start to its end or reboot: VM, memory, devices, vCPUs. */
-import { KvmIrqchip, KvmXenHvmConfig } from "../../abi/kvm/index.js";
+import { KvmXenHvmConfig } from "../../abi/kvm/index.js";
 import { Msr } from "../../abi/x86/index.js";
 import { XEN_CPUID_FIRST_LEAF } from "../../abi/xen/cpuid.js";
+import { HvmParam } from "../../abi/xen/hvm.js";
 import { Shutdown } from "../../abi/xen/sched.js";
-import { apicId, assert, Errno, gpa, noAddressesForVm } from "../../base/index.js";
-import {
-  type EngineCounters,
-  type Kvm,
-  KvmError,
-  type KvmIrqRoutingEntry,
-  type Vcpu,
-  type VcpuExit,
-  type VcpuExitIo,
-  type VcpuExitXen,
-  type Vm,
+import { apicId, assert, gpa } from "../../base/index.js";
+import type {
+  EngineCounters,
+  Kvm,
+  Vcpu,
+  VcpuExit,
+  VcpuExitIo,
+  VcpuExitXen,
+  Vm,
 } from "../../kvm/index.js";
 import type { MemoryRegion } from "../../memory/index.js";
 import type { ByteStream, TraceSink } from "../../ports/index.js";
@@ -36,6 +35,7 @@ import { bootInstance } from "./boot-instance.js";
 import type { Hardware, MachinePorts } from "./config.js";
 import { vcpuCpuid } from "./cpuid.js";
 import type { DebuggedInstance, DebugTarget } from "./debug-target.js";
+import { GENERATION_GSI, GenerationNotice } from "./generation.js";
 import { ExactSide } from "./instance-exact.js";
 import {
   type InstanceParts,
@@ -44,8 +44,16 @@ import {
   readInstance,
   writeInstance,
 } from "./instance-state.js";
+import { createVm, ioapicRoutes } from "./instance-vm.js";
 import { LastWords } from "./last-words.js";
-import { ACPI_AREA, CONSOLE_GFN, memoryMap, ramRanges, XENSTORE_GFN } from "./layout.js";
+import {
+  ACPI_AREA,
+  CONSOLE_GFN,
+  GENERATION_PAGE,
+  memoryMap,
+  ramRanges,
+  XENSTORE_GFN,
+} from "./layout.js";
 import { Parking } from "./parking.js";
 import { Standstill, Suspension } from "./suspension.js";
 
@@ -53,7 +61,6 @@ import { Standstill, Suspension } from "./suspension.js";
 const PIT = { first: 0x40, count: 4 } as const;
 /** Ports and interrupt of the first serial port of a PC. */
 const UART = { port: 0x3f8, count: 8, gsi: 4 } as const;
-const IOAPIC_PINS = 24;
 /** MTRRs enabled, write-back by default: as Xen starts a PVH guest. */
 const MTRR_DEF_TYPE = 0xc06n;
 /** Revision without the RDSEED flaw of this processor family: Linux complains about older ones. */
@@ -74,16 +81,26 @@ interface PendingSuspend {
   reject(error: Error): void;
 }
 
+/** Who the guest is, and what it has. */
+export interface InstanceGuest {
+  readonly uuid: Uint8Array;
+  /** Its VM generation ID. */
+  readonly generation: Uint8Array;
+  readonly devices: readonly Backend[];
+}
+
 export class Instance {
   readonly #config: Hardware;
   readonly #ports: MachinePorts;
   readonly #vm: Vm;
   readonly #vcpus: readonly Vcpu[];
-  /** RAM without overlays, and the ACPI tables. */
+  /** RAM without overlays, the ACPI tables, and the page of the generation ID. */
   readonly #ram: readonly MemoryRegion[];
   /** MSRs that KVM names for saving. */
   readonly #msrs: readonly number[];
   readonly #domain: Domain;
+  readonly #generation: Uint8Array;
+  readonly #notice: GenerationNotice;
   readonly #hypercalls: Hypercalls;
   readonly #bus = new PortBus();
   readonly #words: LastWords;
@@ -112,12 +129,7 @@ export class Instance {
    * Builds a machine that {@link boot} or {@link load} makes ready to run.
    * @throws HostError MEMORY_TOO_LARGE when the memory cannot be had, HOST_MEMORY when not even addresses can.
    */
-  constructor(
-    kvm: Kvm,
-    config: Hardware,
-    ports: MachinePorts,
-    guest: { readonly uuid: Uint8Array; readonly devices: readonly Backend[] },
-  ) {
+  constructor(kvm: Kvm, config: Hardware, ports: MachinePorts, guest: InstanceGuest) {
     this.#config = config;
     this.#ports = ports;
     this.#words = new LastWords(ports.log);
@@ -154,12 +166,18 @@ export class Instance {
       onShutdown: (reason) => this.#shutdown(reason),
       onSuspend: () => this.#suspend(),
     });
+    this.#generation = guest.generation;
+    this.#notice = new GenerationNotice({
+      ...{ clock: ports.clock, timers: ports.timers },
+      setLine: (level) => this.#vm.irqLine(GENERATION_GSI, level),
+    });
+    this.#domain.params.set(HvmParam.VM_GENERATION_ID_ADDR, BigInt(GENERATION_PAGE.addr));
     this.#debugTexts.push(this.#domain.debugText);
     this.#hypercalls = new Hypercalls(this.#domain);
     this.#attachDevices();
     this.exact = new ExactSide({
       parts: () => ({ ...this.#parts, debugTexts: this.#debugTexts, words: this.#words }),
-      obstacle: () => this.standstill ?? (this.debugger && "a debugger"),
+      obstacle: () => this.#obstacle,
       pause: () => this.pause(),
       spoke: (spoke = this.#spoke) => {
         this.#spoke = spoke;
@@ -176,10 +194,9 @@ export class Instance {
       this.#config,
       this.#ports,
     ];
-    return bootInstance({ memory, vcpus, ...(console === "ttyS0" ? { uart: UART } : {}) }, plan, {
-      loop,
-      isOver,
-    });
+    const generation = { id: this.#generation, gsi: GENERATION_GSI };
+    const uart = console === "ttyS0" ? { uart: UART } : {};
+    return bootInstance({ memory, vcpus, generation, ...uart }, plan, { loop, isOver });
   }
 
   /** Instructions that all vCPUs have retired. */
@@ -237,6 +254,12 @@ export class Instance {
   pause(): void {
     this.#pause ??= new Standstill();
     for (const vcpu of this.#vcpus) vcpu.kick();
+  }
+
+  /** What keeps it from being saved exactly. */
+  get #obstacle(): string | undefined {
+    if (this.#notice.isPending) return "a guest that is to hear of its restore";
+    return this.standstill ?? (this.debugger && "a debugger");
   }
 
   /** Ends a pause. @returns false when there is none. */
@@ -307,11 +330,15 @@ export class Instance {
   }
 
   /**
-   * Fills an instance that has not run with what {@link save} gave, of a machine with the same memory and CPUs.
+   * Fills an instance that has not run with what {@link save} gave, of a machine with the same memory and CPUs. Its
+   * guest is told that it is another run of that memory.
    * @throws HostError SNAPSHOT_DAMAGED or SNAPSHOT_VERSION: the instance is not to be used then.
    */
-  load(state: Omit<InstanceState, "pages">, pages: PutPages): Promise<void> {
-    return writeInstance(this.#parts, state, pages);
+  async load(state: Omit<InstanceState, "pages">, pages: PutPages): Promise<void> {
+    await writeInstance(this.#parts, state, pages);
+    // A guest may have given the page back: then it does not want to know.
+    this.#domain.memory.write(GENERATION_PAGE.addr, this.#generation);
+    this.#notice.tell();
   }
 
   get #parts(): InstanceParts {
@@ -354,12 +381,13 @@ export class Instance {
   close(): void {
     this.#retired = this.instructions;
     this.#counted = this.engineCounters;
+    this.#notice.close();
     this.#domain.close();
     this.#vm.close();
   }
 
   #allocateMemory(): MemoryRegion[] {
-    const ranges = [...ramRanges(this.#config.memoryBytes), ACPI_AREA];
+    const ranges = [...ramRanges(this.#config.memoryBytes), ACPI_AREA, GENERATION_PAGE];
     return ranges.map(({ addr, size }) => {
       const at = this.#vm.linear.allocate(size);
       if (at === undefined) {
@@ -559,27 +587,5 @@ export class Instance {
     this.#onSuspended = undefined;
     this.exact.ended();
     this.#resolve(end);
-  }
-}
-
-/**
- * Interrupt lines go to the I/O APIC only: the guest of a PVH machine knows no 8259, and what that
- * would make of a line must not reach the boot processor.
- */
-function ioapicRoutes(): KvmIrqRoutingEntry[] {
-  return Array.from({ length: IOAPIC_PINS }, (_, gsi) => ({
-    gsi,
-    type: "IRQCHIP",
-    irqchip: KvmIrqchip.IOAPIC,
-    pin: gsi,
-  }));
-}
-
-function createVm(kvm: Kvm): Vm {
-  try {
-    return kvm.createVm();
-  } catch (cause) {
-    if (!(cause instanceof KvmError) || cause.errno !== Errno.ENOMEM) throw cause;
-    throw noAddressesForVm(cause);
   }
 }

@@ -17,6 +17,11 @@ export const LEGACY_HOLE = { addr: 0xa0000, size: 0x60000 } as const;
 export const LEGACY_RSDP = 0xf0000;
 /** ACPI tables: pages of their own outside RAM. */
 export const ACPI_AREA = { addr: 0xfc000000, size: 0x10000 } as const;
+/**
+ * The VM generation ID: 16 bytes in a page that is neither RAM nor tables, as its specification wants (Microsoft,
+ * "Virtual Machine Generation ID").
+ */
+export const GENERATION_PAGE = { addr: 0xfc010000, size: 0x1000 } as const;
 /** I/O APIC and local APIC register pages, where KVM has them. */
 export const IOAPIC_ADDRESS = 0xfec00000;
 export const LOCAL_APIC_ADDRESS = 0xfee00000;
@@ -48,6 +53,7 @@ export function memoryMap(bytes: number): MemmapEntry[] {
     { ...LEGACY_HOLE, type: MemmapType.RESERVED },
     { addr: MIB, size: (low?.size ?? 0) - MIB, type: MemmapType.RAM },
     { ...ACPI_AREA, type: MemmapType.ACPI },
+    { ...GENERATION_PAGE, type: MemmapType.RESERVED },
     { ...SPECIAL_PAGES, type: MemmapType.RESERVED },
   ];
   if (high !== undefined) entries.push({ ...high, type: MemmapType.RAM });

@@ -27,6 +27,7 @@ import { type DebugListener, DebugTarget } from "./debug-target.js";
 import { MachineDevices } from "./devices.js";
 import { type AgentChannel, agentConsole, withoutAgent } from "./exec/agent-console.js";
 import type { ExecOptions, ExecResult } from "./exec/running-command.js";
+import { generationOf, makeUuid } from "./identity.js";
 import { Instance } from "./instance.js";
 import type { PutPages } from "./instance-state.js";
 import { ACPI_AREA, memoryMap } from "./layout.js";
@@ -59,6 +60,8 @@ export class Machine {
   readonly #boot: BootConfig | undefined;
   readonly #bootAgain: (() => Promise<BootConfig>) | undefined;
   readonly #uuid: Uint8Array;
+  /** The VM generation ID: another one in each machine that is not exactly the one that it was. */
+  readonly #generation: Uint8Array;
   /** The file of which it was made. */
   readonly #saved: SavedMachine | undefined;
   readonly #devices: MachineDevices;
@@ -87,6 +90,7 @@ export class Machine {
     this.#bootAgain = start.bootAgain;
     this.#saved = saved;
     this.#uuid = saved?.machine.uuid ?? makeUuid(ports);
+    this.#generation = generationOf(saved, ports);
     this.#instructionsBefore = saved?.machine.instructions ?? 0;
     this.#reboots = saved?.machine.reboots ?? 0;
     const agent = agentConsole(start, ports);
@@ -331,9 +335,9 @@ export class Machine {
     const devices = await describeDevices(this.#devices.all);
     const disks = await copyChanges(this.#devices.all);
     const { memoryBytes, cpus, console } = this.#hardware;
-    const [uuid, reboots, instructions] = [this.#uuid, this.#reboots, this.instructions];
+    const [uuid, generation, reboots] = [this.#uuid, this.#generation, this.#reboots];
     return {
-      ...{ uuid, reboots, instructions },
+      ...{ uuid, generation, reboots, instructions: this.instructions },
       ...{ memoryBytes, cpus, console },
       devices,
       disks,
@@ -522,7 +526,7 @@ export class Machine {
   }
 
   #newInstance(devices = this.#devices.all): Instance {
-    const guest = { uuid: this.#uuid, devices };
+    const guest = { uuid: this.#uuid, generation: this.#generation, devices };
     return new Instance(this.#kvm, this.#hardware, this.#ports, guest);
   }
 
@@ -573,15 +577,6 @@ async function planOf(
       ...(files.modules ?? []),
     ],
   });
-}
-
-/** A random UUID (RFC 9562, version 4). */
-function makeUuid(ports: MachinePorts): Uint8Array {
-  const uuid = new Uint8Array(16);
-  ports.entropy.fill(uuid);
-  uuid[6] = ((uuid[6] ?? 0) & 0x0f) | 0x40;
-  uuid[8] = ((uuid[8] ?? 0) & 0x3f) | 0x80;
-  return uuid;
 }
 
 function sum(before: EngineCounters | undefined, now: EngineCounters): EngineCounters {

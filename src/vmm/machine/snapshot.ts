@@ -69,6 +69,8 @@ const machineLayer = struct({
   cpus: integer(1, MAX_CPUS),
   console: oneOf("hvc0", "ttyS0", "none"),
   uuid: bytes(16),
+  /** The VM generation ID. */
+  generation: bytes(16),
   instructions: natural,
   reboots: natural,
   /** What a reboot boots, whose files are in sections of their own. */

@@ -28,7 +28,7 @@ export interface SnapshotSource {
 }
 
 /** The format that is written, and the only one that is read. */
-export const SNAPSHOT_VERSION = 2;
+export const SNAPSHOT_VERSION = 3;
 
 const MAGIC = "kvm-xen\n";
 const HEADER_BYTES = 16;
