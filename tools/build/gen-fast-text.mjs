@@ -30,7 +30,7 @@ export const wr = (n, at, v) =>
 
 /** The TLB entry of the address in `at`: as tlbAt() in core/layout.ts. @param {string} at */
 export const entryOf = (at) =>
-  `const e: u32 = tlb + (<u32>((${at} >> 7) ^ (${at} >> 18)) & TLB_MASK);`;
+  `const e: u32 = tlb + (<u32>((${at} >> 7) ^ (${at} >> 14)) & TLB_MASK);`;
 /** The TLB entry for fetches from the address in `at`: as fetchAt() in core/layout.ts. @param {string} at */
 export const fetchEntryOf = (at) =>
   `const e: u32 = tlb + (FETCH_AT + (<u32>((${at} >> 7) ^ (${at} >> 18)) & FETCH_MASK));`;

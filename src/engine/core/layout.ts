@@ -15,15 +15,16 @@ export const FETCH_AT: u32 = TLB_ENTRIES << 5;
 export const PAGE_MASK: u64 = ~0xfff;
 
 /**
- * Offset in a TLB half of the entry for `va`: bits 12 to 22 and 23 to 33 of the address together. By the low bits
+ * Offset in a TLB half of the entry for `va`: bits 12 to 22 and 19 to 29 of the address together. By the low bits
  * alone, a kernel's text, stacks, direct map and per-CPU areas, which begin at round addresses, get into
- * each other's way. gen-fast-text.mjs has the same as text.
+ * each other's way. With 23 to 33, buffers of 8 MiB one behind the other do, of which glibc's memcpy copies four pages at
+ * a time. gen-fast-text.mjs has the same as text.
  */
 export function tlbAt(va: u64): u32 {
-  return <u32>((va >> 7) ^ (va >> 18)) & TLB_MASK;
+  return <u32>((va >> 7) ^ (va >> 14)) & TLB_MASK;
 }
 
-/** Offset in a TLB half of the entry for fetches from `va`. */
+/** Offset in a TLB half of the entry for fetches from `va`: bits 12 to 20 and 23 to 31. */
 export function fetchAt(va: u64): u32 {
   return FETCH_AT + (<u32>((va >> 7) ^ (va >> 18)) & FETCH_MASK);
 }

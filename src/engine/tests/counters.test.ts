@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { EngineCounters } from "../bridge/port.js";
 import { At, CR4, GuestCpu, le, Pte } from "./guest-cpu.fixture.js";
 
-/** Two pages that share an entry of the TLB: the index takes bits 12 to 22 and 23 to 33 together. */
+/** Two pages that share an entry of the TLB: the index takes bits 12 to 22 and 19 to 29 together. */
 const ONE = 0x7f00_0000_0000n;
 const OTHER = ONE + (1n << 34n);
 

@@ -459,7 +459,7 @@ describe("segment-free translation from outside", () => {
 });
 
 describe("two pages side by side that belong into one entry of the TLB", () => {
-  // 8 GiB: bits 12 to 22 and 23 to 33 turn over together.
+  // 8 GiB: bits 12 to 22 and 19 to 29 turn over together.
   const BORDER = 0x2_0000_0000n;
   it.each([
     [2, "66 8b 03 f4", "66 89 03 f4"],
