@@ -17,6 +17,7 @@ import { cachedFolder, cacheRoot } from "../dist/hosts/node/cache.js";
 import { openDisk } from "../dist/hosts/node/open-disk.js";
 import { readBootFiles } from "../dist/vmm/machine/index.js";
 import { QEMU_10, unpackedQemu } from "../tools/debian/unpacked-qemu.mjs";
+import { profileIn } from "./devices/profile.mjs";
 import { median, table } from "./guests.mjs";
 
 const MARKER = "devices-marker";
@@ -29,8 +30,9 @@ const DATA_BYTES = 512 << 20;
 const TCP_BYTES = 256 << 20;
 
 /**
- * What one row took: `cpu` seconds of all processes of the machine, `instructions` where they are counted.
- * @typedef {{ seconds: number, bytes: number, cpu: number, instructions: number | undefined }} Result
+ * What one row took: `cpu` seconds of all processes of the machine, `instructions` where they are counted; and when it began and
+ * ended, by the monotonic clock.
+ * @typedef {{ seconds: number, bytes: number, cpu: number, instructions: number | undefined, from: bigint, to: bigint }} Result
  * @typedef {{ name: string, words: string[], control?: string }} Column
  */
 
@@ -44,7 +46,10 @@ export async function devices({ runs, only, node }, progress) {
   const folder = mkdtempSync(join(tmpdir(), "kvm-xen-devices-"));
   const peer = await openPeer();
   try {
-    const columns = await machines(folder, only, node, peer.ports, progress);
+    const image = debian(progress);
+    const make = (/** @type {string[]} */ rows, /** @type {string[]} */ nodeWords) =>
+      machines(folder, image, rows, [node, ...nodeWords], peer.ports);
+    const columns = await make(only, []);
     /** @type {Map<string, Result[]>[]} */
     const measured = columns.map(() => new Map());
     for (let i = 0; i < runs; i++) {
@@ -57,8 +62,17 @@ export async function devices({ runs, only, node }, progress) {
         }
       }
     }
+    const slow = print(columns, measured, runs);
+    if (slow.length === 0) return;
+    progress.step("devices: profile of the slower rows");
+    const profiles = join(folder, "profiles");
+    const words = ["--cpu-prof", `--cpu-prof-dir=${profiles}`];
+    const [ours] = await make(slow, words);
+    const results = await measure(/** @type {Column} */ (ours), () => undefined);
     progress.end();
-    print(columns, measured, runs);
+    const profile = profileIn(profiles);
+    console.log("Slower than virtio in QEMU; where the main thread is meanwhile:");
+    for (const [what, { from, to }] of results) console.log(`  ${what}: ${profile(from, to)}`);
   } finally {
     peer.close();
     rmSync(folder, { recursive: true, force: true });
@@ -107,14 +121,13 @@ function debian(progress) {
 
 /**
  * @param {string} folder
+ * @param {string} image of Debian
  * @param {string[]} only
- * @param {string} node
+ * @param {string[]} node that runs kvm-xen, with its own options
  * @param {number[]} ports
- * @param {import("../dist/hosts/node/progress-line.js").ProgressLine} progress
  * @returns {Promise<Column[]>}
  */
-async function machines(folder, only, node, ports, progress) {
-  const image = debian(progress);
+async function machines(folder, image, only, node, ports) {
   const at = (/** @type {string} */ name) => join(folder, name);
   const disk = await openDisk(image, { readonly: true });
   const boot = await readBootFiles(disk, "xvda");
@@ -122,7 +135,7 @@ async function machines(folder, only, node, ports, progress) {
   writeFileSync(at("kernel"), boot.kernel);
   writeFileSync(at("initrd"), boot.initrd ?? "");
   writeFileSync(at("data"), Buffer.alloc(DATA_BYTES, "a disk's"));
-  mkdirSync(at("scripts"));
+  mkdirSync(at("scripts"), { recursive: true });
   writeFileSync(at("scripts/run.sh"), readFileSync(script));
   execFileSync("mke2fs", ["-q", "-t", "ext4", "-d", at("scripts"), at("script.img"), "4M"]);
   const append = (/** @type {string} */ name) => {
@@ -134,7 +147,7 @@ async function machines(folder, only, node, ports, progress) {
   const disks = [`${image},snapshot`, at("data"), `${at("script.img")},ro`];
   const control = at("control");
   const ours = [
-    ...[node, main, "run", "--direct", ...disks.flatMap((one) => ["--disk", one])],
+    ...[...node, main, "run", "--direct", ...disks.flatMap((one) => ["--disk", one])],
     ...["--net", "user,hostloopback=on", "--memory", "512M", "--control", control],
     ...["--append", append("xvd")],
   ];
@@ -158,7 +171,7 @@ async function machines(folder, only, node, ports, progress) {
   if (ten !== undefined) {
     const xen = "kvm,xen-version=0x40011,kernel-irqchip=split";
     const machine = ["-accel", xen, "-M", "pc", "-nic", "user,model=xen-net-device"];
-    const words = [node, main, "exec", "--", ...unpackedQemu(ten), ...machine];
+    const words = [...node, main, "exec", "--", ...unpackedQemu(ten), ...machine];
     const rest = [...drives("xen"), ...common, `console=ttyS0 ${append("xvd")}`];
     columns.push({ name: "QEMU 10, Xen under exec", words: [...words, ...rest] });
   }
@@ -179,6 +192,7 @@ async function measure({ name, words: [program = "", ...args], control }, onRow)
   /** @type {Promise<{ cpu: number, instructions: number | undefined }> | undefined} */
   let before;
   let isOver = false;
+  let begun = 0n;
   const now = async () => ({
     cpu: cpuSeconds(child.pid ?? 0),
     instructions: control === undefined ? undefined : await instructions(control),
@@ -187,17 +201,20 @@ async function measure({ name, words: [program = "", ...args], control }, onRow)
   const hear = async (line) => {
     if (line.startsWith("S ")) {
       before = now();
+      begun = process.hrtime.bigint();
       onRow(line.slice(2));
     }
     if (line.includes(MARKER)) isOver = true;
     const [, what = "", us, bytes] = /^T (\S+) (\d+) (\d+)/.exec(line) ?? [];
     if (what === "" || before === undefined) return;
-    const [first, then] = [before, now()];
+    const [first, then, began, ended] = [before, now(), begun, process.hrtime.bigint()];
     const [from, to] = [await first, await then];
     const did = (to.instructions ?? 0) - (from.instructions ?? 0);
     results.set(what, {
       ...{ seconds: Number(us) / 1e6, bytes: Number(bytes), cpu: to.cpu - from.cpu },
       instructions: control === undefined ? undefined : did,
+      // Behind the line that tells of it, the guest sleeps for a second.
+      ...{ from: began + 1_000_000_000n, to: ended },
     });
   };
   let rest = "";
@@ -264,8 +281,11 @@ function cpuSeconds(root) {
  * @param {Column[]} columns
  * @param {Map<string, Result[]>[]} measured
  * @param {number} runs
+ * @returns {string[]} rows in which the first column is slower than virtio in QEMU
  */
 function print(columns, measured, runs) {
+  /** @type {string[]} */
+  const slow = [];
   const rows = [["", "", "MB/s", "wall s", "host CPU s", "guest instructions", "wall : virtio"]];
   for (const what of measured[0]?.keys() ?? []) {
     const middle = (/** @type {number} */ at, /** @type {(one: Result) => number} */ value) =>
@@ -273,16 +293,19 @@ function print(columns, measured, runs) {
     const reference = columns.findIndex(({ name }) => name.includes("virtio"));
     for (const [at, { name, control }] of columns.entries()) {
       const seconds = middle(at, (one) => one.seconds);
+      const ratio = seconds / middle(reference, (one) => one.seconds);
+      if (at === 0 && ratio > 1) slow.push(what);
       const speed = middle(at, (one) => one.bytes / one.seconds / 1e6);
       const count = middle(at, (one) => one.instructions ?? Number.NaN);
       rows.push([
         ...[at === 0 ? what : "", name, speed.toFixed(0), seconds.toFixed(2)],
         middle(at, (one) => one.cpu).toFixed(2),
         control === undefined ? "-" : `${(count / 1e6).toFixed(0)}M`,
-        (seconds / middle(reference, (one) => one.seconds)).toFixed(2),
+        ratio.toFixed(2),
       ]);
     }
   }
   console.log(`\nDisk and network of a Debian guest, median of ${runs}`);
   console.log(table(rows));
+  return slow;
 }

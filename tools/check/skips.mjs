@@ -26,7 +26,7 @@ export const skips = [
   },
   {
     run: "devices",
-    test: /^tests\/devices\/debian\.test\.ts > /,
+    test: /^tests\/devices\/debian(-kill)?\.test\.ts > /,
     needs: ["the programs that make and reach a Debian"],
   },
   {
