@@ -8,7 +8,7 @@ const MIB = 1 << 20;
 
 function kernelAt(start: number, size: number): KernelImage {
   const segments = [{ paddr: start, bytes: new Uint8Array([1]), memSize: size }];
-  return { segments, entry: start, start, end: start + size, isLinux: false };
+  return { segments, entry: start, start, end: start + size };
 }
 
 function request(change: Partial<BootRequest> = {}): BootRequest {
@@ -137,7 +137,7 @@ describe("planBoot", () => {
       return { paddr: at * MIB, bytes: new Uint8Array(length).fill(fill), memSize };
     };
     const segments = [of(17, 1, 5000, 5000), of(16, 2, 16, 2 * MIB), of(17, 3, 8, 8)];
-    const kernel = { segments, entry: 16 * MIB, start: 16 * MIB, end: 18 * MIB, isLinux: false };
+    const kernel = { segments, entry: 16 * MIB, start: 16 * MIB, end: 18 * MIB };
     const memory = memoryOf(planBoot(request({ kernel })));
     expect(memory.getUint8(16 * MIB)).toBe(2);
     expect(memory.getUint8(17 * MIB + 7)).toBe(3);

@@ -48,7 +48,6 @@ export interface BootPlan {
   readonly entry: number;
   /** EBX at the start. */
   readonly startInfoPaddr: number;
-  readonly isLinux: boolean;
 }
 
 /**
@@ -142,8 +141,7 @@ export function planBoot(request: BootRequest): BootPlan {
   place(bootData, startInfo);
   place(modlist, encodeModlist(modules));
   place(memmap, encodeMemmap(request.memmap));
-  const { entry, isLinux } = kernel;
-  return { placements, entry, startInfoPaddr: bootData, isLinux };
+  return { placements, entry: kernel.entry, startInfoPaddr: bootData };
 }
 
 const align8 = (value: number): number => Math.ceil(value / 8) * 8;

@@ -55,8 +55,6 @@ export interface KernelImage {
   /** The lowest address that a segment uses and the first one after all. */
   readonly start: number;
   readonly end: number;
-  /** It has notes of Linux. */
-  readonly isLinux: boolean;
 }
 
 interface ProgramHeader {
@@ -108,9 +106,9 @@ export function readElfKernel(file: Uint8Array): KernelImage {
   if (segments.length === 0) throw damaged("it has no loadable segment");
   const start = Math.min(...segments.map((s) => s.paddr));
   const end = Math.max(...segments.map((s) => s.paddr + s.memSize));
-  const { entry, isLinux } = notes;
+  const { entry } = notes;
   if (entry < start || entry >= end) throw damaged("its entry point lies outside its segments");
-  return { segments, entry, start, end, isLinux };
+  return { segments, entry, start, end };
 }
 
 function damaged(what: string): Error {

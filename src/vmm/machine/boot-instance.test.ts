@@ -38,7 +38,7 @@ const module = (paddr: number, size: number) => ({
 });
 const plan: BootPlan = {
   placements: [...Array(40).keys()].map((i) => module(i * MIB, MIB)).concat(module(0, 100 * MIB)),
-  ...{ entry: 0, startInfoPaddr: 0, isLinux: true },
+  ...{ entry: 0, startInfoPaddr: 0 },
 };
 
 it("writes what it boots in pieces: signals and time-outs have their turn between them", async () => {

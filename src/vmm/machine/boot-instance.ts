@@ -41,7 +41,7 @@ export async function bootInstance(
   const write = (at: number, bytes: Uint8Array): void => {
     assert(memory.write(at, bytes), "a boot placement lies outside RAM");
   };
-  const acpi = acpiOf(target, plan);
+  const acpi = acpiOf(target);
   write(ACPI_AREA.addr, acpi);
   write(LEGACY_RSDP, acpi.subarray(0, RSDP_SIZE));
   write(GENERATION_PAGE.addr, target.generation.id);
@@ -65,15 +65,15 @@ export async function bootInstance(
   boot.setRegs(pvhRegs(boot.getRegs(), plan.entry, plan.startInfoPaddr));
 }
 
-function acpiOf({ vcpus, generation, uart }: BootTarget, { isLinux }: BootPlan): Uint8Array {
-  const interrupts = isLinux || uart !== undefined;
+function acpiOf({ vcpus, generation, uart }: BootTarget): Uint8Array {
+  const interrupts = uart !== undefined;
   return buildAcpi({
     paddr: ACPI_AREA.addr,
     size: ACPI_AREA.size,
     processors: vcpus.map((vcpu, uid) => ({ uid, apicId: vcpu.id })),
     localApicPaddr: LOCAL_APIC_ADDRESS,
-    // As Xen's PVH guests: without a device that interrupts there is no I/O APIC. Xen as a guest that finds one panics
-    // unless there is a PIT beside it; Linux does not, and hears of its generation ID by it.
+    // As Xen's PVH guests: without a UART there is no I/O APIC (Xen as a guest that finds one panics unless there is
+    // a PIT beside it), and so nothing that could tell of another generation ID.
     ioapicPaddr: interrupts ? IOAPIC_ADDRESS : undefined,
     generation: { paddr: GENERATION_PAGE.addr, gsi: interrupts ? generation.gsi : undefined },
     ...(uart === undefined ? {} : { uart }),

@@ -338,7 +338,8 @@ export class Instance {
     await writeInstance(this.#parts, state, pages);
     // A guest may have given the page back: then it does not want to know.
     this.#domain.memory.write(GENERATION_PAGE.addr, this.#generation);
-    this.#notice.tell();
+    // Without a UART the guest knows of no interrupts.
+    if (this.#config.console === "ttyS0") this.#notice.tell();
   }
 
   get #parts(): InstanceParts {
