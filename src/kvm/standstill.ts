@@ -40,6 +40,8 @@ export class Standstill {
       if (vcpu.hasOwnAreas) return "paravirtual areas of KVM's own";
       if (vcpu.inFlight !== undefined || vcpu.stringInput !== undefined) return "an instruction";
       if (vcpu.followUps.length > 0) return "an instruction";
+      // Its client may keep it from coming back, which a restored one would not have left.
+      if (vcpu.mpState === KvmMpState.UNINITIALIZED && vcpu.kicked) return "a vCPU that leaves";
       const { pendingExit: exit } = vcpu;
       if (exit !== undefined && exit.kind !== "xen" && exit.kind !== "intr") return "an exit";
     }

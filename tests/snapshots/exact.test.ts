@@ -129,7 +129,7 @@ class Times implements TraceSink {
   hypercall(vcpu: number, registers: TraceRegisters): void {
     const nr = registers.gprLow(0);
     if (nr === Number(MULTICALL)) this.#note("multicall");
-    if (nr === 24 && vcpu === 1) this.#note("down");
+    if (nr === 24) this.#note(vcpu === 0 ? "up" : "down");
     // Of the first vCPU those that tell a device, or xenstore, of something.
     if (nr === 32 && vcpu === 0) this.#note("send");
   }
