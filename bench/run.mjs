@@ -15,11 +15,12 @@ import { inspector } from "./inspector.mjs";
 import { ioctls } from "./ioctls.mjs";
 import { monitors } from "./monitors.mjs";
 import { programs } from "./programs.mjs";
+import { starts } from "./starts.mjs";
 import { userland } from "./userland.mjs";
 import { vms } from "./vms.mjs";
 
 const USAGE = `npm run bench -- [SECTION]... [--runs N] [--kernel FILE]... [--full] [--only NAME]...
-Measures and prints medians. It judges nothing. Sections, all but monitors, breakpoints, programs, browser, inspector, userland and devices by default:
+Measures and prints medians. It judges nothing. Sections, all but starts, monitors, breakpoints, programs, browser, inspector, userland and devices by default:
   events          event channel sends through the API and round trips in the guest, per second,
                   next to the three atomic operations they need at least (needs gcc)
   exec            calls of a client under \`kvm-xen exec\`, there and back (needs gcc)
@@ -27,6 +28,7 @@ Measures and prints medians. It judges nothing. Sections, all but monitors, brea
   vms             resident memory that 1, 10 and 50 tiny VMs cost, here and under \`kvm-xen exec\` (needs gcc)
   boots           kernels to a marker in their initramfs, here and in QEMU (software emulation)
                   when that is installed: seconds, instructions and MIPS
+  starts          \`npm start\` until a key is answered: by a boot, and from its snapshot (10 times, or --runs)
   monitors        the same guest in QEMU, under \`kvm-xen exec\` with KVM and with Xen, and by QEMU's own processor:
                   the installed QEMU, and QEMU 10 if \`npm run test:monitors\` has fetched it
   breakpoints     the same guest in the installed QEMU under \`kvm-xen exec\`, with gdb's stub: without a breakpoint, with
@@ -54,6 +56,7 @@ const SECTIONS = [
   "ioctls",
   "vms",
   "boots",
+  "starts",
   "monitors",
   "breakpoints",
   "programs",
@@ -89,8 +92,8 @@ if (sections.includes("events")) await events({ runs, only }, progress);
 if (sections.includes("exec")) execRoundTrips(runs, progress);
 if (sections.includes("ioctls")) await ioctls();
 if (sections.includes("vms")) vms(runs, progress);
-const needsFolder = ["boots", "monitors", "breakpoints", "programs", "browser"].some((name) =>
-  sections.includes(name),
+const needsFolder = ["boots", "starts", "monitors", "breakpoints", "programs", "browser"].some(
+  (name) => sections.includes(name),
 );
 if (needsFolder) {
   const folder = mkdtempSync(join(tmpdir(), "kvm-xen-bench-"));
@@ -101,6 +104,8 @@ if (needsFolder) {
     if (sections.includes("programs")) await programs(guests, folder, { runs, only }, progress);
     if (sections.includes("browser")) await browser(guests, folder, { runs, only }, progress);
   }
+  if (sections.includes("starts"))
+    await starts({ folder, runs: Number(options.runs ?? 10) }, progress);
   if (sections.includes("monitors")) await monitors({ folder, runs, full }, progress);
   if (sections.includes("breakpoints")) await breakpoints({ folder, runs, full }, progress);
 }
