@@ -11,7 +11,7 @@ import {
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 import { seed } from "../../base/seed.fixture.js";
 import type { Disk, DiskFailure } from "../../ports/index.js";
 import { FileDisk } from "./file-disk.js";
@@ -112,6 +112,21 @@ describe("a file as a disk", () => {
     const readonly = await opened(image(), { readonly: true });
     expect(readonly.writeNow?.(0, bytes)).toBe(false);
     expect(await write(readonly, 0, bytes)).toMatchObject({ code: "EBADF" });
+  });
+
+  it("leaves writes to threads for a second after one that had to wait", async () => {
+    const disk = await opened(image());
+    const bytes = new Uint8Array(512);
+    const isLocal = disk.writeNow?.(0, bytes) ?? false;
+    // When each of them begins and, if it is tried, ends.
+    const times = [0, 4, 4, 10, 11, 1009, 1010, 1011];
+    const clock = vi.spyOn(performance, "now").mockImplementation(() => times.shift() ?? 0);
+    try {
+      const done = [1, 2, 3, 4, 5].map((sector) => disk.writeNow?.(sector * 512, bytes));
+      if (isLocal) expect([done, times]).toEqual([[true, true, false, false, true], []]);
+    } finally {
+      clock.mockRestore();
+    }
   });
 
   it("gives room back where a guest discards", async () => {
