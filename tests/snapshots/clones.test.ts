@@ -5,62 +5,15 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { guestInitramfs, readGuestKernel } from "../../src/hosts/node/guest-initramfs.js";
-import {
-  createMachine,
-  type MachineDescription,
-  TextConsole,
-  writeSnapshotFile,
-} from "../../src/hosts/node/index.js";
+import { createMachine, type MachineDescription } from "../../src/hosts/node/index.js";
 import { debianGuest, kernelPath, workFolder } from "../boot/support/guests.js";
 import { sectionsOf } from "./hostile.js";
+import { ShellMachine } from "./shell-machine.js";
 
 const folder = workFolder();
 afterAll(() => folder.remove());
 
 const command = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
-
-/** A machine that runs, whose guest has a shell. */
-class ShellMachine {
-  readonly #machine: Awaited<ReturnType<typeof createMachine>>;
-  readonly #console: TextConsole;
-  readonly #ended: Promise<unknown>;
-  #commands = 0;
-
-  private constructor(machine: Awaited<ReturnType<typeof createMachine>>, console: TextConsole) {
-    this.#machine = machine;
-    this.#console = console;
-    this.#ended = machine.run();
-  }
-
-  static async start(description: MachineDescription): Promise<ShellMachine> {
-    const console = new TextConsole();
-    return new ShellMachine(await createMachine({ ...description, console }), console);
-  }
-
-  waitFor(pattern: RegExp): Promise<unknown> {
-    return this.#console.waitFor(pattern);
-  }
-
-  /** What a command writes. */
-  async run(line: string): Promise<string> {
-    this.#commands += 1;
-    const n = this.#commands;
-    // The quotes keep the terminal's echo from being taken for the answer.
-    this.#console.type(`echo '<'${n}; ${line}; echo ${n}'>'\n`);
-    const answer = new RegExp(`\\n<${n}\\r\\n([^]*?)\\r\\n${n}>\\r\\n`);
-    await this.#console.waitFor(answer);
-    return answer.exec(this.#console.text)?.[1] ?? "";
-  }
-
-  async saveAs(path: string): Promise<void> {
-    await writeSnapshotFile(path, await this.#machine.save());
-  }
-
-  async stop(): Promise<void> {
-    this.#machine.stop();
-    await this.#ended;
-  }
-}
 
 const RANDOM = "head -c 16 /dev/urandom | od -An -tx1";
 const GEDS = "sed -n 's/^ *[0-9]*: *\\([0-9]*\\) .*ACPI:Ged.*/\\1/p' /proc/interrupts";
