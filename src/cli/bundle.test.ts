@@ -58,9 +58,19 @@ describe("which modules are the command", () => {
   });
 });
 
-it("leaves the core to the module that has begun with it", () => {
+describe("the bundle", () => {
   const folder = new URL("../../dist/bundle/", import.meta.url);
   const chunks = readdirSync(folder).map((name) => readFileSync(new URL(name, folder), "utf8"));
-  const begins = chunks.filter((text) => text.includes("../hosts/node/machine/early-core.js"));
-  expect(begins).toHaveLength(1);
+
+  it("leaves the core to the module that has begun with it", () => {
+    const begins = chunks.filter((text) => text.includes("../hosts/node/machine/early-core.js"));
+    expect(begins.length).toBeGreaterThan(0);
+    expect(chunks.filter((text) => text.includes("function beginCore"))).toEqual([]);
+  });
+
+  it("has nothing of others in the file of exec's thread", () => {
+    const imports = /(?:from|import\()\s*"\.\/exec-worker/;
+    expect(chunks.filter((text) => imports.test(text))).toEqual([]);
+    expect(chunks.filter((text) => text.includes("exec-worker.js"))).toHaveLength(1);
+  });
 });

@@ -41,26 +41,29 @@ if (!existsSync(join(root, "node_modules/vite"))) {
   console.error("bundle: the command stays in many files, vite is not installed: npm ci");
 } else {
   const { build } = await import("vite");
-  await build({
-    configFile: false,
-    root: dist,
-    logLevel: "warn",
-    publicDir: false,
-    plugins: [places],
-    build: {
-      ssr: true,
-      outDir: out,
-      emptyOutDir: true,
-      minify: false,
-      target: "node20",
-      rollupOptions: {
-        input: {
-          command: join(dist, "cli/command.js"),
-          "exec-worker": join(dist, "exec/worker.js"),
+  // Each of its own: a module of both would else be in the worker's file, which is for a thread only.
+  for (const [i, input] of [
+    { command: join(dist, "cli/command.js") },
+    { "exec-worker": join(dist, "exec/worker.js") },
+  ].entries()) {
+    await build({
+      configFile: false,
+      root: dist,
+      logLevel: "warn",
+      publicDir: false,
+      plugins: [places],
+      build: {
+        ssr: true,
+        outDir: out,
+        emptyOutDir: i === 0,
+        minify: false,
+        target: "node20",
+        rollupOptions: {
+          input,
+          output: { entryFileNames: "[name].js", chunkFileNames: "[name]-[hash].js" },
+          checks: { pluginTimings: false },
         },
-        output: { entryFileNames: "[name].js", chunkFileNames: "[name]-[hash].js" },
-        checks: { pluginTimings: false },
       },
-    },
-  });
+    });
+  }
 }
