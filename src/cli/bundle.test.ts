@@ -69,7 +69,7 @@ describe("the bundle", () => {
   });
 
   it("has nothing of others in the file of exec's thread", () => {
-    const imports = /(?:from|import\()\s*"\.\/exec-worker/;
+    const imports = /(?:from|import\(?)\s*"\.\/exec-worker/;
     expect(chunks.filter((text) => imports.test(text))).toEqual([]);
     expect(chunks.filter((text) => text.includes("exec-worker.js"))).toHaveLength(1);
   });
