@@ -157,7 +157,9 @@ function startServer(print: (text: string) => void, request: WorkerRequest) {
   worker.on("message", (report: WorkerReport) => {
     if (report.kind === "listening") listens();
     if (report.kind === "said") print(`${report.text}\n`);
-    if (report.kind === "failed") fail(report.message);
+    if (report.kind === "failed") {
+      fail(report.message, Object.assign(new Error(report.message), { code: report.code }));
+    }
     if (report.kind === "ended") ends(report.summary);
   });
   worker.on("error", (error) => fail(String(error), error));

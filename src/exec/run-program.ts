@@ -91,7 +91,9 @@ const launch = ({ launch: starter, program, args, env }: Start): ChildProcess =>
 
 /** All that the starter says, once the program runs or has not been started. */
 function reportsOf(child: ChildProcess): Promise<readonly Report[]> {
-  const pipe = child.stdio[3] as Readable | null | undefined;
+  // Without any when it could not be started for want of descriptors.
+  const stdio: ChildProcess["stdio"] | undefined = child.stdio;
+  const pipe = stdio?.[3] as Readable | null | undefined;
   return new Promise((resolve) => {
     const parts: Buffer[] = [];
     pipe?.on("data", (part: Buffer) => parts.push(part));
@@ -115,7 +117,9 @@ interface Report {
 const errorIn = (reports: readonly Report[], what: number): number | undefined =>
   reports.find((report) => report.what === what)?.error;
 
-function whyNotStarted(program: string, cause: NodeJS.ErrnoException): HostError {
+function whyNotStarted(program: string, cause: NodeJS.ErrnoException): Error {
+  // Not the program's: the command has words for it.
+  if (cause.code === "EMFILE") return cause;
   const isMissing = cause.code === "ENOENT";
   if (isMissing && !(program.includes("/") && existsSync(program))) {
     return new HostError("NO_PROGRAM", `${program}: no such program`, { cause });

@@ -1,5 +1,6 @@
 import { readFileSync, writeSync } from "node:fs";
 import { cpus } from "node:os";
+import { getSystemErrorName } from "node:util";
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../base/index.js";
 import { Engine } from "../engine/bridge/index.js";
@@ -10,7 +11,7 @@ import { Kvm, type LinuxRelease } from "../kvm/index.js";
 import type { Clock, TraceSink } from "../ports/index.js";
 import { parseEventFilter, type TraceFormat, TraceRing, TraceWriter } from "../trace/index.js";
 import { InspectedVms, type InspectRequest } from "./inspector.js";
-import { installGuard } from "./libc.js";
+import { errno, installGuard } from "./libc.js";
 import { Reactor } from "./reactor.js";
 import { Server } from "./server.js";
 import { asJson, asText, parseTraceFilter, type TraceOutput, Tracer } from "./trace/index.js";
@@ -61,7 +62,8 @@ export interface WorkerRequest {
 export type WorkerReport =
   | { readonly kind: "listening" }
   | { readonly kind: "said"; readonly text: string }
-  | { readonly kind: "failed"; readonly message: string }
+  /** `code`: of the system's error, where that is known. */
+  | { readonly kind: "failed"; readonly message: string; readonly code?: string }
   | { readonly kind: "ended"; readonly summary: string | undefined };
 
 /** Writes lines until that fails: a full disk must not end the program. */
@@ -163,7 +165,8 @@ async function serve(request: WorkerRequest, report: (report: WorkerReport) => v
     server.whenUnused(() => reactor.stop());
   });
   if (!server.listen()) {
-    report({ kind: "failed", message: "no socket to listen on" });
+    const code = getSystemErrorName(-errno());
+    report({ kind: "failed", message: `no socket to listen on (${code})`, code });
     return;
   }
   report({ kind: "listening" });
@@ -181,5 +184,7 @@ async function serve(request: WorkerRequest, report: (report: WorkerReport) => v
 assert(parentPort !== null, "worker.ts runs as a thread only");
 const port = parentPort;
 serve(workerData as WorkerRequest, (report) => port.postMessage(report)).catch((error: unknown) => {
-  port.postMessage({ kind: "failed", message: String(error) } satisfies WorkerReport);
+  const { code } = error as NodeJS.ErrnoException;
+  const report = { kind: "failed", message: String(error), ...(code && { code }) } as const;
+  port.postMessage(report satisfies WorkerReport);
 });
