@@ -264,6 +264,33 @@ describe("a conversation that goes on", () => {
     expect(kinds()).toEqual(["RESET 0"]);
   });
 
+  it("takes the answer to a question of before for no new beginning", async () => {
+    channel.restored();
+    const result = channel.exec(["a"], {});
+    // The guest connects its console, where the first question may be, or be lost.
+    channel.connected();
+    expect(kinds()).toEqual(["RESET 0", "RESET 0"]);
+    ready();
+    ready();
+    exit(1, 0);
+    expect((await result).status).toBe(0);
+    const lost = channel.exec(["b"], {});
+    ready();
+    await expect(lost).rejects.toThrow(code("EXEC_LOST"));
+  });
+
+  it("takes an agent for a new one although a question was lost", async () => {
+    channel.restored();
+    const first = channel.exec(["a"], {});
+    channel.connected();
+    ready();
+    exit(1, 0);
+    await first;
+    const lost = channel.exec(["b"], {});
+    ready();
+    await expect(lost).rejects.toThrow(code("EXEC_LOST"));
+  });
+
   it("asks the agent of a restored machine when it is needed, not before", async () => {
     channel.restored();
     expect(told).toEqual([]);

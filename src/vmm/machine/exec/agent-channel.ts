@@ -58,6 +58,8 @@ export class AgentChannel implements ByteStream {
   #known = false;
   /** It is to be asked before it is told anything. */
   #unasked = false;
+  /** How often it was asked without an answer yet; a question into a console that is connected anew may be lost. */
+  #unanswered = 0;
   #nextId = 1;
   readonly #waiting: RunningCommand[] = [];
   /** What the agent has been told to start and has not said the end of. */
@@ -112,6 +114,7 @@ export class AgentChannel implements ByteStream {
   rebooted(): void {
     this.#known = false;
     this.#unasked = false;
+    this.#unanswered = 0;
     this.#lose("the guest has rebooted");
   }
 
@@ -148,6 +151,7 @@ export class AgentChannel implements ByteStream {
   /** The agent forgets all commands, and says that it is there. */
   #ask(): void {
     this.#unasked = false;
+    this.#unanswered += 1;
     this.#send(encodeFrame(ToAgent.RESET, 0));
   }
 
@@ -163,6 +167,8 @@ export class AgentChannel implements ByteStream {
     const command = this.#running.get(frame.id);
     // An end that is told twice, or of a conversation that is over.
     if (command === undefined) return;
+    // It had read all questions before it was told of this command.
+    this.#unanswered = 0;
     switch (frame.type) {
       case FromAgent.STDOUT:
         this.#failAndKill(command, command.output("stdout", frame.payload));
@@ -199,6 +205,10 @@ export class AgentChannel implements ByteStream {
       this.#lose(`the guest's agent speaks version ${version}, not ${AGENT_VERSION}`);
       return;
     }
+    const isAnswered = this.#agent !== undefined && this.#unanswered > 0;
+    if (this.#unanswered > 0) this.#unanswered -= 1;
+    // To a question from before that command, which the one before this has let begin.
+    if (isAnswered) return;
     // What an agent that starts anew does not know of has ended.
     this.#failRunning("the guest's agent has started anew");
     this.#agent = { atOnce: Math.min(atOnce, 16), window: Math.min(window, 16384) };
