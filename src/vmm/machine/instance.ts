@@ -188,14 +188,9 @@ export class Instance {
 
   /** Fills an instance that has not run with a guest that starts. Nothing is complete when `isOver` ends it early. */
   boot(plan: BootPlan, isOver: () => boolean): Promise<void> {
-    const [{ memory }, vcpus, { console }, { loop }] = [
-      this.#domain,
-      this.#vcpus,
-      this.#config,
-      this.#ports,
-    ];
+    const [{ memory }, vcpus, { loop }] = [this.#domain, this.#vcpus, this.#ports];
     const generation = { id: this.#generation, gsi: GENERATION_GSI };
-    const uart = console === "ttyS0" ? { uart: UART } : {};
+    const uart = this.#uart === undefined ? {} : { uart: UART };
     return bootInstance({ memory, vcpus, generation, ...uart }, plan, { loop, isOver });
   }
 
@@ -339,7 +334,7 @@ export class Instance {
     // A guest may have given the page back: then it does not want to know.
     this.#domain.memory.write(GENERATION_PAGE.addr, this.#generation);
     // Without a UART the guest knows of no interrupts.
-    if (this.#config.console === "ttyS0") this.#notice.tell();
+    if (this.#uart !== undefined) this.#notice.tell();
   }
 
   get #parts(): InstanceParts {

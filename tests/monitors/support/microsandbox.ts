@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { unpacked } from "./packages.js";
 
@@ -20,6 +20,7 @@ export async function microsandbox(): Promise<string> {
     const sum = createHash("sha256").update(readFileSync(file)).digest("hex");
     if (sum !== SHA256) throw new Error(`${NAME} is not what it was: ${sum}`);
     if (spawnSync("tar", ["xzf", file, "-C", folder]).status !== 0) throw new Error(`tar: ${file}`);
+    rmSync(file);
   });
   return join(root, "package");
 }
