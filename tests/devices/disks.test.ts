@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
-import { copyFileSync, existsSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { copyFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { openDisk } from "../../src/hosts/node/open-disk.js";
@@ -103,6 +104,22 @@ poweroff -f`;
   expect(ended.status).toBe(0);
 });
 
+/** Comes back when the NBD server at `socket` greets: it listens before it opens and locks its image. */
+async function greeted(socket: string): Promise<void> {
+  for (;;) {
+    const greeting = await new Promise<string>((resolve) => {
+      const connection = connect(socket);
+      connection.on("error", () => resolve(""));
+      connection.once("data", (bytes) => {
+        connection.destroy();
+        resolve(bytes.toString("latin1", 0, 8));
+      });
+    });
+    if (greeting === "NBDMAGIC") return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 describe("locks", () => {
   it("keep qemu-img and qemu-io out of an image that is written, and let readers in", async () => {
     const image = makeImage(folder.path, "locked.img", "8M");
@@ -140,7 +157,7 @@ describe("locks", () => {
     const args = ["-t", "-f", "raw", "-k", socket, ...flags, image];
     const server = spawn("qemu-nbd", args, { stdio: "ignore" });
     const ended = new Promise((resolve) => server.on("exit", resolve));
-    while (!existsSync(socket)) await new Promise((resolve) => setTimeout(resolve, 20));
+    await greeted(socket);
     try {
       const opening = openDisk(image, { readonly });
       if (code !== undefined) await expect(opening).rejects.toMatchObject({ code });
