@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { cachedFolder, cacheRoot, fillFolder } from "./cache.js";
@@ -19,6 +19,12 @@ describe("cacheRoot", () => {
     expect(cacheRoot({ XDG_CACHE_HOME: "/x" })).toBe("/x/kvm-xen");
     expect(cacheRoot({ XDG_CACHE_HOME: "x" })).toMatch(/\/\.cache\/kvm-xen$/);
     expect(cacheRoot({})).toMatch(/\/\.cache\/kvm-xen$/);
+  });
+
+  it("is in the user's home folder, never in the current one", () => {
+    expect(cacheRoot({ HOME: "/users/somebody" })).toBe("/users/somebody/.cache/kvm-xen");
+    for (const HOME of ["", "here", "./here"])
+      expect(cacheRoot({ HOME, XDG_CACHE_HOME: "" })).toBe(`${userInfo().homedir}/.cache/kvm-xen`);
   });
 });
 

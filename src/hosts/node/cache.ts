@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
-import { homedir } from "node:os";
+import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { HostError } from "../../base/index.js";
 
@@ -15,7 +15,21 @@ const UNFINISHED = ".unfinished-";
 export function cacheRoot(env: NodeJS.ProcessEnv = process.env): string {
   const base = env["XDG_CACHE_HOME"];
   // The XDG base directory specification tells to ignore a relative path.
-  return join(base?.startsWith("/") ? base : join(homedir(), ".cache"), "kvm-xen");
+  return join(base?.startsWith("/") ? base : join(homeFolder(env), ".cache"), "kvm-xen");
+}
+
+/** `os.homedir()` takes an empty HOME as it is, which would mean the current folder. */
+function homeFolder(env: NodeJS.ProcessEnv): string {
+  const named = env["HOME"];
+  if (named?.startsWith("/")) return named;
+  try {
+    const { homedir } = userInfo();
+    if (homedir.startsWith("/")) return homedir;
+  } catch {
+    // A user without an entry in the password file.
+  }
+  // Debian's name for the home of users who have none: whoever needs the cache says that it cannot be made there.
+  return "/nonexistent";
 }
 
 /** The folder `name` in the cache, or undefined when it is not there. */
