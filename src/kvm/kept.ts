@@ -10,7 +10,7 @@ import type { LapicKept } from "./irq/lapic.js";
 import type { SchedulerPosition } from "./run/scheduler.js";
 import type { XenKept } from "./xen-kept.js";
 
-/** Names of the fields of a vCPU that are numbers or flags, as `VcpuState` has them. */
+/** What of a vCPU is a number; vcpu-kept.ts says where it is. */
 export const VCPU_NUMBERS = [
   ...(["mpState", "nmiPending", "sipiVector", "userInterrupt", "queuedInterrupt"] as const),
   ...(["lastCr8", "lastInterrupt", "tscGeneration", "fpuMarked", "ioapicEoi"] as const),

@@ -3,14 +3,10 @@
 import { KvmMpState } from "../abi/kvm/index.js";
 import { assert } from "../base/index.js";
 import type { ArmLater } from "../ports/index.js";
-import type { Lapic } from "./irq/lapic.js";
-import { VCPU_FLAGS, VCPU_NUMBERS, type VcpuKept, type VmKept } from "./kept.js";
-import { keepStep } from "./run/nmi.js";
+import type { VcpuKept, VmKept } from "./kept.js";
 import type { Hold } from "./run/scheduler.js";
-import type { VcpuState } from "./vcpu-state.js";
+import { putEvents, readVcpu, writeVcpu } from "./vcpu-kept.js";
 import type { VmState } from "./vm-state.js";
-
-const SEGMENTS = 8;
 
 /** The exact state of a VM with local APICs in the kernel, between two turns of its vCPUs. */
 export class Standstill {
@@ -37,12 +33,12 @@ export class Standstill {
     if (pit !== undefined || ioapic === undefined || pic === undefined) return "its timers";
     for (const vcpu of vcpus) {
       if (vcpu.debug.interceptsDebug || vcpu.debug.softwareBreakpoints) return "a debugger";
-      if (vcpu.hasOwnAreas) return "paravirtual areas of KVM's own";
-      if (vcpu.inFlight !== undefined || vcpu.stringInput !== undefined) return "an instruction";
-      if (vcpu.followUps.length > 0) return "an instruction";
+      if (vcpu.time.areas.isUsed) return "paravirtual areas of KVM's own";
+      const { exit, inFlight, stringInput, followUps } = vcpu.pending;
+      if (inFlight !== undefined || stringInput !== undefined) return "an instruction";
+      if (followUps.length > 0) return "an instruction";
       // Its client may keep it from coming back, which a restored one would not have left.
-      if (vcpu.mpState === KvmMpState.UNINITIALIZED && vcpu.kicked) return "a vCPU that leaves";
-      const { pendingExit: exit } = vcpu;
+      if (vcpu.mp.state === KvmMpState.UNINITIALIZED && vcpu.kicked) return "a vCPU that leaves";
       if (exit !== undefined && exit.kind !== "xen" && exit.kind !== "intr") return "an exit";
     }
     return undefined;
@@ -56,9 +52,9 @@ export class Standstill {
     const { vcpus } = this.#vm;
     const kept = this.#read();
     for (const vcpu of vcpus) {
-      vcpu.initPending = false;
-      vcpu.sipiPending = false;
-      vcpu.nmiPending = 0;
+      vcpu.mp.initPending = false;
+      vcpu.mp.sipiPending = false;
+      vcpu.nmi.pending = 0;
       vcpu.exception.clear();
     }
     const got = get();
@@ -81,7 +77,7 @@ export class Standstill {
       xen: xen.kept(),
       vcpus: vcpus.map((vcpu) => {
         // One that waits for INIT is inside run() from its first turn on only: that shows nowhere.
-        const waits = vcpu.mpState === KvmMpState.UNINITIALIZED;
+        const waits = vcpu.mp.state === KvmMpState.UNINITIALIZED;
         return readVcpu(vcpu, !waits && scheduler.has(vcpu));
       }),
     };
@@ -115,55 +111,4 @@ export class Standstill {
       if (state !== undefined) vcpu.kicked = state.flags.kicked;
     }
   }
-}
-
-function readVcpu(vcpu: VcpuState, isRunning: boolean): VcpuKept {
-  const { engine, pendingExit: exit } = vcpu;
-  const pick = <N extends keyof VcpuState>(names: readonly N[]) =>
-    Object.fromEntries(names.map((name) => [name, vcpu[name]])) as Pick<VcpuState, N>;
-  return {
-    isRunning,
-    answer: exit?.kind === "xen" ? BigInt.asUintN(64, exit.result) : undefined,
-    exitRip: vcpu.exitRip,
-    iretRip: vcpu.iretRip,
-    numbers: pick(VCPU_NUMBERS),
-    flags: pick(VCPU_FLAGS),
-    // Read before the engine's, which has the last that the guest raised until then.
-    exception: vcpu.shownException.kept,
-    waitingSinceNs: vcpu.waited.sinceNs,
-    waitedNs: vcpu.waited.totalNs,
-    eventRequested: vcpu.tpr.eventRequested,
-    tscOffset: BigInt.asUintN(64, engine.tscOffset),
-    engine: engine.kept,
-    segments: Array.from({ length: SEGMENTS }, (_, i) => engine.segment(i)),
-    lapic: (vcpu.lapic as Lapic).kept,
-  };
-}
-
-/** What waits for a vCPU. */
-function putEvents(vcpu: VcpuState, kept: VcpuKept): void {
-  Object.assign(vcpu, kept.numbers, kept.flags);
-  Object.assign(vcpu.exception, kept.exception, { vector: kept.exception.vector & 31 });
-}
-
-function writeVcpu(vcpu: VcpuState, kept: VcpuKept, later: ArmLater): void {
-  const { engine } = vcpu;
-  for (const [i, segment] of kept.segments.entries()) {
-    if (i < SEGMENTS) engine.setSegment(i, segment);
-  }
-  engine.syncSregs();
-  engine.kept = kept.engine;
-  engine.tscOffset = BigInt.asIntN(64, kept.tscOffset);
-  vcpu.lapic?.keep(kept.lapic, later);
-  putEvents(vcpu, kept);
-  keepStep(vcpu);
-  vcpu.waited = { sinceNs: kept.waitingSinceNs, totalNs: kept.waitedNs };
-  vcpu.tpr.eventRequested = kept.eventRequested;
-  vcpu.exitRip = kept.exitRip;
-  vcpu.iretRip = kept.iretRip;
-  engine.iretExit = vcpu.nmiMasked && !vcpu.awaitsIret;
-  if (kept.answer === undefined) return;
-  const params = [0n, 0n, 0n, 0n, 0n, 0n] as const;
-  const call = { longmode: true, cpl: 0, input: 0n, params } as const;
-  vcpu.pendingExit = { kind: "xen", ...call, result: kept.answer };
 }

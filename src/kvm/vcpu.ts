@@ -112,7 +112,7 @@ export class Vcpu {
     if (next !== undefined) return next;
     state.resolve = beforePromise;
     const turn = state.env.scheduler.again(state);
-    return turn === "exited" ? (state.pendingExit as VcpuExit) : this.#wait(turn === undefined);
+    return turn === "exited" ? (state.pending.exit as VcpuExit) : this.#wait(turn === undefined);
   }
 
   #wait(isNew: boolean): Promise<VcpuExit> {
@@ -150,7 +150,7 @@ export class Vcpu {
    * the guest: Xen's runnable time, KVM's steal time.
    */
   set hostRunDelay(delayNs: () => bigint) {
-    this.#state.hostRunDelay = delayNs;
+    this.#state.thread.hostRunDelay = delayNs;
   }
 
   /** `kvm_run.immediate_exit`: run() only completes the last exit. */
@@ -163,12 +163,12 @@ export class Vcpu {
 
   /** `kvm_run.request_interrupt_window`, for VMs without an in-kernel PIC. */
   set requestInterruptWindow(value: boolean) {
-    this.#state.requestInterruptWindow = value;
+    this.#state.interrupts.requestInterruptWindow = value;
   }
 
   /** `kvm_run.ready_for_interrupt_injection`: always with the PIC in the kernel. */
   get readyForInterruptInjection(): boolean {
-    return this.#state.readyForInjection;
+    return this.#state.interrupts.readyForInjection;
   }
 
   /** `kvm_run.cr8`: the task priority. Setting it is for VMs without an in-kernel local APIC. */
@@ -177,7 +177,7 @@ export class Vcpu {
   }
   set cr8(value: number) {
     this.#state.engine.cr8 = value;
-    this.#state.lastCr8 = value;
+    this.#state.tpr.lastCr8 = value;
   }
 
   /** `kvm_run.apic_base`: IA32_APIC_BASE. */
@@ -213,8 +213,9 @@ export class Vcpu {
   getSregs(): KvmSregs {
     const state = this.#state;
     const bitmap: [bigint, bigint, bigint, bigint] = [0n, 0n, 0n, 0n];
-    const waiting = state.queuedInterrupt;
-    if (waiting >= 0 && !state.queuedSoft) bitmap[waiting >> 6] = 1n << BigInt(waiting & 63);
+    const waiting = state.interrupts.queued;
+    if (waiting >= 0 && !state.interrupts.queuedSoft)
+      bitmap[waiting >> 6] = 1n << BigInt(waiting & 63);
     return readSregs(state.engine, state.apicBase, bitmap);
   }
 
@@ -227,7 +228,7 @@ export class Vcpu {
     const word = sregs.interruptBitmap[waiting] as bigint;
     let bit = 0;
     while (((word >> BigInt(bit)) & 1n) === 0n) bit++;
-    state.queueInterrupt(waiting * 64 + bit);
+    state.interrupts.queue(waiting * 64 + bit);
   }
 
   /**
@@ -259,13 +260,13 @@ export class Vcpu {
     state.badState = !canEnter(sregs);
     if (sregs.cr8 <= MAX_CR8) {
       state.engine.cr8 = Number(sregs.cr8);
-      state.lastCr8 = state.engine.cr8;
+      state.tpr.lastCr8 = state.engine.cr8;
       state.lapic?.setCr8(state.engine.cr8);
     }
     // A client that resets a halted boot processor need not set its MP state.
     const atReset = state.engine.rip === 0xfff0n && sregs.cs.base === 0xffff0000n;
     if (state.isBsp && atReset && sregs.cs.selector === 0xf000 && (sregs.cr0 & Cr0.PE) === 0n) {
-      state.mpState = KvmMpState.RUNNABLE;
+      state.mp.state = KvmMpState.RUNNABLE;
     }
   }
 
@@ -323,7 +324,7 @@ export class Vcpu {
   getMpState(): number {
     const state = this.#state;
     state.acceptApicEvents();
-    return state.isHalted && state.unhalted ? KvmMpState.RUNNABLE : state.mpState;
+    return state.mp.isHalted && state.mp.unhalted ? KvmMpState.RUNNABLE : state.mp.state;
   }
 
   /** KVM_SET_MP_STATE. @throws KvmError EINVAL without a local APIC unless RUNNABLE, or unknown. */
@@ -334,9 +335,9 @@ export class Vcpu {
     }
     if (state.lapic === undefined && mpState !== KvmMpState.RUNNABLE) refuse("EINVAL", "MP state");
     if (mpState === KvmMpState.SIPI_RECEIVED) {
-      state.mpState = KvmMpState.INIT_RECEIVED;
-      state.sipiPending = true;
-    } else state.mpState = mpState;
+      state.mp.state = KvmMpState.INIT_RECEIVED;
+      state.mp.sipiPending = true;
+    } else state.mp.state = mpState;
     state.tpr.eventRequested = true;
     state.env.scheduler.wake();
   }
@@ -388,8 +389,8 @@ export class Vcpu {
    * was none, and in releases that leave nothing.
    */
   takeHypercallResult(): bigint | undefined {
-    const result = this.#state.shownHypercallResult;
-    this.#state.shownHypercallResult = undefined;
+    const result = this.#state.pending.hypercallResult;
+    this.#state.pending.hypercallResult = undefined;
     return result;
   }
 
@@ -466,12 +467,12 @@ export class Vcpu {
     const state = this.#state;
     if (vector < 0 || vector > 255) refuse("EINVAL", "interrupt vector");
     if (state.lapic === undefined) {
-      state.queueInterrupt(vector);
+      state.interrupts.queue(vector);
       return;
     }
     if (state.env.irqchip === "kernel") refuse("ENXIO", "the PIC is in the kernel");
-    if (state.userInterrupt >= 0) refuse("EEXIST", "interrupt waits");
-    state.userInterrupt = vector;
+    if (state.interrupts.user >= 0) refuse("EEXIST", "interrupt waits");
+    state.interrupts.user = vector;
     state.notify();
   }
 
@@ -518,14 +519,14 @@ export class Vcpu {
   /** KVM_KVMCLOCK_CTRL: tells the guest it was stopped. @throws KvmError EINVAL without kvmclock. */
   kvmclockCtrl(): void {
     const state = this.#state;
-    if (!state.hasClockArea) refuse("EINVAL", "no kvmclock area");
-    state.clockStopped = true;
-    state.clockUpdate = true;
+    if (!state.time.areas.hasClock) refuse("EINVAL", "no kvmclock area");
+    state.time.clockStopped = true;
+    state.time.clockUpdate = true;
   }
 
   /** KVM_GET_TSC_KHZ. */
   get tscKhz(): number {
-    return this.#state.tscKhz;
+    return this.#state.time.tscKhz;
   }
 
   /**
@@ -535,7 +536,7 @@ export class Vcpu {
   setTscKhz(khz: number): void {
     const wanted = khz === 0 ? TSC_KHZ : khz;
     if (!tscKhzFits(wanted)) refuse("EINVAL", "no TSC scaling");
-    this.#state.tscKhz = wanted;
+    this.#state.time.tscKhz = wanted;
   }
 
   /** Attribute KVM_VCPU_TSC_OFFSET of group KVM_VCPU_TSC_CTRL: guest minus host TSC, u64. */
@@ -543,7 +544,7 @@ export class Vcpu {
     return BigInt.asUintN(64, this.#state.engine.tscOffset);
   }
   set tscOffset(offset: bigint) {
-    this.#state.setTscOffset(offset);
+    this.#state.time.setTscOffset(offset);
   }
 
   /**
@@ -576,8 +577,8 @@ export class Vcpu {
 
   /** KVM_GET_STATS_FD: what was counted. */
   statistics(): Statistic[] {
-    const { stats, mpState, resolve } = this.#state;
-    return stats.list(mpState === KvmMpState.HALTED && resolve !== undefined);
+    const { stats, mp, resolve } = this.#state;
+    return stats.list(mp.state === KvmMpState.HALTED && resolve !== undefined);
   }
 
   /** KVM_TRANSLATE: the address behind a virtual one, undefined when not mapped; `any`: whatever SMAP forbids. */

@@ -91,19 +91,19 @@ export class VmState implements VcpuEnv, XenVmHost {
 
   /** All TSCs were set to run in step. What guests do to theirs does not count. */
   #inStep(): boolean {
-    return this.vcpus.every((vcpu) => vcpu.tscGeneration === this.tsc.generation);
+    return this.vcpus.every((vcpu) => vcpu.time.tscGeneration === this.tsc.generation);
   }
 
   /** All vCPUs get their pvclock areas rewritten. */
   requestClockUpdate(): void {
-    for (const vcpu of this.vcpus) vcpu.clockUpdate = true;
+    for (const vcpu of this.vcpus) vcpu.time.clockUpdate = true;
   }
 
-  /** All vCPUs get that, and again after each one's entry: {@link VcpuState.masterclockUpdate}. */
+  /** All vCPUs get that, and again after each one's entry: {@link VcpuTime.masterclockUpdate}. */
   requestMasterclockUpdate(): void {
     for (const vcpu of this.vcpus) {
-      vcpu.clockUpdate = true;
-      vcpu.masterclockUpdate = true;
+      vcpu.time.clockUpdate = true;
+      vcpu.time.masterclockUpdate = true;
     }
   }
 

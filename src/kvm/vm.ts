@@ -91,7 +91,7 @@ export class Vm {
   /** What its Xen support knows now, read without any effect. */
   xenView(): XenVmView {
     const { xen, vcpus } = this.#state;
-    return xen.view(vcpus.map(({ mpState }) => mpState));
+    return xen.view(vcpus.map(({ mp }) => mp.state));
   }
 
   /** Where guest memory is allocated; a slot's `userspaceAddr` is an offset in it. */
@@ -243,7 +243,7 @@ export class Vm {
     if (!state.engine.prepareVcpu()) refuse("ENOMEM", "the engine has no room for more vCPUs");
     const vcpu = new VcpuState(state, { index: state.vcpus.length, id }, turn);
     state.vcpus.push(vcpu);
-    vcpu.noteTsc();
+    vcpu.time.noteTsc();
     return new Vcpu(vcpu);
   }
 

@@ -8,11 +8,11 @@ const KNOWN_FLAGS = Object.values(KvmVcpuEvent).reduce((all, bit) => all | bit, 
 
 /** Only one NMI waits while they are blocked or one is being injected; what came beyond that is lost. */
 export function limitNmis(vcpu: VcpuState): void {
-  vcpu.nmiPending = Math.min(vcpu.nmiPending, nmiLimit(vcpu));
+  vcpu.nmi.pending = Math.min(vcpu.nmi.pending, nmiLimit(vcpu));
 }
 
 function nmiLimit(vcpu: VcpuState): number {
-  return vcpu.nmiMasked || vcpu.nmiInjected ? 1 : 2;
+  return vcpu.nmi.masked || vcpu.nmi.injected ? 1 : 2;
 }
 
 /** KVM_GET_VCPU_EVENTS. */
@@ -36,18 +36,18 @@ export function readEvents(vcpu: VcpuState): KvmVcpuEvents {
       idlePayload: exception.payload,
     },
     interrupt: {
-      injected: vcpu.queuedInterrupt >= 0 && !vcpu.queuedSoft,
-      nr: vcpu.queuedInterrupt >= 0 ? vcpu.queuedInterrupt : vcpu.lastInterrupt,
+      injected: vcpu.interrupts.queued >= 0 && !vcpu.interrupts.queuedSoft,
+      nr: vcpu.interrupts.queued >= 0 ? vcpu.interrupts.queued : vcpu.interrupts.last,
       soft: false,
       shadow: vcpu.engine.interruptShadow === 0 ? 0 : SHADOW_SHOWN,
     },
     nmi: {
-      injected: vcpu.nmiInjected,
-      pending: vcpu.nmiPending,
-      masked: vcpu.nmiMasked,
+      injected: vcpu.nmi.injected,
+      pending: vcpu.nmi.pending,
+      masked: vcpu.nmi.masked,
     },
     sipiVector: 0,
-    smi: { smm: false, pending: false, smmInsideNmi: false, latchedInit: vcpu.initPending },
+    smi: { smm: false, pending: false, smmInsideNmi: false, latchedInit: vcpu.mp.initPending },
     tripleFaultPending: settings.tripleFaultEvent && vcpu.tripleFault,
     flags:
       flags |
@@ -76,7 +76,7 @@ export function writeEvents(vcpu: VcpuState, events: KvmVcpuEvents): void {
     refuse("EINVAL", "exception number");
   }
   const withSmm = (flags & KvmVcpuEvent.VALID_SMM) !== 0;
-  const inInit = vcpu.mpState === KvmMpState.INIT_RECEIVED;
+  const inInit = vcpu.mp.state === KvmMpState.INIT_RECEIVED;
   if (withSmm && (smi?.smm || smi?.pending) && inInit) refuse("EINVAL", "SMM and INIT");
   // NMIs that came since then are counted under what masked them so far.
   limitNmis(vcpu);
@@ -89,24 +89,24 @@ export function writeEvents(vcpu: VcpuState, events: KvmVcpuEvents): void {
     hasPayload: pending && exception.payload !== undefined,
     payload: exception.payload ?? exception.idlePayload ?? 0n,
   });
-  vcpu.queuedInterrupt = interrupt.injected ? interrupt.nr & 0xff : -1;
-  vcpu.queuedSoft = interrupt.soft;
-  vcpu.lastInterrupt = interrupt.nr & 0xff;
+  vcpu.interrupts.queued = interrupt.injected ? interrupt.nr & 0xff : -1;
+  vcpu.interrupts.queuedSoft = interrupt.soft;
+  vcpu.interrupts.last = interrupt.nr & 0xff;
   if ((flags & KvmVcpuEvent.VALID_SHADOW) !== 0) {
     vcpu.engine.interruptShadow = interrupt.shadow === 0 ? 0 : (interrupt.shadow & 1) !== 0 ? 1 : 2;
   }
-  vcpu.nmiInjected = nmi.injected;
+  vcpu.nmi.injected = nmi.injected;
   maskNmis(vcpu, nmi.masked);
   if ((flags & KvmVcpuEvent.VALID_NMI_PENDING) !== 0) {
-    vcpu.nmiPending = Math.min(nmi.pending, nmiLimit(vcpu));
-    if (nmi.pending > 0) vcpu.nmiRequested = true;
+    vcpu.nmi.pending = Math.min(nmi.pending, nmiLimit(vcpu));
+    if (nmi.pending > 0) vcpu.nmi.requested = true;
   }
   if ((flags & KvmVcpuEvent.VALID_SIPI_VECTOR) !== 0 && vcpu.lapic !== undefined) {
-    vcpu.sipiVector = events.sipiVector & 0xff;
+    vcpu.mp.sipiVector = events.sipiVector & 0xff;
   }
   if (withSmm) {
     if (smi?.smm || smi?.pending) refuse("EINVAL", "there is no SMM");
-    if (vcpu.lapic !== undefined) vcpu.initPending = smi?.latchedInit === true;
+    if (vcpu.lapic !== undefined) vcpu.mp.initPending = smi?.latchedInit === true;
   }
   if ((flags & KvmVcpuEvent.VALID_TRIPLE_FAULT) !== 0) {
     if (!settings.tripleFaultEvent) {

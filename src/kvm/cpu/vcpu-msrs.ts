@@ -4,7 +4,6 @@ import { SegmentIndex } from "../../engine/bridge/port.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { readHvMsr, writeHvMsr } from "./hyperv.js";
 import { MsrFile } from "./msr.js";
-import type { PvAreas } from "./pv-areas.js";
 import { PvMsrs } from "./pv-msrs.js";
 import { canEnter } from "./regs.js";
 
@@ -14,18 +13,14 @@ import { canEnter } from "./regs.js";
  */
 const MAX_GPA = 1n << 52n;
 
-/** Makes the MSRs of a vCPU. `areas` are its paravirtual areas; `moveTsc` gives its TSC another offset. */
-export function msrsOf(
-  vcpu: VcpuState,
-  areas: PvAreas,
-  moveTsc: (offset: bigint) => void,
-): MsrFile {
-  const { env, engine } = vcpu;
+/** Makes the MSRs of a vCPU. */
+export function msrsOf(vcpu: VcpuState): MsrFile {
+  const { env, engine, time } = vcpu;
   return new MsrFile({
     linux: env.linux,
     cpuid: vcpu.cpuid,
     settings: env.settings,
-    pv: pvMsrsOf(vcpu, areas),
+    pv: pvMsrsOf(vcpu),
     get hasRun() {
       return vcpu.hasRun;
     },
@@ -40,14 +35,14 @@ export function msrsOf(
     get paging() {
       return (engine.cr0 & Cr0.PG) !== 0n;
     },
-    readTsc: () => vcpu.readTsc(),
+    readTsc: () => time.readTsc(),
     synchronizeTsc: (value) => {
-      moveTsc(env.tsc.write(value));
-      vcpu.noteTsc();
+      time.moveTsc(env.tsc.write(value));
+      time.noteTsc();
     },
     adjustTsc: (delta, tellsClock) => {
-      moveTsc(engine.tscOffset + delta);
-      if (tellsClock) vcpu.clockUpdate = true;
+      time.moveTsc(engine.tscOffset + delta);
+      if (tellsClock) time.clockUpdate = true;
     },
     apicBase: () => vcpu.apicBase,
     setApicBase: (value, fromHost) => vcpu.setApicBase(value, fromHost),
@@ -63,8 +58,8 @@ export function msrsOf(
   });
 }
 
-function pvMsrsOf(vcpu: VcpuState, areas: PvAreas): PvMsrs {
-  const { env } = vcpu;
+function pvMsrsOf(vcpu: VcpuState): PvMsrs {
+  const { env, time } = vcpu;
   return new PvMsrs({
     hasFeature: (feature) => vcpu.cpuid.hasPvFeature(feature),
     lapicInKernel: vcpu.lapic !== undefined,
@@ -77,7 +72,7 @@ function pvMsrsOf(vcpu: VcpuState, areas: PvAreas): PvMsrs {
       env.settings.wallClock = value;
     },
     areaWritten: (index, value) => {
-      if (areas.written(index, value, () => vcpu.runDelayNs())) vcpu.clockUpdate = true;
+      if (time.areas.written(index, value, () => vcpu.runDelayNs())) time.clockUpdate = true;
     },
   });
 }

@@ -39,6 +39,8 @@ export class TprSync {
   /** KVM_REQ_EVENT: the next entry looks at interrupts, and only then the word is written. */
   eventRequested = true;
   #interceptsCr8 = false;
+  /** CR8 as it was written last, by the guest or its client, without a local APIC. */
+  lastCr8 = 0;
   /** KVM_TPR_ACCESS_REPORTING. */
   reporting = false;
   /** KVM_REQ_REPORT_TPR_ACCESS. */
@@ -65,6 +67,13 @@ export class TprSync {
     if (address + BigInt(BYTES) > MAX_GPA) return false;
     const first = Number(address);
     return [first, first + BYTES - 1].every((at) => this.#access.slots.isWritable(at));
+  }
+
+  /** Notes CR8 as the guest wrote it; whether it is lower than before. */
+  lowersCr8(cr8: number): boolean {
+    const before = this.lastCr8;
+    this.lastCr8 = cr8;
+    return cr8 < before;
   }
 
   /** A reset of the local APIC ends it. */

@@ -19,17 +19,17 @@ export function lapicOf(vcpu: VcpuState, look: () => void): Lapic {
       notify: () => look(),
       raiseNmi: () => vcpu.raiseNmi(),
       unhalt: () => {
-        vcpu.unhalted = true;
+        vcpu.mp.unhalted = true;
         vcpu.notify();
       },
       raiseInit: (vector) => {
         if (vector === undefined) {
           // A STARTUP message that waits is forgotten.
-          vcpu.initPending = true;
-          vcpu.sipiPending = false;
+          vcpu.mp.initPending = true;
+          vcpu.mp.sipiPending = false;
         } else {
-          vcpu.sipiPending = true;
-          vcpu.sipiVector = vector;
+          vcpu.mp.sipiPending = true;
+          vcpu.mp.sipiVector = vector;
         }
         env.scheduler.wake();
       },

@@ -1,7 +1,8 @@
 import { Exception, Rflags } from "../../abi/x86/index.js";
 import type { VcpuExitDebug } from "../exits.js";
+import { NO_STEP } from "../irq/nmi-state.js";
 import type { VcpuState } from "../vcpu-state.js";
-import { endStep, NO_STEP, stepGoesOn } from "./nmi.js";
+import { endStep, stepGoesOn } from "./nmi.js";
 
 /** DR6: bits that are always one; single step. */
 const DR6_FIXED = 0xffff0ff0n;
@@ -29,7 +30,7 @@ export function interceptedException(vcpu: VcpuState): VcpuExitDebug | "continue
     vcpu.queueException(aux, aux === Exception.AC ? 0 : undefined);
     return "continue";
   }
-  const isStep = vcpu.nmiStep !== NO_STEP;
+  const isStep = vcpu.nmi.step !== NO_STEP;
   if (isStep) {
     endStep(vcpu);
     vcpu.tpr.eventRequested = true;
@@ -57,7 +58,7 @@ export function takeTraps(vcpu: VcpuState): VcpuExitDebug | undefined {
 /** The exit for what an instruction has left that was completed outside of the engine. */
 export function afterCompletion(vcpu: VcpuState): VcpuExitDebug | undefined {
   const { engine } = vcpu;
-  const step = vcpu.emulates && !engine.replaying ? emulated(vcpu) : undefined;
+  const step = vcpu.pending.emulates && !engine.replaying ? emulated(vcpu) : undefined;
   if (step !== undefined || engine.pendingTraps === 0 || stepGoesOn(vcpu)) return step;
   return takeTraps(vcpu);
 }
@@ -73,7 +74,7 @@ function loseTf({ debug, engine }: VcpuState, rip: bigint): void {
  */
 function emulated(vcpu: VcpuState): VcpuExitDebug | undefined {
   const { debug, engine } = vcpu;
-  vcpu.emulates = false;
+  vcpu.pending.emulates = false;
   if (!debug.singleStep) return undefined;
   const completed = engine.pendingTraps !== 0 || (engine.rflags & Rflags.TF) === 0n;
   loseTf(vcpu, vcpu.linearRip());
@@ -84,7 +85,7 @@ function emulated(vcpu: VcpuState): VcpuExitDebug | undefined {
 
 /** The same for a write that was done when run() resolved: KVM has no trap behind it, not even the guest's own. */
 export function emulatedWrite(vcpu: VcpuState): void {
-  vcpu.emulates = false;
+  vcpu.pending.emulates = false;
   vcpu.engine.dropTraps();
   loseTf(vcpu, vcpu.linearRip());
 }

@@ -25,8 +25,8 @@ export function failDelivery(vcpu: VcpuState): VcpuExit {
   const { address, write } = engine.exit;
   const event = engine.takeInjection();
   engine.dropReplay();
-  if (event?.type === "nmi") vcpu.nmiInjected = true;
-  else if (event?.type === "interrupt") vcpu.queuedInterrupt = event.vector;
+  if (event?.type === "nmi") vcpu.nmi.injected = true;
+  else if (event?.type === "interrupt") vcpu.interrupts.queued = event.vector;
   else if (event !== undefined) vcpu.shownException.requeue(event.vector, event.errorCode);
   vcpu.tpr.eventRequested = true;
   const gpa = BigInt(address);

@@ -5,6 +5,7 @@ import { workUntilTimer } from "../cpu/clock.js";
 import { isSoft } from "../cpu/exception.js";
 import { deliverPayload, limitNmis } from "../cpu/vcpu-events.js";
 import type { VcpuExit } from "../exits.js";
+import { NO_STEP } from "../irq/nmi-state.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { afterCompletion, emulatedWrite, takeTraps } from "./debug-exit.js";
 import { handleExit, isFinishedWrite } from "./exits.js";
@@ -13,7 +14,6 @@ import {
   endStep,
   injectNmi,
   maskNmis,
-  NO_STEP,
   nmiAllowed,
   noteExit,
   stepGoesOn,
@@ -53,14 +53,14 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     if (trap !== undefined) return finish(vcpu, trap);
     const leave = processRequests(vcpu);
     if (leave !== undefined) return finish(vcpu, leave);
-    if (vcpu.mpState !== KvmMpState.RUNNABLE) {
-      if (!vcpu.isHalted || !vcpu.wakesFromHalt()) return "waiting";
-      vcpu.endHalt();
+    if (vcpu.mp.state !== KvmMpState.RUNNABLE) {
+      if (!vcpu.mp.isHalted || !vcpu.wakesFromHalt()) return "waiting";
+      vcpu.mp.endHalt();
       vcpu.handledExit = true;
       continue;
     }
-    if (vcpu.clockUpdate) vcpu.processClockUpdate();
-    if (vcpu.scheduledIn) vcpu.accountEntry();
+    if (vcpu.time.clockUpdate) vcpu.time.processClockUpdate();
+    if (vcpu.thread.scheduledIn) vcpu.accountEntry();
     if (env.slots.isUnmapped) faultAtEntry(vcpu);
     const next = clock.timers.nextDeadlineNs();
     if (virtual !== undefined || distance <= 0 || next !== deadline) {
@@ -81,7 +81,7 @@ export function turn(vcpu: VcpuState, budget: number): Turn {
     if (code === EngineExit.CR8_WRITE) vcpu.lapic?.setCr8(engine.cr8);
     if (!completes) {
       vcpu.tpr.afterExit(vcpu.lapic);
-      vcpu.portRip = undefined;
+      vcpu.pending.portRip = undefined;
       noteExit(vcpu);
     }
     if (virtual !== undefined) virtual.advance(work);
@@ -105,12 +105,12 @@ function finish(vcpu: VcpuState, exit: VcpuExit): Turn {
   else if (exit.kind === "irq-window-open") vcpu.stats.requestIrqExits++;
   const resolve = vcpu.resolve;
   vcpu.resolve = undefined;
-  vcpu.pendingExit = exit;
+  vcpu.pending.exit = exit;
   // The next run() enters the guest before it looks at windows.
   vcpu.handledExit = false;
   if (isFinishedWrite(exit)) {
     finishWrite(vcpu);
-    if (vcpu.emulates) emulatedWrite(vcpu);
+    if (vcpu.pending.emulates) emulatedWrite(vcpu);
   }
   // The exit takes the place of the debugger's; the guest's own trap waits.
   if (vcpu.engine.pendingTraps !== 0 && !stepGoesOn(vcpu)) takeTraps(vcpu);
@@ -121,17 +121,17 @@ function finish(vcpu: VcpuState, exit: VcpuExit): Turn {
 
 /** Work that waits at an entry; an exit when the client must hear first. */
 function processRequests(vcpu: VcpuState): VcpuExit | undefined {
-  if (vcpu.mpState === KvmMpState.UNINITIALIZED) return leaveUninitialized(vcpu);
-  if (vcpu.handledExit && vcpu.requestInterruptWindow && opensWindow(vcpu)) {
+  if (vcpu.mp.state === KvmMpState.UNINITIALIZED) return leaveUninitialized(vcpu);
+  if (vcpu.handledExit && vcpu.interrupts.requestInterruptWindow && opensWindow(vcpu)) {
     vcpu.handledExit = false;
     return { kind: "irq-window-open" };
   }
-  if (vcpu.initPending || vcpu.sipiPending) vcpu.acceptApicEvents();
+  if (vcpu.mp.initPending || vcpu.mp.sipiPending) vcpu.acceptApicEvents();
   if (vcpu.tripleFault) {
     vcpu.tripleFault = false;
     return { kind: "shutdown" };
   }
-  if (vcpu.badState && vcpu.mpState === KvmMpState.RUNNABLE) {
+  if (vcpu.badState && vcpu.mp.state === KvmMpState.RUNNABLE) {
     return { kind: "fail-entry", reason: VMEXIT_INVALID };
   }
   if (vcpu.ioapicEoi >= 0) {
@@ -145,7 +145,7 @@ function processRequests(vcpu: VcpuState): VcpuExit | undefined {
   vcpu.handledExit = vcpu.handledExit && vcpu.engine.replaying;
   if (vcpu.kicked) {
     vcpu.kicked = false;
-    if (vcpu.mpState === KvmMpState.HALTED) vcpu.endPoll();
+    if (vcpu.mp.state === KvmMpState.HALTED) vcpu.mp.endPoll();
     return { kind: "intr" };
   }
   return vcpu.tpr.reportWaits ? reportTprAccess(vcpu) : undefined;
@@ -155,7 +155,7 @@ function processRequests(vcpu: VcpuState): VcpuExit | undefined {
 function opensWindow(vcpu: VcpuState): boolean {
   if (vcpu.engine.replaying) return false;
   if (vcpu.xen.mayDefer) vcpu.xen.processDeferred();
-  return vcpu.windowIsOpen;
+  return vcpu.interrupts.windowIsOpen;
 }
 
 /** The report of an access to the TPR. */
@@ -170,8 +170,8 @@ function reportTprAccess(vcpu: VcpuState): VcpuExit | undefined {
 function processDeferred(vcpu: VcpuState): void {
   const { xen } = vcpu;
   // Deferred events end a halt even when they cannot be delivered.
-  const halted = vcpu.mpState === KvmMpState.HALTED;
-  if (xen.deferredEvents && halted) vcpu.endHalt();
+  const halted = vcpu.mp.state === KvmMpState.HALTED;
+  if (xen.deferredEvents && halted) vcpu.mp.endHalt();
   if (vcpu.unblock && xen.deferredEvents && !halted) acknowledge(vcpu);
   if (vcpu.unblock || vcpu.handledExit || vcpu.kicked || halted) xen.processDeferred();
 }
@@ -183,18 +183,18 @@ function processDeferred(vcpu: VcpuState): void {
 function acknowledge(vcpu: VcpuState): void {
   const { ready } = vcpu.engine;
   if ((ready & Ready.EVENTS) === 0 || vcpu.hasQueuedEvent) return;
-  if (vcpu.nmiPending > 0 && nmiAllowed(vcpu)) {
-    vcpu.nmiPending--;
-    vcpu.nmiInjected = true;
+  if (vcpu.nmi.pending > 0 && nmiAllowed(vcpu)) {
+    vcpu.nmi.pending--;
+    vcpu.nmi.injected = true;
     maskNmis(vcpu, true);
   } else if ((ready & Ready.INTERRUPT) !== 0 && !vcpu.debug.blocksInterrupts) {
-    const own = vcpu.hasOwnInterrupt();
+    const own = vcpu.interrupts.hasOwn();
     const vector = own
-      ? vcpu.takeInterrupt()
+      ? vcpu.interrupts.take()
       : vcpu.lapic === undefined
         ? 0
         : vcpu.xen.pendingVector();
-    if (own ? vector >= 0 : vector !== 0) vcpu.queueInterrupt(vector);
+    if (own ? vector >= 0 : vector !== 0) vcpu.interrupts.queue(vector);
   }
 }
 
@@ -218,8 +218,8 @@ function leaveUninitialized(vcpu: VcpuState): VcpuExit | undefined {
 
 /** Whether there is something to look for behind the instruction that was answered. */
 function hasEvents(vcpu: VcpuState): boolean {
-  if (vcpu.hasQueuedEvent || vcpu.nmiPending > 0 || vcpu.nmiStep !== NO_STEP) return true;
-  return vcpu.debug.singleStep || vcpu.requestInterruptWindow;
+  if (vcpu.hasQueuedEvent || vcpu.nmi.pending > 0 || vcpu.nmi.step !== NO_STEP) return true;
+  return vcpu.debug.singleStep || vcpu.interrupts.requestInterruptWindow;
 }
 
 function completeFirst({ engine }: VcpuState): false {
@@ -234,30 +234,30 @@ function completeFirst({ engine }: VcpuState): false {
  */
 function prepareEvents(vcpu: VcpuState): boolean {
   const { engine, tpr } = vcpu;
-  if (vcpu.nmiRequested) {
-    vcpu.nmiRequested = false;
+  if (vcpu.nmi.requested) {
+    vcpu.nmi.requested = false;
     limitNmis(vcpu);
-    if (vcpu.nmiPending > 0) tpr.eventRequested = true;
+    if (vcpu.nmi.pending > 0) tpr.eventRequested = true;
   }
   const { ready } = engine;
   const isFree = (ready & Ready.EVENTS) !== 0;
-  const wantsWindow = vcpu.requestInterruptWindow && vcpu.acceptsUserInterrupt;
+  const wantsWindow = vcpu.interrupts.requestInterruptWindow && vcpu.interrupts.acceptsUser;
   const looks = tpr.eventRequested || wantsWindow || vcpu.xen.pendingVector() !== 0;
   tpr.eventRequested = false;
   const canInject = isFree && !vcpu.needsReinjection && !vcpu.exception.pending;
   let injects = isFree && looks && vcpu.hasQueuedEvent && injectQueued(vcpu);
   let leaves = false;
-  if (isFree && looks && vcpu.nmiPending > 0 && !vcpu.debug.blocksInterrupts) {
+  if (isFree && looks && vcpu.nmi.pending > 0 && !vcpu.debug.blocksInterrupts) {
     if (!canInject) {
       // Behind an event KVM leaves the guest at once for an NMI.
       leaves = true;
       tpr.eventRequested = true;
     } else if (nmiAllowed(vcpu)) {
-      vcpu.nmiPending--;
+      vcpu.nmi.pending--;
       injectNmi(vcpu);
       injects = true;
     }
-    if (canInject && vcpu.nmiPending > 0) stepToNmi(vcpu);
+    if (canInject && vcpu.nmi.pending > 0) stepToNmi(vcpu);
   }
   // One event is injected. A client may have set several: KVM reads from the processor at the exit what of it was not
   // delivered, and the others are lost, as all are when it did not look.
@@ -265,7 +265,7 @@ function prepareEvents(vcpu: VcpuState): boolean {
   const allowed = canInject && !injects && (ready & Ready.INTERRUPT) !== 0;
   const [window, interrupts] = prepareInterrupt(vcpu, allowed);
   engine.setWindow(wantsWindow ? WINDOW : window);
-  if ((injects || interrupts) && vcpu.nmiStep !== NO_STEP) {
+  if ((injects || interrupts) && vcpu.nmi.step !== NO_STEP) {
     // The flags of the step must not get into the event's frame.
     endStep(vcpu);
     leaves = true;
@@ -281,7 +281,7 @@ function prepareEvents(vcpu: VcpuState): boolean {
  */
 function interceptExceptions(vcpu: VcpuState): void {
   const { debug, engine } = vcpu;
-  const watches = vcpu.nmiPending > 0 || vcpu.awaitsIret || vcpu.nmiStep !== NO_STEP;
+  const watches = vcpu.nmi.pending > 0 || vcpu.nmi.awaitsIret || vcpu.nmi.step !== NO_STEP;
   const faults = watches ? Intercept.DEBUG | Intercept.FAULTS : 0;
   const int3 = debug.softwareBreakpoints ? Intercept.INT3 : 0;
   const wanted = faults | int3 | (debug.interceptsDebug ? Intercept.DEBUG : 0);
@@ -299,10 +299,11 @@ function injectQueued(vcpu: VcpuState): boolean {
     const protectedMode = (engine.cr0 & Cr0.PE) !== 0n;
     if (isSoft(vector) && !isBehindInstruction(vcpu, vector)) return false;
     engine.injectException(vector, protectedMode && hasErrorCode ? errorCode : undefined);
-  } else if (vcpu.nmiInjected) injectNmi(vcpu);
+  } else if (vcpu.nmi.injected) injectNmi(vcpu);
   // It was acknowledged when it could be taken: neither IF nor a shadow holds it up any more.
-  else if (vcpu.queuedSoft && !isBehindInstruction(vcpu, vcpu.queuedInterrupt)) return false;
-  else inject(vcpu, vcpu.queuedInterrupt);
+  else if (vcpu.interrupts.queuedSoft && !isBehindInstruction(vcpu, vcpu.interrupts.queued))
+    return false;
+  else inject(vcpu, vcpu.interrupts.queued);
   return true;
 }
 
@@ -325,14 +326,14 @@ function prepareInterrupt(vcpu: VcpuState, allowed: boolean): [window: number, i
   // Looked at without a local APIC too: that finds the page of vcpu_info again.
   const pending = xen.pendingVector();
   const upcall = vcpu.lapic === undefined ? 0 : pending;
-  const own = vcpu.hasOwnInterrupt();
+  const own = vcpu.interrupts.hasOwn();
   if (!own && upcall === 0) return [NO_WINDOW, false];
   if (allowed && own) {
-    const vector = vcpu.takeInterrupt();
+    const vector = vcpu.interrupts.take();
     if (vector >= 0) inject(vcpu, vector);
-    if (vcpu.hasOwnInterrupt()) return [WINDOW, vector >= 0];
+    if (vcpu.interrupts.hasOwn()) return [WINDOW, vector >= 0];
   } else if (allowed) {
-    vcpu.lastInterrupt = upcall;
+    vcpu.interrupts.last = upcall;
     inject(vcpu, upcall);
   } else if (own) return [WINDOW, false];
   // The vector of Xen waits until the guest clears its byte, which is most often before the window.

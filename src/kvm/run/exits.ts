@@ -33,7 +33,7 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
   const { engine, env, stats } = vcpu;
   stats.exits++;
   // Of an instruction before this one, which was done on the way here.
-  if (code !== EngineExit.BUDGET) vcpu.emulates = false;
+  if (code !== EngineExit.BUDGET) vcpu.pending.emulates = false;
   const { trace } = env;
   if (trace !== undefined && code !== EngineExit.BUDGET) {
     trace.exit(vcpu.id, code, engine.exit.address, engine.rip);
@@ -53,7 +53,7 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
       if (vcpu.lapic === undefined && (env.settings.disabledExits & DisableExits.HLT) === 0) {
         return { kind: "hlt" };
       }
-      vcpu.mpState = KvmMpState.HALTED;
+      vcpu.mp.state = KvmMpState.HALTED;
       return "continue";
     case EngineExit.IO:
       stats.ioExits++;
@@ -80,7 +80,8 @@ export function handleExit(vcpu: VcpuState, code: EngineExitCode): AfterExit {
       vcpu.reset(true);
       return { kind: "shutdown" };
     case EngineExit.CR8_WRITE:
-      if (vcpu.lapic === undefined) return vcpu.lowersCr8() ? { kind: "set-tpr" } : "continue";
+      if (vcpu.lapic === undefined)
+        return vcpu.tpr.lowersCr8(engine.cr8) ? { kind: "set-tpr" } : "continue";
       vcpu.lapic.setCr8(engine.cr8);
       return "continue";
     case EngineExit.PAUSE:
@@ -189,9 +190,9 @@ function handleIo(vcpu: VcpuState): AfterExit {
     return "continue";
   }
   const rip = linearRip(vcpu);
-  vcpu.exitRip = rip;
-  if (engine.exit.aux === STRING) vcpu.emulates = true;
-  else vcpu.portRip = engine.rip;
+  vcpu.pending.rip = rip;
+  if (engine.exit.aux === STRING) vcpu.pending.emulates = true;
+  else vcpu.pending.portRip = engine.rip;
   const data = write ? bytesOf(engine.exit, size) : askForInput(vcpu, rip, size);
   const exit: VcpuExitIo = {
     kind: "io",
@@ -210,7 +211,7 @@ function handleMmio(vcpu: VcpuState): AfterExit {
   if (env.linux.failsDelivery && isDelivery(vcpu)) return failDelivery(vcpu);
   const { write, address, size } = engine.exit;
   // KVM's emulator does it, whoever answers: to a debugger it is a step even where TF has been lost.
-  vcpu.emulates = true;
+  vcpu.pending.emulates = true;
   if (
     lapic !== undefined &&
     address >= lapic.address &&
@@ -238,11 +239,11 @@ function handleMmio(vcpu: VcpuState): AfterExit {
     return "continue";
   }
   if (env.slots.isUnbacked(Math.floor(address / PAGE_SIZE))) {
-    vcpu.emulates = false;
+    vcpu.pending.emulates = false;
     return { kind: "memory-fault", physAddr: address as Gpa };
   }
   vcpu.stats.mmioExits++;
-  vcpu.exitRip = linearRip(vcpu);
+  vcpu.pending.rip = linearRip(vcpu);
   const exit: VcpuExitMmio = {
     kind: "mmio",
     physAddr: address as Gpa,
@@ -285,12 +286,12 @@ function handleHypercall(vcpu: VcpuState): AfterExit {
   if (outcome === "not-xen") {
     const result = kvmHypercall(vcpu);
     if (vcpu.env.linux.showsHypercallResult) {
-      vcpu.shownHypercallResult = typeof result === "bigint" ? result : 0n;
+      vcpu.pending.hypercallResult = typeof result === "bigint" ? result : 0n;
     }
     if (typeof result !== "bigint") return result;
     setHypercallResult(vcpu, result);
   } else if (outcome !== "done") {
-    vcpu.exitRip = linearRip(vcpu);
+    vcpu.pending.rip = linearRip(vcpu);
     return outcome;
   }
   return leaveHypercall(vcpu);
@@ -323,7 +324,7 @@ function setHypercallResult({ engine }: VcpuState, result: bigint): void {
 
 /** A client that changed RIP (reset, migration) does not want the access done. */
 function abandoned(vcpu: VcpuState): boolean {
-  if (linearRip(vcpu) === vcpu.exitRip) return false;
+  if (linearRip(vcpu) === vcpu.pending.rip) return false;
   vcpu.engine.dropReplay();
   return true;
 }
@@ -336,16 +337,16 @@ export function isFinishedWrite(exit: VcpuExit): boolean {
 
 /** Hands the client's answer to the last exit to the guest, at the start of a run(). */
 export function completeExit(vcpu: VcpuState): void {
-  const exit = vcpu.pendingExit;
+  const exit = vcpu.pending.exit;
   if (exit === undefined) return;
-  vcpu.pendingExit = undefined;
+  vcpu.pending.exit = undefined;
   const { engine, env } = vcpu;
   const { trace } = env;
   switch (exit.kind) {
     case "io":
       if (exit.finished === true) return;
       if (!leavesInstruction(vcpu, exit) && abandoned(vcpu)) {
-        vcpu.stringInput = undefined;
+        vcpu.pending.stringInput = undefined;
         return;
       }
       if (exit.direction === "out") engine.completeWrite();
@@ -361,7 +362,7 @@ export function completeExit(vcpu: VcpuState): void {
       return;
     case "xen":
       // A client that changed RIP (reset, migration) does not want the result.
-      if (linearRip(vcpu) !== vcpu.exitRip) return;
+      if (linearRip(vcpu) !== vcpu.pending.rip) return;
       engine.setGpr(Gpr.RAX, BigInt.asUintN(64, exit.result));
       if (trace !== undefined) {
         const [low, high] = [engine.gprLow(Gpr.RAX), engine.gprHigh(Gpr.RAX)];

@@ -40,13 +40,13 @@ const isAccess = (code: EngineExitCode): boolean =>
 function complete(vcpu: VcpuState): void {
   completeExit(vcpu);
   // What the instruction exits with next is known already.
-  if (vcpu.followUps.length > 0) return;
-  const flight = vcpu.inFlight;
-  if (!vcpu.engine.replaying) vcpu.inFlight = undefined;
+  if (vcpu.pending.followUps.length > 0) return;
+  const flight = vcpu.pending.inFlight;
+  if (!vcpu.engine.replaying) vcpu.pending.inFlight = undefined;
   else if (flight !== undefined) executeAsBegun(vcpu, flight, () => finishBegun(vcpu));
-  else if (vcpu.stringInput !== undefined) {
+  else if (vcpu.pending.stringInput !== undefined) {
     // The last element is left to the entry that follows.
-    while (vcpu.stringInput !== undefined && iterate(vcpu));
+    while (vcpu.pending.stringInput !== undefined && iterate(vcpu));
   }
 }
 
@@ -63,9 +63,9 @@ function iterate(vcpu: VcpuState): boolean {
     engine.completeReadU32(input);
     return true;
   }
-  vcpu.stringInput = undefined;
+  vcpu.pending.stringInput = undefined;
   if (after === "continue" || after === "yield") return false;
-  vcpu.followUps.push(after);
+  vcpu.pending.followUps.push(after);
   if (isFinishedWrite(after)) finishWrite(vcpu);
   return false;
 }
@@ -75,12 +75,13 @@ function iterate(vcpu: VcpuState): boolean {
  * follow-ups. False when one of them has to be answered before the instruction can go on.
  */
 function finishBegun(vcpu: VcpuState): boolean {
-  const { engine, followUps } = vcpu;
+  const { engine } = vcpu;
+  const { followUps } = vcpu.pending;
   const { rip } = engine;
   const count = engine.gprLow(Gpr.RCX);
   let wrote = false;
   for (let access = 0; access < MAX_ACCESSES && engine.replaying; ) {
-    if (vcpu.stringInput !== undefined) {
+    if (vcpu.pending.stringInput !== undefined) {
       iterate(vcpu);
       continue;
     }
@@ -105,7 +106,7 @@ function finishBegun(vcpu: VcpuState): boolean {
  */
 function finishInstruction(vcpu: VcpuState): VcpuExit {
   const { engine } = vcpu;
-  const isIo = vcpu.pendingExit?.kind === "io";
+  const isIo = vcpu.pending.exit?.kind === "io";
   for (let access = 0; access < MAX_ACCESSES; access++) {
     complete(vcpu);
     const next = takeFollowUp(vcpu);
@@ -113,12 +114,12 @@ function finishInstruction(vcpu: VcpuState): VcpuExit {
     if (!engine.replaying) {
       if (isIo) markRepetition(vcpu);
       const trap = afterCompletion(vcpu);
-      if (trap !== undefined) vcpu.pendingExit = trap;
+      if (trap !== undefined) vcpu.pending.exit = trap;
       return trap ?? { kind: "intr" };
     }
     const after = handleExit(vcpu, runOne(vcpu));
     if (after !== "continue" && after !== "yield") {
-      vcpu.pendingExit = after;
+      vcpu.pending.exit = after;
       if (isFinishedWrite(after)) finishWrite(vcpu);
       return after;
     }
@@ -131,7 +132,7 @@ function finishInstruction(vcpu: VcpuState): VcpuExit {
 export function begin(vcpu: VcpuState): VcpuExit | undefined {
   // Deferred events stay deferred: the kernel looks at them after an entry only.
   if (vcpu.immediateExit) return finishInstruction(vcpu);
-  if (vcpu.mpState !== KvmMpState.RUNNABLE) {
+  if (vcpu.mp.state !== KvmMpState.RUNNABLE) {
     // An answered instruction is completed before the vCPU waits.
     const exit = finishInstruction(vcpu);
     if (exit.kind !== "intr") return exit;
@@ -142,8 +143,8 @@ export function begin(vcpu: VcpuState): VcpuExit | undefined {
 
 /** The next exit of an instruction that has several; it is then the pending one. */
 function takeFollowUp(vcpu: VcpuState): VcpuExit | undefined {
-  const next = vcpu.followUps.shift();
-  if (next !== undefined) vcpu.pendingExit = next;
+  const next = vcpu.pending.followUps.shift();
+  if (next !== undefined) vcpu.pending.exit = next;
   return next;
 }
 
@@ -164,11 +165,11 @@ export function finishWrite(vcpu: VcpuState): void {
     const after = handleExit(vcpu, code);
     if (after === "continue" || after === "yield") continue;
     // An instruction that cannot be executed has made no access either.
-    if (after.kind === "internal-error") vcpu.followUps.length = 0;
-    vcpu.followUps.push(after);
+    if (after.kind === "internal-error") vcpu.pending.followUps.length = 0;
+    vcpu.pending.followUps.push(after);
     if (!isFinishedWrite(after)) return;
     engine.completeWrite();
   }
-  if (vcpu.pendingExit?.kind === "io") markRepetition(vcpu);
+  if (vcpu.pending.exit?.kind === "io") markRepetition(vcpu);
   else if (engine.gprLow(Gpr.RCX) !== count) stayAtRepetition(vcpu, rip);
 }

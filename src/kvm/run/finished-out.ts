@@ -21,7 +21,7 @@ export function isFinishedOut({ engine, env }: VcpuState): boolean {
 
 /** After that: a repetition that RIP is still at shows it in RF, even behind its last element. */
 export function markRepetition(vcpu: VcpuState): void {
-  if (vcpu.linearRip() === vcpu.exitRip) vcpu.engine.rflags |= Rflags.RF;
+  if (vcpu.linearRip() === vcpu.pending.rip) vcpu.engine.rflags |= Rflags.RF;
 }
 
 /**

@@ -30,17 +30,17 @@ const DELIVERY = 1;
 
 /** Comes before a client's write of registers. */
 export function beforeClientWrite(vcpu: VcpuState, what: "regs" | "sregs"): void {
-  const exit = vcpu.followUps.at(-1) ?? vcpu.pendingExit;
+  const exit = vcpu.pending.followUps.at(-1) ?? vcpu.pending.exit;
   if (exit === undefined || !leavesInstruction(vcpu, exit)) return;
   const { engine } = vcpu;
-  vcpu.inFlight ??= {
+  vcpu.pending.inFlight ??= {
     regs: readRegs(engine),
     sregs: readSregs(engine),
     wroteRegs: false,
     wroteSregs: false,
   };
-  if (what === "regs") vcpu.inFlight.wroteRegs = true;
-  else vcpu.inFlight.wroteSregs = true;
+  if (what === "regs") vcpu.pending.inFlight.wroteRegs = true;
+  else vcpu.pending.inFlight.wroteSregs = true;
 }
 
 /** Prefixes that may come before an opcode outside of 64-bit code, and REX. */
@@ -101,7 +101,7 @@ export function executeAsBegun(vcpu: VcpuState, flight: InFlight, execute: () =>
   if (flight.wroteSregs) writeSregs(engine, now.sregs);
   const result = flight.wroteRegs ? merged(began, ended, now.regs, string) : ended;
   if (done) {
-    vcpu.inFlight = undefined;
+    vcpu.pending.inFlight = undefined;
     writeRegs(engine, result);
     return;
   }
@@ -109,6 +109,6 @@ export function executeAsBegun(vcpu: VcpuState, flight: InFlight, execute: () =>
     writeRegs(engine, now.regs);
     return;
   }
-  vcpu.inFlight = { ...flight, regs: { ...result, rip: ended.rip, rflags: ended.rflags } };
+  vcpu.pending.inFlight = { ...flight, regs: { ...result, rip: ended.rip, rflags: ended.rflags } };
   writeRegs(engine, { ...result, rip: now.regs.rip, rflags: now.regs.rflags });
 }

@@ -1,4 +1,5 @@
 import { Rflags } from "../../abi/x86/index.js";
+import { NO_STEP } from "../irq/nmi-state.js";
 import type { VcpuState } from "../vcpu-state.js";
 
 /**
@@ -8,19 +9,16 @@ import type { VcpuState } from "../vcpu-state.js";
  * saves RFLAGS in the guest meanwhile saves them too, and behind the step both are as they were before it.
  */
 
-/** `vcpu.nmiStep`: KVM is not about to make a step. */
-export const NO_STEP = -1;
-
 const STEP_FLAGS = Rflags.TF | Rflags.RF;
 
 /** Whether an NMI may be injected. */
 export function nmiAllowed(vcpu: VcpuState): boolean {
-  return !vcpu.nmiMasked && vcpu.engine.interruptShadow === 0;
+  return !vcpu.nmi.masked && vcpu.engine.interruptShadow === 0;
 }
 
 /** KVM_SET_VCPU_EVENTS: NMIs are masked, until an IRET, or not. */
 export function maskNmis(vcpu: VcpuState, masked: boolean): void {
-  vcpu.nmiMasked = masked;
+  vcpu.nmi.masked = masked;
   vcpu.engine.iretExit = masked;
 }
 
@@ -33,9 +31,9 @@ export function injectNmi(vcpu: VcpuState): void {
 
 /** An NMI waits and may not come now: steps to where it may, unless an IRET has to come first. */
 export function stepToNmi(vcpu: VcpuState): void {
-  if (vcpu.nmiMasked && !vcpu.awaitsIret) return;
+  if (vcpu.nmi.masked && !vcpu.nmi.awaitsIret) return;
   const { engine } = vcpu;
-  vcpu.nmiStep = Number(visibleFlags(vcpu) & STEP_FLAGS);
+  vcpu.nmi.step = Number(visibleFlags(vcpu) & STEP_FLAGS);
   engine.rflags |= STEP_FLAGS;
 }
 
@@ -43,34 +41,34 @@ export function stepToNmi(vcpu: VcpuState): void {
 export function endStep(vcpu: VcpuState): void {
   const { engine, debug } = vcpu;
   const flags = debug.singleStep ? engine.rflags : visibleFlags(vcpu);
-  vcpu.nmiStep = NO_STEP;
+  vcpu.nmi.step = NO_STEP;
   engine.rflags = flags;
 }
 
 /** RFLAGS without what a step has added to them. */
-export function visibleFlags({ engine, nmiStep }: VcpuState): bigint {
+export function visibleFlags({ engine, nmi }: VcpuState): bigint {
   const { rflags } = engine;
-  return nmiStep === NO_STEP ? rflags : rflags & ~(STEP_FLAGS & ~BigInt(nmiStep));
+  return nmi.step === NO_STEP ? rflags : rflags & ~(STEP_FLAGS & ~BigInt(nmi.step));
 }
 
 /** What is written to RFLAGS gets the flags of a step that is still to come. */
-export function keepStep({ engine, nmiStep }: VcpuState): void {
-  if (nmiStep !== NO_STEP) engine.rflags |= STEP_FLAGS;
+export function keepStep({ engine, nmi }: VcpuState): void {
+  if (nmi.step !== NO_STEP) engine.rflags |= STEP_FLAGS;
 }
 
 /** The handler's IRET comes next. */
 export function iretIntercepted(vcpu: VcpuState): void {
-  vcpu.awaitsIret = true;
-  vcpu.iretRip = vcpu.engine.rip;
+  vcpu.nmi.awaitsIret = true;
+  vcpu.nmi.iretRip = vcpu.engine.rip;
   vcpu.engine.iretExit = false;
   vcpu.tpr.eventRequested = true;
 }
 
 /** After each exit: an IRET is taken for done when RIP is elsewhere. */
 export function noteExit(vcpu: VcpuState): void {
-  if (!vcpu.awaitsIret || vcpu.engine.rip === vcpu.iretRip) return;
-  vcpu.awaitsIret = false;
-  vcpu.nmiMasked = false;
+  if (!vcpu.nmi.awaitsIret || vcpu.engine.rip === vcpu.nmi.iretRip) return;
+  vcpu.nmi.awaitsIret = false;
+  vcpu.nmi.masked = false;
   vcpu.tpr.eventRequested = true;
 }
 
@@ -79,8 +77,8 @@ export function noteExit(vcpu: VcpuState): void {
  * behind the next instruction. True: they were only those.
  */
 export function stepGoesOn(vcpu: VcpuState): boolean {
-  const { engine, nmiStep } = vcpu;
-  if (nmiStep === NO_STEP || (BigInt(nmiStep) & Rflags.TF) !== 0n) return false;
+  const { engine, nmi } = vcpu;
+  if (nmi.step === NO_STEP || (BigInt(nmi.step) & Rflags.TF) !== 0n) return false;
   engine.dropTraps();
   keepStep(vcpu);
   return true;

@@ -84,7 +84,7 @@ function clockPairing(vcpu: VcpuState, address: bigint, type: bigint): bigint {
   const view = new DataView(bytes.buffer);
   view.setBigInt64(0, real / 1_000_000_000n, true);
   view.setBigInt64(8, real % 1_000_000_000n, true);
-  view.setBigUint64(16, vcpu.readTsc(), true);
+  view.setBigUint64(16, vcpu.time.readTsc(), true);
   if (address >= 1n << 52n || !access.write(Number(address), bytes)) return KVM_EFAULT;
   return 0n;
 }

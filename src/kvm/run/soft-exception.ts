@@ -58,7 +58,8 @@ function portLength(vcpu: VcpuState, at: bigint): number {
  * @returns whether the event is to be delivered; RIP is behind the instruction then.
  */
 export function isBehindInstruction(vcpu: VcpuState, vector: number): boolean {
-  const { engine, portRip } = vcpu;
+  const { engine } = vcpu;
+  const { portRip } = vcpu.pending;
   const is64 = engine.longMode64;
   if (portRip !== undefined) {
     engine.rip = BigInt.asUintN(is64 ? 64 : 32, portRip + BigInt(portLength(vcpu, portRip)));

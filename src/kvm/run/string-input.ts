@@ -63,7 +63,7 @@ function instructionAt(
  * 1024 bytes.
  */
 export function askForInput(vcpu: VcpuState, rip: bigint, size: number): Uint8Array {
-  vcpu.stringInput = undefined;
+  vcpu.pending.stringInput = undefined;
   const { repeats, mask } = instructionAt(vcpu, rip);
   if (!repeats) return new Uint8Array(size);
   const { engine } = vcpu;
@@ -73,22 +73,22 @@ export function askForInput(vcpu: VcpuState, rip: bigint, size: number): Uint8Ar
   const most = Math.min(inPage, MAX_BYTES / size);
   const count = Math.max(1, left < BigInt(most) ? Number(left) : most);
   const data = new Uint8Array(count * size);
-  if (count > 1) vcpu.stringInput = { size, mask, data, used: 0 };
+  if (count > 1) vcpu.pending.stringInput = { size, mask, data, used: 0 };
   return data;
 }
 
 /** An element was used; the last one, or the last that RCX counts, ends the rest. */
 export function usedInput(vcpu: VcpuState): void {
-  const input = vcpu.stringInput;
+  const input = vcpu.pending.stringInput;
   if (input === undefined) return;
   input.used += input.size;
   const isLast = (vcpu.engine.gpr(Gpr.RCX) & input.mask) === 1n;
-  if (isLast || input.used >= input.data.length) vcpu.stringInput = undefined;
+  if (isLast || input.used >= input.data.length) vcpu.pending.stringInput = undefined;
 }
 
 /** The next element that the client gave already, undefined when there is none. */
 export function takeInput(vcpu: VcpuState): number | undefined {
-  const input = vcpu.stringInput;
+  const input = vcpu.pending.stringInput;
   if (input === undefined) return undefined;
   let value = 0;
   for (let i = 0; i < input.size; i++) {
