@@ -41,6 +41,8 @@ let machine: Machine | undefined;
 let stepper: Stepper | undefined;
 let inspection: Promise<Inspection> | undefined;
 let clock: TimePorts["clock"] | undefined;
+/** The terminal's size, which may change while the machine is made. */
+let size = { rows: 24, columns: 80 };
 
 const log: MachinePorts["log"] = {
   warn: (text) => say({ kind: "log", text }),
@@ -60,6 +62,7 @@ function timePorts(choice: StartRequest["clock"]): TimePorts {
 }
 
 async function start(request: StartRequest): Promise<void> {
+  size = request;
   say({ kind: "progress", text: "loading the engine" });
   const answer = await fetch(request.engine);
   if (!answer.ok) throw new HostError("NOT_BUILT", `the engine cannot be loaded: ${answer.status}`);
@@ -72,7 +75,7 @@ async function start(request: StartRequest): Promise<void> {
   machine = await makeMachine(request, ports);
   stepper = new Stepper(machine, loop);
   clock = time.clock;
-  machine.setConsoleSize(request.rows, request.columns);
+  machine.setConsoleSize(size.rows, size.columns);
   say({ kind: "started" });
   const timer = setInterval(() => tell(), STATUS_MS);
   const end = await machine.run();
@@ -84,7 +87,7 @@ async function start(request: StartRequest): Promise<void> {
 /** @throws HostError NOT_BUILT when the browser compiles nothing here: the page's rules forbid it, or the file is another one. */
 async function compile(core: Uint8Array<ArrayBuffer>, seed: bigint): Promise<Engine> {
   try {
-    return await Engine.compile(core, { seed });
+    return await Engine.compile(core, { seed, compilerLater: true });
   } catch (error) {
     if (error instanceof HostError) throw error;
     const why = error instanceof Error ? error.message : String(error);
@@ -240,6 +243,10 @@ function obey(message: ToWorker): void {
     case "shown":
       console.shown(message.bytes);
       return;
+    case "size":
+      size = message;
+      machine?.setConsoleSize(message.rows, message.columns);
+      return;
     case "ping":
       say({ kind: "pong" });
       return;
@@ -248,8 +255,7 @@ function obey(message: ToWorker): void {
       return;
   }
   if (machine === undefined || machine.state === "ended") return;
-  if (message.kind === "size") machine.setConsoleSize(message.rows, message.columns);
-  else if (message.kind === "pause") machine.pause();
+  if (message.kind === "pause") machine.pause();
   else if (message.kind === "resume") resume(machine);
   else if (message.kind === "step") stepper?.step();
   else if (message.kind === "save") save(machine).catch(fail);

@@ -1,8 +1,10 @@
 import { assert, type Hva, hva } from "../../base/index.js";
 import { LinearMemory } from "../../memory/index.js";
-import { Compiler, type CompilerSettings } from "../jit/compiler.js";
+import type { Compiler } from "../jit/compiler.js";
+import { type CompilerSettings, DEFAULT_SETTINGS, writeSettings } from "../jit/settings.js";
 import { compileCore, warmCore } from "./compile-core.js";
 import type { CoreExports } from "./core-exports.js";
+import { LaterCompiler } from "./later-compiler.js";
 import {
   type EngineCounters,
   type EngineFactory,
@@ -46,7 +48,15 @@ export interface EngineOptions {
   readonly single32?: number;
   /** When code is compiled; what is absent has its default. */
   readonly compile?: Partial<CompilerSettings>;
+  /**
+   * The compiler's code is loaded when a guest has code to compile, not before the first VM, and what is hot is interpreted until it
+   * is there: for pages, which should begin soon. The results are the same.
+   */
+  readonly compilerLater?: boolean;
 }
+
+/** The modules of the compiler. */
+type CompilerModule = Pick<typeof import("../jit/compiler.js"), "Compiler">;
 
 /**
  * The compiled engine core. One is enough for a process; every VM gets an instance with a memory of
@@ -55,24 +65,32 @@ export interface EngineOptions {
 export class Engine implements EngineFactory {
   readonly #module: WebAssembly.Module;
   readonly #options: EngineOptions;
+  readonly #jit: CompilerModule | undefined;
 
   /** Whether V8 was told what will be used most. */
   #warm: boolean;
 
-  private constructor(module: WebAssembly.Module, options: EngineOptions, warm: boolean) {
+  private constructor(
+    module: WebAssembly.Module,
+    options: EngineOptions,
+    jit: CompilerModule | undefined,
+    warm: boolean,
+  ) {
     this.#module = module;
     this.#options = options;
+    this.#jit = jit;
     this.#warm = warm || options.decode === "each";
   }
 
   /** Compiles the core from the bytes of `core.wasm`. */
   static async compile(bytes: Uint8Array, options: EngineOptions = {}): Promise<Engine> {
-    return new Engine(await compileCore(bytes), options, false);
+    const [module, jit] = await Promise.all([compileCore(bytes), compilerFor(options)]);
+    return new Engine(module, options, jit, false);
   }
 
   /** The engine of a core that was compiled, and warmed up, before: see compile-core.ts. */
-  static of(module: WebAssembly.Module, options: EngineOptions = {}): Engine {
-    return new Engine(module, options, true);
+  static async of(module: WebAssembly.Module, options: EngineOptions = {}): Promise<Engine> {
+    return new Engine(module, options, await compilerFor(options), true);
   }
 
   /** Makes the engine part of a new VM: memory, slots, no vCPU yet. */
@@ -80,8 +98,17 @@ export class Engine implements EngineFactory {
     // Not before: under `exec` there are programs that make none.
     if (!this.#warm) warmCore(this.#module);
     this.#warm = true;
-    return new WasmVm(this.#module, this.#options);
+    return new WasmVm(this.#module, this.#options, this.#jit);
   }
+}
+
+const compiles = ({ decode = "compiled" }: EngineOptions): boolean => decode === "compiled";
+
+const loadCompiler = (): Promise<CompilerModule> => import("../jit/compiler.js");
+
+/** What VMs compile with from their beginning. */
+async function compilerFor(options: EngineOptions): Promise<CompilerModule | undefined> {
+  return compiles(options) && options.compilerLater !== true ? loadCompiler() : undefined;
 }
 
 /** The engine part of one VM. Implements the port that the kernel half programs against. */
@@ -89,8 +116,8 @@ export class WasmVm implements EngineVm {
   readonly linear: LinearMemory;
   /** The core's functions; for the vCPUs of this VM. */
   readonly core: CoreExports;
-  /** Where code is compiled. */
-  readonly compiler: Compiler | undefined;
+  /** Where code is compiled, or what loads that. */
+  compiler: Pick<Compiler, "compileHot"> | undefined;
   #now: () => number = () => 0;
   #back: (place: number) => Hva = () => hva(0);
   #slots = 0;
@@ -103,7 +130,7 @@ export class WasmVm implements EngineVm {
   readonly #seed: bigint;
   readonly #options: EngineOptions;
 
-  constructor(module: WebAssembly.Module, options: EngineOptions) {
+  constructor(module: WebAssembly.Module, options: EngineOptions, jit: CompilerModule | undefined) {
     const memory = new WebAssembly.Memory({ initial: Layout.END / WASM_PAGE, maximum: MAX_PAGES });
     this.linear = new LinearMemory(memory, Layout.END, Layout.PAGE_ACCESS);
     this.#seed = options.seed ?? 0n;
@@ -121,7 +148,7 @@ export class WasmVm implements EngineVm {
     this.core.dropBlocks();
     this.core.setDecodeEach(options.decode === "each" ? 1 : 0);
     this.core.setSingle32(options.single32 ?? SINGLE_32);
-    if ((options.decode ?? "compiled") === "compiled") this.compiler = this.#makeCompiler(memory);
+    if (compiles(options)) this.#openCompiler(memory, jit);
     this.linear.onAccess(() => this.core.flushAllVcpus());
     this.linear.onGrow(() => {
       for (const each of this.#all) each.remapped();
@@ -129,8 +156,10 @@ export class WasmVm implements EngineVm {
     this.linear.onWrite((address, length) => this.#wrote(address, length));
   }
 
-  #makeCompiler(memory: WebAssembly.Memory): Compiler {
+  #openCompiler(memory: WebAssembly.Memory, jit: CompilerModule | undefined): void {
     const { linear, core } = this;
+    const settings = { ...DEFAULT_SETTINGS, ...this.#options.compile };
+    writeSettings(linear.view, settings);
     const ports = {
       linear,
       memory,
@@ -139,7 +168,13 @@ export class WasmVm implements EngineVm {
       handle: core.handle,
       dropBlocks: core.dropBlocks,
     };
-    return new Compiler(ports, this.#options.compile);
+    const open = (loaded: CompilerModule): void => {
+      this.compiler = new loaded.Compiler(ports, settings);
+    };
+    if (jit !== undefined) open(jit);
+    else {
+      this.compiler = new LaterCompiler(linear, async () => open(await loadCompiler()));
+    }
   }
 
   prepareVcpu(): boolean {

@@ -4,25 +4,8 @@ import { moduleOf } from "./module.js";
 import { BlockTable, FastOp, Why } from "./operations.gen.js";
 import { operationOf } from "./record.js";
 import { compileRegion, type Region } from "./region.js";
+import { type CompilerSettings, stopSampling } from "./settings.js";
 import type { Site } from "./translate.js";
-
-/** How a VM's code is compiled. */
-export interface CompilerSettings {
-  /** After how many interpreted instructions at a stretch a block is looked at. Default 4096. */
-  readonly sample: number;
-  /** How often a block has to be met that way until its region is compiled, 1 to 65534. Default 64. */
-  readonly threshold: number;
-  /** How many blocks are written down from a hot one on, 2 to 192: what a region is made of. Default 192. */
-  readonly record: number;
-  /** How many regions make a module, if they become hot soon one after another. Default 16. */
-  readonly batch: number;
-}
-
-/**
- * A sample costs 0.1 µs, a region 0.5 ms here and five times that of V8's other threads. Less than 64 made boots slower than
- * without compiled code, more than 64 what runs for seconds only.
- */
-const DEFAULTS: CompilerSettings = { sample: 4096, threshold: 64, record: 192, batch: 16 };
 
 /**
  * Also the number of modules that V8 of Node 20 has to keep, which ends the process at about 34,000.
@@ -81,16 +64,11 @@ export class Compiler {
   #urgent = false;
   readonly #batch: number;
 
-  constructor(ports: CompilerPorts, settings: Partial<CompilerSettings> = {}) {
-    const all = { ...DEFAULTS, ...settings };
+  constructor(ports: CompilerPorts, { batch }: Pick<CompilerSettings, "batch">) {
     this.#ports = ports;
     this.#firstSlot = ports.table.length;
     this.#nextSlot = ports.table.length;
-    this.#batch = all.batch;
-    const { view } = ports.linear;
-    view.setUint32(JitWord.SAMPLE, all.sample, true);
-    view.setUint32(JitWord.THRESHOLD, all.threshold, true);
-    view.setUint32(JitWord.RECORD, all.record, true);
+    this.#batch = batch;
   }
 
   /** Takes in what has become hot, and compiles it when there is enough for a module. Not while a vCPU runs. */
@@ -189,7 +167,7 @@ export class Compiler {
     } catch (error) {
       // Whatever it is: what is not compiled is interpreted.
       this.refused = String(error);
-      linear.view.setUint32(JitWord.SAMPLE, 0, true);
+      stopSampling(linear.view);
       return undefined;
     }
   }

@@ -160,6 +160,8 @@ export interface GuestCpuOptions {
   readonly compile?: EngineOptions["compile"];
   /** Default: 0. */
   readonly single32?: number;
+  /** In place of one with the options above. */
+  readonly engine?: Engine;
 }
 
 /** A vCPU under test. */
@@ -197,11 +199,9 @@ export class GuestCpu {
 
   /** Makes a vCPU in `mode`, ready to run at At.CODE (At.USER_CODE at privilege level 3). */
   static async create(mode: Mode, options: GuestCpuOptions = {}): Promise<GuestCpu> {
-    return new GuestCpu(
-      (await loadEngine(options.decode, options.compile, options.single32)).createVm(),
-      mode,
-      options,
-    );
+    const engine =
+      options.engine ?? (await loadEngine(options.decode, options.compile, options.single32));
+    return new GuestCpu(engine.createVm(), mode, options);
   }
 
   // Memory.
