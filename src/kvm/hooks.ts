@@ -2,16 +2,16 @@ import type { KvmXenEvtchn } from "../abi/kvm/index.js";
 import type { PvclockTime } from "../abi/xen/pvclock.js";
 import type { EngineVcpu } from "../engine/bridge/port.js";
 import type { ArmLater, TraceSink } from "../ports/index.js";
+import type { VcpuExitXen } from "./api/exits.js";
+import type { VcpuXen, VmXen } from "./api/xen.js";
+import type { XenKept } from "./api/xen-kept.js";
+import type { XenVmView } from "./api/xen-view.js";
 import type { VmClock } from "./cpu/clock.js";
 import type { CpuidTable } from "./cpu/cpuid.js";
-import type { VcpuExitXen } from "./exits.js";
 import type { IrqchipMode } from "./irq/routing.js";
 import type { LinuxRules } from "./linux.js";
 import type { GuestAccess } from "./memory/guest-access.js";
 import type { MemorySlots } from "./memory/slots.js";
-import type { VcpuXen, VmXen } from "./xen-api.js";
-import type { XenKept } from "./xen-kept.js";
-import type { XenVmView } from "./xen-view.js";
 
 /**
  * The line between KVM and its Xen support. KVM calls the hooks at the named moments and knows

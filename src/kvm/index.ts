@@ -16,40 +16,14 @@ export class Kvm extends System {
   }
 }
 
-export * from "../abi/kvm/index.js";
-export type { CpuidEntry2 } from "../abi/x86/index.js";
-export { apicId, gpa, gva, hva } from "../base/index.js";
-export type { CounterName, EngineCounters, EngineFactory } from "../engine/bridge/port.js";
-export type { ExceptionKept } from "./cpu/exception.js";
+export { apicId, defaultEventLoop, type EventLoop, gpa, gva, hva } from "../base/index.js";
+export type { EngineFactory } from "../engine/bridge/port.js";
+export * from "./api/index.js";
 export { type KvmMsrFilter, KvmMsrFilterFlag, type KvmMsrFilterRange } from "./cpu/msr-filter.js";
-export { KvmError } from "./error.js";
-export { EventFd } from "./event-fd.js";
-export {
-  KvmMsrExitReason,
-  type VcpuExit,
-  type VcpuExitDebug,
-  type VcpuExitHypercall,
-  type VcpuExitIo,
-  type VcpuExitMmio,
-  type VcpuExitRdmsr,
-  type VcpuExitWrmsr,
-  type VcpuExitXen,
-} from "./exits.js";
 export type { KvmIoeventfd } from "./io/ioeventfd.js";
-export type { IoapicState } from "./irq/ioapic.js";
-export {
-  VCPU_FLAGS,
-  VCPU_NUMBERS,
-  type VcpuKept,
-  type VmKept,
-} from "./kept.js";
 export { LINUX_RELEASES, type LinuxRelease, type LinuxRules } from "./linux.js";
 export type { KvmClearDirtyLog, LateBacking } from "./memory/slots.js";
-export { defaultEventLoop, type EventLoop } from "./run/event-loop.js";
 export type { Statistic } from "./stats.js";
 export type { KvmOptions } from "./system.js";
 export { Vcpu } from "./vcpu.js";
 export { Vm } from "./vm.js";
-export type * from "./xen-api.js";
-export type * from "./xen-kept.js";
-export type * from "./xen-view.js";

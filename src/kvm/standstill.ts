@@ -3,13 +3,13 @@
 import { KvmMpState } from "../abi/kvm/index.js";
 import { assert } from "../base/index.js";
 import type { ArmLater } from "../ports/index.js";
-import type { VcpuKept, VmKept } from "./kept.js";
-import type { Hold } from "./run/scheduler.js";
+import type { Hold, VmStandstill } from "./api/engine.js";
+import type { VcpuKept, VmKept } from "./api/kept.js";
 import { putEvents, readVcpu, writeVcpu } from "./vcpu-kept.js";
 import type { VmState } from "./vm-state.js";
 
 /** The exact state of a VM with local APICs in the kernel, between two turns of its vCPUs. */
-export class Standstill {
+export class Standstill implements VmStandstill {
   readonly #vm: VmState;
 
   constructor(vm: VmState) {

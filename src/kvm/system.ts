@@ -1,7 +1,9 @@
 import { KvmCap, KvmLimit, type KvmMsrEntry } from "../abi/kvm/index.js";
 import { type CpuidEntry2, Msr } from "../abi/x86/index.js";
+import { defaultEventLoop, type EventLoop } from "../base/index.js";
 import type { EngineFactory, EngineVm } from "../engine/bridge/port.js";
 import type { Clock, Timers } from "../ports/index.js";
+import type { KvmApi } from "./api/system.js";
 import { type CheckedVm, checkExtension } from "./caps.js";
 import { TSC_KHZ } from "./cpu/clock.js";
 import { emulatedCpuid, supportedCpuid } from "./cpu/cpuid-supported.js";
@@ -12,7 +14,6 @@ import { FEATURE_MSR_INDICES, MSR_INDICES } from "./cpu/msr-tables.js";
 import { refuse } from "./error.js";
 import type { XenFactory } from "./hooks.js";
 import { type LinuxRelease, type LinuxRules, linuxRules } from "./linux.js";
-import { defaultEventLoop, type EventLoop } from "./run/event-loop.js";
 import { Vm } from "./vm.js";
 import { VmState } from "./vm-state.js";
 
@@ -38,7 +39,7 @@ const XCOMP_GUEST_SUPP = 0;
 const SUPPORTED_XCR0 = 3n;
 
 /** The system object: what `ioctl` on /dev/kvm does, with types. */
-export class Kvm {
+export class Kvm implements KvmApi {
   readonly #options: KvmOptions;
   readonly #loop: EventLoop;
   readonly #xen: XenFactory;

@@ -1,6 +1,6 @@
 /** The numbers and flags of a vCPU in an exact snapshot: each one comes back where it was. */
 import { expect, it } from "vitest";
-import { VCPU_FLAGS, VCPU_NUMBERS, type VcpuKept, type VmKept } from "./kept.js";
+import { VCPU_FLAGS, VCPU_NUMBERS, type VcpuKept, type VmKept } from "./api/kept.js";
 import { machine } from "./tests/machine.fixture.js";
 
 const { fromEntries } = Object;

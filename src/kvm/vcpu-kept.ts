@@ -1,8 +1,8 @@
 /** What is saved of a vCPU that stands still, and how it is put back. */
 
 import type { ArmLater } from "../ports/index.js";
+import type { VcpuKept } from "./api/kept.js";
 import type { Lapic } from "./irq/lapic.js";
-import type { VcpuKept } from "./kept.js";
 import { keepStep } from "./run/nmi.js";
 import type { VcpuState } from "./vcpu-state.js";
 

@@ -1,6 +1,7 @@
 import { KvmMpState } from "../abi/kvm/index.js";
 import { ApicBase, Cr4 } from "../abi/x86/index.js";
 import { type EngineVcpu, SegmentIndex } from "../engine/bridge/port.js";
+import type { VcpuExit } from "./api/exits.js";
 import { type CpuidState, CpuidTable } from "./cpu/cpuid.js";
 import { QueuedException } from "./cpu/exception.js";
 import { GuestDebug } from "./cpu/guest-debug.js";
@@ -8,7 +9,6 @@ import { MsrFile } from "./cpu/msr.js";
 import { resetRegisters, startAt } from "./cpu/reset.js";
 import { msrsOf } from "./cpu/vcpu-msrs.js";
 import { VcpuTime } from "./cpu/vcpu-time.js";
-import type { VcpuExit } from "./exits.js";
 import type { XenVcpuHooks, XenVcpuHost } from "./hooks.js";
 import { InterruptQueue } from "./irq/interrupt-queue.js";
 import type { Lapic } from "./irq/lapic.js";

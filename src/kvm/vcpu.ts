@@ -20,6 +20,7 @@ import {
   type VcpuIndex,
   vcpuIndex,
 } from "../base/index.js";
+import type { VcpuApi, VcpuBeyondKvm, VcpuExit, VcpuXen } from "./api/index.js";
 import { TSC_KHZ, tscKhzFits } from "./cpu/clock.js";
 import { sameTable } from "./cpu/cpuid.js";
 import { supportedHvCpuid } from "./cpu/hyperv.js";
@@ -35,7 +36,6 @@ import {
 import { deliverPayload, readEvents, writeEvents } from "./cpu/vcpu-events.js";
 import { ALL_MARKED, loadFpu, readXsave, writeXsave } from "./cpu/xsave.js";
 import { refuse } from "./error.js";
-import type { VcpuExit } from "./exits.js";
 import type { TprAccess } from "./irq/tpr-sync.js";
 import type { LinuxRules } from "./linux.js";
 import { begin } from "./run/finish.js";
@@ -43,7 +43,6 @@ import { beforeClientWrite } from "./run/in-flight.js";
 import { keepStep, visibleFlags } from "./run/nmi.js";
 import type { Statistic } from "./stats.js";
 import type { VcpuState } from "./vcpu-state.js";
-import type { VcpuXen } from "./xen-api.js";
 
 /** Takes the exit of a run() that has no promise yet: the caller finds it in `pendingExit`. */
 const beforePromise = (): void => undefined;
@@ -57,7 +56,7 @@ const MAX_CR8 = 15n;
 const { AP_RESET_HOLD } = KvmMpState;
 
 /** A virtual processor: what `ioctl` on a vCPU file descriptor does, with types. */
-export class Vcpu {
+export class Vcpu implements VcpuApi, VcpuBeyondKvm {
   /** Creation order in the VM. */
   readonly index: VcpuIndex;
   /** KVM vcpu_id: the local APIC id. */

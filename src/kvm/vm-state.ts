@@ -1,3 +1,4 @@
+import type { EventLoop } from "../base/index.js";
 import type { EngineVm } from "../engine/bridge/port.js";
 import type { Clock, Timers, TraceSink } from "../ports/index.js";
 import { VmClock } from "./cpu/clock.js";
@@ -13,7 +14,6 @@ import { GsiRouting, type IrqchipMode } from "./irq/routing.js";
 import type { LinuxRules } from "./linux.js";
 import { GuestAccess } from "./memory/guest-access.js";
 import { MemorySlots } from "./memory/slots.js";
-import type { EventLoop } from "./run/event-loop.js";
 import { Scheduler } from "./run/scheduler.js";
 import type { VcpuEnv } from "./vcpu-env.js";
 import type { VcpuState } from "./vcpu-state.js";

@@ -13,12 +13,16 @@ import type { ApicId, Hva } from "../base/index.js";
 import type { EngineCounters } from "../engine/bridge/port.js";
 import type { LinearMemory } from "../memory/index.js";
 import type { TraceSink } from "../ports/index.js";
+import type { VmBeyondKvm } from "./api/engine.js";
+import type { EventFd } from "./api/event-fd.js";
+import type { IoapicState, VmApi } from "./api/vm.js";
+import type { KvmXenVcpuAttr, VmXen } from "./api/xen.js";
+import type { XenVmView } from "./api/xen-view.js";
 import { TSC_KHZ } from "./cpu/clock.js";
 import { type KvmMsrFilter, MsrFilter } from "./cpu/msr-filter.js";
 import { refuse } from "./error.js";
-import type { EventFd } from "./event-fd.js";
 import type { KvmIoeventfd } from "./io/ioeventfd.js";
-import { type IoapicState, IrqSource } from "./irq/ioapic.js";
+import { IrqSource } from "./irq/ioapic.js";
 import { Irqfds } from "./irq/irqfd.js";
 import { msiMessage } from "./irq/routing.js";
 import type { KvmClearDirtyLog, LateBacking } from "./memory/slots.js";
@@ -29,8 +33,6 @@ import { Vcpu } from "./vcpu.js";
 import { VcpuState } from "./vcpu-state.js";
 import { enableVmCap } from "./vm-settings.js";
 import type { VmState } from "./vm-state.js";
-import type { KvmXenVcpuAttr, VmXen } from "./xen-api.js";
-import type { XenVmView } from "./xen-view.js";
 
 /** Ports of the timer. */
 const PIT = { first: 0x40, count: 4 } as const;
@@ -44,7 +46,7 @@ const MAX_TSS_ADDR = 0xffffd000n;
 const MIN_MMU_PAGES = 64n;
 
 /** A virtual machine: what `ioctl` on a VM file descriptor does, with types. */
-export class Vm {
+export class Vm implements VmApi, VmBeyondKvm {
   /** KVM_XEN_HVM_CONFIG, SET_ATTR, GET_ATTR and EVTCHN_SEND. */
   readonly xen: VmXen;
   /** For exact snapshots of a VM: what KVM's calls do not show. */

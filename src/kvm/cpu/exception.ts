@@ -1,4 +1,5 @@
 import { Exception } from "../../abi/x86/index.js";
+import type { ExceptionKept } from "../api/kept.js";
 
 /** Exceptions that instructions raise on purpose: executed again instead of injected again. */
 export const isSoft = (vector: number): boolean =>
@@ -13,17 +14,6 @@ function isDouble(first: number, second: number): boolean {
   const contributes = CONTRIBUTORY.includes(second);
   if (first === Exception.PF) return contributes || second === Exception.PF;
   return contributes && CONTRIBUTORY.includes(first);
-}
-
-/** {@link QueuedException} as it is saved. */
-export interface ExceptionKept {
-  readonly pending: boolean;
-  readonly injected: boolean;
-  readonly vector: number;
-  readonly hasErrorCode: boolean;
-  readonly errorCode: number;
-  readonly hasPayload: boolean;
-  readonly payload: bigint;
 }
 
 /**

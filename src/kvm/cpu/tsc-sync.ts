@@ -1,16 +1,6 @@
+import type { TscSyncState } from "../api/kept.js";
 import type { VmClock } from "./clock.js";
 import { TSC_HZ } from "./clock.js";
-
-/** What {@link TscSync} knows. */
-export interface TscSyncState {
-  readonly lastNs: bigint;
-  readonly lastWrite: bigint;
-  readonly lastOffset: bigint | undefined;
-  readonly currentOffset: bigint | undefined;
-  readonly userSet: boolean;
-  readonly matched: boolean;
-  readonly generation: number;
-}
 
 /**
  * How KVM brings the TSCs of a VM's vCPUs in step: a vCPU that starts, a written 0, and a written

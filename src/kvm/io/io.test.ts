@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Errno } from "../../base/index.js";
-import { EventFd } from "../event-fd.js";
+import { EventFd } from "../api/event-fd.js";
 import { errnoOf, machine } from "../tests/machine.fixture.js";
 import { CoalescedRing } from "./coalesced.js";
 import { Ioeventfds } from "./ioeventfd.js";

@@ -1,6 +1,6 @@
 import { KvmIoeventfdFlag } from "../../abi/kvm/index.js";
+import type { EventFd } from "../api/event-fd.js";
 import { refuse } from "../error.js";
-import type { EventFd } from "../event-fd.js";
 
 /** `struct kvm_ioeventfd`, with the eventfd itself. */
 export interface KvmIoeventfd {

@@ -1,28 +1,10 @@
 import { Ioapic as Bits } from "../../abi/x86/index.js";
+import type { IoapicLines } from "../api/kept.js";
+import type { IoapicState } from "../api/vm.js";
 import type { ApicBus } from "./apic-bus.js";
 
 /** Who drives an interrupt line; the line is high while any of them does. */
 export const IrqSource = { USERSPACE: 0, RESAMPLE: 1, PIT: 2 } as const;
-
-/** State of an IOAPIC as KVM_GET_IRQCHIP gives it. */
-export interface IoapicState {
-  readonly baseAddress: number;
-  readonly ioregsel: number;
-  readonly id: number;
-  /** One bit per pin: the line is up (level) or an edge waits. */
-  readonly irr: number;
-  /** 64 bits per pin. */
-  readonly redirtbl: readonly bigint[];
-}
-
-/** What {@link IoapicState} does not have, or has in another form. */
-export interface IoapicLines {
-  /** For each pin, one bit per source that holds it up. */
-  readonly lines: readonly number[];
-  readonly irr: number;
-  readonly delivered: number;
-  readonly redirtbl: readonly bigint[];
-}
 
 /**
  * An IOAPIC with 24 pins (Intel 82093AA). A level interrupt stays in service (remote IRR) until a

@@ -1,5 +1,5 @@
+import type { EventFd } from "../api/event-fd.js";
 import { refuse } from "../error.js";
-import type { EventFd } from "../event-fd.js";
 import { IrqSource } from "./ioapic.js";
 import type { GsiRouting } from "./routing.js";
 

@@ -1,6 +1,6 @@
 /** Which registers of a local APIC there are to read, and how one of them is understood. */
 import { ApicBits, ApicReg } from "../../abi/x86/index.js";
-import type { LapicTimerMode } from "./lapic-timer.js";
+import type { LapicTimerMode } from "../api/kept.js";
 
 /** Bits that exist in each LVT. */
 const LVT_COMMON = ApicBits.LVT_MASKED | ApicBits.SEND_PENDING | 0xff;

@@ -1,4 +1,5 @@
 import type { ArmLater, TimerHandle, Timers } from "../../ports/index.js";
+import type { LapicTimerKept, LapicTimerMode } from "../api/kept.js";
 
 /** Time as a local APIC sees it. */
 export interface LapicTime {
@@ -7,20 +8,6 @@ export interface LapicTime {
   nowNs(): number;
   /** The moment, in nanoseconds of the clock port, at which this vCPU's TSC has that value. */
   tscToNs(tsc: bigint): number;
-}
-
-/** Modes of the timer, as bits 18:17 of its LVT: 0 to 3. In the last it does not count. */
-export type LapicTimerMode = "one-shot" | "periodic" | "tsc-deadline" | "reserved";
-
-/** All that a {@link LapicTimer} knows. */
-export interface LapicTimerKept {
-  readonly mode: LapicTimerMode;
-  readonly divider: number;
-  readonly initialCount: number;
-  readonly targetNs: number;
-  readonly tscDeadline: bigint;
-  /** The order of its timer; undefined when it is not armed. */
-  readonly armed: number | undefined;
 }
 
 /**

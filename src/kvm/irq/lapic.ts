@@ -1,20 +1,11 @@
 import { ApicBase, ApicBits, ApicReg, DeliveryMode } from "../../abi/x86/index.js";
 import type { ArmLater } from "../../ports/index.js";
+import type { LapicKept } from "../api/kept.js";
 import type { ApicBus, ApicMessage, ApicTarget } from "./apic-bus.js";
 import type { EoiSuppression } from "./eoi-suppression.js";
 import { LVT_MASKS, readable, timerMode } from "./lapic-registers.js";
-import { type LapicTime, LapicTimer, type LapicTimerKept } from "./lapic-timer.js";
+import { type LapicTime, LapicTimer } from "./lapic-timer.js";
 import { clearVector, highestVector, setVector, testVector } from "./vector-set.js";
-
-/** All that a local APIC knows beside IA32_APIC_BASE, exactly. */
-export interface LapicKept {
-  /** 1024 bytes. */
-  readonly registers: Uint8Array;
-  readonly irrPending: boolean;
-  readonly lastServed: number;
-  readonly arbitration: number;
-  readonly timer: LapicTimerKept;
-}
 
 /** What a local APIC asks of its vCPU and VM. */
 export interface LapicHost {

@@ -1,5 +1,5 @@
 import { Exception, Rflags } from "../../abi/x86/index.js";
-import type { VcpuExitDebug } from "../exits.js";
+import type { VcpuExitDebug } from "../api/exits.js";
 import { NO_STEP } from "../irq/nmi-state.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { endStep, stepGoesOn } from "./nmi.js";

@@ -1,5 +1,5 @@
 import { KvmInternalError } from "../../abi/kvm/index.js";
-import type { VcpuExit } from "../exits.js";
+import type { VcpuExit } from "../api/exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { isInterrupt } from "./in-flight.js";
 

@@ -1,7 +1,7 @@
 import { KvmInternalError } from "../../abi/kvm/index.js";
 import { Exception } from "../../abi/x86/index.js";
 import { gva, PAGE_SIZE } from "../../base/index.js";
-import type { VcpuExit } from "../exits.js";
+import type { VcpuExit } from "../api/exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 
 /** `aux` of the engine's exit. */

@@ -1,10 +1,10 @@
 import { KvmMpState } from "../../abi/kvm/index.js";
 import { Cr0 } from "../../abi/x86/index.js";
 import { EngineExit, Intercept, Ready } from "../../engine/bridge/port.js";
+import type { VcpuExit } from "../api/exits.js";
 import { workUntilTimer } from "../cpu/clock.js";
 import { isSoft } from "../cpu/exception.js";
 import { deliverPayload, limitNmis } from "../cpu/vcpu-events.js";
-import type { VcpuExit } from "../exits.js";
 import { NO_STEP } from "../irq/nmi-state.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { afterCompletion, emulatedWrite, takeTraps } from "./debug-exit.js";

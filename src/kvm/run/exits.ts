@@ -8,9 +8,14 @@ import {
   SegmentIndex,
 } from "../../engine/bridge/port.js";
 import { TraceBy } from "../../ports/index.js";
+import {
+  KvmMsrExitReason,
+  type VcpuExit,
+  type VcpuExitIo,
+  type VcpuExitMmio,
+} from "../api/exits.js";
 import { hypervHypercall, hypervHypercalls } from "../cpu/hyperv.js";
 import { KvmMsrFilterFlag } from "../cpu/msr-filter.js";
-import { KvmMsrExitReason, type VcpuExit, type VcpuExitIo, type VcpuExitMmio } from "../exits.js";
 import { PicPair } from "../irq/pic.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { DisableExits, Quirk } from "../vm-settings.js";

@@ -1,7 +1,7 @@
 import { KvmMpState } from "../../abi/kvm/index.js";
 import { Gpr } from "../../abi/x86/index.js";
 import { EngineExit, type EngineExitCode } from "../../engine/bridge/port.js";
-import type { VcpuExit } from "../exits.js";
+import type { VcpuExit } from "../api/exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { afterCompletion } from "./debug-exit.js";
 import { completeExit, handleExit, isFinishedWrite } from "./exits.js";

@@ -1,6 +1,6 @@
 import type { KvmRegs } from "../../abi/kvm/index.js";
+import type { VcpuExit } from "../api/exits.js";
 import { type EngineSregs, readRegs, readSregs, writeRegs, writeSregs } from "../cpu/regs.js";
-import type { VcpuExit } from "../exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 
 /**

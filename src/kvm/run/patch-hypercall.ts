@@ -1,6 +1,6 @@
 import { Exception } from "../../abi/x86/index.js";
 import { type Gva, gva, PAGE_SIZE } from "../../base/index.js";
-import type { VcpuExit, VcpuExitMmio } from "../exits.js";
+import type { VcpuExit, VcpuExitMmio } from "../api/exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 import { Quirk } from "../vm-settings.js";
 

@@ -1,4 +1,4 @@
-import type { VcpuExit } from "../exits.js";
+import type { VcpuExit } from "../api/exits.js";
 import type { InFlight } from "./in-flight.js";
 import type { StringInput } from "./string-input.js";
 

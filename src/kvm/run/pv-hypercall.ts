@@ -1,5 +1,5 @@
 import { DeliveryMode, Gpr, KvmFeature } from "../../abi/x86/index.js";
-import type { VcpuExit } from "../exits.js";
+import type { VcpuExit } from "../api/exits.js";
 import type { VcpuState } from "../vcpu-state.js";
 
 /** `KVM_HC_*` of `linux/kvm_para.h`. */

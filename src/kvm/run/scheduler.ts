@@ -1,6 +1,8 @@
+import type { EventLoop } from "../../base/index.js";
 import { assert } from "../../base/index.js";
+import type { Hold } from "../api/engine.js";
+import type { SchedulerPosition } from "../api/kept.js";
 import type { VmClock } from "../cpu/clock.js";
-import type { EventLoop } from "./event-loop.js";
 
 /** How a turn of a vCPU ended. */
 export type Turn =
@@ -48,24 +50,6 @@ export const EXIT_COST = 20;
 
 /** What a turn counts at least. */
 const TURN_COST = 200;
-
-/** Where a scheduler is between two turns, with vCPUs by their order of creation. */
-export interface SchedulerPosition {
-  /** Whose slice it is; undefined before the first turn. */
-  readonly current: number | undefined;
-  /** Work left of that slice. */
-  readonly left: number;
-  readonly sinceYield: number;
-  /** Those that must be told when they get the thread. */
-  readonly away: readonly number[];
-}
-
-/** What is done between two turns, as soon as a time has come. */
-export interface Hold {
-  readonly atNs: number;
-  /** Starts it; undefined when it cannot be done now: it is asked again behind the next turn. */
-  start(): Promise<void> | undefined;
-}
 
 /** Above this the scheduler sleeps in the host; below it polls the clock. */
 const SLEEP_FLOOR_NS = 1_500_000;

@@ -3,10 +3,10 @@ import {
   KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL,
   KvmXenEvtchnFlag,
 } from "../../abi/kvm/index.js";
+import type { EventFd } from "../api/event-fd.js";
+import type { HvmAttrOf, KvmXenEvtchnTarget } from "../api/xen.js";
+import type { EvtchnRouteView } from "../api/xen-view.js";
 import { refuse } from "../error.js";
-import type { EventFd } from "../event-fd.js";
-import type { HvmAttrOf, KvmXenEvtchnTarget } from "../xen-api.js";
-import type { EvtchnRouteView } from "../xen-view.js";
 
 /** Where an outbound port leads. */
 export type EvtchnEntry =

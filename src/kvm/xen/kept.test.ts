@@ -1,8 +1,8 @@
 /** Xen support of a VM in an exact snapshot: another VM goes on with all of it, and nothing is written or told. */
 import { describe, expect, it } from "vitest";
+import type { XenKept } from "../api/xen-kept.js";
 import type { KvmXenVcpuAttr } from "../index.js";
 import { HIGH, machine, type TestMachine } from "../tests/machine.fixture.js";
-import type { XenKept } from "../xen-kept.js";
 import type { VmXenSupport } from "./vm-xen.js";
 
 const PRIORITY = 0xffffffff;

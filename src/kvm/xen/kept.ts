@@ -2,8 +2,8 @@
 import { Pvclock } from "../../abi/xen/pvclock.js";
 import { VcpuInfo } from "../../abi/xen/vcpu-info.js";
 import type { ArmLater } from "../../ports/index.js";
+import type { XenAreaKept, XenKept, XenVcpuKept } from "../api/xen-kept.js";
 import type { PfnCache } from "../memory/pfncache.js";
-import type { XenAreaKept, XenKept, XenVcpuKept } from "../xen-kept.js";
 import type { Domain } from "./domain.js";
 import { armPoll, startPoll } from "./poll.js";
 import { armTimer } from "./timer.js";

@@ -7,8 +7,8 @@ import {
   XEN_RUNSTATE_UPDATE,
 } from "../../abi/xen/runstate.js";
 import { PAGE_SIZE } from "../../base/index.js";
+import type { KvmXenRunstate } from "../api/xen.js";
 import { refuse } from "../error.js";
-import type { KvmXenRunstate } from "../xen-api.js";
 import type { Domain } from "./domain.js";
 import type { VcpuDomain } from "./vcpu-domain.js";
 

@@ -7,11 +7,11 @@ import {
 import { Pvclock, type PvclockTime } from "../../abi/xen/pvclock.js";
 import { Runstate } from "../../abi/xen/runstate.js";
 import { VcpuInfo } from "../../abi/xen/vcpu-info.js";
+import type { KvmXenVcpuAttr, KvmXenVcpuAttrName, VcpuAttrOf, VcpuXen } from "../api/xen.js";
 import { writePvclock } from "../cpu/clock.js";
 import { refuse } from "../error.js";
 import type { HypercallOutcome, XenVcpuHooks } from "../hooks.js";
 import type { PfnCache } from "../memory/pfncache.js";
-import type { KvmXenVcpuAttr, KvmXenVcpuAttrName, VcpuAttrOf, VcpuXen } from "../xen-api.js";
 import { deliverShadow, upcallPending } from "./delivery.js";
 import type { Domain } from "./domain.js";
 import { hypercall } from "./hypercall.js";

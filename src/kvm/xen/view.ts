@@ -2,8 +2,8 @@ import { Pvclock } from "../../abi/xen/pvclock.js";
 import { RUNSTATE_64, RUNSTATE_COMPAT } from "../../abi/xen/runstate.js";
 import { VcpuInfo } from "../../abi/xen/vcpu-info.js";
 import { PAGE_SIZE } from "../../base/index.js";
+import type { SharedAreaView, XenVcpuView, XenVmView } from "../api/xen-view.js";
 import type { PfnCache } from "../memory/pfncache.js";
-import type { SharedAreaView, XenVcpuView, XenVmView } from "../xen-view.js";
 import type { Domain } from "./domain.js";
 import type { VcpuDomain } from "./vcpu-domain.js";
 

@@ -6,18 +6,19 @@ import {
 } from "../../abi/kvm/index.js";
 import { Errno, PAGE_SIZE } from "../../base/index.js";
 import type { ArmLater } from "../../ports/index.js";
-import { KvmError, refuse } from "../error.js";
-import type { XenVcpuHooks, XenVcpuHost, XenVmHooks, XenVmHost } from "../hooks.js";
-import type { CacheError } from "../memory/pfncache.js";
+import { KvmError } from "../api/error.js";
 import type {
   HvmAttrOf,
   KvmXenHvmAttr,
   KvmXenHvmAttrName,
   KvmXenHvmConfigArgs,
   VmXen,
-} from "../xen-api.js";
-import type { XenKept } from "../xen-kept.js";
-import type { XenVmView } from "../xen-view.js";
+} from "../api/xen.js";
+import type { XenKept } from "../api/xen-kept.js";
+import type { XenVmView } from "../api/xen-view.js";
+import { refuse } from "../error.js";
+import type { XenVcpuHooks, XenVcpuHost, XenVmHooks, XenVmHost } from "../hooks.js";
+import type { CacheError } from "../memory/pfncache.js";
 import { Delivery, deliver } from "./delivery.js";
 import { Domain } from "./domain.js";
 import { writeHypercallPage } from "./hypercall-page.js";

@@ -49,6 +49,8 @@ export const LoadErrorCode = {
   NO_PROGRAM: "NO_PROGRAM",
   PROGRAM_REFUSED: "PROGRAM_REFUSED",
   EXEC_FOLDER: "EXEC_FOLDER",
+  /** The machine's KVM has only what KVM's binary interface has. */
+  KVM_LACKS: "KVM_LACKS",
   /** The host has not enough memory, or addresses. */
   HOST_MEMORY: "HOST_MEMORY",
 } as const;

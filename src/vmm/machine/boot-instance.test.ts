@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { Vcpu } from "../../kvm/index.js";
+import type { VcpuApi } from "../../kvm/api/index.js";
 import type { BootPlan } from "../loader/boot.js";
 import { bootInstance } from "./boot-instance.js";
 
@@ -22,7 +22,7 @@ async function turnsOf(plan: BootPlan, isOver: (turns: number) => boolean) {
     setRegs: () => {
       entered = true;
     },
-  } as unknown as Vcpu;
+  } as unknown as VcpuApi;
   const loop = {
     yieldNow: async () => void turns.push(0),
     after: () => () => undefined,

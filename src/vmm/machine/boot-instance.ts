@@ -1,6 +1,6 @@
 /** Puts a guest that starts into the memory of a new instance, and its boot vCPU at the entry point. */
-import { assert } from "../../base/index.js";
-import { defaultEventLoop, type EventLoop, type Vcpu } from "../../kvm/index.js";
+import { assert, defaultEventLoop, type EventLoop } from "../../base/index.js";
+import type { VcpuApi } from "../../kvm/api/index.js";
 import type { GuestMemory } from "../../memory/index.js";
 import { buildAcpi } from "../firmware/acpi.js";
 import { RSDP_SIZE } from "../firmware/tables.js";
@@ -17,7 +17,7 @@ import {
 /** What a guest starts in. */
 export interface BootTarget {
   readonly memory: Pick<GuestMemory, "write">;
-  readonly vcpus: readonly Vcpu[];
+  readonly vcpus: readonly VcpuApi[];
   /** See {@link import("../firmware/acpi.js").AcpiConfig}. */
   readonly generation: { readonly id: Uint8Array; readonly gsi: number };
   /** The serial port, when there is one. */

@@ -1,5 +1,5 @@
-import { PAGE_SIZE } from "../../base/index.js";
-import type { EngineFactory, EventLoop } from "../../kvm/index.js";
+import { type EventLoop, PAGE_SIZE } from "../../base/index.js";
+import type { EngineFactory, KvmApi } from "../../kvm/api/index.js";
 import type { Decompressors } from "../../ports/decompress.js";
 import type { ByteStream, Clock, Entropy, Log, Timers } from "../../ports/index.js";
 import type { BootModule } from "../loader/boot.js";
@@ -54,6 +54,8 @@ export type RestoreConfig = Pick<MachineConfig, "devices" | "bootAgain">;
 /** The world outside the machine. */
 export interface MachinePorts {
   readonly engine: EngineFactory;
+  /** Opens the KVM that the machine drives; the default is the library's own, on {@link engine}. */
+  readonly kvm?: (ports: KvmPorts) => Promise<KvmApi>;
   readonly decompressors: Decompressors;
   readonly clock: Clock;
   readonly timers: Timers;
@@ -63,6 +65,9 @@ export interface MachinePorts {
   readonly console: ByteStream;
   readonly entropy: Entropy;
 }
+
+/** What a KVM is made of. */
+export type KvmPorts = Pick<MachinePorts, "engine" | "clock" | "timers" | "loop">;
 
 /** How a machine ended. A reboot is not an end: the machine starts again by itself. */
 export type MachineEnd =

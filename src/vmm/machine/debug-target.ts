@@ -1,5 +1,12 @@
 import { gva } from "../../base/index.js";
-import type { KvmGuestDebug, KvmRegs, KvmSregs, Vcpu, VcpuExitDebug, Vm } from "../../kvm/index.js";
+import type {
+  KvmGuestDebug,
+  KvmRegs,
+  KvmSregs,
+  VcpuApi,
+  VcpuExitDebug,
+  VmApi,
+} from "../../kvm/api/index.js";
 import type { GuestMemory } from "../../memory/index.js";
 import { Standstill } from "./suspension.js";
 
@@ -17,8 +24,8 @@ export interface DebugListener {
 
 /** What a debugger needs of an instance. */
 export interface DebuggedInstance {
-  readonly vm: Vm;
-  readonly vcpus: readonly Vcpu[];
+  readonly vm: VmApi;
+  readonly vcpus: readonly VcpuApi[];
   readonly memory: GuestMemory;
   /** Resolves when no vCPU is inside run(). */
   whenOutside(): Promise<void>;
@@ -156,7 +163,7 @@ export class DebugTarget {
     }
   }
 
-  #vcpu(cpu: number): Vcpu {
+  #vcpu(cpu: number): VcpuApi {
     const vcpu = this.#instance.vcpus[cpu];
     if (vcpu === undefined) throw new RangeError(`no vCPU ${cpu}`);
     return vcpu;

@@ -19,6 +19,7 @@ export { consoleCommandLine } from "./command-line.js";
 export {
   type BootConfig,
   checkConfig,
+  type KvmPorts,
   MAX_CPUS,
   type MachineConfig,
   type MachineEnd,

@@ -1,6 +1,6 @@
 /** All of an instance in the middle of whatever its guest does, and how another goes on exactly there. */
-import { PAGE_SIZE } from "../../base/index.js";
-import { gpa, type VmKept } from "../../kvm/index.js";
+import { gpa, PAGE_SIZE } from "../../base/index.js";
+import type { VmApi, VmKept, VmStandstill } from "../../kvm/api/index.js";
 import type { MemoryRegion } from "../../memory/index.js";
 import type { ArmLater } from "../../ports/index.js";
 import { refuse } from "../loader/errors.js";
@@ -28,6 +28,7 @@ import {
   settleDomain,
   writeDomainKept,
 } from "../xen/domain-kept.js";
+import { given } from "./beyond-kvm.js";
 import type { InstanceParts, PutPages } from "./instance-state.js";
 import type { LastWords } from "./last-words.js";
 
@@ -62,9 +63,13 @@ export interface ExactState {
   readonly pages: readonly PageRun[];
 }
 
+/** @throws HostError KVM_LACKS when the VM cannot stand still so. */
+const standstillOf = ({ standstill }: VmApi): VmStandstill =>
+  given(standstill, "state for exact snapshots");
+
 /** Why an instance cannot be read now; undefined: it can. */
 export function obstacleOf({ vm, vcpus, domain }: InstanceParts): string | undefined {
-  const { standstill } = vm;
+  const standstill = standstillOf(vm);
   if (domain.devices.some(({ isMoving }) => isMoving)) return "a device that lets go of its guest";
   for (const [id, vcpu] of vcpus.entries()) {
     const isDown = domain.vcpus.get(id)?.down === true;
@@ -82,7 +87,7 @@ export async function readExact(
 ): Promise<ExactState> {
   // What takes time comes last: this is one moment, and nothing runs meanwhile.
   const devices = await Promise.all(domain.devices.map(keptOf));
-  const { kept, got: kvm } = vm.standstill.read(() => readKvm(vm, vcpus, msrs));
+  const { kept, got: kvm } = standstillOf(vm).read(() => readKvm(vm, vcpus, msrs));
   const exact: ExactLayer = {
     vm: kept,
     domain: readDomainKept(domain, devices),
@@ -132,7 +137,8 @@ export async function writeExact(
   for (const at of domain.pages) vm.linear.u8.fill(0, at, at + PAGE_SIZE);
   await pages(vm.linear, regionsOf(domain, ram));
   writeDomainKept(domain, exact.domain, devices, later);
-  vm.standstill.write(kept, later);
+  const standstill = standstillOf(vm);
+  standstill.write(kept, later);
   for (const { arm } of timers.sort((a, b) => a.order - b.order)) arm();
   settleDomain(domain, exact.domain);
   if (exact.uart !== undefined) uart?.restore(exact.uart);
@@ -141,7 +147,7 @@ export async function writeExact(
     if (into !== undefined) into.line = line;
   }
   words.lines = exact.lastWords;
-  return { goOn: () => vm.standstill.goOn(kept) };
+  return { goOn: () => standstill.goOn(kept) };
 }
 
 /** What an instance gives to its {@link ExactSide}. */
@@ -183,7 +189,7 @@ export class ExactSide {
   /**
    * Reads all at the first moment from `atNs` of the clock on that it can be: between two turns of the vCPUs. The guest
    * does not notice, and goes on, or is paused then (`pauses`). `describe` is called in that moment, too.
-   * @throws HostError SNAPSHOT_IMPOSSIBLE for what cannot be saved exactly; ENDED; HOST_MEMORY.
+   * @throws HostError SNAPSHOT_IMPOSSIBLE for what cannot be saved exactly; KVM_LACKS; ENDED; HOST_MEMORY.
    */
   save<T>(
     { atNs, pauses }: { readonly atNs: number; readonly pauses: boolean },
@@ -221,7 +227,7 @@ export class ExactSide {
       // Whoever waits next has to be known before turns go on.
       return read.then(() => this.#holdForNext());
     };
-    parts.vm.standstill.hold = next === undefined ? undefined : { atNs: next.atNs, start };
+    standstillOf(parts.vm).hold = next === undefined ? undefined : { atNs: next.atNs, start };
   }
 
   /**
@@ -249,6 +255,7 @@ export class ExactSide {
     for (const { reject } of this.#wanted.splice(0)) {
       reject(refuse("ENDED", "the guest ended before it was saved"));
     }
-    this.#owner.parts().vm.standstill.hold = undefined;
+    const { standstill } = this.#owner.parts().vm;
+    if (standstill !== undefined) standstill.hold = undefined;
   }
 }

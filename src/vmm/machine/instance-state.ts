@@ -1,5 +1,5 @@
 /** All of an instance whose guest has suspended itself, as it is to go on in a new domain. */
-import type { Vcpu, Vm } from "../../kvm/index.js";
+import type { VcpuApi, VmApi } from "../../kvm/api/index.js";
 import type { LinearMemory, MemoryRegion } from "../../memory/index.js";
 import { refuse } from "../loader/errors.js";
 import type { Uart, uartLayer } from "../platform/uart/model.js";
@@ -11,8 +11,8 @@ import { type DomainLayer, readDomain, writeDomain } from "../xen/domain-state.j
 
 /** What an instance is made of, as far as it is saved. */
 export interface InstanceParts {
-  readonly vm: Vm;
-  readonly vcpus: readonly Vcpu[];
+  readonly vm: VmApi;
+  readonly vcpus: readonly VcpuApi[];
   /** MSRs that KVM names for saving. */
   readonly msrs: readonly number[];
   /** RAM without overlays, and the ACPI tables. */

@@ -1,7 +1,7 @@
 /** The VM of an instance, as KVM makes it. */
 import { KvmIrqchip } from "../../abi/kvm/index.js";
 import { Errno, noAddressesForVm } from "../../base/index.js";
-import { type Kvm, KvmError, type KvmIrqRoutingEntry, type Vm } from "../../kvm/index.js";
+import { type KvmApi, KvmError, type KvmIrqRoutingEntry, type VmApi } from "../../kvm/api/index.js";
 
 const IOAPIC_PINS = 24;
 
@@ -19,7 +19,7 @@ export function ioapicRoutes(): KvmIrqRoutingEntry[] {
 }
 
 /** @throws HostError HOST_MEMORY when the host has no addresses for one. */
-export function createVm(kvm: Kvm): Vm {
+export function createVm(kvm: KvmApi): VmApi {
   try {
     return kvm.createVm();
   } catch (cause) {

@@ -7,13 +7,13 @@ import { Shutdown } from "../../abi/xen/sched.js";
 import { apicId, assert, gpa } from "../../base/index.js";
 import type {
   EngineCounters,
-  Kvm,
-  Vcpu,
+  KvmApi,
+  VcpuApi,
   VcpuExit,
   VcpuExitIo,
   VcpuExitXen,
-  Vm,
-} from "../../kvm/index.js";
+  VmApi,
+} from "../../kvm/api/index.js";
 import type { MemoryRegion } from "../../memory/index.js";
 import type { ByteStream, TraceSink } from "../../ports/index.js";
 import { SLEEP_CONTROL_PORT } from "../firmware/tables.js";
@@ -92,8 +92,8 @@ export interface InstanceGuest {
 export class Instance {
   readonly #config: Hardware;
   readonly #ports: MachinePorts;
-  readonly #vm: Vm;
-  readonly #vcpus: readonly Vcpu[];
+  readonly #vm: VmApi;
+  readonly #vcpus: readonly VcpuApi[];
   /** RAM without overlays, the ACPI tables, and the page of the generation ID. */
   readonly #ram: readonly MemoryRegion[];
   /** MSRs that KVM names for saving. */
@@ -129,14 +129,14 @@ export class Instance {
    * Builds a machine that {@link boot} or {@link load} makes ready to run.
    * @throws HostError MEMORY_TOO_LARGE when the memory cannot be had, HOST_MEMORY when not even addresses can.
    */
-  constructor(kvm: Kvm, config: Hardware, ports: MachinePorts, guest: InstanceGuest) {
+  constructor(kvm: KvmApi, config: Hardware, ports: MachinePorts, guest: InstanceGuest) {
     this.#config = config;
     this.#ports = ports;
     this.#words = new LastWords(ports.log);
     this.#parking = new Parking(config.cpus);
     this.#vm = createVm(kvm);
     this.#vm.createIrqchip();
-    this.#vm.floatPorts(PIT.first, PIT.count);
+    this.#vm.floatPorts?.(PIT.first, PIT.count);
     this.#vm.setGsiRouting(ioapicRoutes());
     this.#vm.xen.hvmConfig({
       flags: KvmXenHvmConfig.INTERCEPT_HCALL | KvmXenHvmConfig.EVTCHN_SEND,
@@ -194,13 +194,13 @@ export class Instance {
     return bootInstance({ memory, vcpus, generation, ...uart }, plan, { loop, isOver });
   }
 
-  /** Instructions that all vCPUs have retired. */
+  /** Instructions that all vCPUs have retired; 0 where they are not counted. */
   get instructions(): number {
-    return this.#retired ?? this.#vcpus.reduce((sum, vcpu) => sum + vcpu.instructions, 0);
+    return this.#retired ?? this.#vcpus.reduce((sum, vcpu) => sum + (vcpu.instructions ?? 0), 0);
   }
 
-  /** What the engine has done beside plain execution. */
-  get engineCounters(): EngineCounters {
+  /** What the engine has done beside plain execution, where that is counted. */
+  get engineCounters(): EngineCounters | undefined {
     return this.#counted ?? this.#vm.engineCounters;
   }
 
@@ -343,7 +343,7 @@ export class Instance {
   }
 
   /** Hands the answer to a vCPU's last exit to it, and lets it go no further. */
-  async #finishExit(vcpu: Vcpu, domainVcpu: DomainVcpu): Promise<void> {
+  async #finishExit(vcpu: VcpuApi, domainVcpu: DomainVcpu): Promise<void> {
     vcpu.immediateExit = true;
     for (;;) {
       const exit = await vcpu.run();
@@ -394,7 +394,7 @@ export class Instance {
   }
 
   /** Xen vCPU ids and local APIC ids are both the order of creation; the boot vCPU is the first. */
-  #createVcpus(kvm: Kvm): Vcpu[] {
+  #createVcpus(kvm: KvmApi): VcpuApi[] {
     const { cpus } = this.#config;
     return Array.from({ length: cpus }, (_, id) => {
       const vcpu = this.#vm.createVcpu(apicId(id));
@@ -406,7 +406,7 @@ export class Instance {
           domid: GUEST_DOMID,
           xenVersion: XEN_VERSION,
           hypercallMsr: XEN_CPUID_FIRST_LEAF,
-          tscKhz: kvm.tscKhz,
+          tscKhz: vcpu.tscKhz,
         }),
       );
       vcpu.xen.setAttr({ type: "VCPU_ID", vcpuId: id });
@@ -469,7 +469,7 @@ export class Instance {
     return text;
   }
 
-  async #runVcpu(vcpu: Vcpu, domainVcpu: DomainVcpu): Promise<void> {
+  async #runVcpu(vcpu: VcpuApi, domainVcpu: DomainVcpu): Promise<void> {
     while (this.#end === undefined) {
       const standstill = this.#pause ?? this.#suspension ?? this.debugger?.standstillOf(vcpu.index);
       if (standstill !== undefined) {
@@ -536,7 +536,7 @@ export class Instance {
     const result = this.#hypercalls.dispatch(vcpu, exit);
     if (result instanceof Continuation) continueCall(vcpu.kvm, exit, result);
     else exit.result = result;
-    this.#suspension?.noteCall(exit, this.#vcpus[vcpu.id] as Vcpu);
+    this.#suspension?.noteCall(exit, this.#vcpus[vcpu.id] as VcpuApi);
   }
 
   #handleIo({ direction, port, size, count, data }: VcpuExitIo): void {

@@ -1,12 +1,11 @@
 import { PAGE_SIZE } from "../../base/index.js";
-import {
-  type CounterName,
-  type EngineCounters,
-  Kvm,
-  type KvmXenHvmAttr,
-  type KvmXenVcpuAttr,
-  type XenVmView,
-} from "../../kvm/index.js";
+import type {
+  EngineCounters,
+  KvmApi,
+  KvmXenHvmAttr,
+  KvmXenVcpuAttr,
+  XenVmView,
+} from "../../kvm/api/index.js";
 import type { TraceSink } from "../../ports/index.js";
 import { type BootPlan, planBoot } from "../loader/boot.js";
 import { refuse } from "../loader/errors.js";
@@ -14,6 +13,7 @@ import { readKernel } from "../loader/kernel.js";
 import { damaged } from "../snapshot/codec.js";
 import type { Backend, DeviceStatus } from "../xen/backends/backend.js";
 import { type DomainView, type DomainViewParts, domainView } from "../xen/view.js";
+import { given, sumOf } from "./beyond-kvm.js";
 import {
   type BootConfig,
   checkConfig,
@@ -31,6 +31,7 @@ import { generationOf, makeUuid } from "./identity.js";
 import { Instance } from "./instance.js";
 import type { PutPages } from "./instance-state.js";
 import { ACPI_AREA, memoryMap } from "./layout.js";
+import { openKvm } from "./own-kvm.js";
 import {
   checkDevices,
   copyChanges,
@@ -52,7 +53,7 @@ export interface MachineView {
  * reboots starts again inside run(), in a new VM from the same files.
  */
 export class Machine {
-  readonly #kvm: Kvm;
+  readonly #kvm: KvmApi;
   readonly #hardware: Hardware;
   readonly #ports: MachinePorts;
   /** What was booted last; undefined in a machine that was restored and has not rebooted. */
@@ -80,7 +81,7 @@ export class Machine {
   #instructionsBefore = 0;
   #countersBefore: EngineCounters | undefined;
 
-  private constructor(kvm: Kvm, start: Start, ports: MachinePorts) {
+  private constructor(kvm: KvmApi, start: Start, ports: MachinePorts) {
     const { hardware, plan, devices = [], saved } = start;
     this.#kvm = kvm;
     this.#hardware = hardware;
@@ -170,14 +171,22 @@ export class Machine {
     this.#instructionsBefore = Math.max(0, layer.instructions - instance.instructions);
   }
 
-  /** Instructions retired so far by all vCPUs, since the first start. */
+  /** Instructions retired so far by all vCPUs, since the first start; 0 with a KVM that does not count them. */
   get instructions(): number {
     return this.#instructionsBefore + this.#instance.instructions;
   }
 
-  /** What the engine has done beside plain execution, since the first start. */
+  /**
+   * What the engine has done beside plain execution, since the first start.
+   * @throws HostError KVM_LACKS with a KVM that does not count it.
+   */
   get engineCounters(): EngineCounters {
-    return sum(this.#countersBefore, this.#instance.engineCounters);
+    return given(this.#engineCounters, "counters");
+  }
+
+  get #engineCounters(): EngineCounters | undefined {
+    const now = this.#instance.engineCounters;
+    return now && sumOf(this.#countersBefore, now);
   }
 
   /**
@@ -192,10 +201,18 @@ export class Machine {
     this.#instance.trace = sink;
   }
 
-  /** What both halves of Xen know now, read without any effect on the guest; `parts` that take longer when asked for. */
+  /**
+   * What both halves of Xen know now, read without any effect on the guest; `parts` that take longer when asked for.
+   * @throws HostError KVM_LACKS with a KVM that does not show its half.
+   */
   view(parts: DomainViewParts = {}): MachineView {
+    return this.#lastView ?? given(this.#view(parts), "view of its Xen support");
+  }
+
+  #view(parts: DomainViewParts): MachineView | undefined {
     const { debugged, domain } = this.#instance;
-    return this.#lastView ?? { kvm: debugged.vm.xenView(), domain: domainView(domain, parts) };
+    const kvm = debugged.vm.xenView?.();
+    return kvm && { kvm, domain: domainView(domain, parts) };
   }
 
   /**
@@ -211,7 +228,9 @@ export class Machine {
    * @throws KvmError as the kernel refuses that attribute; RangeError for a vCPU that is not there.
    */
   setVcpuXenAttr(vcpu: number, attr: KvmXenVcpuAttr): void {
-    this.#instance.debugged.vm.setVcpuXenAttr(vcpu, attr);
+    const found = this.#instance.debugged.vcpus[vcpu];
+    if (found === undefined) throw new RangeError(`no vCPU ${vcpu}`);
+    found.xen.setAttr(attr);
   }
 
   /**
@@ -251,12 +270,12 @@ export class Machine {
     for (;;) {
       const end = await this.#instance.run();
       if (end.kind !== "poweroff") this.#instance.tellLastWords();
-      this.#lastView = this.view();
+      this.#lastView = this.#view({});
       this.#instance.close();
       if (end.kind === "stopped") return { kind: this.#stopped ?? "stopped" };
       if (end.kind !== "reboot") return end;
       this.#instructionsBefore = this.instructions;
-      this.#countersBefore = this.engineCounters;
+      this.#countersBefore = this.#engineCounters;
       this.#reboots += 1;
       this.#ports.log.debug("the guest reboots");
       this.#agent?.rebooted();
@@ -557,10 +576,6 @@ interface Start {
   readonly saved?: SavedMachine;
 }
 
-function openKvm({ engine, clock, timers, loop }: MachinePorts): Promise<Kvm> {
-  return Kvm.open({ engine, clock, timers, ...(loop === undefined ? {} : { loop }) });
-}
-
 /** Reads what is booted, and places it into the memory of a machine. */
 async function planOf(
   files: BootConfig,
@@ -577,12 +592,4 @@ async function planOf(
       ...(files.modules ?? []),
     ],
   });
-}
-
-function sum(before: EngineCounters | undefined, now: EngineCounters): EngineCounters {
-  if (before === undefined) return now;
-  const names = Object.keys(now) as CounterName[];
-  return Object.fromEntries(
-    names.map((name) => [name, before[name] + now[name]]),
-  ) as EngineCounters;
 }

@@ -1,8 +1,8 @@
-import type { Vcpu } from "../../kvm/index.js";
+import type { VcpuApi } from "../../kvm/api/index.js";
 
 /** vCPUs that are outside of KVM, for as long as something keeps them from running. */
 export class Parking {
-  readonly #parked = new Set<Vcpu>();
+  readonly #parked = new Set<VcpuApi>();
   readonly #count: number;
   #onParked: () => void = () => undefined;
 
@@ -12,7 +12,7 @@ export class Parking {
   }
 
   /** A vCPU waits here. */
-  async wait(vcpu: Vcpu, over: Promise<void>): Promise<void> {
+  async wait(vcpu: VcpuApi, over: Promise<void>): Promise<void> {
     this.#parked.add(vcpu);
     this.#onParked();
     await over;

@@ -1,5 +1,5 @@
 import { Hypercall } from "../../abi/xen/xen.js";
-import type { Vcpu, VcpuExitXen } from "../../kvm/index.js";
+import type { VcpuApi, VcpuExitXen } from "../../kvm/api/index.js";
 
 /** Keeps vCPUs from running: they wait for {@link over}. */
 export class Standstill {
@@ -18,11 +18,11 @@ export class Standstill {
 
 /** A guest that has suspended itself (SHUTDOWN_suspend). */
 export class Suspension extends Standstill {
-  #call: { readonly exit: VcpuExitXen; readonly vcpu: Vcpu } | undefined;
+  #call: { readonly exit: VcpuExitXen; readonly vcpu: VcpuApi } | undefined;
   #isFinished = false;
 
   /** Takes note of the hypercall that suspended the guest: the first to be answered after it. */
-  noteCall(exit: VcpuExitXen, vcpu: Vcpu): void {
+  noteCall(exit: VcpuExitXen, vcpu: VcpuApi): void {
     // A call inside a multicall has its result in memory already, which says "cancelled".
     const isDirect = Number(exit.input & 0xffffffffn) === Hypercall.sched_op;
     if (isDirect) this.#call ??= { exit, vcpu };

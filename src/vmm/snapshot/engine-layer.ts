@@ -1,5 +1,10 @@
 /** What an exact snapshot has of KVM and its engine beside what KVM's GET calls say: the section `engine`. */
-import { type ExceptionKept, VCPU_FLAGS, type VCPU_NUMBERS, type VmKept } from "../../kvm/index.js";
+import {
+  type ExceptionKept,
+  VCPU_FLAGS,
+  type VCPU_NUMBERS,
+  type VmKept,
+} from "../../kvm/api/index.js";
 import {
   bool,
   bytes,

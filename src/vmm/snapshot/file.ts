@@ -2,8 +2,7 @@
  * The file of a snapshot (docs/snapshots.md): a header, then sections with a name, a length and checksums. Nothing
  * in it is an address of a host. Where the bytes go to and come from, and who computes CRC32, is the host's affair.
  */
-import { HostError } from "../../base/index.js";
-import { defaultEventLoop } from "../../kvm/index.js";
+import { defaultEventLoop, HostError } from "../../base/index.js";
 import type { SavedValue } from "../xen/backends/backend.js";
 import { damaged } from "./codec.js";
 

@@ -7,7 +7,7 @@ import { ApicReg } from "../../abi/x86/apic.js";
 import { Cpuid1Ecx, Cpuid1Edx, type CpuidEntry2, Msr } from "../../abi/x86/index.js";
 import { XEN_CPUID_FIRST_LEAF } from "../../abi/xen/cpuid.js";
 import { HostError } from "../../base/index.js";
-import { KvmError, type KvmMsrEntry, type Vcpu, type Vm } from "../../kvm/index.js";
+import { KvmError, type KvmMsrEntry, type VcpuApi, type VmApi } from "../../kvm/api/index.js";
 import {
   bool,
   bytes,
@@ -59,7 +59,7 @@ const four = list(u64, 4, 4) as unknown as Codec<readonly [bigint, bigint, bigin
 const regs = record(
   ["rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp"]
     .concat(["r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip", "rflags"])
-    .map((name) => name as keyof ReturnType<Vcpu["getRegs"]>),
+    .map((name) => name as keyof ReturnType<VcpuApi["getRegs"]>),
   u64,
 );
 
@@ -135,7 +135,7 @@ type VcpuLayer = KvmLayer["vcpus"][number];
 const HYPERCALL_PAGE = XEN_CPUID_FIRST_LEAF;
 
 /** Reads a VM that stands still: every vCPU has finished its last exit. `msrs`: KVM_GET_MSR_INDEX_LIST. */
-export function readKvm(vm: Vm, vcpus: readonly Vcpu[], msrs: readonly number[]): KvmLayer {
+export function readKvm(vm: VmApi, vcpus: readonly VcpuApi[], msrs: readonly number[]): KvmLayer {
   return {
     clock: vm.getClock().clock,
     pics: [vm.getPic(0), vm.getPic(1)],
@@ -145,7 +145,7 @@ export function readKvm(vm: Vm, vcpus: readonly Vcpu[], msrs: readonly number[])
   };
 }
 
-function readVcpu(vcpu: Vcpu, indices: readonly number[]): VcpuLayer {
+function readVcpu(vcpu: VcpuApi, indices: readonly number[]): VcpuLayer {
   const { exception, tripleFaultPending, ...other } = vcpu.getVcpuEvents();
   const { smi: _, ...events } = other;
   return {
@@ -173,7 +173,7 @@ function readVcpu(vcpu: Vcpu, indices: readonly number[]): VcpuLayer {
  * Puts the state into a new VM, whose memory is there already.
  * @throws HostError SNAPSHOT_VERSION when its processors are others; SNAPSHOT_DAMAGED when KVM refuses the state.
  */
-export function writeKvm(vm: Vm, vcpus: readonly Vcpu[], layer: KvmLayer): void {
+export function writeKvm(vm: VmApi, vcpus: readonly VcpuApi[], layer: KvmLayer): void {
   checkProcessors(vcpus, layer);
   const take = (what: string, action: () => void): void => {
     try {
@@ -226,7 +226,7 @@ function withoutState(entry: CpuidEntry2): readonly number[] {
 }
 
 /** A guest goes by what CPUID told it when it booted. */
-function checkProcessors(vcpus: readonly Vcpu[], layer: KvmLayer): void {
+function checkProcessors(vcpus: readonly VcpuApi[], layer: KvmLayer): void {
   if (layer.vcpus.length !== vcpus.length) throw damaged("the number of vCPUs");
   const fixed = (entries: readonly CpuidEntry2[]): string =>
     JSON.stringify(entries.map(withoutState));
@@ -238,7 +238,7 @@ function checkProcessors(vcpus: readonly Vcpu[], layer: KvmLayer): void {
   throw new HostError("SNAPSHOT_VERSION", message);
 }
 
-function writeVcpu(vcpu: Vcpu, state: VcpuLayer): void {
+function writeVcpu(vcpu: VcpuApi, state: VcpuLayer): void {
   vcpu.setSregs(state.sregs);
   vcpu.setRegs(state.regs);
   vcpu.setXcr0(state.xcr0);
@@ -268,7 +268,7 @@ function eventsOf(state: VcpuLayer): KvmVcpuEvents {
   };
 }
 
-function putMsrs(vcpu: Vcpu, entries: readonly KvmMsrEntry[]): void {
+function putMsrs(vcpu: VcpuApi, entries: readonly KvmMsrEntry[]): void {
   for (const entry of entries) {
     if (vcpu.setMsrs([entry]) !== 1) throw damaged(`MSR 0x${entry.index.toString(16)}`);
   }

@@ -2,8 +2,7 @@
  * A machine's RAM in a snapshot. Pages are numbered through all ranges of RAM, in the order in which the machine has
  * them; only those that are not zero are there.
  */
-import { hva, PAGE_SIZE } from "../../base/index.js";
-import { defaultEventLoop } from "../../kvm/index.js";
+import { defaultEventLoop, hva, PAGE_SIZE } from "../../base/index.js";
 import type { LinearMemory, MemoryRegion } from "../../memory/index.js";
 import { damaged } from "./codec.js";
 import { type Section, type SnapshotSink, type SnapshotSource, writeSection } from "./file.js";

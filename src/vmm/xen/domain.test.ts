@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { apicId, Errno } from "../../base/index.js";
-import { KvmError } from "../../kvm/index.js";
+import { KvmError } from "../../kvm/api/index.js";
 import { type DomainVcpu, formatUuid } from "./domain.js";
 import { FakeVcpu, makeDomain } from "./kvm.fixture.js";
 import { domainPath } from "./xenstore/path.js";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { apicId, Errno } from "../../base/index.js";
-import type { KvmXenEvtchn, KvmXenHvmAttr } from "../../kvm/index.js";
-import { KvmError } from "../../kvm/index.js";
+import type { KvmXenEvtchn, KvmXenHvmAttr } from "../../kvm/api/index.js";
+import { KvmError } from "../../kvm/api/index.js";
 import { EventDelivery } from "./event-delivery.js";
 import type { XenVcpu, XenVm } from "./kvm-objects.js";
 import type { SharedInfo } from "./shared-info.js";

@@ -1,17 +1,17 @@
 /** What the user half of Xen needs of KVM's objects: a small part, so that tests can stand in. */
 import type { KvmClockData, KvmMsi, KvmRegs, KvmSregs } from "../../abi/kvm/index.js";
 import type { ApicId, Gpa, Gva } from "../../base/index.js";
-import { KvmError, type VcpuXen, type VmXen } from "../../kvm/index.js";
+import { KvmError, type VcpuXen, type VmXen } from "../../kvm/api/index.js";
 import type { SlotVm } from "./overlay.js";
 
-/** Part of {@link import("../../kvm/index.js").Vm}. */
+/** Part of {@link import("../../kvm/api/index.js").VmApi}. */
 export interface XenVm extends SlotVm {
   readonly xen: VmXen;
   signalMsi(msi: KvmMsi): number;
   getClock(): KvmClockData;
 }
 
-/** Part of {@link import("../../kvm/index.js").Vcpu}. */
+/** Part of {@link import("../../kvm/api/index.js").VcpuApi}. */
 export interface XenVcpu {
   readonly id: ApicId;
   readonly xen: VcpuXen;
@@ -24,7 +24,8 @@ export interface XenVcpu {
   getSregs(): KvmSregs;
   setSregs(sregs: KvmSregs): void;
   nmi(): void;
-  charge(work: number): void;
+  /** See {@link import("../../kvm/api/index.js").VcpuBeyondKvm}. */
+  charge?(work: number): void;
   immediateExit: boolean;
   runNow(): unknown;
 }

@@ -7,7 +7,7 @@ import {
   type KvmXenVcpuAttr,
   type VcpuXen,
   type VmXen,
-} from "../../kvm/index.js";
+} from "../../kvm/api/index.js";
 import { LinearMemory } from "../../memory/index.js";
 import type { TimerHandle } from "../../ports/index.js";
 import { memoryMap } from "../machine/layout.js";

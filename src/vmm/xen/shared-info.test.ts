@@ -1,7 +1,7 @@
 /** The shared_info page: where the guest has it, what KVM hears of it, and its bits. */
 import { describe, expect, it } from "vitest";
 import { gpa, type Hva, hva, PAGE_SIZE } from "../../base/index.js";
-import { KvmError } from "../../kvm/index.js";
+import { KvmError } from "../../kvm/api/index.js";
 import { LinearMemory } from "../../memory/index.js";
 import type { XenVm } from "./kvm-objects.js";
 import { GuestPhysmap } from "./overlay.js";

@@ -1,7 +1,7 @@
 /** The Xen side of a domain as it was made: for another kernel (kexec), or a restored one. */
 import { KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL, KVM_XEN_INVALID } from "../../abi/kvm/index.js";
 import { HvmParam } from "../../abi/xen/hvm.js";
-import type { KvmXenVcpuAttr } from "../../kvm/index.js";
+import type { KvmXenVcpuAttr } from "../../kvm/api/index.js";
 import type { Domain, DomainVcpu } from "./domain.js";
 import { attempt } from "./kvm-objects.js";
 import type { Rings } from "./rings.js";

@@ -1,6 +1,6 @@
 /** Lets a vCPU execute a hypercall instruction again, with other arguments, as a program does it that drives KVM. */
 import type { KvmRegs } from "../../../abi/kvm/index.js";
-import type { VcpuExitXen } from "../../../kvm/index.js";
+import type { VcpuExitXen } from "../../../kvm/api/index.js";
 import type { XenVcpu } from "../kvm-objects.js";
 import type { Continuation } from "./call.js";
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { KvmRegs } from "../../../abi/kvm/index.js";
-import type { VcpuExitXen } from "../../../kvm/index.js";
+import type { VcpuExitXen } from "../../../kvm/api/index.js";
 import type { XenVcpu } from "../kvm-objects.js";
 import { Continuation } from "./call.js";
 import { continueCall } from "./continuation.js";

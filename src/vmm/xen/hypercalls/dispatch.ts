@@ -5,7 +5,7 @@
 import { layout } from "../../../abi/xen/layout.js";
 import { Hypercall } from "../../../abi/xen/xen.js";
 import { Errno, type Gpa, type Gva } from "../../../base/index.js";
-import type { VcpuExitXen } from "../../../kvm/index.js";
+import type { VcpuExitXen } from "../../../kvm/api/index.js";
 import type { Domain, DomainVcpu } from "../domain.js";
 import { GuestAccess } from "../guest-access.js";
 import { arg, type Call, Continuation, type Handler, type Result, u32 } from "./call.js";
@@ -86,7 +86,7 @@ export class Hypercalls {
     const call: Call = { domain, vcpu, guest, args: exit.params, effort };
     const result = nr === Hypercall.multicall ? this.#multicall(call) : this.#call(nr, call);
     const work = effort.units + domain.takeWork();
-    if (work > 0) vcpu.kvm.charge(work);
+    if (work > 0) vcpu.kvm.charge?.(work);
     return result instanceof Continuation ? result : BigInt(result);
   }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { KvmMpState } from "../../../abi/kvm/index.js";
 import { vcpu_hvm_x86_32, vcpu_hvm_x86_64 } from "../../../abi/xen/hvm-vcpu.js";
 import { Errno } from "../../../base/index.js";
-import { KvmError } from "../../../kvm/index.js";
+import { KvmError } from "../../../kvm/api/index.js";
 import { makeDomain } from "../kvm.fixture.js";
 import { startState } from "./vcpu-context.js";
 

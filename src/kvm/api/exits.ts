@@ -1,4 +1,4 @@
-import type { Gpa } from "../base/index.js";
+import type { Gpa } from "../../base/index.js";
 
 /**
  * Why {@link Vcpu.run} resolved: the exits of `struct kvm_run`. Objects belong to the caller; what

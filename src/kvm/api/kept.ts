@@ -2,13 +2,74 @@
  * What KVM's GET calls do not show of a VM: the state of a machine that is saved at any moment and goes on exactly as
  * it was. Numbers as they are kept here, without any address of linear memory.
  */
-import type { EngineKept, Segment } from "../engine/bridge/port.js";
-import type { ExceptionKept } from "./cpu/exception.js";
-import type { TscSyncState } from "./cpu/tsc-sync.js";
-import type { IoapicLines } from "./irq/ioapic.js";
-import type { LapicKept } from "./irq/lapic.js";
-import type { SchedulerPosition } from "./run/scheduler.js";
+import type { EngineKept, Segment } from "../../engine/bridge/port.js";
 import type { XenKept } from "./xen-kept.js";
+
+/** {@link QueuedException} as it is saved. */
+export interface ExceptionKept {
+  readonly pending: boolean;
+  readonly injected: boolean;
+  readonly vector: number;
+  readonly hasErrorCode: boolean;
+  readonly errorCode: number;
+  readonly hasPayload: boolean;
+  readonly payload: bigint;
+}
+
+/** What {@link TscSync} knows. */
+export interface TscSyncState {
+  readonly lastNs: bigint;
+  readonly lastWrite: bigint;
+  readonly lastOffset: bigint | undefined;
+  readonly currentOffset: bigint | undefined;
+  readonly userSet: boolean;
+  readonly matched: boolean;
+  readonly generation: number;
+}
+
+/** What {@link IoapicState} does not have, or has in another form. */
+export interface IoapicLines {
+  /** For each pin, one bit per source that holds it up. */
+  readonly lines: readonly number[];
+  readonly irr: number;
+  readonly delivered: number;
+  readonly redirtbl: readonly bigint[];
+}
+
+/** Modes of the timer, as bits 18:17 of its LVT: 0 to 3. In the last it does not count. */
+export type LapicTimerMode = "one-shot" | "periodic" | "tsc-deadline" | "reserved";
+
+/** All that a {@link LapicTimer} knows. */
+export interface LapicTimerKept {
+  readonly mode: LapicTimerMode;
+  readonly divider: number;
+  readonly initialCount: number;
+  readonly targetNs: number;
+  readonly tscDeadline: bigint;
+  /** The order of its timer; undefined when it is not armed. */
+  readonly armed: number | undefined;
+}
+
+/** All that a local APIC knows beside IA32_APIC_BASE, exactly. */
+export interface LapicKept {
+  /** 1024 bytes. */
+  readonly registers: Uint8Array;
+  readonly irrPending: boolean;
+  readonly lastServed: number;
+  readonly arbitration: number;
+  readonly timer: LapicTimerKept;
+}
+
+/** Where a scheduler is between two turns, with vCPUs by their order of creation. */
+export interface SchedulerPosition {
+  /** Whose slice it is; undefined before the first turn. */
+  readonly current: number | undefined;
+  /** Work left of that slice. */
+  readonly left: number;
+  readonly sinceYield: number;
+  /** Those that must be told when they get the thread. */
+  readonly away: readonly number[];
+}
 
 /** What of a vCPU is a number; vcpu-kept.ts says where it is. */
 export const VCPU_NUMBERS = [

@@ -1,4 +1,4 @@
-import type { KvmXenEvtchn } from "../abi/kvm/index.js";
+import type { KvmXenEvtchn } from "../../abi/kvm/index.js";
 import type { EventFd } from "./event-fd.js";
 
 /** `struct kvm_xen_hvm_config`. */
