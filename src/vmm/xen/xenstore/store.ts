@@ -334,11 +334,16 @@ export class Store {
 
   /** All nodes, each behind its parent, siblings in the order in which they were made. */
   save(): SavedNode[] {
-    const nodes: SavedNode[] = [];
+    return this.#all().map(({ path, value, permissions }) => ({ path, value, permissions }));
+  }
+
+  #all(): StoreKept["nodes"][number][] {
+    const nodes: StoreKept["nodes"][number][] = [];
     const add = (path: string): void => {
       const node = this.#tree.get(path);
       if (node === undefined) return;
-      nodes.push({ path, value: node.value, permissions: node.permissions });
+      const { value, permissions, generation } = node;
+      nodes.push({ path, value, permissions, generation });
       for (const name of node.children) add(childPath(path, name));
     };
     add("/");
@@ -358,11 +363,11 @@ export class Store {
       if (owner === undefined || !this.exists(owner.domid) || made.has(path)) return false;
       if (!path.startsWith("/") || isXsError(parsePath(PRIVILEGED, path))) return false;
       const isRoot = path === "/";
-      if (isRoot !== (made.size === 0)) return false;
-      const parent = isRoot ? undefined : this.#tree.get(parentOf(path));
-      if (!isRoot && (parent === undefined || !made.has(parentOf(path)))) return false;
+      // The root is the first one, since each has its parent before it.
+      if (!isRoot && !made.has(parentOf(path))) return false;
       made.add(path);
       this.#tree.put(path, this.#node(value, [owner, ...others], []));
+      const parent = isRoot ? undefined : this.#tree.get(parentOf(path));
       if (parent === undefined) continue;
       const children = [...parent.children, baseName(path)];
       this.#tree.put(parentOf(path), this.#node(parent.value, parent.permissions, children));
@@ -373,10 +378,7 @@ export class Store {
   /** All that it knows, for exact snapshots. */
   get kept(): StoreKept {
     return {
-      nodes: this.save().map((node) => ({
-        ...node,
-        generation: this.#tree.get(node.path)?.generation ?? 0,
-      })),
+      nodes: this.#all(),
       generation: this.#generation,
       nextTransaction: this.#nextTransaction,
       watches: this.#watches.all,
@@ -525,7 +527,7 @@ export class Store {
 function note(changes: Changes, change: Change): void {
   const known = changes.get(change.path);
   if (known === undefined) changes.set(change.path, change);
-  else if (known.exact && !change.exact) changes.set(change.path, { ...known, exact: false });
+  else if (!change.exact) changes.set(change.path, { ...known, exact: false });
 }
 
 /** The nearest ancestor of an absent node, and the names from there to the node. */
