@@ -121,8 +121,9 @@ describe("a quota", () => {
     // Domain 0 owns far more than that.
     const store = limited({ nodes: 0 });
     const tx = begin(store, 0);
-    put(store, 0, "/zero", "", tx);
+    expect(put(store, 0, "/zero", "", tx)).toBeUndefined();
     expect(store.end(0, tx, true)).toBeUndefined();
+    expect(put(store, 0, "/one")).toBeUndefined();
   });
 
   it("of nodes that a transaction looks at spoils it", () => {
@@ -301,6 +302,11 @@ describe("permissions", () => {
     expect([change(6), change(6, GUEST), change(GUEST, 6)]).toEqual(["EACCES", "EACCES", "EPERM"]);
     expect([change(GUEST), change(0, 7), change(GUEST)]).toEqual([undefined, undefined, "EACCES"]);
     expect(store.setPermissions(0, 0, "/h/absent", [{ domid: 0, access: "n" }])).toBe("ENOENT");
+    store.setPermissions(0, 0, "/h", [
+      { domid: GUEST, access: "n" },
+      { domid: 6, access: "w" },
+    ]);
+    expect(store.setPermissions(6, 0, "/h/absent", [{ domid: 6, access: "n" }])).toBe("ENOENT");
   });
 
   it("of a new store let domain 0 alone in", () => {
@@ -322,6 +328,12 @@ describe("a transaction's number", () => {
     const next = new Store(QUOTA);
     expect(next.keep(kept)).toBe(true);
     expect([1, 2, 3].map(() => next.begin(GUEST))).toEqual([0xffffffff, 2, 5]);
+    next.keep({ ...store.kept, nextTransaction: 4 });
+    expect(next.begin(GUEST)).toBe(6);
+    next.keep({ ...store.kept, transactions: [], nextTransaction: 0x7fffffff });
+    expect([next.begin(GUEST), next.begin(GUEST)]).toEqual([0x7fffffff, 0x80000000]);
+    next.keep({ ...store.kept, transactions: [], nextTransaction: 0x7fffffff });
+    expect(next.begin(GUEST)).toBe(0x80000001);
   });
 
   it("of another domain, or of none, is ENOENT for all that is asked", () => {

@@ -443,8 +443,9 @@ export class Store {
   /** The limit that an operation's transaction met: it cannot commit any more. */
   #trouble(tx: number): XsError | undefined {
     const transaction = this.#transactions.get(tx);
-    const trouble = transaction?.view.takeTrouble();
-    if (transaction !== undefined && trouble !== undefined) transaction.failed = true;
+    if (transaction === undefined) return undefined;
+    const trouble = transaction.view.takeTrouble();
+    if (trouble !== undefined) transaction.failed = true;
     return trouble;
   }
 
@@ -510,9 +511,9 @@ export class Store {
     if (isXsError(view)) return view;
     const changes: Changes = this.#transactions.get(tx)?.changes ?? new Map();
     const result = run(view, changes);
-    const error = this.#trouble(tx) ?? result;
-    if (error === undefined && tx === 0) this.#announce(changes.values());
-    return error;
+    // What failed has noted nothing.
+    if (tx === 0) this.#announce(changes.values());
+    return this.#trouble(tx) ?? result;
   }
 
   #announce(changes: Iterable<Change>): void {
