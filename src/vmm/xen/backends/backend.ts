@@ -103,3 +103,7 @@ export function fieldsOf(saved: SavedValue | undefined): {
   const isObject = typeof saved === "object" && saved !== null && !Array.isArray(saved);
   return isObject ? (saved as { readonly [key: string]: SavedValue }) : {};
 }
+
+/** Whether saved data is a number of 32 bits. */
+export const isU32 = (value: SavedValue | undefined): value is number =>
+  value === Number(value) >>> 0;

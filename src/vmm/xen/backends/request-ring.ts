@@ -64,9 +64,9 @@ export class RequestRing {
   get waiting(): number | undefined {
     const end = this.#at.page?.readU32(Sring.req_prod);
     if (end === undefined) return undefined;
-    const all = (end - this.#produced) >>> 0;
-    const taken = (this.#consumed - this.#produced) >>> 0;
-    // More than there are slots, or fewer than were seen before.
+    const all = (end - this.#produced) | 0;
+    const taken = (this.#consumed - this.#produced) | 0;
+    // More than there are slots, or fewer than were seen before (half of the range counts as that).
     return all > this.slots || all < taken ? undefined : all - taken;
   }
 
@@ -84,7 +84,7 @@ export class RequestRing {
    * this looks once more whether there are more.
    */
   askForEvent(waiting = 0): void {
-    this.#at.page?.writeU32(Sring.req_event, (this.#consumed + waiting + 1) >>> 0);
+    this.#at.page?.writeU32(Sring.req_event, this.#consumed + waiting + 1);
   }
 
   /** Puts a response into the ring, for a request that was taken. The guest does not see it yet. */
@@ -101,7 +101,7 @@ export class RequestRing {
     page.writeU32(Sring.rsp_prod, this.#produced);
     this.#published = this.#produced;
     const event = page.readU32(Sring.rsp_event);
-    return (this.#produced - event) >>> 0 < (this.#produced - before) >>> 0;
+    return (this.#produced - event) >>> 0 < ((this.#produced - before) | 0);
   }
 
   #slot(index: number): number {

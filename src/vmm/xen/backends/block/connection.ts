@@ -17,12 +17,18 @@ import type {
 } from "../../../../ports/index.js";
 import { damaged } from "../../../snapshot/codec.js";
 import type { BackendChannel, BackendHost, GrantMapping } from "../../interfaces.js";
-import type { SavedValue } from "../backend.js";
+import { fieldsOf, isU32, type SavedValue } from "../backend.js";
 import { keptGrant } from "../kept-grant.js";
 import { RequestRing, type RingPosition } from "../request-ring.js";
 import { Buffers } from "./buffers.js";
 import { type KeptConnection, type KeptRequest, requestOf, shortFailure } from "./kept.js";
-import { type BlockRequest, readRequest, type Segment, writeResponse } from "./request.js";
+import {
+  type AskedRequest,
+  type RequestHead,
+  readRequest,
+  type Segment,
+  writeResponse,
+} from "./request.js";
 
 /** Where a frontend's ring is. */
 export interface RingPlace {
@@ -57,7 +63,7 @@ type DiskOperation = KeptRequest["what"];
 interface Pending {
   /** As it was in its slot. */
   readonly slot: Uint8Array;
-  readonly request: BlockRequest;
+  readonly request: AskedRequest;
   readonly grants: readonly GrantMapping[];
   readonly buffer: Uint8Array | undefined;
   readonly bytes: number;
@@ -154,7 +160,6 @@ export class BlockConnection {
 
   /** Goes on. */
   resume(): void {
-    if (!this.#suspended) return;
     this.#suspended = false;
     for (const finish of this.#held.splice(0)) finish();
     this.process();
@@ -165,7 +170,6 @@ export class BlockConnection {
     this.#closed = true;
     this.#channel.close();
     for (const { grants } of this.#pending) release(grants);
-    this.#pending.clear();
     this.#page.unmap();
     this.#onDrained = onDrained;
     if (this.#underWay === 0) onDrained();
@@ -187,7 +191,7 @@ export class BlockConnection {
     if (data === undefined) return undefined;
     const connection = BlockConnection.open(host, served, data.place, data.position);
     if (typeof connection === "string") return undefined;
-    for (const slot of data.requests) connection.#begin(slot, "later");
+    for (const slot of data.requests) connection.#begin(slot, false);
     return connection;
   }
 
@@ -199,9 +203,7 @@ export class BlockConnection {
       page: keptGrant(this.#page.kept),
       requests: [...this.#pending].map((pending) => {
         const operation = operations.get(pending.done);
-        if (operation === undefined || pending.request.kind === "refused") {
-          throw new TypeError("a request that is not under way");
-        }
+        if (operation === undefined) throw new TypeError("a request that is not under way");
         const { slot, request, grants, what, buffer } = pending;
         const { id, kind, sector, sectors } = pending.request;
         const { atNs, order, failure } = operation;
@@ -230,7 +232,7 @@ export class BlockConnection {
   ): BlockConnection {
     const { ref, port, consumed, produced, requests } = kept;
     const width = kept.width === 32 ? 32 : 64;
-    if ((consumed - produced) >>> 0 !== requests.length) throw damaged("a ring");
+    if (((consumed - produced) | 0) !== requests.length) throw damaged("a ring");
     const page = host.grants.mapAgain(kept.page);
     if (page === undefined) throw damaged("a ring");
     const ring = RequestRing.resume(page, BLKIF_REQUEST_SIZE[width], { consumed, produced });
@@ -249,8 +251,7 @@ export class BlockConnection {
     const { size, readonly } = this.#served.disk;
     const request = requestOf(kept, Math.floor(size / SECTOR_SIZE));
     const grants = kept.grants.map((one) => this.#host.grants.mapAgain(one));
-    const isChange = request.kind === "write" || (request.kind === "flush" && request.sectors > 0);
-    if (grants.includes(undefined) || (isChange && readonly)) throw damaged("a request");
+    if (grants.includes(undefined) || (isChange(request) && readonly)) throw damaged("a request");
     const bytes = bytesOf(kept.segments);
     const mapped = grants as GrantMapping[];
     const pending = pendingOf({ slot, request, grants: mapped, buffer, bytes });
@@ -261,14 +262,18 @@ export class BlockConnection {
     return [pending.done, { atNs, order, failure }];
   }
 
-  /** Carries a request out, or answers it; `later`: not at once if it may be carried out, since nobody publishes that. */
-  #begin(slot: Uint8Array, when: "now" | "later" = "now"): void {
+  /** Carries a request out, or answers it: not at once, though it may be carried out, where nobody publishes that. */
+  #begin(slot: Uint8Array, isPublished = true): void {
     const request = readRequest(slot, this.#place.width, this.#host.grants);
     const segments = "segments" in request ? request.segments : [];
     this.#host.charge(WORK * (1 + segments.length));
+    if (request.kind === "refused") {
+      this.#respond(request, request.status);
+      return;
+    }
     const status = this.#statusOf(request);
-    const grants = status === undefined ? this.#map(segments, request.kind === "read") : [];
-    if (status !== undefined || grants === undefined) {
+    const grants = status === undefined ? this.#map(segments, request.kind === "read") : undefined;
+    if (grants === undefined) {
       this.#respond(request, status ?? BlkifRsp.ERROR);
       return;
     }
@@ -278,20 +283,18 @@ export class BlockConnection {
     if (buffer !== undefined && request.kind !== "read") gather(segments, grants, buffer);
     this.#pending.add(pending);
     this.#bytes += bytes;
-    if (when === "now" && this.#isDoneNow(pending)) this.#finish(pending, undefined);
+    if (isPublished && this.#isDoneNow(pending)) this.#finish(pending, undefined);
     else this.#start(pending);
   }
 
   /** The status of a request that is not to be carried out. */
-  #statusOf(request: BlockRequest): number | undefined {
+  #statusOf(request: AskedRequest): number | undefined {
     const { disk, isBroken } = this.#served;
-    if (request.kind === "refused") return request.status;
     if (isBroken) return BlkifRsp.ERROR;
     if (request.kind === "discard" && !disk.canDiscard) return BlkifRsp.EOPNOTSUPP;
-    const changes = request.kind !== "read" && !(request.kind === "flush" && request.sectors === 0);
-    if (changes && disk.readonly) return BlkifRsp.ERROR;
+    if (isChange(request) && disk.readonly) return BlkifRsp.ERROR;
     // An empty flush has no place: its sector means nothing.
-    if (request.kind === "flush" && request.sectors === 0) return undefined;
+    if (isEmptyFlush(request)) return undefined;
     const end = request.sector + BigInt(request.sectors);
     if (end > BigInt(disk.size / SECTOR_SIZE)) return BlkifRsp.ERROR;
     return end === request.sector ? BlkifRsp.OKAY : undefined;
@@ -323,16 +326,13 @@ export class BlockConnection {
   }
 
   #start(pending: Pending): void {
-    const { kind } = pending.request;
-    if (kind === "refused") return;
     this.#underWay += 1;
-    this.#ask(pending, kind);
+    this.#ask(pending, pending.request.kind);
   }
 
   /** Asks the disk for something. */
   #ask(pending: Pending, what: DiskOperation): void {
     const { request, buffer } = pending;
-    if (request.kind === "refused") return;
     const { disk } = this.#served;
     const offset = Number(request.sector) * SECTOR_SIZE;
     this.#expect(pending, what);
@@ -388,7 +388,7 @@ export class BlockConnection {
     this.#respond(request, isDone ? BlkifRsp.OKAY : BlkifRsp.ERROR);
   }
 
-  #respond(request: BlockRequest, status: number): void {
+  #respond(request: RequestHead, status: number): void {
     this.#ring.respond(writeResponse(request, status, this.#place.width));
   }
 
@@ -403,6 +403,13 @@ const pendingOf = (parts: Omit<Pending, "what" | "done">): Pending => ({
   what: "read",
   done: () => undefined,
 });
+
+const isEmptyFlush = (request: AskedRequest): boolean =>
+  request.kind === "flush" && request.sectors === 0;
+
+/** Whether a request changes what is on the disk. */
+const isChange = (request: AskedRequest): boolean =>
+  request.kind !== "read" && !isEmptyFlush(request);
 
 function release(grants: readonly GrantMapping[]): void {
   for (const grant of grants) grant.unmap();
@@ -445,15 +452,11 @@ function scatter(
 function readSaved(
   saved: SavedValue,
 ): { place: RingPlace; position: RingPosition; requests: Uint8Array[] } | undefined {
-  if (typeof saved !== "object" || saved === null || Array.isArray(saved)) return undefined;
-  const data = saved as { readonly [key: string]: SavedValue | undefined };
-  const { width, ref, port, consumed, produced, requests } = data;
+  const { width, ref, port, consumed, produced, requests } = fieldsOf(saved);
   if (width !== 32 && width !== 64) return undefined;
-  const isU32 = (value: SavedValue | undefined): value is number =>
-    typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 2 ** 32;
   if (!isU32(ref) || !isU32(port) || !isU32(consumed) || !isU32(produced)) return undefined;
   if (!Array.isArray(requests)) return undefined;
-  if (requests.length !== (consumed - produced) >>> 0) return undefined;
+  if (requests.length !== ((consumed - produced) | 0)) return undefined;
   const slots = requests.map((slot) => Uint8Array.from(slot as readonly number[]));
   if (slots.some((slot) => slot.length !== BLKIF_REQUEST_SIZE[width])) return undefined;
   const place = { width, ref: grantRef(ref), port: evtchnPort(port) } as const;

@@ -19,7 +19,7 @@ import {
 } from "../../../snapshot/codec.js";
 import { grantLayer } from "../kept-grant.js";
 import { ringSlots } from "../request-ring.js";
-import { type BlockRequest, MAX_INDIRECT_SEGMENTS } from "./request.js";
+import { type AskedRequest, MAX_INDIRECT_SEGMENTS } from "./request.js";
 
 /** @limit file | what a host said of an operation that failed, in an exact snapshot | characters | the rest is left out */
 const MAX_MESSAGE = 1000;
@@ -82,7 +82,7 @@ export const shortFailure = (of: ValueOf<typeof failure>): ValueOf<typeof failur
 });
 
 /** A request as it was read; a file may say anything, so it is looked at as the slot of a ring is. @throws HostError */
-export function requestOf(kept: KeptRequest, diskSectors: number): BlockRequest {
+export function requestOf(kept: KeptRequest, diskSectors: number): AskedRequest {
   const { id, operation, kind, sector, sectors, segments, grants, what, buffer } = kept;
   const end = sector + sectors;
   if (end > BigInt(diskSectors) && !(kind === "flush" && sectors === 0n))
@@ -101,7 +101,7 @@ export function requestOf(kept: KeptRequest, diskSectors: number): BlockRequest 
   const expected = what === "write" ? 0 : length;
   const isWhole = BigInt(length) === sectors * 512n && (buffer?.length ?? 0) === expected;
   if (!isWhole || (length === 0 && kind !== "flush")) throw damaged("a request");
-  return { id, operation, kind, sector, sectors: Number(sectors), segments } as BlockRequest;
+  return { id, operation, kind, sector, sectors: Number(sectors), segments } as AskedRequest;
 }
 
 function whatOf(

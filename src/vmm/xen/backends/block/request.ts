@@ -30,7 +30,6 @@ const SEGMENT = {
   first: blkif_request_segment.offset("first_sect", 64),
   last: blkif_request_segment.offset("last_sect", 64),
 } as const;
-const SEGMENTS_PER_PAGE = PAGE_SIZE / SEGMENT_SIZE;
 
 /** A part of a granted page. */
 export interface Segment {
@@ -59,6 +58,9 @@ export type BlockRequest = RequestHead &
     | { readonly kind: "discard"; readonly sector: bigint; readonly sectors: bigint }
     | { readonly kind: "refused"; readonly status: number }
   );
+
+/** One that is not refused before anything else is looked at. */
+export type AskedRequest = Exclude<BlockRequest, { readonly kind: "refused" }>;
 
 /** Reads a request from the copy of its slot. Pages of segments are copied, too. */
 export function readRequest(slot: Uint8Array, width: GuestWidth, grants: Grants): BlockRequest {
@@ -109,18 +111,9 @@ function readIndirect(slot: Uint8Array, width: GuestWidth, grants: Grants): Bloc
   const isTransfer = operation === BlkifOp.READ || operation === BlkifOp.WRITE;
   if (!isTransfer || count < 1 || count > MAX_INDIRECT_SEGMENTS) return refuse(id, operation);
   const refs = new DataView(slot.buffer, slot.byteOffset + BLKIF_REQUEST_INDIRECT_GREFS[width]);
-  const segments: Segment[] = [];
-  for (let page = 0; segments.length < count; page++) {
-    const part = Math.min(count - segments.length, SEGMENTS_PER_PAGE);
-    const bytes = copyGranted(
-      grants,
-      grantRef(refs.getUint32(page * 4, true)),
-      part * SEGMENT_SIZE,
-    );
-    const list = bytes && readSegments(bytes, part);
-    if (list === undefined) return refuse(id, operation);
-    segments.push(...list);
-  }
+  // All are in the first page: 512 would be.
+  const bytes = copyGranted(grants, grantRef(refs.getUint32(0, true)), count * SEGMENT_SIZE);
+  const segments = bytes && readSegments(bytes, count);
   const kind = operation === BlkifOp.READ ? "read" : "write";
   return transfer({ id, operation }, kind, sector_number, segments);
 }

@@ -4,7 +4,7 @@ import { type EvtchnPort, evtchnPort, type GrantRef, grantRef } from "../../../.
 import type { Frame, Network } from "../../../../ports/index.js";
 import { damaged } from "../../../snapshot/codec.js";
 import type { BackendChannel, BackendHost, GrantMapping, KeptGrant } from "../../interfaces.js";
-import { fieldsOf, type SavedValue } from "../backend.js";
+import { fieldsOf, isU32, type SavedValue } from "../backend.js";
 import { keptGrant } from "../kept-grant.js";
 import { RequestRing, type RingPosition } from "../request-ring.js";
 import type { KeptNetConnection } from "./kept.js";
@@ -307,9 +307,6 @@ function openHalf(
   page.unmap();
   return `the indices of the ring of ${name} make no sense`;
 }
-
-const isU32 = (value: SavedValue | undefined): value is number =>
-  typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 2 ** 32;
 
 /** Nothing of a request is kept between two calls: all that was taken is answered. */
 function positionOf(saved: SavedValue | undefined): RingPosition | undefined {
