@@ -112,8 +112,27 @@ describe("Inspection", () => {
     expect(rings.at(-1)).toBeUndefined();
   });
 
+  it("sends a view in five turns while no panel is open", () => {
+    const { inspection, sent, tick } = setUp();
+    expect(sent).toHaveLength(1);
+    const turns = (count: number) => {
+      for (let i = 0; i < count; i++) {
+        inspection.receive({ kind: "seen" });
+        tick();
+      }
+      return sent.length;
+    };
+    expect(turns(4)).toBe(1);
+    expect(turns(1)).toBe(2);
+    expect(turns(10)).toBe(4);
+    inspection.receive({ kind: "watch", events: true, parts: {} });
+    expect(turns(5)).toBe(4 + 1 + 5);
+  });
+
   it("sends nothing to a page that has not seen the last", () => {
     const { inspection, sent, tick } = setUp();
+    inspection.receive({ kind: "watch", events: true, parts: {} });
+    sent.length = 1;
     for (let i = 0; i < 5; i++) tick();
     expect(sent).toHaveLength(1);
     inspection.receive({ kind: "seen" });
@@ -124,7 +143,7 @@ describe("Inspection", () => {
 
   it("makes no view for each of many questions", () => {
     const { inspection, sent, tick } = setUp();
-    const ask = () => inspection.receive({ kind: "watch", events: false, parts: { store: true } });
+    const ask = () => inspection.receive({ kind: "watch", events: true, parts: { store: true } });
     for (let i = 0; i < 100; i++) ask();
     expect(sent).toHaveLength(1 + 2);
     tick();

@@ -33,6 +33,9 @@ export type Every = (ms: number, callback: () => void) => () => void;
 /** Milliseconds between two views. */
 const TICK_MS = 200;
 
+/** Of so many turns one has a view while no panel is open: a viewer that looks at nothing costs next to nothing. */
+const QUIET_TURNS = 5;
+
 /**
  * Events between two views: 0.9 MB.
  * @limit guest | events that an inspector is sent at once | events | the others wait in the ring
@@ -55,13 +58,16 @@ export class Inspection {
   /** It has not said that it has seen the last view. */
   #waits = false;
   #asked = 0;
+  /** Turns of the clock since the last one that had a view. */
+  #turns = 0;
 
   constructor(target: InspectTarget, output: InspectOutput, every: Every) {
     this.#target = target;
     this.#output = output;
     this.#stop = every(TICK_MS, () => {
       this.#asked = 0;
-      this.#tick();
+      this.#turns++;
+      if (this.#reader !== undefined || this.#turns >= QUIET_TURNS) this.#tick();
     });
     this.#tick();
   }
@@ -121,6 +127,7 @@ export class Inspection {
   #tick(): void {
     if (this.#waits) return;
     this.#waits = true;
+    this.#turns = 0;
     const { inspected } = this.#target;
     const hostTime = Date.now() * 1e6;
     const view = { hostTime, ...this.#target.view(this.#parts) };

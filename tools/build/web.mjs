@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync } from "node:zlib";
+import { inlineConstants } from "./inline-constants.mjs";
 
 /**
  * Puts `NAME.br` beside each file, as small as brotli makes it: that takes a second or two, which is too long for a
@@ -27,12 +28,14 @@ if (
   console.error("web: the page is left out, what it is made of is not installed: npm ci");
 } else {
   const { build } = await import("vite");
+  const constants = () => [inlineConstants(join(root, "src"))];
   await build({
     configFile: false,
     root: join(root, "src/page"),
     base: "./",
     logLevel: "warn",
-    worker: { format: "es" },
+    plugins: constants(),
+    worker: { format: "es", plugins: constants },
     build: {
       outDir: join(root, "dist/web"),
       emptyOutDir: true,
