@@ -3,6 +3,9 @@ import {
   array,
   bytes,
   flexible,
+  perWidth,
+  pointer,
+  s8,
   s16,
   s32,
   s64,
@@ -11,6 +14,7 @@ import {
   u16,
   u32,
   u64,
+  ulong,
   union,
 } from "./layout.js";
 
@@ -60,6 +64,43 @@ describe("C layouts", () => {
     const value = s.decode(buffer.subarray(8));
     buffer.fill(0);
     expect(value).toEqual({ raw: Uint8Array.of(3, 3), x: { a: 3, b: 0x0303030303030303n } });
+  });
+});
+
+describe("for 32-bit code", () => {
+  it("longs and pointers have 4 bytes, and u64 is aligned to 4", () => {
+    const s = struct("s", { a: u8, big: u64, n: ulong, p: pointer, end: u16 });
+    const offsets = (of: typeof s) => ["a", "big", "n", "p", "end"].map((name) => of.offset(name));
+    expect([...offsets(s), s.size, s.align]).toEqual([0, 8, 16, 24, 32, 40, 8]);
+    const compat = s.of(32);
+    expect([...offsets(compat), compat.size, compat.align]).toEqual([0, 4, 12, 16, 20, 24, 4]);
+    expect([s.of(64), compat.of(64), compat.of(32)]).toEqual([s, s, compat]);
+  });
+
+  it("so have arrays, unions and structures inside", () => {
+    const pair = struct("pair", { c: u8, n: ulong });
+    const s = struct("s", { list: array(pair, 2), $u: union({ n: ulong, b: bytes(6) }), last: s8 });
+    expect([s.offset("b"), s.offset("last"), s.size]).toEqual([32, 40, 48]);
+    const compat = s.of(32);
+    expect([compat.offset("b"), compat.offset("last"), compat.size]).toEqual([16, 24, 28]);
+    expect(compat.fields.list.size).toBe(16);
+  });
+
+  it("values are the same, cut to the width of their field", () => {
+    const s = struct("s", { a: u8, b: s16, c: u64, d: ulong, e: s32, f: array(ulong, 2) });
+    const value = { a: 0x12, b: -3, c: 0xfedcba9876543210n, d: 0x89abcdefn, e: -2, f: [1n, 2n] };
+    for (const width of [32, 64] as const) {
+      expect(s.of(width).decode(s.of(width).encode(value))).toEqual(value);
+    }
+    const wide = { a: 0x1ff, c: -1n, d: (1n << 40n) + 5n, e: 2 ** 32 + 5, f: [-1n] };
+    expect(s.of(32).decode(s.of(32).encode(wide))).toEqual({
+      ...{ a: 0xff, b: 0, c: 2n ** 64n - 1n, d: 5n, e: 5, f: [0xffffffffn, 0n] },
+    });
+  });
+
+  it("what is declared differently is its own", () => {
+    const s = struct("s", { list: perWidth(array(ulong, 1), array(ulong, 5)), end: u8 });
+    expect([s.offset("end"), s.of(32).offset("end")]).toEqual([8, 20]);
   });
 });
 

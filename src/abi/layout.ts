@@ -1,12 +1,16 @@
 import { assert } from "../base/index.js";
 
 /**
- * C structures as x86-64 Linux lays them out: declared once, with sizes and offsets from the rules of
- * the ABI. Nested structures, arrays and unions are types like any other. Values are plain objects;
- * what a caller leaves out when encoding is zero.
+ * C structures as x86 Linux lays them out: declared once, with sizes and offsets from the rules of the ABI, for
+ * 64-bit code and, as `of(32)`, for 32-bit code ("compat"), whose longs and pointers have 4 bytes and whose `u64` is
+ * aligned to 4. Nested structures, arrays and unions are types like any other. Values are plain objects and the same
+ * for both; what a caller leaves out when encoding is zero.
  */
 
-/** A C type with a TypeScript value. All integers are little-endian. */
+/** Width of the registers, pointers and longs of the code that a structure is laid out for. */
+export type Width = 32 | 64;
+
+/** A C type with a TypeScript value, in one of its two layouts. All integers are little-endian. */
 export interface CType<T, I = T> {
   /** Bytes, trailing padding included; a flexible array has 0. */
   readonly size: number;
@@ -20,6 +24,8 @@ export interface CType<T, I = T> {
   write(view: DataView, at: number, value: I): void;
   /** A scalar's name in the methods of DataView, such as `Uint32`. */
   readonly accessor?: string;
+  /** The same type as code of that width has it. */
+  of(width: Width): CType<T, I>;
 }
 
 /** A field of a structure, possibly inside nested ones. */
@@ -38,9 +44,12 @@ export type InputOf<C> = C extends { write(view: DataView, at: number, value: in
   : never;
 
 type AnyType = CType<unknown, never>;
-type Fields = Readonly<Record<string, AnyType>>;
-type Values<F extends Fields> = { -readonly [K in keyof F]: ValueOf<F[K]> };
-type Inputs<F extends Fields> = { readonly [K in keyof F]?: InputOf<F[K]> | undefined };
+/** Names and types of the fields, in memory order. */
+export type Fields = Readonly<Record<string, AnyType>>;
+/** What a structure is in TypeScript. */
+export type Values<F extends Fields> = { -readonly [K in keyof F]: ValueOf<F[K]> };
+/** What can be written as a structure. */
+export type Inputs<F extends Fields> = { readonly [K in keyof F]?: InputOf<F[K]> | undefined };
 
 /** A structure or union. */
 export interface Struct<F extends Fields> extends CType<Values<F>, Inputs<F>> {
@@ -53,6 +62,20 @@ export interface Struct<F extends Fields> extends CType<Values<F>, Inputs<F>> {
   decode(bytes: Uint8Array): Values<F>;
   /** The bytes of a value; fields that are left out and padding are zero. */
   encode(value: Inputs<F>): Uint8Array;
+  of(width: Width): Struct<F>;
+}
+
+/** A type with both of its layouts; the second is made when it is asked for. The result is that of 64-bit code. */
+function both<C extends { of(width: Width): C }>(make: (width: Width) => Omit<C, "of">): C {
+  let compat: C | undefined;
+  const lay = (width: Width): C => ({ ...make(width), of }) as C;
+  const of = (width: Width): C => {
+    if (width === 64) return wide;
+    compat ??= lay(32);
+    return compat;
+  };
+  const wide = lay(64);
+  return wide;
 }
 
 function scalar<T>(
@@ -61,7 +84,11 @@ function scalar<T>(
   read: (view: DataView, at: number) => T,
   write: (view: DataView, at: number, value: T) => void,
 ): CType<T> {
-  return { size, align: size, members: [], read, write, accessor };
+  const members: readonly Member[] = [];
+  return both((width) => {
+    const align = Math.min(size, width / 8);
+    return { size, align, members, read, write, accessor };
+  });
 }
 
 /** `__u8`, `char`. */
@@ -70,6 +97,13 @@ export const u8 = scalar<number>(
   "Uint8",
   (v, at) => v.getUint8(at),
   (v, at, x) => v.setUint8(at, x),
+);
+/** `__s8`. */
+export const s8 = scalar<number>(
+  1,
+  "Int8",
+  (v, at) => v.getInt8(at),
+  (v, at, x) => v.setInt8(at, x),
 );
 /** `__u16`. */
 export const u16 = scalar<number>(
@@ -99,7 +133,7 @@ export const s16 = scalar<number>(
   (v, at) => v.getInt16(at, true),
   (v, at, x) => v.setInt16(at, x, true),
 );
-/** `__u64`, `unsigned long`. */
+/** `__u64`. */
 export const u64 = scalar<bigint>(
   8,
   "BigUint64",
@@ -113,38 +147,58 @@ export const s64 = scalar<bigint>(
   (v, at) => v.getBigInt64(at, true),
   (v, at, x) => v.setBigInt64(at, x, true),
 );
-/** A pointer of a 64-bit client. */
-export const pointer = u64;
+/** `unsigned long`, which 32-bit code has as 4 bytes. */
+export const ulong: CType<bigint> = both((width) =>
+  width === 64
+    ? u64
+    : {
+        size: 4,
+        align: 4,
+        members: [],
+        read: (v, at) => BigInt(v.getUint32(at, true)),
+        write: (v, at, x) => v.setUint32(at, Number(BigInt.asUintN(32, x)), true),
+      },
+);
+/** A pointer. */
+export const pointer: CType<bigint> = ulong;
 
 /** `__u8 name[length]` or `char name[length]`, as bytes. Shorter input leaves the rest as it is. */
 export function bytes(length: number): CType<Uint8Array> {
-  return {
+  return both(() => ({
     size: length,
     align: 1,
     members: [],
     read: (view, at) => new Uint8Array(view.buffer, view.byteOffset + at, length).slice(),
     write: (view, at, value) =>
       new Uint8Array(view.buffer, view.byteOffset + at, length).set(value.subarray(0, length)),
-  };
+  }));
 }
 
 /** `type name[length]`. */
 export function array<T, I>(element: CType<T, I>, length: number): CType<T[], readonly I[]> {
-  return {
-    size: element.size * length,
-    align: element.align,
-    members: [],
-    read(view, at) {
-      const values: T[] = [];
-      for (let i = 0; i < length; i++) values.push(element.read(view, at + i * element.size));
-      return values;
-    },
-    write(view, at, value) {
-      for (let i = 0; i < Math.min(length, value.length); i++) {
-        element.write(view, at + i * element.size, value[i] as I);
-      }
-    },
-  };
+  return both((width) => {
+    const { size, align, read, write } = element.of(width);
+    return {
+      size: size * length,
+      align,
+      members: [],
+      read(view, at) {
+        const values: T[] = [];
+        for (let i = 0; i < length; i++) values.push(read(view, at + i * size));
+        return values;
+      },
+      write(view, at, value) {
+        for (let i = 0; i < Math.min(length, value.length); i++) {
+          write(view, at + i * size, value[i] as I);
+        }
+      },
+    };
+  });
+}
+
+/** What 64-bit and 32-bit code declare differently. */
+export function perWidth<T, I>(wide: CType<T, I>, compat: CType<T, I>): CType<T, I> {
+  return both((width) => (width === 64 ? wide.of(64) : compat.of(32)));
 }
 
 /** `type name[]` at the end of a structure: takes no room; its elements follow the structure. */
@@ -219,7 +273,15 @@ function loopingCodec<F extends Fields>(entries: readonly Entry[]): Codec<F> {
   };
 }
 
-function compose<F extends Fields>(name: string, fields: F, overlay: boolean): Struct<F> {
+function compose<F extends Fields>(
+  name: string,
+  declared: F,
+  overlay: boolean,
+  width: Width,
+): Omit<Struct<F>, "of"> {
+  const fields = Object.fromEntries(
+    Object.entries(declared).map(([field, type]) => [field, type.of(width)]),
+  ) as F;
   const offsets = new Map<string, number>();
   let end = 0;
   let size = 0;
@@ -264,10 +326,10 @@ function compose<F extends Fields>(name: string, fields: F, overlay: boolean): S
  * unnamed union or structure: its members are reached by their own names in paths.
  */
 export function struct<const F extends Fields>(name: string, fields: F): Struct<F> {
-  return compose(name, fields, false);
+  return both((width) => compose(name, fields, false, width));
 }
 
 /** A union: all members at offset 0. Decoding reads every member; encode one. */
 export function union<const F extends Fields>(fields: F): Struct<F> {
-  return compose("", fields, true);
+  return both((width) => compose("", fields, true, width));
 }

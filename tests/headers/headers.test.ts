@@ -5,12 +5,21 @@
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { CAPABILITIES } from "../../spec/kvm/capabilities.mjs";
+import * as elf from "../../src/abi/boot/elf.js";
 import * as startInfo from "../../src/abi/boot/hvm-start-info.js";
 import { KvmFeature, Msr } from "../../src/abi/x86/index.js";
 import { Errno } from "../../src/base/index.js";
 import { compare } from "./compare.js";
 import { type HeaderSet, unusable, type Width } from "./gcc.js";
-import { bootRules, kvmHeaders, kvmNewer, kvmRules, restRules } from "./kvm-names.js";
+import {
+  bootRules,
+  elfHeaders,
+  elfRules,
+  kvmHeaders,
+  kvmNewer,
+  kvmRules,
+  restRules,
+} from "./kvm-names.js";
 import { newerHeaders } from "./newer.js";
 import { type Claim, type Rules, type Walk, walk } from "./walk.js";
 import { xenHeaders, xenNewer, xenRules } from "./xen-names.js";
@@ -109,6 +118,12 @@ describe.skipIf(why !== undefined)("what gcc says", () => {
     const walked = walk(startInfo, "boot/hvm-start-info", bootRules);
     expect(walked.unexplained).toEqual([]);
     expect(check(walked, xenSets, [])).toBeGreaterThan(10);
+  });
+
+  it.each([64, 32] as const)("src/abi/boot: ELF files of %i bits", (width) => {
+    const walked = walk(elf, "boot/elf", elfRules(width), [width]);
+    expect(walked.unexplained).toEqual([]);
+    expect(check(walked, [elfHeaders], [])).toBeGreaterThan(60);
   });
 
   it("the capabilities of spec/kvm", () => {

@@ -85,6 +85,34 @@ export const kvmRules: Readonly<Record<string, Rules>> = {
   },
 };
 
+/** ELF as Linux's headers have it. */
+export const elfHeaders: HeaderSet = {
+  name: "linux-libc-dev",
+  defines: [],
+  includes: ["linux/elf.h"],
+  folders: [],
+};
+
+/** Of src/abi/boot/elf. */
+export const elfRules = (width: 32 | 64): Rules => {
+  const other: Rules[string] = { ours: "of the other class" };
+  const ours: Rules[string] = { ours: "derived from the structures beside it" };
+  return {
+    elf_ehdr: { struct: `Elf${width}_Ehdr` },
+    elf64_phdr: width === 64 ? { struct: "Elf64_Phdr" } : other,
+    elf32_phdr: width === 32 ? { struct: "Elf32_Phdr" } : other,
+    elf_shdr: { struct: `Elf${width}_Shdr` },
+    elf_nhdr: { struct: `Elf${width}_Nhdr` },
+    ELF_MAGIC: { is: ["ELFMAG0", "ELFMAG1", "ELFMAG2", "ELFMAG3"] },
+    ...{ ELF32: ours, ELF64: ours, E_TYPE: ours, E_MACHINE: ours, SH_TYPE: ours, NHDR_SIZE: ours },
+    SHT_NOTE: { is: "SHT_NOTE" },
+    PT_GNU_STACK: { is: "PT_GNU_STACK" },
+    XEN_NOTE_NAME: { ours: "a text" },
+    LINUX_NOTE_NAME: { ours: "a text" },
+    XEN_ELFNOTE_PHYS32_ENTRY: { ours: "of Xen's header, which is not with this one" },
+  };
+};
+
 /** Of src/abi/boot/hvm-start-info (Xen's headers). */
 export const bootRules: Rules = {
   HVM_START_INFO_VERSION: { ours: "the header names no number for it" },

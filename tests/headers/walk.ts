@@ -17,10 +17,13 @@ export type Rule =
     }
   /** A number, or an array of them, as C expressions. */
   | { readonly is: string | readonly string[]; readonly width?: Width }
-  /** A layout whose name or fields differ from the header's; a field `undefined` stands alone. */
+  /** A structure whose name or fields differ from the header's; a field `undefined` has no name there. */
   | {
       readonly struct: string;
       readonly fields?: Readonly<Record<string, string | undefined>>;
+      readonly width?: Width;
+      /** Why it ends elsewhere than the header's: its size is not compared. */
+      readonly end?: string;
     }
   /** Not in any header, for this reason. */
   | { readonly ours: string };
@@ -46,16 +49,7 @@ export interface Walk {
   readonly unexplained: string[];
 }
 
-/** A layout as src/abi declares them. */
-interface LayoutLike {
-  readonly name: string;
-  size(width: Width): number;
-  offset(field: string, width: Width): number;
-  decode(bytes: Uint8Array, width: Width): Record<string, unknown>;
-  encode(value: Record<string, unknown>, width: Width): Uint8Array;
-}
-
-/** A structure of `src/abi/layout.ts`: laid out for 64-bit code only. */
+/** A structure of `src/abi/layout.ts`. */
 interface StructLike {
   readonly name: string;
   readonly size: number;
@@ -64,19 +58,14 @@ interface StructLike {
     readonly offset: number;
     readonly size: number;
   }[];
+  of(width: Width): StructLike;
 }
 
 const isStruct = (value: unknown): value is StructLike =>
   typeof value === "object" &&
   value !== null &&
   Array.isArray((value as Partial<StructLike>).members) &&
-  typeof (value as Partial<StructLike>).size === "number";
-
-const isLayout = (value: unknown): value is LayoutLike =>
-  typeof value === "object" &&
-  value !== null &&
-  typeof (value as Partial<LayoutLike>).decode === "function" &&
-  typeof (value as Partial<LayoutLike>).size === "function";
+  typeof (value as Partial<StructLike>).of === "function";
 
 const isNumber = (value: unknown): value is number | bigint =>
   typeof value === "number" || typeof value === "bigint";
@@ -109,9 +98,8 @@ export function walk(
     const rule = rules[name];
     if (rule !== undefined && "ours" in rule && !("prefix" in rule)) {
       result.ours.push(`${label}: ${rule.ours}`);
-    } else if (isLayout(value) || isStruct(value)) {
+    } else if (isStruct(value)) {
       if (rule !== undefined && !("struct" in rule)) result.unexplained.push(label);
-      else if (isLayout(value)) layoutClaims(result, label, value, rule);
       else structClaims(result, label, value, rule);
     } else if (isNumber(value) || Array.isArray(value)) {
       numberClaims(result, label, name, value, rule);
@@ -181,43 +169,6 @@ function objectClaims(
   }
 }
 
-/** Bytes that a field of a layout takes: as many as an all-ones value sets. */
-function fieldBytes(layout: LayoutLike, field: string, width: Width): number | undefined {
-  const zero = layout.decode(new Uint8Array(layout.size(width)), width);
-  const old = zero[field];
-  if (!isNumber(old)) return undefined;
-  const ones = layout.encode({ ...zero, [field]: typeof old === "bigint" ? -1n : -1 }, width);
-  return ones.filter((byte) => byte !== 0).length;
-}
-
-function layoutClaims(
-  result: Walking,
-  label: string,
-  layout: LayoutLike,
-  rule: Extract<Rule, { struct: string }> | undefined,
-): void {
-  const struct = rule?.struct ?? `struct ${layout.name}`;
-  for (const width of BOTH) {
-    const one = (what: string, expression: string, value: number): void =>
-      claim(result, `${label}${what}`, expression, value, width);
-    one("", `sizeof(${struct})`, layout.size(width));
-    const fields = Object.keys(layout.decode(new Uint8Array(layout.size(width)), width));
-    for (const field of fields) {
-      const renamed = rule?.fields !== undefined && field in rule.fields;
-      const path = renamed ? rule.fields?.[field] : field;
-      if (path === undefined) {
-        if (width === 64) result.ours.push(`${label}.${field}: a word of what is before it`);
-        continue;
-      }
-      one(`.${field}`, `offsetof(${struct}, ${path})`, layout.offset(field, width));
-      const bytes = fieldBytes(layout, field, width);
-      if (bytes !== undefined && !renamed) {
-        one(`.${field} size`, `sizeof(((${struct} *)0)->${path})`, bytes);
-      }
-    }
-  }
-}
-
 function structClaims(
   result: Walking,
   label: string,
@@ -225,18 +176,30 @@ function structClaims(
   rule: Extract<Rule, { struct: string }> | undefined,
 ): void {
   const struct = rule?.struct ?? `struct ${layout.name}`;
-  const one = (what: string, expression: string, value: number): void =>
-    claim(result, `${label}${what}`, expression, value, 64);
-  one("", `sizeof(${struct})`, layout.size);
-  for (const { path, offset, size } of layout.members) {
-    const renamed = rule?.fields !== undefined && path in rule.fields;
-    const name = renamed ? rule.fields?.[path] : path;
-    if (name === undefined) {
-      result.ours.push(`${label}.${path}: a word of what is before it`);
-      continue;
+  const compares = (path: string): boolean => {
+    if (rule?.fields === undefined || !(path in rule.fields)) return true;
+    return rule.fields[path] !== undefined;
+  };
+  const widths = rule?.width === undefined ? result.widths : [rule.width];
+  for (const width of widths) {
+    const one = (what: string, expression: string, value: number): void =>
+      claim(result, `${label}${what}`, expression, value, width);
+    const { size: whole, members } = layout.of(width);
+    if (rule?.end === undefined) one("", `sizeof(${struct})`, whole);
+    for (const { path, offset, size } of members.filter(({ path }) => compares(path))) {
+      const name = rule?.fields?.[path] ?? path;
+      one(`.${path}`, `offsetof(${struct}, ${name})`, offset);
+      // A flexible array has no size.
+      if (size > 0) one(`.${path} size`, `sizeof(((${struct} *)0)->${name})`, size);
     }
-    one(`.${path}`, `offsetof(${struct}, ${name})`, offset);
-    // A flexible array has no size.
-    if (size > 0) one(`.${path} size`, `sizeof(((${struct} *)0)->${name})`, size);
+  }
+  if (rule?.end !== undefined) result.ours.push(`${label} size: ${rule.end}`);
+  for (const { path } of layout.members) {
+    if (!compares(path)) result.ours.push(`${label}.${path}: no header has this name`);
+  }
+  for (const path of Object.keys(rule?.fields ?? {})) {
+    if (!layout.members.some((member) => member.path === path)) {
+      result.unexplained.push(`${label}.${path} (a rule for no field)`);
+    }
   }
 }

@@ -95,12 +95,10 @@ export const xenRules: Readonly<Record<string, Rules>> = {
     BlkifRsp: { prefix: "BLKIF_RSP_" },
     Vdisk: { prefix: "VDISK_" },
     SECTOR_SIZE: { ours: "the header says it in words only" },
-    blkif_request: { ours: "a part of a structure; what follows it and its whole are compared" },
+    blkif_request_head: { ours: "a part of a structure, whose whole is compared" },
     BLKIF_REQUEST_SIZE: forWidths("sizeof(struct blkif_request)"),
     BLKIF_REQUEST_SEGMENTS: forWidths("offsetof(struct blkif_request, seg)"),
-    blkif_request_indirect: {
-      ours: "a part of a structure; what follows it and the fields before are compared",
-    },
+    blkif_request_indirect_head: { ours: "a part of a structure, whose whole is compared" },
     BLKIF_REQUEST_INDIRECT_GREFS: forWidths(
       "offsetof(struct blkif_request_indirect, indirect_grefs)",
     ),
@@ -130,8 +128,6 @@ export const xenRules: Readonly<Record<string, Rules>> = {
     XenHvmCpuid: { prefix: "XEN_HVM_CPUID_" },
   },
   control: {
-    xen_control_op: { ours: "the head of two structures, whose union follows" },
-    xen_domctl: { ours: "the head of a structure, whose union follows" },
     XEN_DOMCTL_INTERFACE_VERSION: { ours: "of Xen 4.17; every release has another one" },
     DM_OP_MAX_BUFFERS: { ours: "a limit inside Xen; the header states none" },
   },
@@ -141,7 +137,7 @@ export const xenRules: Readonly<Record<string, Rules>> = {
     evtchn_port: { struct: "struct evtchn_close" },
     evtchn_status: {
       struct: "struct evtchn_status",
-      fields: { u0: "u", u1: "u.interdomain.port" },
+      fields: {},
     },
   },
   "grant-table": {
@@ -150,37 +146,13 @@ export const xenRules: Readonly<Record<string, Rules>> = {
     Gtf: { prefix: "GTF_" },
     Gntmap: { prefix: "GNTMAP_" },
     GRANT_ENTRIES_PER_FRAME_V1: { is: "4096 / sizeof(struct grant_entry_v1)" },
-    gnttab_copy_ptr: { struct: "__typeof__(((struct gnttab_copy *)0)->source)" },
-    gnttab_copy_tail: { ours: "a part of a structure, whose other part and whole are compared" },
-    GNTTAB_COPY_SIZE: {
-      prefix: "",
-      names: { 32: "sizeof(struct gnttab_copy)", 64: "sizeof(struct gnttab_copy)" },
-      widths: { 32: 32, 64: 64 },
-    },
   },
   hvm: {
     Hvmop: { prefix: "HVMOP_" },
     HvmParam: { prefix: "HVM_PARAM_" },
     HvmCallbackType: { prefix: "HVM_PARAM_CALLBACK_TYPE_" },
-    xen_hvm_get_mem_type: {
-      struct: "struct xen_hvm_get_mem_type",
-      fields: { pad0: "pad[0]", pad1: "pad[1]" },
-    },
-    xen_hvm_pagetable_dying: {
-      struct: "struct xen_hvm_pagetable_dying",
-      fields: { pad0: "pad[0]", pad1: "pad[1]", pad2: "pad[2]" },
-    },
-    xen_hvm_xentrace: { ours: "a part of a structure; what follows it is compared" },
     XEN_HVM_XENTRACE_EXTRA: { is: "sizeof(((struct xen_hvm_xentrace *)0)->extra)" },
     XEN_HVM_XENTRACE_EVENTS: { is: "1 << TRC_SUBCLS_SHIFT" },
-  },
-  "hvm-vcpu": {
-    vcpu_hvm_context: { ours: "a part of a structure; what follows it and its whole are compared" },
-    VCPU_HVM_CONTEXT_SIZE: { is: "sizeof(struct vcpu_hvm_context)" },
-    vcpu_hvm_x86_32: {
-      struct: "struct vcpu_hvm_x86_32",
-      fields: { pad2_0: "pad2[0]", pad2_1: "pad2[1]", pad2_2: "pad2[2]" },
-    },
   },
   "kvm-hypercalls": {
     KvmXenHypercall: {
@@ -199,13 +171,11 @@ export const xenRules: Readonly<Record<string, Rules>> = {
     SINGLESHOT_SIZE_64: { is: "sizeof(struct vcpu_set_singleshot_timer)", width: 64 },
     SINGLESHOT_SIZE_COMPAT: { is: "sizeof(struct vcpu_set_singleshot_timer)", width: 32 },
   },
-  layout: {},
   memory: {
     Xenmem: { prefix: "XENMEM_" },
     MEMOP_EXTENT_SHIFT: { ours: "inside Xen: where a preempted call goes on" },
     Xenmemf: { prefix: "XENMEMF_" },
     XENMEMF_ADDRESS_BITS: { is: "XENMEMF_get_address_bits(~0u)" },
-    xen_memory_exchanged: { ours: "a part of a structure; what is before it is compared" },
     Xenmapspace: { prefix: "XENMAPSPACE_" },
     xen_domid: { struct: "domid_t", fields: { domid: undefined } },
     E820_ENTRY_SIZE: { ours: "of the PC's BIOS; the header passes such entries through" },
@@ -233,17 +203,9 @@ export const xenRules: Readonly<Record<string, Rules>> = {
     XenNetifExtraFlag: { prefix: "XEN_NETIF_EXTRA_FLAG_" },
     XenNetifGsoType: { prefix: "XEN_NETIF_GSO_TYPE_" },
     NetifRsp: { prefix: "NETIF_RSP_" },
-    netif_extra_info: {
-      struct: "struct netif_extra_info",
-      fields: {
-        size: "u.gso.size",
-        gso_type: "u.gso.type",
-        pad: "u.gso.pad",
-        features: "u.gso.features",
-      },
-    },
   },
   ring: {
+    sring: { struct: "struct blkif_sring", end: "slots follow, which are of many kinds" },
     Sring: {
       prefix: "",
       names: {
@@ -274,6 +236,8 @@ export const xenRules: Readonly<Record<string, Rules>> = {
     NR_DOMAIN_WATCHDOG_TIMERS: { ours: "a limit inside Xen; the header states none" },
   },
   "shared-info": {
+    shared_info: { struct: "struct shared_info", width: 64 },
+    compat_shared_info: { struct: "struct shared_info", width: 32 },
     SHARED_INFO_64: sharedInfo(64),
     SHARED_INFO_COMPAT: sharedInfo(32),
     MAX_VIRT_CPUS: { is: "XEN_LEGACY_MAX_VCPUS" },
@@ -283,15 +247,6 @@ export const xenRules: Readonly<Record<string, Rules>> = {
     vcpu_register_memory_area: {
       struct: "struct vcpu_register_time_memory_area",
       fields: { p: "addr.p" },
-    },
-    vcpu_runstate_info: {
-      struct: "struct vcpu_runstate_info",
-      fields: {
-        time_running: "time[RUNSTATE_running]",
-        time_runnable: "time[RUNSTATE_runnable]",
-        time_blocked: "time[RUNSTATE_blocked]",
-        time_offline: "time[RUNSTATE_offline]",
-      },
     },
     PERIODIC_TIMER_MIN_NS: { ours: "a limit inside Xen; the header states none" },
     PERIODIC_TIMER_MAX_NS: { ours: "a limit inside Xen; the header states none" },
@@ -313,11 +268,6 @@ export const xenRules: Readonly<Record<string, Rules>> = {
   version: {
     Xenver: { prefix: "XENVER_" },
     XEN_COMMANDLINE_LEN: { is: "sizeof(xen_commandline_t)" },
-    XEN_COMPILE_INFO_FIELDS: {
-      is: ["compiler", "compile_by", "compile_domain", "compile_date"].map(
-        (field) => `sizeof(((struct xen_compile_info *)0)->${field})`,
-      ),
-    },
     xen_varbuf: { struct: "struct xen_build_id", fields: {} },
     XEN_ENOBUFS: { is: "XEN_ENOBUFS" },
   },
@@ -330,6 +280,11 @@ export const xenRules: Readonly<Record<string, Rules>> = {
   "xs-wire": {
     Xs: { prefix: "XS_" },
     XSD_SOCKMSG_SIZE: { is: "sizeof(struct xsd_sockmsg)" },
+    xenstore_domain_interface: {
+      struct: "struct xenstore_domain_interface",
+      fields: { evtchn_port: undefined },
+      end: "evtchn_port is newer than Xen 4.20",
+    },
     XSD_ERRORS: { ours: "names, not numbers" },
     XenstoreInterface: {
       prefix: "",

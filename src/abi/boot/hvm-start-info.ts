@@ -1,15 +1,41 @@
 /** The PVH boot structures (Xen's `public/arch-x86/hvm/start_info.h`), the same for all guests. */
+import { struct, u32, u64 } from "../layout.js";
+
+export const hvm_start_info = struct("hvm_start_info", {
+  magic: u32,
+  version: u32,
+  flags: u32,
+  nr_modules: u32,
+  modlist_paddr: u64,
+  cmdline_paddr: u64,
+  rsdp_paddr: u64,
+  memmap_paddr: u64,
+  memmap_entries: u32,
+  reserved: u32,
+});
+export const hvm_modlist_entry = struct("hvm_modlist_entry", {
+  paddr: u64,
+  size: u64,
+  cmdline_paddr: u64,
+  reserved: u64,
+});
+export const hvm_memmap_table_entry = struct("hvm_memmap_table_entry", {
+  addr: u64,
+  size: u64,
+  type: u32,
+  reserved: u32,
+});
 
 /** `magic` of hvm_start_info ("xEn3" with the top bit of the E set). */
 export const XEN_HVM_START_MAGIC_VALUE = 0x336ec578;
 /** Version with a memory map. */
 export const HVM_START_INFO_VERSION = 1;
 /** `sizeof(struct hvm_start_info)`. */
-export const HVM_START_INFO_SIZE = 56;
+export const HVM_START_INFO_SIZE = hvm_start_info.size;
 /** `sizeof(struct hvm_modlist_entry)`. */
-export const HVM_MODLIST_ENTRY_SIZE = 32;
+export const HVM_MODLIST_ENTRY_SIZE = hvm_modlist_entry.size;
 /** `sizeof(struct hvm_memmap_table_entry)`. */
-export const HVM_MEMMAP_ENTRY_SIZE = 24;
+export const HVM_MEMMAP_ENTRY_SIZE = hvm_memmap_table_entry.size;
 /**
  * Linux has room for this many memory map entries and does not check.
  * @limit host | entries of the memory map that a guest gets | entries | this program's own map is never as
@@ -47,17 +73,16 @@ export interface StartInfo {
 
 /** Encodes version 1 with no flags: an ordinary domain, neither privileged nor dom0. */
 export function encodeStartInfo(info: StartInfo): Uint8Array {
-  const bytes = new Uint8Array(HVM_START_INFO_SIZE);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, XEN_HVM_START_MAGIC_VALUE, true);
-  view.setUint32(4, HVM_START_INFO_VERSION, true);
-  view.setUint32(12, info.modules, true);
-  view.setBigUint64(16, BigInt(info.modlistPaddr), true);
-  view.setBigUint64(24, BigInt(info.cmdlinePaddr), true);
-  view.setBigUint64(32, BigInt(info.rsdpPaddr), true);
-  view.setBigUint64(40, BigInt(info.memmapPaddr), true);
-  view.setUint32(48, info.memmapEntries, true);
-  return bytes;
+  return hvm_start_info.encode({
+    magic: XEN_HVM_START_MAGIC_VALUE,
+    version: HVM_START_INFO_VERSION,
+    nr_modules: info.modules,
+    modlist_paddr: BigInt(info.modlistPaddr),
+    cmdline_paddr: BigInt(info.cmdlinePaddr),
+    rsdp_paddr: BigInt(info.rsdpPaddr),
+    memmap_paddr: BigInt(info.memmapPaddr),
+    memmap_entries: info.memmapEntries,
+  });
 }
 
 /** Encodes the module list. */
@@ -65,10 +90,11 @@ export function encodeModlist(modules: readonly Module[]): Uint8Array {
   const bytes = new Uint8Array(modules.length * HVM_MODLIST_ENTRY_SIZE);
   const view = new DataView(bytes.buffer);
   modules.forEach((module, i) => {
-    const at = i * HVM_MODLIST_ENTRY_SIZE;
-    view.setBigUint64(at, BigInt(module.paddr), true);
-    view.setBigUint64(at + 8, BigInt(module.size), true);
-    view.setBigUint64(at + 16, BigInt(module.cmdlinePaddr), true);
+    hvm_modlist_entry.write(view, i * HVM_MODLIST_ENTRY_SIZE, {
+      paddr: BigInt(module.paddr),
+      size: BigInt(module.size),
+      cmdline_paddr: BigInt(module.cmdlinePaddr),
+    });
   });
   return bytes;
 }
@@ -78,10 +104,11 @@ export function encodeMemmap(entries: readonly MemmapEntry[]): Uint8Array {
   const bytes = new Uint8Array(entries.length * HVM_MEMMAP_ENTRY_SIZE);
   const view = new DataView(bytes.buffer);
   entries.forEach((entry, i) => {
-    const at = i * HVM_MEMMAP_ENTRY_SIZE;
-    view.setBigUint64(at, BigInt(entry.addr), true);
-    view.setBigUint64(at + 8, BigInt(entry.size), true);
-    view.setUint32(at + 16, entry.type, true);
+    hvm_memmap_table_entry.write(view, i * HVM_MEMMAP_ENTRY_SIZE, {
+      addr: BigInt(entry.addr),
+      size: BigInt(entry.size),
+      type: entry.type,
+    });
   });
   return bytes;
 }

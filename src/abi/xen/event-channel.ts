@@ -1,4 +1,4 @@
-import { layout } from "./layout.js";
+import { array, struct, u16, u32, u64 } from "../layout.js";
 
 /** Sub-operations of event_channel_op (Xen's `public/event_channel.h`, `EVTCHNOP_*`). */
 export const Evtchnop = {
@@ -28,38 +28,37 @@ export const Evtchnstat = {
   ipi: 5,
 } as const;
 
-export const evtchn_bind_interdomain = layout("evtchn_bind_interdomain", {
-  remote_dom: "u16",
-  remote_port: "u32",
-  local_port: "u32",
+export const evtchn_bind_interdomain = struct("evtchn_bind_interdomain", {
+  remote_dom: u16,
+  remote_port: u32,
+  local_port: u32,
 });
-export const evtchn_bind_virq = layout("evtchn_bind_virq", {
-  virq: "u32",
-  vcpu: "u32",
-  port: "u32",
+export const evtchn_bind_virq = struct("evtchn_bind_virq", {
+  virq: u32,
+  vcpu: u32,
+  port: u32,
 });
-export const evtchn_bind_pirq = layout("evtchn_bind_pirq", {
-  pirq: "u32",
-  flags: "u32",
-  port: "u32",
+export const evtchn_bind_pirq = struct("evtchn_bind_pirq", {
+  pirq: u32,
+  flags: u32,
+  port: u32,
 });
-export const evtchn_port = layout("evtchn_port", { port: "u32" });
-/** `struct evtchn_status`; u0 and u1 are the two words of its union. */
-export const evtchn_status = layout("evtchn_status", {
-  dom: "u16",
-  port: "u32",
-  status: "u32",
-  vcpu: "u32",
-  u0: "u32",
-  u1: "u32",
+export const evtchn_port = struct("evtchn_port", { port: u32 });
+/** `struct evtchn_status`; its union by the two words that it has. */
+export const evtchn_status = struct("evtchn_status", {
+  dom: u16,
+  port: u32,
+  status: u32,
+  vcpu: u32,
+  u: array(u32, 2),
 });
-export const evtchn_alloc_unbound = layout("evtchn_alloc_unbound", {
-  dom: "u16",
-  remote_dom: "u16",
-  port: "u32",
+export const evtchn_alloc_unbound = struct("evtchn_alloc_unbound", {
+  dom: u16,
+  remote_dom: u16,
+  port: u32,
 });
-export const evtchn_bind_ipi = layout("evtchn_bind_ipi", { vcpu: "u32", port: "u32" });
-export const evtchn_bind_vcpu = layout("evtchn_bind_vcpu", { port: "u32", vcpu: "u32" });
-export const evtchn_expand_array = layout("evtchn_expand_array", { array_gfn: "u64" });
-export const evtchn_set_priority = layout("evtchn_set_priority", { port: "u32", priority: "u32" });
-export const evtchn_reset = layout("evtchn_reset", { dom: "u16" });
+export const evtchn_bind_ipi = struct("evtchn_bind_ipi", { vcpu: u32, port: u32 });
+export const evtchn_bind_vcpu = struct("evtchn_bind_vcpu", { port: u32, vcpu: u32 });
+export const evtchn_expand_array = struct("evtchn_expand_array", { array_gfn: u64 });
+export const evtchn_set_priority = struct("evtchn_set_priority", { port: u32, priority: u32 });
+export const evtchn_reset = struct("evtchn_reset", { dom: u16 });

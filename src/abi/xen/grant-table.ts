@@ -1,4 +1,4 @@
-import { layout } from "./layout.js";
+import { pointer, s16, struct, u16, u32, u64, ulong, union } from "../layout.js";
 
 /** Sub-operations of grant_table_op (Xen's `public/grant_table.h`, `GNTTABOP_*`). */
 export const Gnttabop = {
@@ -46,10 +46,10 @@ export const Gtf = {
 } as const;
 
 /** `struct grant_entry_v1`: who may use which frame. */
-export const grant_entry_v1 = layout("grant_entry_v1", {
-  flags: "u16",
-  domid: "u16",
-  frame: "u32",
+export const grant_entry_v1 = struct("grant_entry_v1", {
+  flags: u16,
+  domid: u16,
+  frame: u32,
 });
 /** Entries of version 1 in one frame of the table. */
 export const GRANT_ENTRIES_PER_FRAME_V1 = 512;
@@ -66,58 +66,57 @@ export const Gntmap = {
   contains_pte: 16,
 } as const;
 
-export const gnttab_map_grant_ref = layout("gnttab_map_grant_ref", {
-  host_addr: "u64",
-  flags: "u32",
-  ref: "u32",
-  dom: "u16",
-  status: "s16",
-  handle: "u32",
-  dev_bus_addr: "u64",
+export const gnttab_map_grant_ref = struct("gnttab_map_grant_ref", {
+  host_addr: u64,
+  flags: u32,
+  ref: u32,
+  dom: u16,
+  status: s16,
+  handle: u32,
+  dev_bus_addr: u64,
 });
-export const gnttab_unmap_grant_ref = layout("gnttab_unmap_grant_ref", {
-  host_addr: "u64",
-  dev_bus_addr: "u64",
-  handle: "u32",
-  status: "s16",
+export const gnttab_unmap_grant_ref = struct("gnttab_unmap_grant_ref", {
+  host_addr: u64,
+  dev_bus_addr: u64,
+  handle: u32,
+  status: s16,
 });
-export const gnttab_setup_table = layout("gnttab_setup_table", {
-  dom: "u16",
-  nr_frames: "u32",
-  status: "s16",
-  frame_list: "handle",
+export const gnttab_setup_table = struct("gnttab_setup_table", {
+  dom: u16,
+  nr_frames: u32,
+  status: s16,
+  frame_list: pointer,
 });
 /** Flags of copy: the source or the destination is a grant reference, not a frame. */
 export const GNTCOPY_source_gref = 1;
 export const GNTCOPY_dest_gref = 2;
-/** `struct gnttab_copy_ptr`: a frame or grant reference, whose it is, and where in it. */
-export const gnttab_copy_ptr = layout("gnttab_copy_ptr", {
-  u: "ulong",
-  domid: "u16",
-  offset: "u16",
+/** One end of a copy: a frame or grant reference, whose it is, and where in it. */
+const gnttab_copy_ptr = struct("gnttab_copy_ptr", {
+  u: union({ ref: u32, gmfn: ulong }),
+  domid: u16,
+  offset: u16,
 });
-/** What follows the two pointers (source, dest) in `struct gnttab_copy`. */
-export const gnttab_copy_tail = layout("gnttab_copy_tail", {
-  len: "u16",
-  flags: "u16",
-  status: "s16",
+export const gnttab_copy = struct("gnttab_copy", {
+  source: gnttab_copy_ptr,
+  dest: gnttab_copy_ptr,
+  len: u16,
+  flags: u16,
+  status: s16,
 });
-/** Bytes of the whole `struct gnttab_copy`. */
-export const GNTTAB_COPY_SIZE = { 32: 24, 64: 40 } as const;
-export const gnttab_query_size = layout("gnttab_query_size", {
-  dom: "u16",
-  nr_frames: "u32",
-  max_nr_frames: "u32",
-  status: "s16",
+export const gnttab_query_size = struct("gnttab_query_size", {
+  dom: u16,
+  nr_frames: u32,
+  max_nr_frames: u32,
+  status: s16,
 });
-export const gnttab_set_version = layout("gnttab_set_version", { version: "u32" });
-export const gnttab_get_version = layout("gnttab_get_version", {
-  dom: "u16",
-  pad: "u16",
-  version: "u32",
+export const gnttab_set_version = struct("gnttab_set_version", { version: u32 });
+export const gnttab_get_version = struct("gnttab_get_version", {
+  dom: u16,
+  pad: u16,
+  version: u32,
 });
-export const gnttab_swap_grant_ref = layout("gnttab_swap_grant_ref", {
-  ref_a: "u32",
-  ref_b: "u32",
-  status: "s16",
+export const gnttab_swap_grant_ref = struct("gnttab_swap_grant_ref", {
+  ref_a: u32,
+  ref_b: u32,
+  status: s16,
 });

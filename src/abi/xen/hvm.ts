@@ -1,4 +1,4 @@
-import { layout } from "./layout.js";
+import { array, bytes, struct, u8, u16, u32, u64 } from "../layout.js";
 
 /** Sub-operations of hvm_op (Xen's `public/hvm/hvm_op.h`, `HVMOP_*`). */
 export const Hvmop = {
@@ -14,43 +14,43 @@ export const Hvmop = {
   altp2m: 25,
 } as const;
 
-export const xen_hvm_param = layout("xen_hvm_param", {
-  domid: "u16",
-  pad: "u16",
-  index: "u32",
-  value: "u64",
+export const xen_hvm_param = struct("xen_hvm_param", {
+  domid: u16,
+  pad: u16,
+  index: u32,
+  value: u64,
 });
 
-export const xen_hvm_evtchn_upcall_vector = layout("xen_hvm_evtchn_upcall_vector", {
-  vcpu: "u32",
-  vector: "u8",
+export const xen_hvm_evtchn_upcall_vector = struct("xen_hvm_evtchn_upcall_vector", {
+  vcpu: u32,
+  vector: u8,
 });
 
-export const xen_hvm_get_time = layout("xen_hvm_get_time", { now: "u64" });
+export const xen_hvm_get_time = struct("xen_hvm_get_time", { now: u64 });
 
-export const xen_hvm_get_mem_type = layout("xen_hvm_get_mem_type", {
-  domid: "u16",
-  mem_type: "u16",
-  pad0: "u16",
-  pad1: "u16",
-  pfn: "u64",
+export const xen_hvm_get_mem_type = struct("xen_hvm_get_mem_type", {
+  domid: u16,
+  mem_type: u16,
+  pad: array(u16, 2),
+  pfn: u64,
 });
 /** `mem_type`: RAM, or nothing but what a device might answer for (`HVMMEM_*`). */
 export const HVMMEM_ram_rw = 0;
 export const HVMMEM_mmio_dm = 2;
 
-export const xen_hvm_pagetable_dying = layout("xen_hvm_pagetable_dying", {
-  domid: "u16",
-  pad0: "u16",
-  pad1: "u16",
-  pad2: "u16",
-  gpa: "u64",
+export const xen_hvm_pagetable_dying = struct("xen_hvm_pagetable_dying", {
+  domid: u16,
+  pad: array(u16, 3),
+  gpa: u64,
 });
 
-/** `struct xen_hvm_xentrace` without its `extra`, which follows. */
-export const xen_hvm_xentrace = layout("xen_hvm_xentrace", { event: "u16", extra_bytes: "u16" });
-/** Bytes of `extra` (`TRACE_EXTRA_MAX` words). */
+/** Bytes of `extra` in `struct xen_hvm_xentrace` (`TRACE_EXTRA_MAX` words). */
 export const XEN_HVM_XENTRACE_EXTRA = 28;
+export const xen_hvm_xentrace = struct("xen_hvm_xentrace", {
+  event: u16,
+  extra_bytes: u16,
+  extra: bytes(XEN_HVM_XENTRACE_EXTRA),
+});
 /** A guest's event is below this: the numbers of one sub-class of trace events (`public/trace.h`). */
 export const XEN_HVM_XENTRACE_EVENTS = 1 << 12;
 

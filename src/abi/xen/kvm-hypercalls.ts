@@ -1,3 +1,6 @@
+import { sched_poll } from "./sched.js";
+import { vcpu_set_singleshot_timer } from "./vcpu.js";
+
 /** The hypercalls KVM itself answers, by number and sub-operation (Xen's public headers). */
 export const KvmXenHypercall = {
   SET_TIMER_OP: 15,
@@ -18,9 +21,15 @@ export const SCHEDOP_poll = 3;
 export const VCPUOP_set_singleshot_timer = 8;
 export const VCPUOP_stop_singleshot_timer = 9;
 
-/** `struct sched_poll { ports*, u32 nr_ports, u64 timeout }`: sizes and offsets in both layouts. */
-export const SCHED_POLL_64 = { size: 24, ports: 0, nrPorts: 8, timeout: 16 } as const;
-export const SCHED_POLL_COMPAT = { size: 16, ports: 0, nrPorts: 4, timeout: 8 } as const;
+const pollOf = (struct: typeof sched_poll) => ({
+  size: struct.size,
+  ports: struct.offset("ports"),
+  nrPorts: struct.offset("nr_ports"),
+  timeout: struct.offset("timeout"),
+});
+/** `struct sched_poll`: sizes and offsets in both layouts. */
+export const SCHED_POLL_64 = pollOf(sched_poll);
+export const SCHED_POLL_COMPAT = pollOf(sched_poll.of(32));
 /**
  * Most ports that one SCHEDOP_poll may name.
  * @limit guest | ports that one SCHEDOP_poll names | ports | EINVAL, as Linux
@@ -28,5 +37,5 @@ export const SCHED_POLL_COMPAT = { size: 16, ports: 0, nrPorts: 4, timeout: 8 } 
 export const SCHED_POLL_MAX_PORTS = 128;
 
 /** `struct vcpu_set_singleshot_timer { u64 timeout_abs_ns; u32 flags }`: bytes read by KVM. */
-export const SINGLESHOT_SIZE_64 = 16;
-export const SINGLESHOT_SIZE_COMPAT = 12;
+export const SINGLESHOT_SIZE_64 = vcpu_set_singleshot_timer.size;
+export const SINGLESHOT_SIZE_COMPAT = vcpu_set_singleshot_timer.of(32).size;

@@ -1,4 +1,4 @@
-import { layout } from "./layout.js";
+import { pointer, struct, u16, u32, ulong } from "../layout.js";
 
 /** Sub-operations of memory_op (Xen's `public/memory.h`, `XENMEM_*`). */
 export const Xenmem = {
@@ -21,12 +21,12 @@ export const Xenmem = {
 export const MEMOP_EXTENT_SHIFT = 6;
 
 /** `struct xen_memory_reservation`: extents of 2^extent_order pages. */
-export const xen_memory_reservation = layout("xen_memory_reservation", {
-  extent_start: "handle",
-  nr_extents: "ulong",
-  extent_order: "u32",
-  mem_flags: "u32",
-  domid: "u16",
+export const xen_memory_reservation = struct("xen_memory_reservation", {
+  extent_start: pointer,
+  nr_extents: ulong,
+  extent_order: u32,
+  mem_flags: u32,
+  domid: u16,
 });
 /** Flags of `mem_flags` (`XENMEMF_*`). */
 export const Xenmemf = {
@@ -36,8 +36,11 @@ export const Xenmemf = {
 /** Bits of `mem_flags` that limit how many address bits the pages' machine addresses have. */
 export const XENMEMF_ADDRESS_BITS = 0xff;
 
-/** `nr_exchanged`, which follows two reservations (in, out) in `struct xen_memory_exchange`. */
-export const xen_memory_exchanged = layout("xen_memory_exchange", { nr_exchanged: "ulong" });
+export const xen_memory_exchange = struct("xen_memory_exchange", {
+  in: xen_memory_reservation,
+  out: xen_memory_reservation,
+  nr_exchanged: ulong,
+});
 
 /** Sources of add_to_physmap (`XENMAPSPACE_*`). */
 export const Xenmapspace = {
@@ -52,33 +55,33 @@ export const Xenmapspace = {
 /** Bit of `idx` that asks for a status frame of a version 2 grant table. */
 export const XENMAPIDX_grant_table_status = 0x80000000;
 
-export const xen_add_to_physmap = layout("xen_add_to_physmap", {
-  domid: "u16",
-  size: "u16",
-  space: "u32",
-  idx: "ulong",
-  gpfn: "ulong",
+export const xen_add_to_physmap = struct("xen_add_to_physmap", {
+  domid: u16,
+  size: u16,
+  space: u32,
+  idx: ulong,
+  gpfn: ulong,
 });
 
-export const xen_add_to_physmap_batch = layout("xen_add_to_physmap_batch", {
-  domid: "u16",
-  space: "u16",
-  size: "u16",
-  u: "u16",
-  idxs: "handle",
-  gpfns: "handle",
-  errs: "handle",
+export const xen_add_to_physmap_batch = struct("xen_add_to_physmap_batch", {
+  domid: u16,
+  space: u16,
+  size: u16,
+  u: u16,
+  idxs: pointer,
+  gpfns: pointer,
+  errs: pointer,
 });
 
-export const xen_remove_from_physmap = layout("xen_remove_from_physmap", {
-  domid: "u16",
-  gpfn: "ulong",
+export const xen_remove_from_physmap = struct("xen_remove_from_physmap", {
+  domid: u16,
+  gpfn: ulong,
 });
 
-export const xen_memory_map = layout("xen_memory_map", { nr_entries: "u32", buffer: "handle" });
+export const xen_memory_map = struct("xen_memory_map", { nr_entries: u32, buffer: pointer });
 
 /** The `domid_t` that current_reservation and maximum_reservation point to. */
-export const xen_domid = layout("domid_t", { domid: "u16" });
+export const xen_domid = struct("domid_t", { domid: u16 });
 
 /** Bytes of an entry of the e820 table that memory_map fills: u64 addr, u64 size, u32 type. */
 export const E820_ENTRY_SIZE = 20;

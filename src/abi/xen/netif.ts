@@ -1,5 +1,5 @@
 /** The network interface (Xen's `public/io/netif.h`). */
-import { layout } from "./layout.js";
+import { s16, struct, u8, u16, u32, union } from "../layout.js";
 
 /**
  * Slots of the transmit ring that a frontend may use for a packet without asking.
@@ -39,34 +39,31 @@ export const XenNetifGsoType = { NONE: 0, TCPV4: 1, TCPV6: 2 } as const;
 export const NetifRsp = { DROPPED: -2, ERROR: -1, OKAY: 0, NULL: 1 } as const;
 
 /** `struct netif_tx_request`: a part of a packet; of the first part `size` is that of the whole packet. */
-export const netif_tx_request = layout("netif_tx_request", {
-  gref: "u32",
-  offset: "u16",
-  flags: "u16",
-  id: "u16",
-  size: "u16",
+export const netif_tx_request = struct("netif_tx_request", {
+  gref: u32,
+  offset: u16,
+  flags: u16,
+  id: u16,
+  size: u16,
 });
 /** `struct netif_tx_response`. */
-export const netif_tx_response = layout("netif_tx_response", { id: "u16", status: "s16" });
+export const netif_tx_response = struct("netif_tx_response", { id: u16, status: s16 });
 /** `struct netif_rx_request`: a page for a part of a packet. */
-export const netif_rx_request = layout("netif_rx_request", {
-  id: "u16",
-  pad: "u16",
-  gref: "u32",
+export const netif_rx_request = struct("netif_rx_request", {
+  id: u16,
+  pad: u16,
+  gref: u32,
 });
 /** `struct netif_rx_response`: `status` is an error, or the bytes of this part. */
-export const netif_rx_response = layout("netif_rx_response", {
-  id: "u16",
-  offset: "u16",
-  flags: "u16",
-  status: "s16",
+export const netif_rx_response = struct("netif_rx_response", {
+  id: u16,
+  offset: u16,
+  flags: u16,
+  status: s16,
 });
-/** `struct netif_extra_info` with `u.gso`; what it has of another kind is not needed. */
-export const netif_extra_info = layout("netif_extra_info", {
-  type: "u8",
-  flags: "u8",
-  size: "u16",
-  gso_type: "u8",
-  pad: "u8",
-  features: "u16",
+/** `struct netif_extra_info`; what it has of other kinds is not needed. */
+export const netif_extra_info = struct("netif_extra_info", {
+  type: u8,
+  flags: u8,
+  u: union({ gso: struct("", { size: u16, type: u8, pad: u8, features: u16 }) }),
 });

@@ -1,13 +1,27 @@
-/** `struct pvclock_vcpu_time_info`: offsets in bytes (`asm/pvclock-abi.h`, Xen `public/xen.h`). */
+import { array, s8, struct, u8, u32, u64 } from "../layout.js";
+
+/** `struct vcpu_time_info` of Xen's `public/xen.h`, which Linux calls `pvclock_vcpu_time_info` (`asm/pvclock-abi.h`). */
+export const vcpu_time_info = struct("vcpu_time_info", {
+  /** Odd while an update is under way. */
+  version: u32,
+  pad0: u32,
+  tsc_timestamp: u64,
+  system_time: u64,
+  tsc_to_system_mul: u32,
+  tsc_shift: s8,
+  flags: u8,
+  pad1: array(u8, 2),
+});
+
+/** The same by offsets in bytes, which both kinds of guests share. */
 export const Pvclock = {
-  SIZE: 32,
-  /** u32, odd while an update is under way. */
-  VERSION: 0,
-  TSC_TIMESTAMP: 8,
-  SYSTEM_TIME: 16,
-  TSC_TO_SYSTEM_MUL: 24,
-  TSC_SHIFT: 28,
-  FLAGS: 29,
+  SIZE: vcpu_time_info.size,
+  VERSION: vcpu_time_info.offset("version"),
+  TSC_TIMESTAMP: vcpu_time_info.offset("tsc_timestamp"),
+  SYSTEM_TIME: vcpu_time_info.offset("system_time"),
+  TSC_TO_SYSTEM_MUL: vcpu_time_info.offset("tsc_to_system_mul"),
+  TSC_SHIFT: vcpu_time_info.offset("tsc_shift"),
+  FLAGS: vcpu_time_info.offset("flags"),
   FLAG_TSC_STABLE: 1,
   FLAG_GUEST_STOPPED: 2,
 } as const;

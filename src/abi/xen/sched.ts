@@ -1,4 +1,4 @@
-import { layout } from "./layout.js";
+import { pointer, struct, u32, u64 } from "../layout.js";
 
 /** Sub-operations of sched_op (Xen's `public/sched.h`, `SCHEDOP_*`). */
 export const Schedop = {
@@ -22,8 +22,10 @@ export const Shutdown = {
   soft_reset: 5,
 } as const;
 
-export const sched_shutdown = layout("sched_shutdown", { reason: "u32" });
-export const sched_watchdog = layout("sched_watchdog", { id: "u32", timeout: "u32" });
+/** Ports to wait for, their number, and until when, in ns. */
+export const sched_poll = struct("sched_poll", { ports: pointer, nr_ports: u32, timeout: u64 });
+export const sched_shutdown = struct("sched_shutdown", { reason: u32 });
+export const sched_watchdog = struct("sched_watchdog", { id: u32, timeout: u32 });
 
 /** Watchdogs of a domain; ids are 1 to this. */
 export const NR_DOMAIN_WATCHDOG_TIMERS = 2;

@@ -1,3 +1,6 @@
+import { array, perWidth, struct, u32, ulong } from "../layout.js";
+import { vcpu_info } from "./vcpu-info.js";
+
 /** Where the parts of `struct shared_info` lie, in one of the two layouts. Offsets in bytes. */
 export interface SharedInfoLayout {
   /** `evtchn_pending`, one bit per port, little endian. */
@@ -14,12 +17,48 @@ export interface SharedInfoLayout {
   readonly selectorBits: 32 | 64;
 }
 
+/**
+ * vCPUs that have a `vcpu_info` inside shared_info (`MAX_VIRT_CPUS`, `XEN_LEGACY_MAX_VCPUS`).
+ * @limit guest | vCPUs with a vcpu_info inside shared_info | vCPUs | the others have to register theirs
+ */
+export const MAX_VIRT_CPUS = 32;
+
+/** A bit for each port. */
+const ports = perWidth(array(ulong, 64), array(ulong, 32));
+const common = {
+  vcpu_info: array(vcpu_info, MAX_VIRT_CPUS),
+  evtchn_pending: ports,
+  evtchn_mask: ports,
+  wc_version: u32,
+  wc_sec: u32,
+  wc_nsec: u32,
+} as const;
+const arch = {
+  max_pfn: ulong,
+  pfn_to_mfn_frame_list_list: ulong,
+  nmi_reason: ulong,
+  p2m_cr3: ulong,
+  p2m_vaddr: ulong,
+  p2m_generation: ulong,
+} as const;
+/** Of 64-bit code. */
+export const shared_info = struct("shared_info", {
+  ...common,
+  wc_sec_hi: u32,
+  arch: struct("arch_shared_info", arch),
+});
+/** Of 32-bit code, which has `wc_sec_hi` elsewhere. */
+export const compat_shared_info = struct("shared_info", {
+  ...common,
+  arch: struct("arch_shared_info", { ...arch, wc_sec_hi: u32 }),
+}).of(32);
+
 /** `struct shared_info` of a 64-bit guest (Xen `public/xen.h`). */
 export const SHARED_INFO_64: SharedInfoLayout = {
-  evtchnPending: 0x800,
-  evtchnMask: 0xa00,
-  wcVersion: 0xc00,
-  wcSecHi: 0xc0c,
+  evtchnPending: shared_info.offset("evtchn_pending"),
+  evtchnMask: shared_info.offset("evtchn_mask"),
+  wcVersion: shared_info.offset("wc_version"),
+  wcSecHi: shared_info.offset("wc_sec_hi"),
   /** @limit guest | event channel ports of a 64-bit guest | ports | ENOSPC, as Xen */
   ports: 4096,
   selectorBits: 64,
@@ -27,10 +66,10 @@ export const SHARED_INFO_64: SharedInfoLayout = {
 
 /** `struct compat_shared_info`: that of a 32-bit guest. */
 export const SHARED_INFO_COMPAT: SharedInfoLayout = {
-  evtchnPending: 0x800,
-  evtchnMask: 0x880,
-  wcVersion: 0x900,
-  wcSecHi: 0x924,
+  evtchnPending: compat_shared_info.offset("evtchn_pending"),
+  evtchnMask: compat_shared_info.offset("evtchn_mask"),
+  wcVersion: compat_shared_info.offset("wc_version"),
+  wcSecHi: compat_shared_info.offset("arch.wc_sec_hi"),
   /** @limit guest | event channel ports of a 32-bit guest | ports | ENOSPC, as Xen */
   ports: 1024,
   selectorBits: 32,
@@ -39,9 +78,3 @@ export const SHARED_INFO_COMPAT: SharedInfoLayout = {
 /** The layout in use for a domain. */
 export const sharedInfoLayout = (longMode: boolean): SharedInfoLayout =>
   longMode ? SHARED_INFO_64 : SHARED_INFO_COMPAT;
-
-/**
- * vCPUs that have a `vcpu_info` inside shared_info (`MAX_VIRT_CPUS`, `XEN_LEGACY_MAX_VCPUS`).
- * @limit guest | vCPUs with a vcpu_info inside shared_info | vCPUs | the others have to register theirs
- */
-export const MAX_VIRT_CPUS = 32;

@@ -1,4 +1,4 @@
-import { layout } from "./layout.js";
+import { array, s32, struct, u32, u64 } from "../layout.js";
 
 /** Sub-operations of vcpu_op (Xen's `public/vcpu.h`, `VCPUOP_*`). */
 export const Vcpuop = {
@@ -21,29 +21,26 @@ export const Vcpuop = {
 } as const;
 
 /** `struct vcpu_register_runstate_memory_area` and vcpu_register_time_memory_area: a union of 8 bytes. */
-export const vcpu_register_memory_area = layout("vcpu_register_memory_area", { p: "u64" });
+export const vcpu_register_memory_area = struct("vcpu_register_memory_area", { p: u64 });
 
-export const vcpu_set_periodic_timer = layout("vcpu_set_periodic_timer", { period_ns: "u64" });
+export const vcpu_set_periodic_timer = struct("vcpu_set_periodic_timer", { period_ns: u64 });
 
-export const vcpu_set_singleshot_timer = layout("vcpu_set_singleshot_timer", {
-  timeout_abs_ns: "u64",
-  flags: "u32",
+export const vcpu_set_singleshot_timer = struct("vcpu_set_singleshot_timer", {
+  timeout_abs_ns: u64,
+  flags: u32,
 });
 
-export const vcpu_register_vcpu_info = layout("vcpu_register_vcpu_info", {
-  mfn: "u64",
-  offset: "u32",
-  rsvd: "u32",
+export const vcpu_register_vcpu_info = struct("vcpu_register_vcpu_info", {
+  mfn: u64,
+  offset: u32,
+  rsvd: u32,
 });
 
-/** `struct vcpu_runstate_info`, its `time[4]` spelled out: running, runnable, blocked, offline. */
-export const vcpu_runstate_info = layout("vcpu_runstate_info", {
-  state: "s32",
-  state_entry_time: "u64",
-  time_running: "u64",
-  time_runnable: "u64",
-  time_blocked: "u64",
-  time_offline: "u64",
+/** `struct vcpu_runstate_info`; `time` by {@link Runstate}. */
+export const vcpu_runstate_info = struct("vcpu_runstate_info", {
+  state: s32,
+  state_entry_time: u64,
+  time: array(u64, 4),
 });
 
 /** Shortest period of set_periodic_timer, and the longest (Xen's STIME_DELTA_MAX), in ns. */

@@ -1,4 +1,5 @@
 /** The xenstore protocol (Xen's `public/io/xs_wire.h` and `docs/misc/xenstore.txt`). */
+import { bytes, struct, u32 } from "../layout.js";
 
 /** Message types (`enum xsd_sockmsg_type`, `XS_*`). */
 export const Xs = {
@@ -26,8 +27,10 @@ export const Xs = {
   DIRECTORY_PART: 22,
 } as const;
 
-/** `struct xsd_sockmsg`: type, req_id, tx_id, len, u32 each. */
-export const XSD_SOCKMSG_SIZE = 16;
+/** The head of a message. */
+export const xsd_sockmsg = struct("xsd_sockmsg", { type: u32, req_id: u32, tx_id: u32, len: u32 });
+/** Its bytes. */
+export const XSD_SOCKMSG_SIZE = xsd_sockmsg.size;
 /**
  * Longest payload of a message, in bytes.
  * @limit guest | payload of a xenstore message | bytes | a longer request ends the connection, a longer reply
@@ -70,18 +73,32 @@ export type XsError = (typeof XSD_ERRORS)[number];
 /** Bytes of each of the two rings in `struct xenstore_domain_interface`. */
 export const XENSTORE_RING_SIZE = 1024;
 
-/** Offsets in `struct xenstore_domain_interface`. */
+/** The page that a guest shares with its xenstore. */
+export const xenstore_domain_interface = struct("xenstore_domain_interface", {
+  req: bytes(XENSTORE_RING_SIZE),
+  rsp: bytes(XENSTORE_RING_SIZE),
+  req_cons: u32,
+  req_prod: u32,
+  rsp_cons: u32,
+  rsp_prod: u32,
+  server_features: u32,
+  connection: u32,
+  error: u32,
+  evtchn_port: u32,
+});
+const at = (field: string): number => xenstore_domain_interface.offset(field);
+/** The same by offsets. */
 export const XenstoreInterface = {
-  req: 0,
-  rsp: 1024,
-  req_cons: 2048,
-  req_prod: 2052,
-  rsp_cons: 2056,
-  rsp_prod: 2060,
-  server_features: 2064,
-  connection: 2068,
-  error: 2072,
-  evtchn_port: 2076,
+  req: at("req"),
+  rsp: at("rsp"),
+  req_cons: at("req_cons"),
+  req_prod: at("req_prod"),
+  rsp_cons: at("rsp_cons"),
+  rsp_prod: at("rsp_prod"),
+  server_features: at("server_features"),
+  connection: at("connection"),
+  error: at("error"),
+  evtchn_port: at("evtchn_port"),
 } as const;
 
 /** `server_features`: the server reports errors in `error`. */

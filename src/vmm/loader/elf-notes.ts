@@ -4,6 +4,7 @@
  * several entry points the last counts; sections are looked at only if no segment has a note of Xen.
  */
 import {
+  elf_nhdr,
   LINUX_NOTE_NAME,
   NHDR_SIZE,
   XEN_ELFNOTE_PHYS32_ENTRY,
@@ -58,15 +59,14 @@ class NoteReader implements Notes {
     let at = 0;
     while (at + NHDR_SIZE <= bytes.length && this.#left > 0) {
       this.#left -= 1;
-      const nameSize = view.getUint32(at, true);
-      const descSize = view.getUint32(at + 4, true);
+      const { n_namesz: nameSize, n_descsz: descSize, n_type: type } = elf_nhdr.read(view, at);
       const desc = pad(at + NHDR_SIZE + nameSize);
       if (desc + descSize > bytes.length) return;
       const named = (name: string) => nameSize > 0 && hasName(bytes, at + NHDR_SIZE, name);
       if (named(LINUX_NOTE_NAME)) this.isLinux = true;
       if (named(XEN_NOTE_NAME)) {
         this.isXen = true;
-        if (view.getUint32(at + 8, true) === XEN_ELFNOTE_PHYS32_ENTRY) {
+        if (type === XEN_ELFNOTE_PHYS32_ENTRY) {
           this.entry = numeric(view, desc, descSize);
         }
       }

@@ -1,5 +1,5 @@
 /** Access to guest memory by guest-virtual address, for the arguments of hypercalls. */
-import type { Fields, GuestWidth, Layout, StructValue } from "../../abi/xen/layout.js";
+import type { Fields, Inputs, Struct, Values, Width } from "../../abi/layout.js";
 import { type Gpa, type Gva, gva, PAGE_SIZE } from "../../base/index.js";
 import type { GuestMemory } from "../../memory/index.js";
 
@@ -14,9 +14,9 @@ export class GuestAccess {
   readonly #memory: GuestMemory;
   readonly #translate: Translate;
   /** Width of the caller's registers, pointers and longs. */
-  readonly width: GuestWidth;
+  readonly width: Width;
 
-  constructor(memory: GuestMemory, translate: Translate, width: GuestWidth) {
+  constructor(memory: GuestMemory, translate: Translate, width: Width) {
     this.#memory = memory;
     this.#translate = translate;
     this.width = width;
@@ -50,18 +50,14 @@ export class GuestAccess {
   }
 
   /** Reads a structure in the caller's layout. */
-  readStruct<F extends Fields>(address: bigint, layout: Layout<F>): StructValue<F> | undefined {
-    const bytes = this.read(address, layout.size(this.width));
-    return bytes === undefined ? undefined : layout.decode(bytes, this.width);
+  readStruct<F extends Fields>(address: bigint, layout: Struct<F>): Values<F> | undefined {
+    const bytes = this.read(address, layout.of(this.width).size);
+    return bytes === undefined ? undefined : layout.of(this.width).decode(bytes);
   }
 
   /** Writes a structure in the caller's layout. */
-  writeStruct<F extends Fields>(
-    address: bigint,
-    layout: Layout<F>,
-    value: StructValue<F>,
-  ): boolean {
-    return this.write(address, layout.encode(value, this.width));
+  writeStruct<F extends Fields>(address: bigint, layout: Struct<F>, value: Inputs<F>): boolean {
+    return this.write(address, layout.of(this.width).encode(value));
   }
 
   /** Reads an element of an array of longs. */

@@ -9,7 +9,7 @@ import { toBytes, toText } from "../xenstore/wire.js";
 /** Frame of the data page of a grant. */
 export const frameOf = (ref: number): number => 0x100 + ref;
 
-const ENTRY = grant_entry_v1.size(64);
+const ENTRY = grant_entry_v1.size;
 
 export class GuestSide {
   readonly test: ReturnType<typeof makeDomain>;
@@ -64,13 +64,13 @@ export class GuestSide {
   grant(ref: number, gfn: number, options: { flags?: number; domid?: number } = {}): void {
     const entry = { flags: options.flags ?? 1, domid: options.domid ?? 0, frame: gfn };
     const page = this.test.domain.grantFrames[Math.floor(ref / 512)];
-    page?.write((ref % 512) * ENTRY, grant_entry_v1.encode(entry, 64));
+    page?.write((ref % 512) * ENTRY, grant_entry_v1.encode(entry));
   }
 
   /** Flags of an entry: those that say that it is in use, too. */
   flags(ref: number): number {
     const page = this.test.domain.grantFrames[Math.floor(ref / 512)];
-    return grant_entry_v1.decode(page?.read((ref % 512) * ENTRY, ENTRY) as Uint8Array, 64).flags;
+    return grant_entry_v1.decode(page?.read((ref % 512) * ENTRY, ENTRY) as Uint8Array).flags;
   }
 
   /** A new port for the backend. */

@@ -20,8 +20,8 @@ import type { GrantView } from "../view.js";
  */
 export const MAX_GRANT_FRAMES = 64;
 
-const ENTRY_SIZE = grant_entry_v1.size(64);
-const FRAME = grant_entry_v1.offset("frame", 64);
+const ENTRY_SIZE = grant_entry_v1.size;
+const FRAME = grant_entry_v1.offset("frame");
 
 /** Where an entry is. */
 interface EntryPlace {
@@ -63,7 +63,7 @@ export class GrantTable {
     for (const [index, page] of this.#frames.entries()) {
       const bytes = page.read(0, PAGE_SIZE);
       for (let i = 0; i < GRANT_ENTRIES_PER_FRAME_V1 && found.length < most; i++) {
-        const entry = grant_entry_v1.decode(bytes.subarray(i * ENTRY_SIZE), 64);
+        const entry = grant_entry_v1.decode(bytes.subarray(i * ENTRY_SIZE));
         if (entry.flags === 0) continue;
         const ref = index * GRANT_ENTRIES_PER_FRAME_V1 + i;
         found.push({ ref, ...entry, ...(this.#uses.get(ref) ?? { readers: 0, writers: 0 }) });
@@ -158,6 +158,6 @@ export class GrantTable {
   #writeEntry(ref: number, gfn: number): void {
     const place = this.#place(ref);
     const entry = { flags: Gtf.permit_access, domid: 0, frame: gfn };
-    place?.page.write(place.offset, grant_entry_v1.encode(entry, 64));
+    place?.page.write(place.offset, grant_entry_v1.encode(entry));
   }
 }

@@ -1,4 +1,4 @@
-import type { Fields, Layout, StructValue } from "../../../abi/xen/layout.js";
+import type { Fields, Inputs, Struct } from "../../../abi/layout.js";
 import { Errno } from "../../../base/index.js";
 import type { Domain, DomainVcpu } from "../domain.js";
 import type { GuestAccess } from "../guest-access.js";
@@ -45,6 +45,6 @@ export const arg = (call: Call, index: number): bigint => call.args[index] as bi
 export const answerTo = <F extends Fields>(
   call: Call,
   at: bigint,
-  layout: Layout<F>,
-  value: StructValue<F>,
+  layout: Struct<F>,
+  value: Inputs<F>,
 ): number => (call.guest.writeStruct(at, layout, value) ? 0 : -Errno.EFAULT);

@@ -2,7 +2,7 @@
  * The hypercall table. What is not in it answers -ENOSYS and is logged once: mmuext_op, argo_op (which Xen is built
  * without as a rule) and physdev_op (which a PVH domain does not have).
  */
-import { layout } from "../../../abi/xen/layout.js";
+import { struct, ulong } from "../../../abi/layout.js";
 import { Hypercall } from "../../../abi/xen/xen.js";
 import { Errno, type Gpa, type Gva } from "../../../base/index.js";
 import type { VcpuExitXen } from "../../../kvm/api/index.js";
@@ -42,15 +42,15 @@ const table: ReadonlyMap<number, Handler> = new Map<number, Handler>([
 const names = new Map<number, string>(Object.entries(Hypercall).map(([name, nr]) => [nr, name]));
 
 /** `struct multicall_entry`. */
-const multicall_entry = layout("multicall_entry", {
-  op: "ulong",
-  result: "ulong",
-  arg0: "ulong",
-  arg1: "ulong",
-  arg2: "ulong",
-  arg3: "ulong",
-  arg4: "ulong",
-  arg5: "ulong",
+const multicall_entry = struct("multicall_entry", {
+  op: ulong,
+  result: ulong,
+  arg0: ulong,
+  arg1: ulong,
+  arg2: ulong,
+  arg3: ulong,
+  arg4: ulong,
+  arg5: ulong,
 });
 /** Names of the arguments of a continuation in an entry. */
 function entryArguments({ args }: Continuation): Record<string, bigint> {
@@ -102,7 +102,7 @@ export class Hypercalls {
     const { guest, effort } = call;
     const list = arg(call, 0);
     const count = u32(call.args[1]);
-    const size = multicall_entry.size(guest.width);
+    const size = multicall_entry.of(guest.width).size;
     const from = (i: number): Continuation =>
       new Continuation([list + BigInt(i * size), BigInt(count - i)]);
     for (let i = 0; i < count; i++) {

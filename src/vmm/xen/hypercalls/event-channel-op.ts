@@ -2,6 +2,8 @@
  * event_channel_op (Xen's `public/event_channel.h`). FIFO event channels are not here: init_control answers as a
  * Xen before 4.4, and its two companions as Xen does while nobody has switched to FIFO.
  */
+
+import type { Fields, Inputs, Struct, Values } from "../../../abi/layout.js";
 import {
   Evtchnop,
   evtchn_alloc_unbound,
@@ -16,7 +18,6 @@ import {
   evtchn_set_priority,
   evtchn_status,
 } from "../../../abi/xen/event-channel.js";
-import type { Fields, Layout, StructValue } from "../../../abi/xen/layout.js";
 import { DOMID_SELF } from "../../../abi/xen/xen.js";
 import { Errno } from "../../../base/index.js";
 import { TraceBy } from "../../../ports/index.js";
@@ -24,8 +25,8 @@ import { answerTo, arg, type Call, type Handler, type SubOps, u32 } from "./call
 
 /** Reads the argument structure, or answers -EFAULT. */
 function withStruct<F extends Fields>(
-  layout: Layout<F>,
-  run: (call: Call, value: StructValue<F>) => number,
+  layout: Struct<F>,
+  run: (call: Call, value: Values<F>) => number,
 ): Handler {
   return (call) => {
     const value = call.guest.readStruct(arg(call, 1), layout);
@@ -36,9 +37,9 @@ function withStruct<F extends Fields>(
 /** Writes the structure back with the new port in it; the port stays even if that fails. */
 function answer<F extends Fields>(
   call: Call,
-  layout: Layout<F>,
+  layout: Struct<F>,
   port: number,
-  value: (port: number) => StructValue<F>,
+  value: (port: number) => Inputs<F>,
 ): number {
   if (port < 0) return port;
   return answerTo(call, arg(call, 1), layout, value(port));
@@ -86,8 +87,7 @@ const status = withStruct(evtchn_status, (call, value) => {
   if (!call.domain.isSelf(value.dom)) return -Errno.ESRCH;
   const found = call.domain.ports.status(value.port);
   if (found === undefined) return -Errno.EINVAL;
-  const [u0, u1] = found.u;
-  const filled = { ...value, status: found.status, vcpu: found.vcpu, u0, u1 };
+  const filled = { ...value, status: found.status, vcpu: found.vcpu, u: found.u };
   return answerTo(call, arg(call, 1), evtchn_status, filled);
 });
 

@@ -1,5 +1,5 @@
 /** How grant table operations take their arguments: an array of structures with a status each. */
-import type { Fields, Layout, StructValue } from "../../../abi/xen/layout.js";
+import type { Fields, Inputs, Struct, Values } from "../../../abi/layout.js";
 import { Errno } from "../../../base/index.js";
 import { answerTo, arg, type Call, Continuation, type Handler, type Result, u32 } from "./call.js";
 
@@ -24,11 +24,11 @@ export function forEach(call: Call, size: number, run: (at: bigint) => number): 
 
 /** Runs an operation on each element of the array argument. */
 export function each<F extends Fields>(
-  layout: Layout<F>,
-  run: (call: Call, value: StructValue<F>) => StructValue<F>,
+  layout: Struct<F>,
+  run: (call: Call, value: Values<F>) => Inputs<F>,
 ): Handler {
   return (call) =>
-    forEach(call, layout.size(call.guest.width), (at) => {
+    forEach(call, layout.of(call.guest.width).size, (at) => {
       const value = call.guest.readStruct(at, layout);
       if (value === undefined) return -Errno.EFAULT;
       return answerTo(call, at, layout, run(call, value));
@@ -37,8 +37,8 @@ export function each<F extends Fields>(
 
 /** As {@link each}, for operations that take exactly one element. */
 export function one<F extends Fields>(
-  layout: Layout<F>,
-  run: (call: Call, value: StructValue<F>) => StructValue<F>,
+  layout: Struct<F>,
+  run: (call: Call, value: Values<F>) => Inputs<F>,
 ): Handler {
   const handler = each(layout, run);
   return (call) => (u32(call.args[2]) === 1 ? handler(call) : -Errno.EINVAL);

@@ -41,7 +41,7 @@ function setUp() {
   const { domain, call } = test;
   const { memory, grantFrames } = domain;
   for (const [ref, flags, domid, gfn] of GRANTS)
-    grantFrames[0]?.write(ref * 8, grant_entry_v1.encode({ flags, domid, frame: gfn }, 64));
+    grantFrames[0]?.write(ref * 8, grant_entry_v1.encode({ flags, domid, frame: gfn }));
   const flagsOf = (ref: number): number => grantFrames[0]?.read(ref * 8, 1)[0] ?? 0;
   const copy = (one: Partial<Copy>, compat = false): number => {
     const { from, to, len, flags }: Copy = {

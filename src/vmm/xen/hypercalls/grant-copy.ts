@@ -1,11 +1,10 @@
 /** GNTTABOP_copy: between frames of the caller's own and its own grants; domain 0 grants nothing. */
+import type { ValueOf } from "../../../abi/layout.js";
 import {
   GNTCOPY_dest_gref,
   GNTCOPY_source_gref,
-  GNTTAB_COPY_SIZE,
   Gntst,
-  gnttab_copy_ptr,
-  gnttab_copy_tail,
+  gnttab_copy,
 } from "../../../abi/xen/grant-table.js";
 import { DOMID_SELF } from "../../../abi/xen/xen.js";
 import { Errno, PAGE_SIZE } from "../../../base/index.js";
@@ -14,11 +13,8 @@ import { forEach } from "./grant-batch.js";
 
 const BACKEND_DOMID = 0;
 
-interface CopyEnd {
-  readonly u: bigint;
-  readonly domid: number;
-  readonly offset: number;
-}
+type Copy = ValueOf<typeof gnttab_copy>;
+type CopyEnd = Copy["source"];
 
 /** Whether an end may be named like this; answers a GNTST_* number. Xen asks this of both ends before all else. */
 function checkDomain(call: Call, { domid }: CopyEnd, isGrant: boolean): number {
@@ -38,10 +34,9 @@ function withEnd(
   const { grantTable, physmap, domid } = call.domain;
   const withFrame = (gfn: number): number =>
     physmap.isBacked(gfn) ? use(gfn * PAGE_SIZE + end.offset) : Gntst.bad_page;
-  if (!isGrant) return withFrame(Number(end.u));
+  if (!isGrant) return withFrame(Number(end.u.gmfn));
   if (end.domid === BACKEND_DOMID) return Gntst.bad_gntref;
-  const ref = Number(BigInt.asUintN(32, end.u));
-  const grant = grantTable.begin(ref, domid, readonly);
+  const grant = grantTable.begin(end.u.ref, domid, readonly);
   if (typeof grant === "number") return grant;
   try {
     return withFrame(grant.gfn);
@@ -50,12 +45,7 @@ function withEnd(
   }
 }
 
-function copyOne(call: Call, bytes: Uint8Array): number {
-  const { width } = call.guest;
-  const size = gnttab_copy_ptr.size(width);
-  const source = gnttab_copy_ptr.decode(bytes, width);
-  const dest = gnttab_copy_ptr.decode(bytes.subarray(size), width);
-  const { len, flags } = gnttab_copy_tail.decode(bytes.subarray(2 * size), width);
+function copyOne(call: Call, { source, dest, len, flags }: Copy): number {
   const isSourceGrant = (flags & GNTCOPY_source_gref) !== 0;
   const isDestGrant = (flags & GNTCOPY_dest_gref) !== 0;
   const problem = checkDomain(call, source, isSourceGrant) || checkDomain(call, dest, isDestGrant);
@@ -74,14 +64,13 @@ function copyOne(call: Call, bytes: Uint8Array): number {
 /** GNTTABOP_copy: each element has its own status. */
 export const copy: Handler = (call) => {
   const { guest } = call;
-  const size = GNTTAB_COPY_SIZE[guest.width];
-  const tail = 2 * gnttab_copy_ptr.size(guest.width);
-  const statusAt = BigInt(tail + gnttab_copy_tail.offset("status", guest.width));
-  return forEach(call, size, (at) => {
-    const bytes = guest.read(at, size);
-    if (bytes === undefined) return -Errno.EFAULT;
+  const layout = gnttab_copy.of(guest.width);
+  const statusAt = BigInt(layout.offset("status"));
+  return forEach(call, layout.size, (at) => {
+    const one = guest.readStruct(at, gnttab_copy);
+    if (one === undefined) return -Errno.EFAULT;
     const status = new Uint8Array(2);
-    new DataView(status.buffer).setInt16(0, copyOne(call, bytes), true);
+    new DataView(status.buffer).setInt16(0, copyOne(call, one), true);
     return guest.write(at + statusAt, status) ? 0 : -Errno.EFAULT;
   });
 };

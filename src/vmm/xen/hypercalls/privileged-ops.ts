@@ -14,22 +14,13 @@ import {
   xen_domctl,
 } from "../../../abi/xen/control.js";
 import { Errno } from "../../../base/index.js";
-import { arg, type Call, type Handler, u32 } from "./call.js";
-
-/** Bytes of all that these structures carry beside their heads. */
-const UNION_BYTES = 128;
-
-/** Reads a structure's head, when all of it can be read. */
-function readHead<T>(call: Call, size: number, read: () => T | undefined): T | undefined {
-  return call.guest.read(arg(call, 0), size + UNION_BYTES) === undefined ? undefined : read();
-}
+import { arg, type Handler, u32 } from "./call.js";
 
 /** An operation on the whole machine: of domain 0 only. */
 const ofMachine =
   (version: number): Handler =>
   (call) => {
-    const size = xen_control_op.size(call.guest.width);
-    const head = readHead(call, size, () => call.guest.readStruct(arg(call, 0), xen_control_op));
+    const head = call.guest.readStruct(arg(call, 0), xen_control_op);
     if (head === undefined) return -Errno.EFAULT;
     return head.interface_version === version ? -Errno.EPERM : -Errno.EACCES;
   };
@@ -42,8 +33,7 @@ export const sysctl = ofMachine(XEN_SYSCTL_INTERFACE_VERSION);
 /** domctl(op): whether the domain exists is told to everybody. */
 export const domctl: Handler = (call) => {
   const { guest, domain } = call;
-  const size = xen_domctl.size(guest.width);
-  const head = readHead(call, size, () => guest.readStruct(arg(call, 0), xen_domctl));
+  const head = guest.readStruct(arg(call, 0), xen_domctl);
   if (head === undefined) return -Errno.EFAULT;
   if (head.interface_version !== XEN_DOMCTL_INTERFACE_VERSION) return -Errno.EACCES;
   const needsNone = [XEN_DOMCTL_createdomain, XEN_DOMCTL_gdbsx_guestmemio].includes(head.cmd);
@@ -55,7 +45,7 @@ export const domctl: Handler = (call) => {
 export const dmOp: Handler = (call) => {
   const count = u32(call.args[1]);
   if (count > DM_OP_MAX_BUFFERS) return -Errno.E2BIG;
-  const size = count * xen_dm_op_buf.size(call.guest.width);
+  const size = count * xen_dm_op_buf.of(call.guest.width).size;
   if (size > 0 && call.guest.read(arg(call, 2), size) === undefined) return -Errno.EFAULT;
   const domid = u32(call.args[0]) & 0xffff;
   if (domid === call.domain.domid) return -Errno.EPERM;

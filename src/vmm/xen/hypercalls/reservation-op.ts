@@ -6,7 +6,7 @@ import {
   MEMOP_EXTENT_SHIFT,
   XENMEMF_ADDRESS_BITS,
   Xenmemf,
-  xen_memory_exchanged,
+  xen_memory_exchange,
   xen_memory_reservation,
 } from "../../../abi/xen/memory.js";
 import { Errno, PAGE_SIZE } from "../../../base/index.js";
@@ -105,25 +105,23 @@ export const populatePhysmap = changeReservation((physmap, gfn, request) => {
  */
 export const exchange: Handler = (call) => {
   const { guest, domain } = call;
-  const size = BigInt(xen_memory_reservation.size(guest.width));
-  const at = arg(call, 1);
-  const from = readReservation(call, at);
-  const to = readReservation(call, at + size);
-  const done = guest.readStruct(at + 2n * size, xen_memory_exchanged);
-  if (from === undefined || to === undefined || done === undefined) return -Errno.EFAULT;
+  const request = guest.readStruct(arg(call, 1), xen_memory_exchange);
+  if (request === undefined) return -Errno.EFAULT;
+  const { in: from, out: to, nr_exchanged: done } = request;
+  const doneAt = arg(call, 1) + BigInt(xen_memory_exchange.of(guest.width).offset("nr_exchanged"));
   const answer = (result: number): number =>
-    guest.writeStruct(at + 2n * size, xen_memory_exchanged, done) ? result : -Errno.EFAULT;
+    guest.writeLong(doneAt, 0, done) ? result : -Errno.EFAULT;
   if (Math.max(from.extent_order, to.extent_order) > MAX_ORDER) return answer(-Errno.EPERM);
   const pages = from.nr_extents << BigInt(from.extent_order);
   const isSound =
-    done.nr_exchanged <= from.nr_extents &&
+    done <= from.nr_extents &&
     from.domid === to.domid &&
     pages < 2n ** BigInt(guest.width) &&
     pages === to.nr_extents << BigInt(to.extent_order);
   if (!isSound) return answer(-Errno.EINVAL);
-  if (done.nr_exchanged === from.nr_extents) return 0;
+  if (done === from.nr_extents) return 0;
   if (!domain.isSelf(from.domid)) return answer(-(from.domid === 0 ? Errno.EPERM : Errno.ESRCH));
-  const gfn = guest.readLong(from.extent_start, Number(done.nr_exchanged));
+  const gfn = guest.readLong(from.extent_start, Number(done));
   if (gfn === undefined) return answer(-Errno.EFAULT);
   const isBacked = domain.physmap.isBacked(Number(gfn));
   return answer(isBacked ? -Errno.EOPNOTSUPP : -Errno.EINVAL);

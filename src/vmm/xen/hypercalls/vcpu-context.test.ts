@@ -27,13 +27,13 @@ function flat(fields: Fields32 = {}): Uint8Array {
   const limits = { cs_limit: 0xffffffff, ss_limit: 0xffffffff, tr_limit: 0x67 };
   const rights = { cs_ar: 0xc9b, ss_ar: 0xc93, ds_ar: 0xc92, es_ar: 0, tr_ar: 0x89 };
   const base = { ...zero(120, vcpu_hvm_x86_32.decode), ...limits, ...rights, cr0: 0x11 };
-  return context(0, vcpu_hvm_x86_32.encode({ ...base, ...fields }, 64));
+  return context(0, vcpu_hvm_x86_32.encode({ ...base, ...fields }));
 }
 
 function long(fields: Fields64 = {}): Uint8Array {
   const control = { cr0: 0x80000011n, cr3: 0x1000n, cr4: 0x20n, efer: 0x100n };
   const base = { ...zero(112, vcpu_hvm_x86_64.decode), ...control };
-  return context(1, vcpu_hvm_x86_64.encode({ ...base, ...fields }, 64));
+  return context(1, vcpu_hvm_x86_64.encode({ ...base, ...fields }));
 }
 
 describe("startState", () => {
@@ -57,7 +57,7 @@ describe("startState", () => {
     ["unknown mode", context(2, new Uint8Array())],
     ["padding", context(0, flat().subarray(8), 1)],
     ["padding inside", flat({ pad1: 1 })],
-    ["padding at the end", flat({ pad2_2: 1 })],
+    ["padding at the end", flat({ pad2: [0, 0, 1] })],
     ["reserved attribute bits", flat({ ds_ar: 0x1c93 })],
     ["no code segment", flat({ cs_ar: 0 })],
     ["a data segment as CS", flat({ cs_ar: 0xc93 })],

@@ -35,16 +35,16 @@ export interface StartState {
 
 /** The state that a context describes; undefined when Xen refuses it. */
 export function startState(bytes: Uint8Array): StartState | undefined {
-  const { mode, pad } = vcpu_hvm_context.decode(bytes, 64);
-  const union = bytes.subarray(vcpu_hvm_context.size(64));
+  const { mode, pad } = vcpu_hvm_context.decode(bytes);
+  const union = bytes.subarray(vcpu_hvm_context.offset("cpu_regs"));
   if (pad !== 0) return undefined;
   if (mode === VCPU_HVM_MODE_32B) return protectedMode(union);
   return mode === VCPU_HVM_MODE_64B ? longMode(union) : undefined;
 }
 
 function protectedMode(bytes: Uint8Array): StartState | undefined {
-  const c = vcpu_hvm_x86_32.decode(bytes, 64);
-  if (c.pad1 !== 0 || c.pad2_0 !== 0 || c.pad2_1 !== 0 || c.pad2_2 !== 0) return undefined;
+  const c = vcpu_hvm_x86_32.decode(bytes);
+  if (c.pad1 !== 0 || c.pad2.some((word) => word !== 0)) return undefined;
   const reserved = (c.cs_ar | c.ds_ar | c.ss_ar | c.es_ar | c.tr_ar) >> 12;
   const segments: Segments = {
     cs: segment(c.cs_ar, c.cs_base, c.cs_limit, 1),
@@ -74,7 +74,7 @@ function protectedMode(bytes: Uint8Array): StartState | undefined {
 }
 
 function longMode(bytes: Uint8Array): StartState | undefined {
-  const { cr0, cr3, cr4, efer, rflags, ...general } = vcpu_hvm_x86_64.decode(bytes, 64);
+  const { cr0, cr3, cr4, efer, rflags, ...general } = vcpu_hvm_x86_64.decode(bytes);
   const isCanonical = BigInt.asUintN(64, BigInt.asIntN(48, general.rip)) === general.rip;
   if (!isCanonical || (cr0 & CR0_PG) === 0n) return undefined;
   if ((cr4 & CR4_PAE) === 0n || (efer & EFER_LME) === 0n) return undefined;

@@ -1,6 +1,6 @@
 /** vcpu_op (Xen's `public/vcpu.h`). */
 import { KVM_XEN_INVALID, KvmMpState } from "../../../abi/kvm/index.js";
-import { VCPU_HVM_CONTEXT_SIZE } from "../../../abi/xen/hvm-vcpu.js";
+import { vcpu_hvm_context } from "../../../abi/xen/hvm-vcpu.js";
 import { Shutdown } from "../../../abi/xen/sched.js";
 import { MAX_VIRT_CPUS } from "../../../abi/xen/shared-info.js";
 import {
@@ -37,7 +37,7 @@ const isUp: VcpuHandler = (_call, target) => (isInitialised(target) && !target.d
 /** Gives a vCPU its registers; it runs from VCPUOP_up on. */
 const initialise: VcpuHandler = (call, target) => {
   if (target.id >= MAX_VIRT_CPUS && target.infoGpa === undefined) return -Errno.EINVAL;
-  const bytes = call.guest.read(arg(call, 2), VCPU_HVM_CONTEXT_SIZE);
+  const bytes = call.guest.read(arg(call, 2), vcpu_hvm_context.size);
   if (bytes === undefined) return -Errno.EFAULT;
   if (isInitialised(target)) return -Errno.EEXIST;
   const state = startState(bytes);
@@ -86,15 +86,7 @@ const getRunstateInfo: VcpuHandler = (call, target) => {
   const state = Number(runstate.state);
   const since = now - runstate.stateEntryTime;
   if (since > 0n) times[state] = (times[state] ?? 0n) + since;
-  const [running = 0n, runnable = 0n, blocked = 0n, offline = 0n] = times;
-  const info = {
-    state,
-    state_entry_time: runstate.stateEntryTime,
-    time_running: running,
-    time_runnable: runnable,
-    time_blocked: blocked,
-    time_offline: offline,
-  };
+  const info = { state, state_entry_time: runstate.stateEntryTime, time: times };
   return answerTo(call, arg(call, 2), vcpu_runstate_info, info);
 };
 
@@ -115,7 +107,7 @@ function contiguous(call: Call, address: bigint, size: number): bigint | undefin
 const registerRunstate: VcpuHandler = (call, target) => {
   const address = areaPointer(call);
   if (address === undefined) return -Errno.EFAULT;
-  const size = vcpu_runstate_info.size(call.guest.width);
+  const size = vcpu_runstate_info.of(call.guest.width).size;
   const gpa = address === 0n ? KVM_XEN_INVALID : contiguous(call, address, size);
   if (gpa === undefined) return -Errno.EFAULT;
   return attempt(() => target.kvm.xen.setAttr({ type: "RUNSTATE_ADDR", gpa }));
@@ -145,7 +137,7 @@ const registerPhys =
     if (area === undefined) return -Errno.EFAULT;
     const gpa = area.p;
     const isTime = type === "VCPU_TIME_INFO";
-    const size = isTime ? TIME_INFO_SIZE : vcpu_runstate_info.size(call.guest.width);
+    const size = isTime ? TIME_INFO_SIZE : vcpu_runstate_info.of(call.guest.width).size;
     const error = gpa === KVM_XEN_INVALID ? 0 : checkPhysArea(call, gpa, size);
     return error !== 0 ? error : attempt(() => target.kvm.xen.setAttr({ type, gpa }));
   };

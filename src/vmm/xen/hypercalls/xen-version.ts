@@ -7,10 +7,10 @@ import {
   XEN_CAPABILITIES_INFO_LEN,
   XEN_CHANGESET_INFO_LEN,
   XEN_COMMANDLINE_LEN,
-  XEN_COMPILE_INFO_FIELDS,
   XEN_ENOBUFS,
   XEN_EXTRAVERSION_LEN,
   Xenver,
+  xen_compile_info,
   xen_feature_info,
   xen_platform_parameters,
   xen_varbuf,
@@ -70,14 +70,13 @@ const longText =
     if (buffer === undefined) return -Errno.EFAULT;
     if (buffer.len === 0) return -Errno.EINVAL;
     if (buffer.len < bytes.length) return -XEN_ENOBUFS;
-    const offset = BigInt(xen_varbuf.size(call.guest.width));
+    const offset = BigInt(xen_varbuf.of(call.guest.width).size);
     return call.guest.write(at + offset, bytes) ? bytes.length : -Errno.EFAULT;
   };
 
 const compileInfo: Handler = (call) => {
-  const texts = [TEXT.compiler, "", "", ""];
-  const fields = XEN_COMPILE_INFO_FIELDS.map((size, i) => fixed(texts[i] ?? "", size));
-  return put(call, Uint8Array.from(fields.flatMap((field) => [...field])));
+  const compiler = fixed(TEXT.compiler, xen_compile_info.fields.compiler.size);
+  return put(call, xen_compile_info.encode({ compiler }));
 };
 
 const getFeatures: Handler = (call) => {
@@ -96,7 +95,7 @@ const subOps: SubOps = new Map<number, Handler>([
   [Xenver.changeset, fixedText(TEXT.changeset, XEN_CHANGESET_INFO_LEN)],
   [
     Xenver.platform_parameters,
-    (call) => put(call, xen_platform_parameters.encode({ virt_start: 0n }, call.guest.width)),
+    (call) => put(call, xen_platform_parameters.of(call.guest.width).encode({ virt_start: 0n })),
   ],
   [Xenver.get_features, getFeatures],
   [Xenver.pagesize, (call) => (arg(call, 1) === 0n ? PAGE_SIZE : -Errno.EINVAL)],

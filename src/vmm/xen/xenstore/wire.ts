@@ -1,5 +1,5 @@
 /** Messages of the xenstore protocol as bytes (Xen's `public/io/xs_wire.h`). */
-import { XENSTORE_PAYLOAD_MAX, XSD_SOCKMSG_SIZE } from "../../../abi/xen/xs-wire.js";
+import { XENSTORE_PAYLOAD_MAX, XSD_SOCKMSG_SIZE, xsd_sockmsg } from "../../../abi/xen/xs-wire.js";
 
 /** `struct xsd_sockmsg` without its length. All u32. */
 export interface XsHeader {
@@ -15,24 +15,17 @@ export interface XsMessage extends XsHeader {
 
 /** Reads a header of {@link XSD_SOCKMSG_SIZE} bytes. */
 export function decodeHeader(bytes: Uint8Array): XsHeader & { readonly length: number } {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, XSD_SOCKMSG_SIZE);
-  return {
-    type: view.getUint32(0, true),
-    reqId: view.getUint32(4, true),
-    txId: view.getUint32(8, true),
-    length: view.getUint32(12, true),
-  };
+  const { type, req_id, tx_id, len } = xsd_sockmsg.decode(bytes);
+  return { type, reqId: req_id, txId: tx_id, length: len };
 }
 
 /** Writes a message; its payload has at most XENSTORE_PAYLOAD_MAX bytes. */
 export function encodeMessage(message: XsMessage): Uint8Array {
   const bytes = new Uint8Array(XSD_SOCKMSG_SIZE + message.payload.length);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, message.type, true);
-  view.setUint32(4, message.reqId, true);
-  view.setUint32(8, message.txId, true);
-  view.setUint32(12, message.payload.length, true);
-  bytes.set(message.payload, XSD_SOCKMSG_SIZE);
+  const { type, reqId, txId, payload } = message;
+  const head = { type, req_id: reqId, tx_id: txId, len: payload.length };
+  xsd_sockmsg.write(new DataView(bytes.buffer), 0, head);
+  bytes.set(payload, XSD_SOCKMSG_SIZE);
   return bytes;
 }
 

@@ -1,6 +1,7 @@
 /** A paravirtual disk (Xen's `public/io/blkif.h`): one ring of one page, grants mapped for each request. */
+
+import type { Width } from "../../../../abi/layout.js";
 import { SECTOR_SIZE, Vdisk } from "../../../../abi/xen/blkif.js";
-import type { GuestWidth } from "../../../../abi/xen/layout.js";
 import { XenbusState } from "../../../../abi/xen/xenbus.js";
 import { HostError } from "../../../../base/index.js";
 import type {
@@ -27,7 +28,7 @@ import { MAX_INDIRECT_SEGMENTS } from "./request.js";
 import { diskIndex, vdevNumber } from "./vdev.js";
 
 /** Layouts of requests by the text in the node `protocol`. Without it, a frontend is of the 32-bit kind. */
-const PROTOCOLS: ReadonlyMap<string | undefined, GuestWidth> = new Map([
+const PROTOCOLS: ReadonlyMap<string | undefined, Width> = new Map([
   ["x86_32-abi", 32],
   ["x86_64-abi", 64],
 ]);

@@ -1,6 +1,7 @@
 /** A connection to a block frontend: one ring, one event channel, and the requests that are under way. */
+
+import type { Width } from "../../../../abi/layout.js";
 import { BLKIF_REQUEST_SIZE, BlkifRsp, SECTOR_SIZE } from "../../../../abi/xen/blkif.js";
-import type { GuestWidth } from "../../../../abi/xen/layout.js";
 import {
   assert,
   type EvtchnPort,
@@ -32,7 +33,7 @@ import {
 
 /** Where a frontend's ring is. */
 export interface RingPlace {
-  readonly width: GuestWidth;
+  readonly width: Width;
   readonly ref: GrantRef;
   readonly port: EvtchnPort;
 }

@@ -1,16 +1,17 @@
 /** A block frontend in a test's hand: a ring in guest memory, requests and responses. */
+
+import type { Width } from "../../../../abi/layout.js";
 import {
   BLKIF_REQUEST_INDIRECT_GREFS,
   BLKIF_REQUEST_SEGMENTS,
   BLKIF_REQUEST_SIZE,
   BlkifOp,
-  blkif_request,
   blkif_request_discard,
-  blkif_request_indirect,
+  blkif_request_head,
+  blkif_request_indirect_head,
   blkif_request_segment,
   blkif_response,
 } from "../../../../abi/xen/blkif.js";
-import type { GuestWidth } from "../../../../abi/xen/layout.js";
 import { Sring } from "../../../../abi/xen/ring.js";
 import { makeDomain } from "../../kvm.fixture.js";
 import { frameOf, GuestSide } from "../guest.fixture.js";
@@ -25,12 +26,12 @@ const RING_GFN = 0x50;
 export const RING_REF = 8;
 
 export class BlockFrontend extends GuestSide {
-  readonly width: GuestWidth;
+  readonly width: Width;
   port0 = 0;
   #produced = 0;
   #consumed = 0;
 
-  constructor(test: ReturnType<typeof makeDomain>, width: GuestWidth = 64, id = "51712") {
+  constructor(test: ReturnType<typeof makeDomain>, width: Width = 64, id = "51712") {
     super(test, `vbd/${id}`);
     this.width = width;
   }
@@ -72,7 +73,7 @@ export class BlockFrontend extends GuestSide {
   request(operation: number, id: bigint, sector: bigint, segments: readonly Seg[]): Uint8Array {
     const bytes = new Uint8Array(BLKIF_REQUEST_SIZE[this.width]);
     const head = { operation, nr_segments: segments.length, handle: 0, id, sector_number: sector };
-    bytes.set(blkif_request.encode(head, this.width));
+    bytes.set(blkif_request_head.of(this.width).encode(head));
     const room = segments.slice(0, 11);
     bytes.set(encodeSegments(room), BLKIF_REQUEST_SEGMENTS[this.width]);
     return bytes;
@@ -91,7 +92,9 @@ export class BlockFrontend extends GuestSide {
     const nr_segments = options.count ?? segments.length;
     const head = { operation: BlkifOp.INDIRECT, indirect_op: inner, nr_segments, id };
     bytes.set(
-      blkif_request_indirect.encode({ ...head, sector_number: sector, handle: 0 }, this.width),
+      blkif_request_indirect_head
+        .of(this.width)
+        .encode({ ...head, sector_number: sector, handle: 0 }),
     );
     const view = new DataView(bytes.buffer, BLKIF_REQUEST_INDIRECT_GREFS[this.width]);
     for (const [i, ref] of pages.entries()) {
@@ -104,10 +107,9 @@ export class BlockFrontend extends GuestSide {
 
   discard(id: bigint, sector: bigint, sectors: bigint, flag = 0): Uint8Array {
     const head = { operation: BlkifOp.DISCARD, flag, handle: 0, id };
-    return blkif_request_discard.encode(
-      { ...head, sector_number: sector, nr_sectors: sectors },
-      this.width,
-    );
+    return blkif_request_discard
+      .of(this.width)
+      .encode({ ...head, sector_number: sector, nr_sectors: sectors });
   }
 
   /** Lets the backend see what was put, and tells it. */
@@ -125,7 +127,7 @@ export class BlockFrontend extends GuestSide {
     if ((produced - this.#consumed) >>> 0 > 32) this.#consumed = produced;
     for (; this.#consumed !== this.ring(Sring.rsp_prod); this.#consumed++) {
       const bytes = this.readMemory(RING_GFN, 64 + (this.#consumed % 32) * size, 16);
-      const { id, operation, status } = blkif_response.decode(bytes, this.width);
+      const { id, operation, status } = blkif_response.of(this.width).decode(bytes);
       answers.push(`${id}:${operation}:${status}`);
     }
     this.ring(Sring.rsp_event, this.#consumed + 1);
@@ -141,14 +143,14 @@ export class BlockFrontend extends GuestSide {
 function encodeSegments(segments: readonly Seg[]): Uint8Array {
   const bytes = new Uint8Array(segments.length * 8);
   for (const [i, [gref, first_sect, last_sect]] of segments.entries()) {
-    bytes.set(blkif_request_segment.encode({ gref, first_sect, last_sect }, 64), i * 8);
+    bytes.set(blkif_request_segment.encode({ gref, first_sect, last_sect }), i * 8);
   }
   return bytes;
 }
 
 /** A domain with a disk of 64 sectors, whose sector N is full of N + 1. */
 export function withDisk(
-  options: { readonly?: boolean; canDiscard?: boolean; width?: GuestWidth; sectors?: number } = {},
+  options: { readonly?: boolean; canDiscard?: boolean; width?: Width; sectors?: number } = {},
 ) {
   const disk = new ManualDisk(options.sectors ?? 64, options);
   const backend = new BlockBackend("xvda", disk);

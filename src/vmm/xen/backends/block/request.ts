@@ -1,18 +1,19 @@
 /** Requests of the block interface, read from a private copy of their slot: checked here, and nowhere else. */
+
+import type { Width } from "../../../../abi/layout.js";
 import {
   BLKIF_MAX_SEGMENTS_PER_REQUEST,
   BLKIF_REQUEST_INDIRECT_GREFS,
   BLKIF_REQUEST_SEGMENTS,
   BlkifOp,
   BlkifRsp,
-  blkif_request,
   blkif_request_discard,
-  blkif_request_indirect,
+  blkif_request_head,
+  blkif_request_indirect_head,
   blkif_request_segment,
   blkif_response,
   SECTOR_SIZE,
 } from "../../../../abi/xen/blkif.js";
-import type { GuestWidth } from "../../../../abi/xen/layout.js";
 import { type GrantRef, grantRef, PAGE_SIZE } from "../../../../base/index.js";
 import type { Grants } from "../../interfaces.js";
 
@@ -24,11 +25,11 @@ export const MAX_INDIRECT_SEGMENTS = 256;
 
 const SECTORS_PER_PAGE = PAGE_SIZE / SECTOR_SIZE;
 /** Bytes of a segment in both kinds of lists, padding included. */
-const SEGMENT_SIZE = blkif_request_segment.size(64);
+const SEGMENT_SIZE = blkif_request_segment.size;
 const SEGMENT = {
-  gref: blkif_request_segment.offset("gref", 64),
-  first: blkif_request_segment.offset("first_sect", 64),
-  last: blkif_request_segment.offset("last_sect", 64),
+  gref: blkif_request_segment.offset("gref"),
+  first: blkif_request_segment.offset("first_sect"),
+  last: blkif_request_segment.offset("last_sect"),
 } as const;
 
 /** A part of a granted page. */
@@ -63,10 +64,10 @@ export type BlockRequest = RequestHead &
 export type AskedRequest = Exclude<BlockRequest, { readonly kind: "refused" }>;
 
 /** Reads a request from the copy of its slot. Pages of segments are copied, too. */
-export function readRequest(slot: Uint8Array, width: GuestWidth, grants: Grants): BlockRequest {
+export function readRequest(slot: Uint8Array, width: Width, grants: Grants): BlockRequest {
   const operation = slot[0] as number;
   if (operation === BlkifOp.INDIRECT) return readIndirect(slot, width, grants);
-  const { id, nr_segments, sector_number } = blkif_request.decode(slot, width);
+  const { id, nr_segments, sector_number } = blkif_request_head.of(width).decode(slot);
   switch (operation) {
     case BlkifOp.READ:
     case BlkifOp.WRITE:
@@ -80,7 +81,7 @@ export function readRequest(slot: Uint8Array, width: GuestWidth, grants: Grants)
       return transfer({ id, operation }, kind, sector_number, list);
     }
     case BlkifOp.DISCARD: {
-      const { flag, nr_sectors } = blkif_request_discard.decode(slot, width);
+      const { flag, nr_sectors } = blkif_request_discard.of(width).decode(slot);
       // Secure discard is not offered.
       if ((flag & 1) !== 0) return refuse(id, operation, BlkifRsp.EOPNOTSUPP);
       return { kind: "discard", id, operation, sector: sector_number, sectors: nr_sectors };
@@ -105,8 +106,8 @@ function transfer(
   return { ...head, kind, sector, sectors: bytes / SECTOR_SIZE, segments };
 }
 
-function readIndirect(slot: Uint8Array, width: GuestWidth, grants: Grants): BlockRequest {
-  const request = blkif_request_indirect.decode(slot, width);
+function readIndirect(slot: Uint8Array, width: Width, grants: Grants): BlockRequest {
+  const request = blkif_request_indirect_head.of(width).decode(slot);
   const { id, indirect_op: operation, nr_segments: count, sector_number } = request;
   const isTransfer = operation === BlkifOp.READ || operation === BlkifOp.WRITE;
   if (!isTransfer || count < 1 || count > MAX_INDIRECT_SEGMENTS) return refuse(id, operation);
@@ -145,6 +146,6 @@ function readSegments(bytes: Uint8Array, count: number): Segment[] | undefined {
 }
 
 /** A response, its padding zero. */
-export function writeResponse(head: RequestHead, status: number, width: GuestWidth): Uint8Array {
-  return blkif_response.encode({ id: head.id, operation: head.operation, status }, width);
+export function writeResponse(head: RequestHead, status: number, width: Width): Uint8Array {
+  return blkif_response.of(width).encode({ id: head.id, operation: head.operation, status });
 }

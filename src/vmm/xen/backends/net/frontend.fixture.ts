@@ -96,7 +96,7 @@ export class NetFrontend extends GuestSide {
     for (const slot of slots) {
       const fields = { gref: 16, offset: 0, flags: 0, id: 0, size: 0 };
       const bytes =
-        slot instanceof Uint8Array ? slot : netif_tx_request.encode({ ...fields, ...slot }, 64);
+        slot instanceof Uint8Array ? slot : netif_tx_request.encode({ ...fields, ...slot });
       this.writeMemory(TX_GFN, 64 + (this.#txProduced % SLOTS) * 12, bytes);
       this.#txProduced += 1;
     }
@@ -128,7 +128,7 @@ export class NetFrontend extends GuestSide {
   /** A slot that says how a packet is to be segmented, or something else. */
   extra(size: number, gso_type = 1, type = 1, flags = 0): Uint8Array {
     const bytes = new Uint8Array(12);
-    bytes.set(netif_extra_info.encode({ type, flags, size, gso_type, pad: 0, features: 0 }, 64));
+    bytes.set(netif_extra_info.encode({ type, flags, u: { gso: { size, type: gso_type } } }));
     return bytes;
   }
 
@@ -139,7 +139,7 @@ export class NetFrontend extends GuestSide {
     if ((produced - this.#txConsumed) >>> 0 > SLOTS) this.#txConsumed = produced;
     for (; this.#txConsumed !== produced; this.#txConsumed = (this.#txConsumed + 1) >>> 0) {
       const bytes = this.readMemory(TX_GFN, 64 + (this.#txConsumed % SLOTS) * 12, 4);
-      const { id, status } = netif_tx_response.decode(bytes, 64);
+      const { id, status } = netif_tx_response.decode(bytes);
       answers.push(status === 1 ? "null" : `${id}:${status}`);
     }
     this.ring(TX_GFN, Sring.rsp_event, this.#txConsumed + 1);
@@ -153,7 +153,7 @@ export class NetFrontend extends GuestSide {
       const gref = options.refs?.[i] ?? 80 + (this.#rxProduced % 64);
       const request = { id: this.#rxProduced % SLOTS, pad: 0, gref };
       const at = 64 + (this.#rxProduced % SLOTS) * 8;
-      this.writeMemory(RX_GFN, at, netif_rx_request.encode(request, 64));
+      this.writeMemory(RX_GFN, at, netif_rx_request.encode(request));
       this.#rxProduced += 1;
     }
     this.ring(RX_GFN, Sring.req_prod, this.#rxProduced);
@@ -170,7 +170,7 @@ export class NetFrontend extends GuestSide {
     for (; this.#rxConsumed !== produced; this.#rxConsumed = (this.#rxConsumed + 1) >>> 0) {
       const slot = this.#rxConsumed % SLOTS;
       const raw = this.readMemory(RX_GFN, 64 + slot * 8, 8);
-      const { id, flags, offset, status } = netif_rx_response.decode(raw, 64);
+      const { id, flags, offset, status } = netif_rx_response.decode(raw);
       const page = frameOf(80 + (this.#rxConsumed % 64));
       const bytes = status > 0 ? this.readMemory(page, offset, Math.min(status, 4096)) : raw;
       all.push({ id, flags, status, slot, bytes });

@@ -14,7 +14,7 @@ import type { Grants } from "../../interfaces.js";
 import type { RequestRing } from "../request-ring.js";
 import { completeChecksum, findSegments, findTransport, segment } from "./packet.js";
 
-export const RX_SLOT_SIZE = netif_rx_request.size(64);
+export const RX_SLOT_SIZE = netif_rx_request.size;
 
 /** What a frontend takes. */
 export interface RxFeatures {
@@ -80,20 +80,20 @@ function flagsOf({ checksum }: Frame): number {
 function putPart(ring: RequestRing, part: Uint8Array, flags: number, grants: Grants): void {
   const slot = ring.take();
   if (slot === undefined) return;
-  const { id, gref } = netif_rx_request.decode(slot, 64);
+  const { id, gref } = netif_rx_request.decode(slot);
   const mapping = grants.map(grantRef(gref), false);
   const page = typeof mapping === "number" ? undefined : mapping.page;
   page?.write(0, part);
   if (typeof mapping !== "number") mapping.unmap();
   const status = page === undefined ? NetifRsp.ERROR : part.length;
-  ring.respond(netif_rx_response.encode({ id, offset: 0, flags, status }, 64));
+  ring.respond(netif_rx_response.encode({ id, offset: 0, flags, status }));
 }
 
 /** The second slot says how the packet is to be segmented; its page comes back unused. */
 function putSegmentation(ring: RequestRing, frame: Frame, size: number): void {
   if (ring.take() === undefined) return;
   const isIpv6 = findSegments(frame)?.version === 6;
-  const gso_type = isIpv6 ? XenNetifGsoType.TCPV6 : XenNetifGsoType.TCPV4;
-  const extra = { type: XenNetifExtraType.GSO, flags: 0, size, gso_type, pad: 0, features: 0 };
-  ring.respond(netif_extra_info.encode(extra, 64));
+  const type = isIpv6 ? XenNetifGsoType.TCPV6 : XenNetifGsoType.TCPV4;
+  const extra = { type: XenNetifExtraType.GSO, u: { gso: { size, type } } };
+  ring.respond(netif_extra_info.encode(extra));
 }

@@ -16,7 +16,7 @@ import type { Grants } from "../../interfaces.js";
 import type { RequestRing } from "../request-ring.js";
 import { ETHERNET_HEADER, findSegments, findTransport, MIN_SEGMENT } from "./packet.js";
 
-export const TX_SLOT_SIZE = netif_tx_request.size(64);
+export const TX_SLOT_SIZE = netif_tx_request.size;
 
 /**
  * Slots of one packet.
@@ -57,23 +57,24 @@ interface TxPacket {
 export function takePacket(ring: RequestRing): TxPacket | string | undefined {
   const head = ring.take();
   if (head === undefined) return undefined;
-  const first = netif_tx_request.decode(head, 64);
+  const first = netif_tx_request.decode(head);
   const slots: (Part | undefined)[] = [first];
   let segmentation: Segmentation | undefined;
   let isDummy = false;
   for (let hasExtra = (first.flags & Nettxf.extra_info) !== 0; hasExtra; ) {
     const slot = ring.take();
     if (slot === undefined) return "what a packet says about itself is missing";
-    const extra = netif_extra_info.decode(slot, 64);
+    const extra = netif_extra_info.decode(slot);
     slots.push(undefined);
     if (extra.type === XenNetifExtraType.NONE || extra.type >= XenNetifExtraType.MAX) {
       return `a packet says something of kind ${extra.type} about itself`;
     }
     if (extra.type === XenNetifExtraType.GSO) {
-      const version = VERSION_OF[extra.gso_type];
-      if (version === undefined) return `segmentation of kind ${extra.gso_type}`;
-      if (extra.size === 0) return "segments of 0 bytes";
-      segmentation = { version, size: extra.size };
+      const { type, size } = extra.u.gso;
+      const version = VERSION_OF[type];
+      if (version === undefined) return `segmentation of kind ${type}`;
+      if (size === 0) return "segments of 0 bytes";
+      segmentation = { version, size };
     }
     isDummy ||= extra.type === XenNetifExtraType.MCAST_ADD;
     isDummy ||= extra.type === XenNetifExtraType.MCAST_DEL;
@@ -83,7 +84,7 @@ export function takePacket(ring: RequestRing): TxPacket | string | undefined {
     if (parts >= MAX_BROKEN_SLOTS) return `a packet of more than ${MAX_BROKEN_SLOTS} parts`;
     const slot = ring.take();
     if (slot === undefined) return "a part of a packet is missing";
-    const part = netif_tx_request.decode(slot, 64);
+    const part = netif_tx_request.decode(slot);
     if (part.offset + part.size > PAGE_SIZE) return "a part of a packet is not within its page";
     slots.push(part);
     ({ flags } = part);
@@ -144,6 +145,6 @@ function describe(bytes: Uint8Array, { flags, segmentation }: TxPacket): Frame |
 export function answerPacket(ring: RequestRing, { slots }: TxPacket, status: number): void {
   for (const slot of slots) {
     const answer = slot ? { id: slot.id, status } : { id: 0, status: NetifRsp.NULL };
-    ring.respond(netif_tx_response.encode(answer, 64));
+    ring.respond(netif_tx_response.encode(answer));
   }
 }
