@@ -430,12 +430,6 @@ export const invisible = [
     why: "the ring was looked at just before",
   },
   {
-    file: "src/vmm/xen/backends/net/connection.ts",
-    before: 'typeof value === "number"',
-    after: "true",
-    why: "an integer is a number",
-  },
-  {
     file: "src/vmm/xen/backends/net/packet.ts",
     line: "bytes[at] ?? 0",
     before: "0",
@@ -467,12 +461,6 @@ export const invisible = [
     before: "0",
     after: "1",
     why: "requests have whole sectors",
-  },
-  {
-    file: "src/vmm/xen/backends/block/connection.ts",
-    before: 'typeof value === "number"',
-    after: "true",
-    why: "an integer is a number",
   },
   {
     file: "src/vmm/xen/hypercalls/vcpu-op.ts",
