@@ -118,6 +118,34 @@ describe("RequestRing", () => {
     ring.askForEvent();
   });
 
+  it("waits for nothing in a page that was never there", () => {
+    const ring = RequestRing.resume({ page: undefined }, SLOT, { consumed: 0, produced: 0 });
+    expect([ring.waiting, ring.take()]).toEqual([undefined, undefined]);
+  });
+
+  it.each([
+    0,
+    2 ** 32 - 3,
+  ])("asks for the event behind those that it leaves, from %i on", (start) => {
+    const { page, ring, ask } = setUp(start);
+    ask(5);
+    ring.take();
+    for (const waiting of [0, 1, 4]) {
+      ring.askForEvent(waiting);
+      expect(page.readU32(Sring.req_event)).toBe((start + 1 + waiting + 1) % 2 ** 32);
+    }
+  });
+
+  it("writes its count once: what the guest makes of it then is its own", () => {
+    const { page, ring, ask } = setUp();
+    ask(1);
+    ring.take();
+    ring.respond(Uint8Array.of(1));
+    ring.publish();
+    page.writeU32(Sring.rsp_prod, 77);
+    expect([ring.publish(), page.readU32(Sring.rsp_prod)]).toEqual([false, 77]);
+  });
+
   it("goes on where another stopped", () => {
     const { page, ring, ask } = setUp(5);
     ask(3);

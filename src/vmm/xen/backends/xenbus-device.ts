@@ -188,7 +188,7 @@ export class XenbusDevice {
 
   /** What {@link keep} needs, for exact snapshots; undefined while it comes or goes. */
   get kept(): SavedValue | undefined {
-    const isMoving = this.#draining || this.#removed || this.#abandoned || this.#waiting.length > 0;
+    const isMoving = this.#draining || this.#removed || this.#abandoned;
     return isMoving ? undefined : { bus: this.save(), complaints: this.#complaints };
   }
 

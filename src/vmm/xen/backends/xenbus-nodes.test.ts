@@ -199,3 +199,43 @@ describe("what a device was, in saved data", () => {
     expect(() => device.restore(saved)).toThrow(expect.objectContaining({ code: "STATE_DAMAGED" }));
   });
 });
+
+describe("a device in an exact snapshot", () => {
+  it("is as it was: what it showed, and how many messages it has had", () => {
+    const { device, store, test } = setUp({ state: "4" });
+    for (let i = 0; i < 3; i++) store.write(1, 0, ERROR, Uint8Array.of(0x61 + i));
+    const bus = { state: 4, online: true, connected: true };
+    expect(device.kept).toEqual({ bus, complaints: 3 });
+    const other = setUp();
+    other.device.keep({ bus, complaints: 6 });
+    expect([other.device.kept, other.guest.read("state")]).toEqual([{ bus, complaints: 6 }, "2"]);
+    for (let i = 0; i < 4; i++) other.store.write(1, 0, ERROR, Uint8Array.of(0x61 + i));
+    expect([test.lines.length, other.test.lines.length]).toEqual([3, 2]);
+    other.device.keep({ bus, complaints: "6" });
+    expect(other.device.kept).toEqual({ bus, complaints: 0 });
+    for (const damaged of [null, {}, { bus: null, complaints: 1 }])
+      expect(() => other.device.keep(damaged)).toThrow("damaged");
+  });
+
+  it("is nothing that can be kept while it comes or goes", async () => {
+    const slow = setUp({ state: "4", slow: true });
+    slow.guest.write("state", "6");
+    expect([slow.device.kept, slow.device.isDraining]).toEqual([undefined, true]);
+    slow.drain();
+    expect([slow.device.kept, slow.device.isDraining]).toEqual([
+      { bus: { state: 6, online: true, connected: false }, complaints: 0 },
+      false,
+    ]);
+    const left = setUp();
+    left.device.abandon(() => undefined);
+    expect(left.device.kept).toBeUndefined();
+    const gone = setUp();
+    await gone.device.unplug();
+    expect(gone.device.kept).toBeUndefined();
+    const next = setUp();
+    next.device.announce(false);
+    expect(next.device.kept).toBeUndefined();
+    next.device.ready();
+    expect(next.device.kept).toMatchObject({ bus: { state: 2 } });
+  });
+});

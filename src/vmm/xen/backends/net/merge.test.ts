@@ -108,6 +108,26 @@ describe.each([4, 6] as const)("segments over IPv%i", (version) => {
     expect(merged([short, longer])).toBe(1);
   });
 
+  /** A segment of so many bytes at a place of the stream. */
+  const at = (sequence: number, length: number): Frame => {
+    const bytes = ip(version, TCP, plain(length), { tcpFlags: 0x10 });
+    new DataView(bytes.buffer).setUint32(tcp + 4, sequence);
+    return { bytes, checksum: "valid" };
+  };
+
+  it.each([0, 0x7fffffff, 0x80000000, 0xffffff00])("follow each other at %i", (sequence) => {
+    const frames = [0, 1, 2].map((i) => at(sequence + i * 1000, 1000));
+    expect([merged(frames), merged(frames.toReversed())]).toEqual([3, 1]);
+  });
+
+  it("have 48 bytes at least, but for the last; and one alone is as it was", () => {
+    const of = (length: number) => [0, 1, 2].map((i) => at(i * length, length));
+    expect([merged(of(48)), merged(of(47))]).toEqual([3, 1]);
+    expect(merged([at(0, 48), at(48, 1)])).toBe(2);
+    const [alone] = of(1000) as [Frame];
+    expect(mergeSegments([alone], 0, TAKES)).toEqual({ frame: alone, count: 1 });
+  });
+
   it("whose headers say different things are others", () => {
     const frames = cut(3 * SIZE, 0x10);
     const own = version === 4 ? [1, 6, 8, 12, 15, 16, 19] : [1, 3, 7, 8, 23, 24, 39];

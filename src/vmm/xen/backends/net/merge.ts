@@ -3,7 +3,7 @@
  * offload): the guest's work is by the packet, not by the byte. The inverse of `segment` in packet.ts.
  */
 import { addWords, foldChecksum } from "../../../../base/index.js";
-import { type Frame, MAX_FRAME } from "../../../../ports/index.js";
+import type { Frame } from "../../../../ports/index.js";
 import { checksumOffset, findSegments, MIN_SEGMENT, pseudoHeader } from "./packet.js";
 import type { RxFeatures } from "./receive.js";
 
@@ -52,7 +52,8 @@ function isAlike(a: Part, b: Part): boolean {
     return true;
   };
   const { ip, start, data } = a;
-  if (b.ip !== ip || b.start !== start || b.data !== data || !same(0, ip)) return false;
+  // Where the headers are, their bytes say: they are the same, too.
+  if (!same(0, ip)) return false;
   const isSameIp =
     a.version === 4
       ? same(ip, ip + IPV4.LENGTH) &&
@@ -90,7 +91,8 @@ export function mergeSegments(
     const added = next.bytes.length - data;
     sequence = (sequence + size) >>> 0;
     if (next.view.getUint32(start + SEQUENCE) !== sequence || added > size) break;
-    if (length + added - ip > IP_ROOM || length + added > MAX_FRAME) break;
+    // MAX_FRAME is this and the longest Ethernet header.
+    if (length + added - ip > IP_ROOM) break;
     parts.push(next);
     length += added;
     // A shorter one ends it: all others have the size that it says.

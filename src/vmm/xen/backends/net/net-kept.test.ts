@@ -202,21 +202,32 @@ describe("a card's part of an exact snapshot that fits to nothing", () => {
   const connection = (part: Record<string, unknown>) => (kept: Kept) =>
     void Object.assign(kept.net.connection ?? {}, part);
   const nowhere = { ref: 1 << 20, readonly: false, gfn: 1 };
-  it.each<[string, string, (kept: Kept) => void]>([
+  it.each<[string, string, (kept: Kept) => void, string?]>([
     ["no connection of a connected device", "STATE_DAMAGED", ({ net }) => (net.connection = null)],
     [
       "a connection that the device does not know",
       "STATE_DAMAGED",
       ({ device }) => (device.bus.connected = false),
     ],
-    ["a ring to send that is nowhere", "SNAPSHOT_DAMAGED", connection({ txPage: nowhere })],
-    ["a ring to receive that is nowhere", "SNAPSHOT_DAMAGED", connection({ rxPage: nowhere })],
-    ["a port of nobody", "SNAPSHOT_DAMAGED", connection({ port: 4000 })],
+    [
+      "a ring to send that is nowhere",
+      "SNAPSHOT_DAMAGED",
+      connection({ txPage: nowhere }),
+      "a ring",
+    ],
+    [
+      "a ring to receive that is nowhere",
+      "SNAPSHOT_DAMAGED",
+      connection({ rxPage: nowhere }),
+      "a ring",
+    ],
+    ["a port of nobody", "SNAPSHOT_DAMAGED", connection({ port: 4000 }), "an event channel"],
     ["no device", "STATE_DAMAGED", (kept) => Object.assign(kept, { device: null })],
     ["no network", "SNAPSHOT_DAMAGED", ({ net }) => Object.assign(net, { network: null })],
-  ])("is refused: %s", (_, code, change) => {
+  ])("is refused: %s", (_, code, change, what = "") => {
     const { keep, network } = moved(card(), change);
-    expect(keep).toThrow(expect.objectContaining({ code }));
+    const message = expect.stringContaining(what);
+    expect(keep).toThrow(expect.objectContaining({ code, message }));
     expect(network.given).toEqual([]);
   });
 });
