@@ -17,6 +17,7 @@ import {
   type DeviceIdentity,
   type DeviceStatus,
   fieldsOf,
+  isU32,
   type SavedValue,
 } from "../backend.js";
 import type { FrontendNodes, Nodes } from "../nodes.js";
@@ -230,6 +231,3 @@ export class ConsoleBackend implements Backend, XenbusDriver {
     return new HostError("STATE_DAMAGED", `${this.name}: the saved state is damaged`);
   }
 }
-
-const isU32 = (value: SavedValue | undefined): value is number =>
-  typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 2 ** 32;
