@@ -23,8 +23,8 @@ export const MUTANTS = [
 
     [
       "the kind of the flags is never written",
-      "write(this.#code, value);\n    this.#code.set(word.local);",
-      "if (word === CC_OP) return;\n    write(this.#code, value);\n    this.#code.set(word.local);",
+      "write(this.#code, value);\n    this.#code.set(this.placeOf(word));",
+      "if (word === CC_OP) return;\n    write(this.#code, value);\n    this.#code.set(this.placeOf(word));",
     ],
     [
       "a changed word is not stored at the end",
@@ -131,6 +131,41 @@ export const MUTANTS = [
       "if (words[i] === value.k) {",
       "if (words[i] !== value.k) {",
     ],
+  ]),
+  ...of("vector.ts", [
+    [
+      "the upper half of a vector is the lower",
+      "laneOf(Op.I64_LANE, byte >> 3, whole)",
+      "laneOf(Op.I64_LANE, 0, whole)",
+    ],
+    [
+      "half of a vector is stored into the lower one",
+      "? toLane(Op.I64_TO_LANE, byte >> 3, whole, value)",
+      "? toLane(Op.I64_TO_LANE, 0, whole, value)",
+    ],
+    [
+      "a double that moves goes into the lower half",
+      ": toLane(Op.F64_TO_LANE, byte >> 3, whole, float);",
+      ": toLane(Op.F64_TO_LANE, 0, whole, float);",
+    ],
+    [
+      "a double that is stored is not",
+      "return toLane(Op.F64_TO_LANE, byte >> 3, whole, value);",
+      "return whole;",
+    ],
+    [
+      "a float is stored into its upper neighbour",
+      ": toLane(Op.F32_TO_LANE, byte >> 2, whole, float);",
+      ": toLane(Op.F32_TO_LANE, 1, whole, float);",
+    ],
+  ]),
+  ...of("translate.ts", [
+    [
+      "a part of a vector changes with it",
+      "return laneOf(value.detail, value.k, this.keep(Type.V128, a));",
+      "return value;",
+    ],
+    ["a word that has no local yet gets that of another", "this.#places.set(word, at);", ""],
   ]),
   ...of("region.ts", [
     ["PAGE_BASE stays behind a jump to another page", "translator.setWord(PAGE_BASE, page);", ""],

@@ -285,6 +285,12 @@ export function integerOps() {
       w,
     );
   }
+  // Of an instruction that lies across two pages: the next one is on another page than the block, too.
+  op(
+    "jcc_across",
+    `${count} ${RECORD_CONDITION} if (yes) ${TAKEN.far} else ${far("$CODE_56", 36)}`,
+    FAR,
+  );
   // Where 32 bits lead is no question.
   const checked = (/** @type {Word} */ w) => (w === 8 ? canonical("u") : "");
   const to = (/** @type {Word} */ w, v = "v", commit = "", check = true) =>

@@ -146,6 +146,8 @@ export function sseOps() {
     ops.push({ name: `${family}1_${form}_F`, body: `${READY} ${body} @NEXT` });
   const V = `v128.load(${A})`;
   const put = (/** @type {string} */ text) => `v128.store(${A}, ${text});`;
+  /** Of 64 bits, or 32: the rest becomes zero. As one word, so that nothing waits for what was there. @param {string} to @param {string} text */
+  const low = (to, text) => `v128.store(${to}, i64x2.replace_lane(i64x2(0, 0), 0, <u64>${text}));`;
   const both = `const v = ${V}; const w = v128.load(${B});`;
 
   for (const [family, text] of Object.entries(PACKED)) op(family, "rr", `${both} ${put(text)}`);
@@ -242,8 +244,8 @@ export function sseOps() {
   op("pmovmskb", "rr", wr(4, A, `<u32>i8x16.bitmask(v128.load(${B}))`));
   op("mov16", "rr", put(`v128.load(${B})`));
   // To an XMM register from the low part of one, or from a general one: the rest becomes zero.
-  op("movq", "rr", `const a = ${A}; const v = ${rd(8, B)}; store<u64>(a, v); store<u64>(a, 0, 8);`);
-  op("movd", "rr", `const a = ${A}; store<u64>(a, <u64>${rd(4, B)}); store<u64>(a, 0, 8);`);
+  op("movq", "rr", low(A, rd(8, B)));
+  op("movd", "rr", low(A, rd(4, B)));
   op("mergeq", "rr", `store<u64>(${A}, ${rd(8, B)});`);
   op("merged", "rr", `store<u32>(${A}, ${rd(4, B)});`);
   op("movhlps", "rr", `store<u64>(${A}, load<u64>(${B}, 8));`);
@@ -259,13 +261,12 @@ export function sseOps() {
       op(family, `rm${m}`, `${ea} ${ldm("v", n, aligned)} ${text}`);
     load("ld16", 16, put("v"));
     load("ld16a", 16, put("v"), true);
-    for (const n of /** @type {const} */ ([8, 4]))
-      load(`ld${n}`, n, `const a = ${A}; store<u64>(a, <u64>v); store<u64>(a, 0, 8);`);
+    for (const n of /** @type {const} */ ([8, 4])) load(`ld${n}`, n, low(A, "v"));
     load("ld8m", 8, `store<u64>(${A}, v);`);
     load("ld8h", 8, `store<u64>(${A}, v, 8);`);
     load("tmp16", 16, "v128.store(SSE_TMP, v);", true);
-    load("tmp8", 8, "store<u64>(SSE_TMP, v);");
-    load("tmp4", 4, "store<u32>(SSE_TMP, v);");
+    load("tmp8", 8, low("SSE_TMP", "v"));
+    load("tmp4", 4, low("SSE_TMP", "v"));
     /** @param {string} family @param {Width} n @param {string} text @param {boolean} [aligned] */
     const save = (family, n, text, aligned) =>
       op(family, `mr${m}`, `${ea} const v = ${text}; ${stm("v", n, aligned)}`);

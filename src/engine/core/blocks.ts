@@ -27,7 +27,7 @@ import { KEY_SIZE_SHIFT, PAGE_MASK, fetchAt } from "./layout";
 import { fetchPage } from "./mmu/access";
 import { doubtRegions, operationOf } from "./regions";
 import { COUNT_DEAD, KEY_VARIANT_SHIFT, bucketOf, invalidatePage, markCode } from "./smc";
-import { FIRST_FAR, OP_check, OP_cross } from "./fast.gen";
+import { FIRST_FAR, OP_check, OP_cross, OP_jcc_across } from "./fast.gen";
 import { closed, finish, finishAcross, note, startBlock } from "./specialise";
 
 /** A block that is never entered. */
@@ -287,10 +287,9 @@ function buildAcross(key: u64, va: u64): u32 {
   startBlock(key);
   const length = decode(record, SCRATCH_AT, code, off);
   if (length > MAX_LENGTH || off + length <= 0x1000) return 0;
-  // The fast ends of blocks know one page only.
-  if ((rowFlags & ROW_END) != 0) startBlock(0);
   store<u8>(record, 0, 3);
-  let q = finishAcross(note(record, 1), <i64>(off + length));
+  let q = note(record, 1);
+  if (!closed) q = finishAcross(q, <i64>(off + length));
   q = finishCheck(first, q, start, here);
   q = finishCheck(first + 32, q, second, length - here);
   markCode(start, here);
@@ -341,9 +340,9 @@ export function follow(p: u32, to: u64, link: u32, budget: i32): u32 {
   return budget < countOf(q) ? 0 : q;
 }
 
-/** Operations that compare the target's address before they use their taken link. */
+/** Operations that compare the target's address before they use the link. */
 function checksLink(op: u32, link: u32): bool {
-  return link == 32 && op >= FIRST_FAR;
+  return (link == 32 && op >= FIRST_FAR) || op == OP_jcc_across;
 }
 
 /** Whether the outer loop has something to look at before the next instruction. */

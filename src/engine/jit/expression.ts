@@ -9,7 +9,7 @@ export class Expression {
   readonly op: number;
   /** I32: the number. VAR: the local. LOAD: the offset. LANE: which. */
   readonly k: number;
-  /** LOAD: the instruction. SELECT: the type. */
+  /** LOAD, LANE: the instruction. SELECT: the type. */
   readonly detail: number;
   readonly a: Expression | undefined;
   readonly b: Expression | undefined;
@@ -59,13 +59,33 @@ export const vector = (low: bigint, high: bigint): Expression =>
   new Expression(Node.V128, 0, 0, undefined, undefined, undefined, low, high);
 export const shuffle = (a: Expression, b: Expression, lanes: readonly number[]): Expression =>
   new Expression(Node.SHUFFLE, 0, 0, a, b, undefined, 0n, 0n, lanes);
-export const replaceLane = (lane: number, a: Expression, b: Expression): Expression =>
-  new Expression(Node.LANE, lane, 0, a, b);
+/** A vector, but for one element: an instruction that ends with TO_LANE. */
+export const toLane = (op: number, lane: number, a: Expression, b: Expression): Expression =>
+  new Expression(Node.LANE, lane, op, a, b);
+/** One element of a vector: an instruction that ends with LANE. */
+export const laneOf = (op: number, lane: number, a: Expression): Expression =>
+  new Expression(Node.LANE, lane, op, a);
+/** Whether it is an element of a vector. */
+export const isLane = (e: Expression): boolean => e.op === Node.LANE && e.b === undefined;
+
+/** The same bits as a number of the other kind: by instruction, the way back, and the lanes of one and of the other. */
+const OTHER_KIND: Readonly<Record<number, readonly [back: number, from: number, to: number]>> = {
+  [Op.F64_FROM_I64]: [Op.I64_FROM_F64, Op.I64_LANE, Op.F64_LANE],
+  [Op.I64_FROM_F64]: [Op.F64_FROM_I64, Op.F64_LANE, Op.I64_LANE],
+  [Op.F32_FROM_I32]: [Op.I32_FROM_F32, Op.I32_LANE, Op.F32_LANE],
+  [Op.I32_FROM_F32]: [Op.F32_FROM_I32, Op.F32_LANE, Op.I32_LANE],
+};
 
 export const isConstant = (e: Expression): boolean => e.op === Node.I32 || e.op === Node.I64;
 
 /** One operand. */
 export function unary(op: number, a: Expression): Expression {
+  const kinds = OTHER_KIND[op];
+  if (kinds !== undefined && a.a !== undefined) {
+    // From one kind of the processor's registers to the other takes as long as what is computed.
+    if (a.op === kinds[0]) return a.a;
+    if (isLane(a) && a.detail === kinds[1]) return laneOf(kinds[2], a.k, a.a);
+  }
   if (a.op === Node.I32) {
     if (op === Op.I32_EQZ) return i32(a.k === 0 ? 1 : 0);
     if (op === Op.EXTEND_U) return i64(BigInt(a.k >>> 0));
@@ -197,7 +217,7 @@ export function write(code: Code, e: Expression): void {
     code.op(Op.SHUFFLE);
     for (const lane of e.lanes) code.byte(lane);
   } else if (e.op === Node.LANE) {
-    code.op(Op.REPLACE_LANE);
+    code.op(e.detail);
     code.byte(e.k);
   } else code.op(e.op);
 }

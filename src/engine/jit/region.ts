@@ -37,6 +37,17 @@ export interface Region {
 }
 
 const PAGE_MASK = ~0xfffn;
+/** Instructions by the type of a word. */
+const LOADS: Readonly<Record<number, number>> = {
+  [Type.I32]: Op.I32_LOAD,
+  [Type.I64]: Op.I64_LOAD,
+  [Type.V128]: Op.V128_LOAD,
+};
+const STORES: Readonly<Record<number, number>> = {
+  [Type.I32]: Op.I32_STORE,
+  [Type.I64]: Op.I64_STORE,
+  [Type.V128]: Op.V128_STORE,
+};
 
 /**
  * Compiles the region that begins with the first block of `path`, which names blocks in the order in which they
@@ -128,8 +139,8 @@ class RegionWriter {
     for (const word of WORDS) {
       if (!this.#translator.used.has(word)) continue;
       code.i32(0);
-      code.access(word.type === Type.I32 ? Op.I32_LOAD : Op.I64_LOAD, word.address);
-      code.set(word.local);
+      code.access(LOADS[word.type] ?? 0, word.address);
+      code.set(this.#translator.placeOf(word));
     }
     return code.bytes();
   }
@@ -139,7 +150,7 @@ class RegionWriter {
     const code = new Code();
     for (const word of WORDS)
       if (this.#translator.changed.has(word))
-        put(code, word.type === Type.I32 ? Op.I32_STORE : Op.I64_STORE, word.address, word.local);
+        put(code, STORES[word.type] ?? 0, word.address, this.#translator.placeOf(word));
     return code.bytes();
   }
 

@@ -2,8 +2,9 @@ import { Cpu, Layout } from "../bridge/state.gen.js";
 import { Type } from "./code.js";
 
 /**
- * Where a region has the guest's state: the general registers, the lazy flags and PAGE_BASE in locals of WebAssembly, all
- * else in memory. A local has a fixed number; those that a region does not use cost nothing.
+ * Where a region has the guest's state: the general registers, the XMM registers, the lazy flags and PAGE_BASE in locals of
+ * WebAssembly, all else in memory. A local has a fixed number, but those of XMM registers, which few regions use: the
+ * code that V8 makes first fills all locals with zeros.
  */
 
 /** Number of general registers. */
@@ -27,6 +28,7 @@ const FIRST_STATE = 6;
 
 /** A word of the state block that a region keeps in a local. */
 export interface Word {
+  /** 0 of one that gets a local where it is used first. */
   readonly local: number;
   readonly address: number;
   readonly type: number;
@@ -42,7 +44,17 @@ export const PAGE_BASE: Word = {
 /** Kind of the lazy flags. */
 export const CC_OP: Word = { local: 4, address: at(Cpu.CC_OP), type: Type.I32 };
 
-/** All words that lie in locals. The last two change outside of regions only. */
+/** XMM registers; what of an operand in memory is on its way is one of them. */
+const VECTORS = 16;
+const XMM_AT = at(Cpu.XMM);
+/** SSE_TMP of core/layout.ts. */
+const SSE_TMP_AT = Layout.SCRATCH + 0xc0;
+const VECTOR_WORDS: readonly Word[] = [
+  ...Array.from({ length: VECTORS }, (_, i) => XMM_AT + i * 16),
+  SSE_TMP_AT,
+].map((address) => ({ local: 0, address, type: Type.V128 }));
+
+/** All words that lie in locals. SSE_OFF and MXCSR change outside of regions only. */
 export const WORDS: readonly Word[] = [
   ...Array.from({ length: REGISTERS }, (_, i) => ({
     local: FIRST_STATE + i,
@@ -55,6 +67,7 @@ export const WORDS: readonly Word[] = [
   CC_OP,
   { local: FIRST_STATE + REGISTERS + 3, address: at(Cpu.SSE_OFF), type: Type.I32 },
   { local: FIRST_STATE + REGISTERS + 4, address: at(Cpu.MXCSR), type: Type.I32 },
+  ...VECTOR_WORDS,
 ];
 const BY_ADDRESS = new Map(WORDS.map((word) => [word.address, word]));
 
@@ -74,8 +87,9 @@ export function wordAt(address: number): { word: Word; byte: number } | undefine
     const word = WORDS[(address - GPR_AT) >> 3];
     return word && { word, byte: (address - GPR_AT) & 7 };
   }
-  const word = BY_ADDRESS.get(address);
-  return word && { word, byte: 0 };
+  const byte = address >= XMM_AT && address < XMM_AT + VECTORS * 16 ? (address - XMM_AT) & 15 : 0;
+  const word = BY_ADDRESS.get(address - byte);
+  return word && { word, byte };
 }
 
 /** Whether an address is that of the word that is always zero. */

@@ -5,17 +5,20 @@ import {
   i32,
   i64,
   isConstant,
+  isLane,
+  laneOf,
   load,
   local,
-  replaceLane,
   select,
   shuffle,
+  toLane,
   unary,
   vector,
   write,
 } from "./expression.js";
 import { NAMES, NODES, Node, Why, WIDE } from "./operations.gen.js";
 import { BUDGET, CC_OP, HANDLE, isZeroWord, SITE, TLB, VA, type Word, wordAt } from "./state.js";
+import { partOf, withPart } from "./vector.js";
 
 /** A place where a region is left: which record, why, and a detail, as core/hot-exit.ts has them. */
 export interface Site {
@@ -69,6 +72,8 @@ export class Translator {
   #edges: Edges | undefined;
   /** What a name means now. */
   #values: (Expression | undefined)[] = [];
+  /** Where words without a fixed local lie. */
+  readonly #places = new Map<Word, number>();
   /** Locals that no record uses now, by type. */
   #free = new Map<number, number[]>();
   #taken: [type: number, local: number][] = [];
@@ -110,10 +115,24 @@ export class Translator {
     return pool;
   }
 
+  #newLocal(type: number): number {
+    return this.#firstTemporary + this.temporaries.push(type) - 1;
+  }
+
   /** A local of a type, until the record is done. */
   temporary(type: number): number {
-    const at = this.#pool(type).pop() ?? this.#firstTemporary + this.temporaries.push(type) - 1;
+    const at = this.#pool(type).pop() ?? this.#newLocal(type);
     this.#taken.push([type, at]);
+    return at;
+  }
+
+  /** The local of a word. */
+  placeOf(word: Word): number {
+    if (word.local !== 0) return word.local;
+    const known = this.#places.get(word);
+    if (known !== undefined) return known;
+    const at = this.#newLocal(word.type);
+    this.#places.set(word, at);
     return at;
   }
 
@@ -142,7 +161,7 @@ export class Translator {
   word(word: Word): Expression {
     if (word === CC_OP && this.flagsKind !== undefined) return this.flagsKind;
     this.used.add(word);
-    return local(word.local);
+    return local(this.placeOf(word));
   }
 
   setWord(word: Word, value: Expression): void {
@@ -150,7 +169,7 @@ export class Translator {
     this.changed.add(word);
     if (word === CC_OP) this.flagsKind = isConstant(value) ? value : undefined;
     write(this.#code, value);
-    this.#code.set(word.local);
+    this.#code.set(this.placeOf(word));
   }
 
   /** The words of a node. */
@@ -188,7 +207,7 @@ export class Translator {
       case Node.SHUFFLE:
         return shuffle(this.#evaluate(first), this.#evaluate(second), words.slice(3));
       case Node.LANE:
-        return replaceLane(first, this.#evaluate(second), this.#evaluate(third));
+        return toLane(Op.I64_TO_LANE, first, this.#evaluate(second), this.#evaluate(third));
     }
     if (words.length === 2) return unary(kind, this.#evaluate(first));
     return binary(kind, this.#evaluate(first), this.#evaluate(second));
@@ -226,6 +245,7 @@ export class Translator {
     const found = wordAt(at);
     if (found === undefined) return load(instruction, i32(at), 0);
     const whole = this.word(found.word);
+    if (found.word.type === Type.V128) return partOf(instruction, whole, found.byte);
     if (found.word.type === Type.I32 || instruction === Op.I64_LOAD) return whole;
     const low = unary(Op.WRAP, whole);
     if (instruction === Op.I32_LOAD) return low;
@@ -264,6 +284,10 @@ export class Translator {
   }
 
   #storeWord(instruction: number, word: Word, byte: number, value: Expression): void {
+    if (word.type === Type.V128) {
+      this.setWord(word, withPart(instruction, this.word(word), byte, value));
+      return;
+    }
     if (word.type === Type.I32 || instruction === Op.I64_STORE) {
       this.setWord(word, value);
       return;
@@ -321,7 +345,7 @@ export class Translator {
   #let(name: number, type: number, node: number): void {
     const value = node < 0 ? undefined : this.#evaluate(node);
     if (value !== undefined && !ASSIGNED.has(name)) {
-      this.#values[name] = this.keep(type, value);
+      this.#values[name] = this.#kept(type, value);
       return;
     }
     const at = this.temporary(type);
@@ -330,6 +354,16 @@ export class Translator {
       this.#code.set(at);
     }
     this.#values[name] = local(at);
+  }
+
+  /** What stands for the value from now on: parts of vectors, and bits of floating-point numbers, stay where they are. */
+  #kept(type: number, value: Expression): Expression {
+    const { a, op } = value;
+    if (a === undefined) return this.keep(type, value);
+    if (isLane(value)) return laneOf(value.detail, value.k, this.keep(Type.V128, a));
+    if (op === Op.I64_FROM_F64) return unary(op, this.keep(Type.F64, a));
+    if (op === Op.I32_FROM_F32) return unary(op, this.keep(Type.F32, a));
+    return this.keep(type, value);
   }
 
   #set(name: number, value: Expression): void {

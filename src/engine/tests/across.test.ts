@@ -196,6 +196,30 @@ describe("an instruction across the end of a page", () => {
     });
   });
 
+  it.each([
+    // From the second page dec ecx; jnz leads back; hlt.
+    ["a conditional jump that is taken", "0f 85 02 00 00 00 f4 f4 ff c9 75 f4 f4"],
+    ["a conditional jump that is not", "0f 84 02 00 00 00 ff c9 75 f6 f4"],
+    ["a jump", "e9 02 00 00 00 f4 f4 ff c9 75 f5 f4"],
+  ])("is followed by its link to the next block when it is %s", async (_, code) => {
+    const t = await GuestCpu.create("long64");
+    t.map(VA, BigInt(FIRST), CODE_PAGE);
+    t.map(VA + 0x1000n, BigInt(SECOND), CODE_PAGE);
+    across(t, FIRST, 2, code);
+    const turns = (count: bigint): number => {
+      t.set({ RCX: count });
+      t.control({ rflags: 2n });
+      return go(t, start(VA, 2)).count;
+    };
+    turns(5n);
+    const before = t.vm.counters();
+    expect(turns(20n)).toBe(20 * 3 + 1);
+    const { GENERIC, LOOKUP, GO } = t.vm.counters();
+    expect(GENERIC - before.GENERIC).toBeLessThan(3);
+    expect(GO - before.GO).toBeLessThan(3);
+    expect(LOOKUP - before.LOOKUP).toBeLessThan(10);
+  });
+
   it("faults by its operand as others do, and counts", async () => {
     await everyWay((t) => {
       across(t, FIRST, 3, "48 8b 83 10 00 00 00 f4");

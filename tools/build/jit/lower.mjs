@@ -462,14 +462,15 @@ export class Lowering {
     }
   }
 
-  /** @param {{ name: string, type: string | undefined, value: Ast | undefined }} s */
-  #let({ name, type, value }) {
+  /** @param {{ name: string, changes: boolean, type: string | undefined, value: Ast | undefined }} s */
+  #let({ name, changes, type, value }) {
     const made = value === undefined ? undefined : this.expression(value);
     const as = type ?? made?.type ?? "";
     if (as === "" || as === "literal") throw new Error(`gen-jit: type of ${name}`);
     const node = made === undefined ? -1 : this.#as(made, as);
     const hidden = this.#scopes.filter((scope) => scope.has(name)).length;
-    const unique = hidden === 0 ? name : `${name}${hidden}`;
+    // What is never assigned to must not have the name of what is: the compiler keeps constants out of locals.
+    const unique = `${name}${hidden === 0 ? "" : hidden}${changes ? "=" : ""}`;
     this.#scopes.at(-1)?.set(name, { type: as, name: unique });
     return this.nodes.add(NODE.LET, this.nodes.name(unique), WASM_TYPE[home(as)] ?? 0, node);
   }

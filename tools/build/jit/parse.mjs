@@ -7,7 +7,7 @@
  * @typedef {{ k: "lit", value: bigint } | { k: "float", value: number } | { k: "name", name: string }
  *   | { k: "unary", op: string, a: Ast } | { k: "cast", type: string, a: Ast } | { k: "binary", op: string, a: Ast, b: Ast }
  *   | { k: "ternary", c: Ast, a: Ast, b: Ast } | { k: "call", name: string, type: string | undefined, args: Ast[] }} Ast
- * @typedef {{ k: "let", name: string, type: string | undefined, value: Ast | undefined } | { k: "set", name: string, op: string, value: Ast }
+ * @typedef {{ k: "let", name: string, changes: boolean, type: string | undefined, value: Ast | undefined } | { k: "set", name: string, op: string, value: Ast }
  *   | { k: "call", call: Ast } | { k: "if", c: Ast, then: Statement, other: Statement | undefined } | { k: "block", body: Statement[] }
  *   | { k: "switch", value: Ast, cases: [bigint | undefined, Statement[]][] } | { k: "return", name: string, args: Ast[] }
  *   | { k: "go", rel: number, link: number } | { k: "far", target: Ast, link: number, commit: Statement[], check: boolean }
@@ -178,10 +178,10 @@ class Parser {
 
   /** @returns {Statement} */
   declaration() {
-    this.take();
+    const changes = this.take() === "let";
     const name = this.take();
     const type = this.have(":") ? this.take() : undefined;
-    return { k: "let", name, type, value: this.have("=") ? this.expression() : undefined };
+    return { k: "let", name, changes, type, value: this.have("=") ? this.expression() : undefined };
   }
 
   caseNumber() {
