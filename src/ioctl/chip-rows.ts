@@ -32,7 +32,8 @@ type PicC = ReturnType<typeof kvm_pic_state.decode>;
 type IoapicC = ReturnType<typeof kvm_ioapic_state.decode>;
 type ChannelC = ReturnType<typeof kvm_pit_channel_state.decode>;
 
-const picToC = (s: KvmPicState): PicC => ({
+/** A PIC as C has it. */
+export const picToC = (s: KvmPicState): PicC => ({
   last_irr: s.lastIrr,
   irr: s.irr,
   imr: s.imr,
@@ -51,7 +52,8 @@ const picToC = (s: KvmPicState): PicC => ({
   elcr_mask: s.elcrMask,
 });
 
-const picFromC = (c: PicC): KvmPicState => ({
+/** As {@link picToC}, the other way. */
+export const picFromC = (c: PicC): KvmPicState => ({
   lastIrr: c.last_irr,
   irr: c.irr,
   imr: c.imr,
@@ -70,7 +72,8 @@ const picFromC = (c: PicC): KvmPicState => ({
   elcrMask: c.elcr_mask,
 });
 
-const ioapicFromC = (c: IoapicC): IoapicState => ({
+/** As {@link ioapicToC}, the other way. */
+export const ioapicFromC = (c: IoapicC): IoapicState => ({
   baseAddress: Number(c.base_address),
   ioregsel: c.ioregsel,
   id: c.id,
@@ -78,7 +81,8 @@ const ioapicFromC = (c: IoapicC): IoapicState => ({
   redirtbl: c.redirtbl,
 });
 
-const ioapicToC = (s: IoapicState) => ({
+/** The IOAPIC as C has it. */
+export const ioapicToC = (s: IoapicState) => ({
   base_address: BigInt(s.baseAddress),
   ioregsel: s.ioregsel,
   id: s.id,

@@ -14,6 +14,11 @@ export interface KvmFile {
    *   so does what waits for it: every ioctl of a vCPU that is in KVM_RUN. All others answer at once.
    */
   ioctl(request: number, arg: bigint | Uint8Array): number | Promise<number>;
+  /**
+   * As {@link ioctl} of a vCPU, at once also while a KVM_RUN is under way: beyond what Linux has, for a client on the
+   * thread on which the vCPUs run, which would wait for itself. Absent where nothing waits.
+   */
+  ioctlAside?(request: number, arg: bigint | Uint8Array): number;
   /** The pages that mmap(2) of this file from `offset` on would show, or -errno. */
   mmap(length: number, offset: number): Uint8Array | number;
   /** pread(2): the bytes from `offset` on, none at the end, or -errno. Absent: cannot be read. */

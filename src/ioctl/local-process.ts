@@ -46,6 +46,17 @@ export class LocalProcess implements ClientProcess {
     return isKvmFile(file) ? file.ioctl(request, arg) : -Errno.ENOTTY;
   }
 
+  /**
+   * As {@link ioctl}, but ioctls of a vCPU that is in KVM_RUN do not wait until that returns. Linux has no such call: it
+   * is for programs on one thread that drive several vCPUs. KVM_RUN itself is refused with -EINVAL.
+   */
+  ioctlAside(fd: number, request: number, arg: bigint | Uint8Array = 0n): number {
+    const file = this.#files[fd];
+    if (file === undefined) return -Errno.EBADF;
+    if (!isKvmFile(file)) return -Errno.ENOTTY;
+    return file.ioctlAside?.(request, arg) ?? (file.ioctl(request, arg) as number);
+  }
+
   /** mmap(2) of a descriptor, shared: the pages themselves, or -errno. */
   mmap(fd: number, length: number, offset = 0): Uint8Array | number {
     const file = this.#files[fd];

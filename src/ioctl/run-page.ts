@@ -11,7 +11,7 @@ import {
 const at = (path: string): number => kvm_run.offset(path);
 
 /** Offsets in the page, looked up once. */
-const Run = {
+export const Run = {
   requestInterruptWindow: at("request_interrupt_window"),
   immediateExit: at("immediate_exit"),
   exitReason: at("exit_reason"),
@@ -60,7 +60,8 @@ const Run = {
   dirtyRegs: at("kvm_dirty_regs"),
 } as const;
 
-const PIO = KVM_PIO_PAGE_OFFSET * 4096;
+/** Where the data of port accesses is. */
+export const PIO = KVM_PIO_PAGE_OFFSET * 4096;
 
 /**
  * The pages of a vCPU that client and KVM share: requests go in at KVM_RUN, the exit comes out. The

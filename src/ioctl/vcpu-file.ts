@@ -63,6 +63,12 @@ class VcpuFile implements KvmFile {
     return typeof result === "number" ? result : this.#track(result);
   }
 
+  ioctlAside(request: number, arg: bigint | Uint8Array): number {
+    const number = request >>> 0;
+    if (((number >>> 8) & 0xff) !== KVMIO || number === KVM_RUN) return -Errno.EINVAL;
+    return dispatch(rows, this.#context, this.#context.vm.process, number, arg, -Errno.EINVAL);
+  }
+
   mmap(length: number, offset: number): Uint8Array | number {
     if (!Number.isSafeInteger(length) || length <= 0) return -Errno.EINVAL;
     if (!Number.isSafeInteger(offset) || offset < 0 || offset % 4096 !== 0) return -Errno.EINVAL;

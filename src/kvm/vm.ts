@@ -53,6 +53,8 @@ export class Vm implements VmApi, VmBeyondKvm {
   readonly standstill: Standstill;
   readonly #state: VmState;
   readonly #irqfds: Irqfds;
+  /** Hears of each vCPU that is made, before anybody uses it. */
+  onVcpu: ((vcpu: Vcpu) => void) | undefined;
   #isClosed = false;
   readonly #checkExtension: (cap: number) => number;
 
@@ -246,7 +248,9 @@ export class Vm implements VmApi, VmBeyondKvm {
     const vcpu = new VcpuState(state, { index: state.vcpus.length, id }, turn);
     state.vcpus.push(vcpu);
     vcpu.time.noteTsc();
-    return new Vcpu(vcpu);
+    const made = new Vcpu(vcpu);
+    this.onVcpu?.(made);
+    return made;
   }
 
   /** What {@link createVcpu} refuses first. @throws KvmError EINVAL, EEXIST. */

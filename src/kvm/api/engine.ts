@@ -56,3 +56,6 @@ export interface VcpuBeyondKvm {
    */
   charge(work: number): void;
 }
+
+/** Members that may be missing. */
+export type MayHave<T> = { [K in keyof T]?: T[K] | undefined };

@@ -8,7 +8,7 @@ import type {
 } from "../../abi/kvm/index.js";
 import type { CpuidEntry2 } from "../../abi/x86/index.js";
 import type { ApicId, Gpa, Gva, VcpuIndex } from "../../base/index.js";
-import type { VcpuBeyondKvm } from "./engine.js";
+import type { MayHave, VcpuBeyondKvm } from "./engine.js";
 import type { VcpuExit } from "./exits.js";
 import type { VcpuXen } from "./xen.js";
 
@@ -19,7 +19,7 @@ import type { VcpuXen } from "./xen.js";
  * Methods answer at once also while the vCPU is inside {@link run}, where the kernel has callers wait for its
  * `vcpu->mutex`: whoever calls is the thread that the vCPU runs on, and would wait for itself.
  */
-export interface VcpuApi extends Partial<VcpuBeyondKvm> {
+export interface VcpuApi extends MayHave<VcpuBeyondKvm> {
   /** Creation order in the VM. */
   readonly index: VcpuIndex;
   /** What KVM_CREATE_VCPU was given. */
@@ -86,8 +86,8 @@ export interface VcpuApi extends Partial<VcpuBeyondKvm> {
   /** KVM_NMI. */
   nmi(): void;
   /**
-   * KVM_TRANSLATE: the address behind a virtual one, undefined when not mapped. `any`: also what SMAP forbids
-   * a kernel, which KVM_TRANSLATE always gives; without it an implementation may.
+   * KVM_TRANSLATE: the address behind a virtual one, undefined when not mapped. `any`: also what SMAP keeps from the
+   * guest's kernel, where the implementation can: KVM_TRANSLATE cannot.
    */
   translate(address: Gva, any?: boolean): Gpa | undefined;
 }

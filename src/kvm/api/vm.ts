@@ -7,7 +7,7 @@ import type {
 } from "../../abi/kvm/index.js";
 import type { ApicId } from "../../base/index.js";
 import type { LinearMemory } from "../../memory/index.js";
-import type { VmBeyondKvm } from "./engine.js";
+import type { MayHave, VmBeyondKvm } from "./engine.js";
 import type { VcpuApi } from "./vcpu.js";
 import type { VmXen } from "./xen.js";
 
@@ -26,7 +26,7 @@ export interface IoapicState {
  * A VM: the ioctls of its descriptor. What {@link VmBeyondKvm} has besides is optional.
  * All methods throw KvmError with the errno that KVM refuses with.
  */
-export interface VmApi extends Partial<VmBeyondKvm> {
+export interface VmApi extends MayHave<VmBeyondKvm> {
   /** KVM_XEN_HVM_CONFIG, SET_ATTR, GET_ATTR, EVTCHN_SEND. */
   readonly xen: VmXen;
   /**

@@ -25,7 +25,7 @@ export interface XenVcpu {
   setSregs(sregs: KvmSregs): void;
   nmi(): void;
   /** See {@link import("../../kvm/api/index.js").VcpuBeyondKvm}. */
-  charge?(work: number): void;
+  charge?: ((work: number) => void) | undefined;
   immediateExit: boolean;
   runNow(): unknown;
 }

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { Engine } from "../../../src/engine/bridge/index.js";
 import { nodeDecompressors } from "../../../src/hosts/node/decompress.js";
 import { HeapTimers, VirtualClock } from "../../../src/hosts/sim/index.js";
-import { Machine } from "../../../src/vmm/machine/index.js";
+import { Machine, type MachinePorts } from "../../../src/vmm/machine/index.js";
 
 const core = new URL("../../../dist/engine/core.wasm", import.meta.url);
 
@@ -25,10 +25,15 @@ export class TestMachine {
     cpus: number;
     /** Gives another command line after a reboot. */
     appendAgain?: () => Promise<string>;
+    /** Another KVM than the library's own objects. */
+    kvm?: MachinePorts["kvm"];
+    /** What is typed behind all that the guest has written so far; it is asked in that very moment. */
+    reply?: (output: string) => string | undefined;
   }) {
     const clock = new VirtualClock();
     const log = { warn: () => undefined, debug: () => undefined };
     let take: (bytes: Uint8Array) => void = () => undefined;
+    let type: (bytes: Uint8Array) => void = () => undefined;
     const config = {
       kernel: readFileSync(files.kernel),
       initrd: readFileSync(files.initrd),
@@ -37,7 +42,7 @@ export class TestMachine {
       cpus: files.cpus,
       console: "hvc0",
     } as const;
-    const { appendAgain } = files;
+    const { appendAgain, kvm, reply } = files;
     const bootAgain =
       appendAgain && (async () => ({ ...config, commandLine: await appendAgain() }));
     const machine = await Machine.create(
@@ -48,8 +53,18 @@ export class TestMachine {
         clock,
         timers: new HeapTimers(clock),
         log,
-        console: { write: (bytes) => take(bytes), onData: () => undefined },
+        console: {
+          write(bytes) {
+            take(bytes);
+            const typed = reply?.(self.#output);
+            if (typed !== undefined) type(Buffer.from(typed));
+          },
+          onData(listener) {
+            type = listener;
+          },
+        },
         entropy: { fill: (bytes) => bytes.fill(7) },
+        ...(kvm ? { kvm } : {}),
       },
     );
     const self = new TestMachine(machine);

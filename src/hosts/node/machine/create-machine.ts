@@ -8,6 +8,7 @@ import {
   diskName,
   Machine,
   type MachineConfig,
+  type MachinePorts,
   type SavedMachine,
 } from "../../../vmm/machine/index.js";
 import { nodeDecompressors } from "../decompress.js";
@@ -62,6 +63,8 @@ export interface MachineDescription {
   readonly seed?: number;
   /** One engine for several machines; by default each loads its own. */
   readonly engine?: Engine;
+  /** Opens the KVM that the machine drives; the library's own by default. */
+  readonly kvm?: MachinePorts["kvm"];
   /** Messages about the machine; lost by default. */
   readonly log?: Log;
 }
@@ -100,7 +103,11 @@ export async function createMachine(description: MachineDescription = {}): Promi
     }
     const cards = new CardOpener({ ...outside, log });
     devices.push(...(await cards.openAll(savedNetworks(description.networks ?? [], saved))));
-    const ports = { engine, decompressors: nodeDecompressors, ...outside, log, console };
+    const { kvm } = description;
+    const ports: MachinePorts = {
+      ...{ engine, decompressors: nodeDecompressors, ...outside, log, console },
+      ...(kvm === undefined ? {} : { kvm }),
+    };
     if (saved !== undefined) return await Machine.restore(saved, { devices }, ports);
     const files = await filesOf(description);
     const config: MachineConfig = {
