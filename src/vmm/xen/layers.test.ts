@@ -98,7 +98,7 @@ describe("a value", () => {
     ["domain.ports.0", 4095, 4096],
     ["domain.store.0.permissions.0", "n".repeat(32), "n".repeat(33)],
     ["store.nodes.0.value", bytes(4096), bytes(4097)],
-    ["store.nodes.0.path", text(3071), text(3072)],
+    ["store.nodes.0.path", text(2048), text(2049)],
     ["store.nodes.0.generation", 0, -1],
     ["store.nodes.0.permissions.0", `n${"0".repeat(31)}`, `n${"0".repeat(32)}`],
     ["store.generation", 0, -1],
