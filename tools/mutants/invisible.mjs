@@ -476,12 +476,6 @@ export const invisible = [
   },
   {
     file: "src/vmm/xen/hypercalls/vcpu-op.ts",
-    line: "const [running = 0n",
-    before: "0n",
-    why: "there are four times",
-  },
-  {
-    file: "src/vmm/xen/hypercalls/vcpu-op.ts",
     before: "first === undefined",
     after: "false",
     why: "nothing is a size beyond no address",
