@@ -35,7 +35,11 @@ if (
     base: "./",
     logLevel: "warn",
     plugins: constants(),
-    worker: { format: "es", plugins: constants },
+    worker: {
+      format: "es",
+      plugins: constants,
+      rollupOptions: { checks: { pluginTimings: false } },
+    },
     build: {
       outDir: join(root, "dist/web"),
       emptyOutDir: true,

@@ -111,9 +111,16 @@ class Charts {
     const box = el("figure", { "aria-label": `Runstates of ${name} over time` });
     this.element.append(box);
     const stroke = () => getComputedStyle(this.element).color;
-    const percent = (_: unknown, values: number[]) => values.map((value) => `${value * 100} %`);
+    const percent = (_: unknown, values: number[]) =>
+      values.map((value) => `${(value * 100).toFixed(0)} %`);
+    /** The share of a state where the pointer is: what is drawn has those below it, too. */
+    const share = (_: unknown, height: number | null, at: number, point: number | null): string => {
+      if (height === null || point === null) return "--";
+      return `${((height - (data[at + 1]?.[point] ?? 0)) * 100).toFixed(1)} %`;
+    };
     const series = STATES.map((state) => ({
       ...{ label: runstateName(state), fill: COLOURS[state], stroke: COLOURS[state], width: 0 },
+      value: share,
       points: { show: false },
     })).reverse();
     const all = (): null => {
