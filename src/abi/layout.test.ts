@@ -3,6 +3,7 @@ import {
   array,
   bytes,
   flexible,
+  packed,
   perWidth,
   pointer,
   s8,
@@ -42,6 +43,13 @@ describe("C layouts", () => {
     expect([s.offset("irq"), s.offset("status"), s.offset("end"), s.size]).toEqual([4, 4, 8, 12]);
     const data = s.encode({ head: 1, $u: { status: -1 }, end: 5 });
     expect(s.decode(data)).toEqual({ head: 1, $u: { irq: 0xffffffff, status: -1 }, end: 5 });
+  });
+
+  it("packed ones have no padding", () => {
+    const s = packed("s", { a: u8, b: u32, c: u64 });
+    expect([s.offset("b"), s.offset("c"), s.size, s.align]).toEqual([1, 5, 13, 1]);
+    const outer = struct("outer", { x: s, end: u16 });
+    expect([outer.offset("x.c"), outer.offset("end"), outer.size]).toEqual([5, 14, 16]);
   });
 
   it("a flexible array takes no room but its alignment", () => {

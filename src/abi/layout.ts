@@ -273,10 +273,13 @@ function loopingCodec<F extends Fields>(entries: readonly Entry[]): Codec<F> {
   };
 }
 
+/** How fields lie: one after the other, without padding, or all at the beginning. */
+type Kind = "struct" | "packed" | "union";
+
 function compose<F extends Fields>(
   name: string,
   declared: F,
-  overlay: boolean,
+  kind: Kind,
   width: Width,
 ): Omit<Struct<F>, "of"> {
   const fields = Object.fromEntries(
@@ -287,11 +290,12 @@ function compose<F extends Fields>(
   let size = 0;
   let align = 1;
   for (const [field, type] of Object.entries(fields)) {
-    const offset = overlay ? 0 : Math.ceil(end / type.align) * type.align;
+    const unit = kind === "packed" ? 1 : type.align;
+    const offset = kind === "union" ? 0 : Math.ceil(end / unit) * unit;
     offsets.set(field, offset);
     end = offset + type.size;
     size = Math.max(size, end);
-    align = Math.max(align, type.align);
+    align = Math.max(align, unit);
   }
   size = Math.ceil(size / align) * align;
   const members = describe(fields, offsets);
@@ -326,10 +330,15 @@ function compose<F extends Fields>(
  * unnamed union or structure: its members are reached by their own names in paths.
  */
 export function struct<const F extends Fields>(name: string, fields: F): Struct<F> {
-  return both((width) => compose(name, fields, false, width));
+  return both((width) => compose(name, fields, "struct", width));
+}
+
+/** The same with `__attribute__((packed))`: no padding. */
+export function packed<const F extends Fields>(name: string, fields: F): Struct<F> {
+  return both((width) => compose(name, fields, "packed", width));
 }
 
 /** A union: all members at offset 0. Decoding reads every member; encode one. */
 export function union<const F extends Fields>(fields: F): Struct<F> {
-  return both((width) => compose("", fields, true, width));
+  return both((width) => compose("", fields, "union", width));
 }

@@ -1,3 +1,4 @@
+import { iovec } from "../abi/linux/syscalls.js";
 import { Errno, type Hva } from "../base/index.js";
 import type { ClientProcess, KvmFile } from "../ioctl/index.js";
 import { type EventFd, KvmError } from "../kvm/index.js";
@@ -66,7 +67,7 @@ export class Client implements ClientProcess {
     this.#say = parts.say;
     this.#eventfds = new HostEventFds(parts.reactor);
     const { u8 } = this.#window;
-    this.#vectors = new DataView(u8.buffer, u8.byteOffset + WINDOW, 32);
+    this.#vectors = new DataView(u8.buffer, u8.byteOffset + WINDOW, 2 * iovec.size);
   }
 
   read(address: bigint, length: number): Uint8Array | undefined {
@@ -188,11 +189,10 @@ export class Client implements ClientProcess {
     // Addresses of user space: what is above cannot be mapped.
     if (address < 0n || address + BigInt(length) > 0x7fff_ffff_f000n) return false;
     const { address: base } = this.#window;
-    this.#vectors.setBigUint64(0, BigInt(base), true);
-    this.#vectors.setBigUint64(8, BigInt(length), true);
-    this.#vectors.setBigUint64(16, address, true);
-    this.#vectors.setBigUint64(24, BigInt(length), true);
-    return call(this.pid, base + WINDOW, 1, base + WINDOW + 16, 1, 0) === length;
+    const iov_len = BigInt(length);
+    iovec.write(this.#vectors, 0, { iov_base: BigInt(base), iov_len });
+    iovec.write(this.#vectors, iovec.size, { iov_base: address, iov_len });
+    return call(this.pid, base + WINDOW, 1, base + WINDOW + iovec.size, 1, 0) === length;
   }
 }
 

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { pollfd } from "../abi/linux/syscalls.js";
 import { EventFd } from "../kvm/index.js";
 import { C, close, poll, read, write } from "./libc.js";
 import type { Reactor } from "./reactor.js";
@@ -69,11 +70,8 @@ class HostEventFd extends EventFd {
   }
 
   #isReady(events: number): boolean {
-    const entry = new Uint8Array(8);
-    const view = new DataView(entry.buffer);
-    view.setInt32(0, this.#fd, true);
-    view.setInt16(4, events, true);
-    return poll(entry, 1, 0) === 1 && (view.getInt16(6, true) & events) !== 0;
+    const entry = pollfd.encode({ fd: this.#fd, events });
+    return poll(entry, 1, 0) === 1 && (pollfd.decode(entry).revents & events) !== 0;
   }
 }
 

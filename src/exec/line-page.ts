@@ -1,11 +1,11 @@
 import type { KvmFile } from "../ioctl/index.js";
 import type { PageLocation, RunPages } from "./run-pages.js";
+import { vm_lines } from "./shim-structures.js";
 
-/** `struct vm_lines` of shim/protocol.h: its size, and offsets in it. */
-const SIZE = 256;
-const HANDLE = 0;
-const SKIPPED = 8;
-const ANSWERS = 16;
+const SIZE = vm_lines.size;
+const HANDLE = vm_lines.offset("handle");
+const SKIPPED = vm_lines.offset("skipped");
+const ANSWERS = vm_lines.offset("answers");
 
 /**
  * VMs of a process whose interrupt lines are in its page; a page has no room for more.

@@ -1,19 +1,20 @@
 import { addressOf, C, futex } from "./libc.js";
 import { ARGUMENT_MAX, type Message, Msg } from "./protocol.js";
 import type { RunPages } from "./run-pages.js";
+import { mailbox, message } from "./shim-structures.js";
 
 /** `MAILBOX_*` of shim/protocol.h. */
 const State = { IDLE: 0, REQUEST: 1, ANSWER: 2, SOCKET: 3 } as const;
 
 /** Offsets in `struct mailbox`. */
-const WAITING = 4;
-const REQUEST = 8;
-const RESULT = 48;
-const SENT = 56;
-const TOLD = 60;
-const WANTS_DELAY = 64;
-const ARGUMENT = 72;
-const BYTES = ARGUMENT + ARGUMENT_MAX;
+const WAITING = mailbox.offset("waiting");
+const REQUEST = mailbox.offset("request");
+const RESULT = mailbox.offset("result");
+const SENT = mailbox.offset("sent");
+const TOLD = mailbox.offset("told");
+const WANTS_DELAY = mailbox.offset("wants_delay");
+const ARGUMENT = mailbox.offset("argument");
+const BYTES = mailbox.size;
 const PAGES = 8192;
 
 /** Where a client finds its mailbox. */
@@ -52,16 +53,9 @@ export class Mailbox {
   /** A copy of the request, and of what came with it: the client can change it at any time. */
   take(): Mail {
     const view = this.#view;
-    const message = {
-      type: Msg.IOCTL,
-      handle: view.getUint32(REQUEST + 4, true),
-      a: view.getBigUint64(REQUEST + 8, true),
-      b: view.getBigUint64(REQUEST + 16, true),
-      c: view.getBigUint64(REQUEST + 24, true),
-      d: view.getBigUint64(REQUEST + 32, true),
-    };
+    const request = { ...message.read(view, REQUEST), type: Msg.IOCTL };
     const sent = Math.min(view.getUint32(SENT, true), ARGUMENT_MAX);
-    return { message, bytes: sent === 0 ? undefined : this.#argument.slice(0, sent) };
+    return { message: request, bytes: sent === 0 ? undefined : this.#argument.slice(0, sent) };
   }
 
   /** The result of the request, and what its argument points to from now on. */

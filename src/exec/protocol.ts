@@ -1,4 +1,9 @@
+import { cmsghdr, iovec, msghdr } from "../abi/linux/syscalls.js";
 import { C, close, fixedBuffer, recvmsg, sendmsg } from "./libc.js";
+import { ARGUMENT_MAX, READ_MAX } from "./protocol-limits.js";
+import { message } from "./shim-structures.js";
+
+export { ARGUMENT_MAX, READ_MAX };
 
 /** What preload library and server say to each other; the numbers are those of shim/protocol.h. */
 export const Msg = {
@@ -21,19 +26,6 @@ export const Msg = {
 export const PROTOCOL_VERSION = 1;
 /** `HANDLE_DEVICE`: in handles of /dev/kvm itself. */
 export const HANDLE_DEVICE = 0x4000_0000;
-/**
- * `READ_MAX`: bytes that follow the answer to a READ at most.
- * @limit client | bytes that one read() of a descriptor of KVM gives | bytes | a short read: the client reads
- *   on
- */
-export const READ_MAX = 16_384;
-/**
- * `ARGUMENT_MAX`: bytes of an ioctl's argument that travel with request or answer at most.
- * @limit client | argument of an ioctl that travels inside the message | bytes | what is longer is read from
- *   the client's memory
- */
-export const ARGUMENT_MAX = 4096;
-
 /** `struct message`. */
 export interface Message {
   readonly type: number;
@@ -44,9 +36,9 @@ export interface Message {
   readonly d: bigint;
 }
 
-/** sizeof(struct message), and the index of `a` as a 64-bit word. */
-const SIZE = 40;
-const FIRST_WORD = 1;
+const SIZE = message.size;
+/** The index of `a` as a 64-bit word. */
+const FIRST_WORD = message.offset("a") / 8;
 
 /** What an ioctl's number says of its argument (`_IOC`). */
 const IOC_READ = 2;
@@ -86,24 +78,28 @@ class Envelope {
   }
 }
 
+/** Where an envelope has its parts behind the struct msghdr at its beginning: their order and gaps are ours. */
+const IOV = 64;
+const CONTROL = 96;
+const BODY = 128;
 /** Offsets in an envelope: of struct msghdr, its one iovec, struct cmsghdr, struct message. */
 const At = {
-  IOV_POINTER: 16,
-  IOV_COUNT: 24,
-  CONTROL_POINTER: 32,
-  CONTROL_LENGTH: 40,
-  IOV: 64,
-  LENGTH: 72,
-  CONTROL: 96,
-  CONTROL_LEVEL: 104,
-  CONTROL_TYPE: 108,
-  DESCRIPTORS: 112,
-  BODY: 128,
+  IOV_POINTER: msghdr.offset("msg_iov"),
+  IOV_COUNT: msghdr.offset("msg_iovlen"),
+  CONTROL_POINTER: msghdr.offset("msg_control"),
+  CONTROL_LENGTH: msghdr.offset("msg_controllen"),
+  IOV,
+  LENGTH: IOV + iovec.offset("iov_len"),
+  CONTROL,
+  CONTROL_LEVEL: CONTROL + cmsghdr.offset("cmsg_level"),
+  CONTROL_TYPE: CONTROL + cmsghdr.offset("cmsg_type"),
+  DESCRIPTORS: CONTROL + cmsghdr.size,
+  BODY,
 } as const;
 /** CMSG_SPACE of two descriptors, or of one. */
-const CONTROL_SIZE = 24;
+const CONTROL_SIZE = cmsghdr.size + 8;
 /** CMSG_LEN of one. */
-const ONE_DESCRIPTOR = 20;
+const ONE_DESCRIPTOR = cmsghdr.size + 4;
 
 const outgoing = new Envelope(READ_MAX);
 // A byte more than any message has: one that fills it is too long.

@@ -1,11 +1,13 @@
 import { availableParallelism } from "node:os";
+import { epoll_event } from "../abi/linux/syscalls.js";
 import type { EventLoop } from "../kvm/index.js";
 import { C, close, epollCreate1, epollCtl, epollWait, fixedBuffer } from "./libc.js";
 
 /** Events taken from the kernel at once. */
 const BATCH = 64;
-/** sizeof(struct epoll_event), which is packed on x86-64. */
-const EVENT_SIZE = 12;
+const EVENT_SIZE = epoll_event.size;
+const EVENTS = epoll_event.offset("events");
+const DATA = epoll_event.offset("data");
 
 /** Milliseconds that may go by without the rest of Node having its turn. */
 const NODE_MS = 2;
@@ -79,10 +81,8 @@ export class Reactor implements EventLoop {
    * and when there is more.
    */
   watch(fd: number, callback: (events: number) => void, edges = false): boolean {
-    const event = new Uint8Array(EVENT_SIZE);
-    const view = new DataView(event.buffer);
-    view.setUint32(0, C.EPOLLIN | (edges ? C.EPOLLET : 0), true);
-    view.setInt32(4, fd, true);
+    const events = C.EPOLLIN | (edges ? C.EPOLLET : 0);
+    const event = epoll_event.encode({ events, data: BigInt(fd) });
     if (epollCtl(this.#epoll, C.EPOLL_CTL_ADD, fd, event) !== 0) return false;
     this.#watched.set(fd, callback);
     return true;
@@ -214,7 +214,7 @@ export class Reactor implements EventLoop {
     const ready: [number, number][] = [];
     for (let i = 0; i < count; i++) {
       const at = i * EVENT_SIZE;
-      ready.push([this.#view.getInt32(at + 4, true), this.#view.getUint32(at, true)]);
+      ready.push([this.#view.getInt32(at + DATA, true), this.#view.getUint32(at + EVENTS, true)]);
     }
     for (const [fd, events] of ready) this.#watched.get(fd)?.(events);
     return true;

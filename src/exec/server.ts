@@ -1,3 +1,4 @@
+import { pollfd, ucred } from "../abi/linux/syscalls.js";
 import { openKvm } from "../ioctl/index.js";
 import type { Kvm } from "../kvm/index.js";
 import { Client } from "./client.js";
@@ -229,20 +230,16 @@ interface Peer {
 }
 
 function peerOf(fd: number): Peer | undefined {
-  const credentials = new Uint8Array(12);
-  const length = new Uint32Array([12]);
+  const credentials = new Uint8Array(ucred.size);
+  const length = new Uint32Array([ucred.size]);
   if (getsockopt(fd, C.SOL_SOCKET, C.SO_PEERCRED, credentials, length) !== 0) return undefined;
-  const view = new DataView(credentials.buffer);
-  return { pid: view.getInt32(0, true), user: view.getUint32(4, true) };
+  const { pid, uid } = ucred.decode(credentials);
+  return { pid, user: uid };
 }
 
 /** Whether a descriptor has an event now: POLLIN for a pidfd whose process has ended. */
 function hasEvent(fd: number, event: number = C.POLLIN): boolean {
-  const request = new Uint8Array(8);
-  const view = new DataView(request.buffer);
-  view.setInt32(0, fd, true);
-  view.setInt16(4, event, true);
-  return poll(request, 1, 0) !== 0;
+  return poll(pollfd.encode({ fd, events: event }), 1, 0) !== 0;
 }
 
 /** Each vCPU takes a descriptor here; a soft limit of 1024 is too low for programs with many. */

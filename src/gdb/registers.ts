@@ -1,4 +1,5 @@
 /** The registers that gdb is told of: features of its own for the i386 family, and one for what else a kernel has. */
+import { Fxsave } from "../abi/x86/index.js";
 import type { KvmRegs, KvmSregs } from "../kvm/index.js";
 import type { DebugTarget } from "../vmm/machine/index.js";
 
@@ -58,10 +59,7 @@ const SEGMENTS = (["cs", "ss", "ds", "es", "fs", "gs"] as const).map(
   }),
 );
 
-/** Places in the FXSAVE image. */
-const ST = 32;
-const XMM = 160;
-const MXCSR = 24;
+const { ST, XMM, MXCSR } = Fxsave;
 
 function image(name: string, at: number, bytes: 4 | 10 | 16, type: string): Register {
   return {
@@ -81,19 +79,19 @@ function image(name: string, at: number, bytes: 4 | 10 | 16, type: string): Regi
 
 /** fctrl, fstat, ftag, fiseg, fioff, foseg, fooff, fop: shown, not written. */
 const FPU_CONTROL = [
-  ["fctrl", (fpu) => fpu.getUint16(0, true)],
-  ["fstat", (fpu) => fpu.getUint16(2, true)],
+  ["fctrl", (fpu) => fpu.getUint16(Fxsave.FCW, true)],
+  ["fstat", (fpu) => fpu.getUint16(Fxsave.FSW, true)],
   ["ftag", fullTags],
   ["fiseg", () => 0],
-  ["fioff", (fpu) => fpu.getUint32(8, true)],
+  ["fioff", (fpu) => fpu.getUint32(Fxsave.FIP, true)],
   ["foseg", () => 0],
-  ["fooff", (fpu) => fpu.getUint32(16, true)],
-  ["fop", (fpu) => fpu.getUint16(6, true)],
+  ["fooff", (fpu) => fpu.getUint32(Fxsave.FDP, true)],
+  ["fop", (fpu) => fpu.getUint16(Fxsave.FOP, true)],
 ] satisfies [string, (fpu: DataView) => number][];
 
 /** The tag word as FSTENV has it, of the bits that say "not empty": 0 valid or special, 3 empty. */
 function fullTags(fpu: DataView): number {
-  const used = fpu.getUint8(4);
+  const used = fpu.getUint8(Fxsave.FTW);
   let tags = 0;
   for (let i = 0; i < 8; i++) if (((used >> i) & 1) === 0) tags |= 3 << (i * 2);
   return tags;

@@ -1,4 +1,5 @@
 /** Between C structures and the typed values of the library, where they differ. */
+import { Fxsave } from "../abi/x86/index.js";
 import {
   KVM_SREGS2_FLAGS_PDPTRS_VALID,
   type KvmIrqRoutingEntry,
@@ -173,9 +174,6 @@ export function eventsToC(events: KvmVcpuEvents) {
   };
 }
 
-/** Offsets in the FXSAVE image (AMD64 Architecture Programmer's Manual, volume 2, 11.4.4). */
-const Fxsave = { FCW: 0, FSW: 2, FTW: 4, FOP: 6, IP: 8, DP: 16, ST: 32, XMM: 160 } as const;
-
 /** `kvm_fpu` from an FXSAVE image. MXCSR is not part of it: Linux leaves the field 0. */
 export function fpuToC(image: Uint8Array) {
   const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
@@ -185,8 +183,8 @@ export function fpuToC(image: Uint8Array) {
     fsw: view.getUint16(Fxsave.FSW, true),
     ftwx: view.getUint8(Fxsave.FTW),
     last_opcode: view.getUint16(Fxsave.FOP, true),
-    last_ip: view.getBigUint64(Fxsave.IP, true),
-    last_dp: view.getBigUint64(Fxsave.DP, true),
+    last_ip: view.getBigUint64(Fxsave.FIP, true),
+    last_dp: view.getBigUint64(Fxsave.FDP, true),
     xmm: image.subarray(Fxsave.XMM, Fxsave.XMM + 256),
   };
 }
@@ -200,8 +198,8 @@ export function fpuFromC(c: Decoded<typeof kvm_fpu>, image: Uint8Array): Uint8Ar
   view.setUint16(Fxsave.FSW, c.fsw, true);
   view.setUint8(Fxsave.FTW, c.ftwx);
   view.setUint16(Fxsave.FOP, c.last_opcode, true);
-  view.setBigUint64(Fxsave.IP, c.last_ip, true);
-  view.setBigUint64(Fxsave.DP, c.last_dp, true);
+  view.setBigUint64(Fxsave.FIP, c.last_ip, true);
+  view.setBigUint64(Fxsave.FDP, c.last_dp, true);
   result.set(c.xmm, Fxsave.XMM);
   return result;
 }

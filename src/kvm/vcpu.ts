@@ -34,7 +34,7 @@ import {
   writeSregs,
 } from "./cpu/regs.js";
 import { deliverPayload, readEvents, writeEvents } from "./cpu/vcpu-events.js";
-import { ALL_MARKED, loadFpu, readXsave, writeXsave } from "./cpu/xsave.js";
+import { ALL_MARKED, loadFpu, readXsave, writeFxsave, writeXsave } from "./cpu/xsave.js";
 import { refuse } from "./error.js";
 import type { TprAccess } from "./irq/tpr-sync.js";
 import type { LinuxRules } from "./linux.js";
@@ -410,10 +410,7 @@ export class Vcpu implements VcpuApi, VcpuBeyondKvm {
 
   /** KVM_SET_FPU: a 512-byte FXSAVE image. Before the first run it is lost, as in Linux. @throws KvmError EINVAL: MXCSR. */
   setFpu(image: Uint8Array): void {
-    if (image.length < 512) refuse("EINVAL", "FXSAVE image");
-    const mxcsr = new DataView(image.buffer, image.byteOffset).getUint32(24, true);
-    if (mxcsr >>> 16 !== 0) refuse("EINVAL", "MXCSR");
-    this.#state.engine.setFpu(image.slice(0, 512));
+    writeFxsave(this.#state, image);
   }
 
   /** KVM_GET_XSAVE and KVM_GET_XSAVE2: 4096 bytes, standard form, x87 and SSE. */

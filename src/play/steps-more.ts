@@ -1,3 +1,4 @@
+import { Pvclock } from "../abi/xen/pvclock.js";
 import { Errno } from "../base/index.js";
 import {
   KVM_GET_LAPIC,
@@ -70,10 +71,10 @@ const clock: VmStep = (client, words) => {
 const pvclock: VmStep = (client, words) => {
   const at = client.addressOf(strtoul(argument(client, words, 1)));
   if (at === 0n) return answer(-Errno.EFAULT);
-  const bytes = client.load(at, 32);
+  const bytes = client.load(at, Pvclock.SIZE);
   const view = new DataView(bytes.buffer, bytes.byteOffset);
-  const version = view.getUint32(0, true);
-  const written = version !== 0 && view.getUint32(24, true) !== 0;
+  const version = view.getUint32(Pvclock.VERSION, true);
+  const written = version !== 0 && view.getUint32(Pvclock.TSC_TO_SYSTEM_MUL, true) !== 0;
   return ` = ${version & 1 ? "odd" : "even"} ${written ? "written" : "empty"}`;
 };
 

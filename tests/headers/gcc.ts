@@ -100,6 +100,7 @@ export function evaluate(
   expressions: readonly string[],
   width: Width,
 ): (bigint | undefined)[] {
+  if (expressions.length === 0) return [];
   const folder = mkdtempSync(join(tmpdir(), "kvm-xen-headers-"));
   const answers: (bigint | undefined)[] = expressions.map(() => undefined);
   try {

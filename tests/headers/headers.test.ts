@@ -5,20 +5,28 @@
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { CAPABILITIES } from "../../spec/kvm/capabilities.mjs";
+import * as bzImage from "../../src/abi/boot/bzimage.js";
 import * as elf from "../../src/abi/boot/elf.js";
 import * as startInfo from "../../src/abi/boot/hvm-start-info.js";
+import * as syscalls from "../../src/abi/linux/syscalls.js";
+import * as fpstate from "../../src/abi/x86/fpstate.js";
 import { KvmFeature, Msr } from "../../src/abi/x86/index.js";
 import { Errno } from "../../src/base/index.js";
+import * as shim from "../../src/exec/shim-structures.js";
 import { compare } from "./compare.js";
 import { type HeaderSet, unusable, type Width } from "./gcc.js";
 import {
   bootRules,
+  bzImageRules,
   elfHeaders,
   elfRules,
+  fpstateRules,
   kvmHeaders,
   kvmNewer,
   kvmRules,
   restRules,
+  shimHeaders,
+  systemHeaders,
 } from "./kvm-names.js";
 import { newerHeaders } from "./newer.js";
 import { type Claim, type Rules, type Walk, walk } from "./walk.js";
@@ -124,6 +132,17 @@ describe.skipIf(why !== undefined)("what gcc says", () => {
     const walked = walk(elf, "boot/elf", elfRules(width), [width]);
     expect(walked.unexplained).toEqual([]);
     expect(check(walked, [elfHeaders], [])).toBeGreaterThan(60);
+  });
+
+  it.each([
+    ["linux/syscalls", syscalls, {}, systemHeaders, 15],
+    ["x86/fpstate", fpstate, fpstateRules, systemHeaders, 40],
+    ["boot/bzimage", bzImage, bzImageRules, systemHeaders, 60],
+    ["exec/shim-structures", shim, {}, shimHeaders, 35],
+  ] as const)("%s", (name, module, rules, headers, least) => {
+    const walked = walk(module, name, rules, [64]);
+    expect(walked.unexplained).toEqual([]);
+    expect(check(walked, [headers], [])).toBeGreaterThan(least);
   });
 
   it("the capabilities of spec/kvm", () => {

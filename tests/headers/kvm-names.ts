@@ -1,4 +1,5 @@
 /** How Linux's headers call what src/abi/kvm exports, where its own name does not say it. */
+import { fileURLToPath } from "node:url";
 import type { HeaderSet } from "./gcc.js";
 import type { Rules } from "./walk.js";
 
@@ -29,6 +30,8 @@ export const kvmNewer: readonly RegExp[] = [
   /^KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA$/,
   /^KVM_DEV_VFIO_FILE/,
 ];
+
+const fpstate = (field: string): string => `offsetof(struct _fpstate_64, ${field})`;
 
 /** By module of src/abi/kvm. */
 export const kvmRules: Readonly<Record<string, Rules>> = {
@@ -111,6 +114,43 @@ export const elfRules = (width: 32 | 64): Rules => {
     LINUX_NOTE_NAME: { ours: "a text" },
     XEN_ELFNOTE_PHYS32_ENTRY: { ours: "of Xen's header, which is not with this one" },
   };
+};
+
+/** The C library's, with what it takes from the kernel's. */
+export const systemHeaders: HeaderSet = {
+  name: "libc6-dev",
+  defines: ["#define _GNU_SOURCE"],
+  includes: [
+    ...["poll.h", "sys/epoll.h", "sys/socket.h", "sys/uio.h"],
+    ...["asm/sigcontext.h", "asm/bootparam.h"],
+  ],
+  folders: [],
+};
+
+/** Of src/abi/x86/fpstate and src/abi/boot/bzimage. */
+export const fpstateRules: Rules = {
+  Fxsave: {
+    prefix: "",
+    names: {
+      ...{ FCW: fpstate("cwd"), FSW: fpstate("swd"), FTW: fpstate("twd"), FOP: fpstate("fop") },
+      ...{ FIP: fpstate("rip"), FDP: fpstate("rdp"), MXCSR: fpstate("mxcsr") },
+      ...{ MXCSR_MASK: fpstate("mxcsr_mask"), ST: fpstate("st_space") },
+      ...{ XMM: fpstate("xmm_space"), XMM_END: fpstate("reserved2") },
+      SOFTWARE: fpstate("sw_reserved"),
+      SIZE: "sizeof(struct _fpstate_64)",
+      XSAVE_HEADER: "offsetof(struct _xstate, xstate_hdr)",
+      XSAVE_HEADER_END: "offsetof(struct _xstate, ymmh)",
+    },
+  },
+};
+export const bzImageRules: Rules = { BzImage: { ours: "derived from the structure beside it" } };
+
+/** What the preload library of `kvm-xen exec` shares with the server. */
+export const shimHeaders: HeaderSet = {
+  name: "src/exec/shim",
+  defines: [],
+  includes: ["protocol.h"],
+  folders: [fileURLToPath(new URL("../../src/exec/shim", import.meta.url))],
 };
 
 /** Of src/abi/boot/hvm-start-info (Xen's headers). */

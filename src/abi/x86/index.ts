@@ -2,4 +2,5 @@
 export * from "./apic.js";
 export * from "./control.js";
 export * from "./cpuid.js";
+export * from "./fpstate.js";
 export * from "./msr.js";

@@ -38,4 +38,6 @@ export const SCHED_POLL_MAX_PORTS = 128;
 
 /** `struct vcpu_set_singleshot_timer { u64 timeout_abs_ns; u32 flags }`: bytes read by KVM. */
 export const SINGLESHOT_SIZE_64 = vcpu_set_singleshot_timer.size;
+/** Where both have `timeout_abs_ns`. */
+export const SINGLESHOT_TIMEOUT = vcpu_set_singleshot_timer.offset("timeout_abs_ns");
 export const SINGLESHOT_SIZE_COMPAT = vcpu_set_singleshot_timer.of(32).size;

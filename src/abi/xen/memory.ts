@@ -82,6 +82,3 @@ export const xen_memory_map = struct("xen_memory_map", { nr_entries: u32, buffer
 
 /** The `domid_t` that current_reservation and maximum_reservation point to. */
 export const xen_domid = struct("domid_t", { domid: u16 });
-
-/** Bytes of an entry of the e820 table that memory_map fills: u64 addr, u64 size, u32 type. */
-export const E820_ENTRY_SIZE = 20;

@@ -17,14 +17,23 @@ export const vcpu_time_info = struct("vcpu_time_info", {
 export const Pvclock = {
   SIZE: vcpu_time_info.size,
   VERSION: vcpu_time_info.offset("version"),
+  PAD0: vcpu_time_info.offset("pad0"),
   TSC_TIMESTAMP: vcpu_time_info.offset("tsc_timestamp"),
   SYSTEM_TIME: vcpu_time_info.offset("system_time"),
   TSC_TO_SYSTEM_MUL: vcpu_time_info.offset("tsc_to_system_mul"),
   TSC_SHIFT: vcpu_time_info.offset("tsc_shift"),
   FLAGS: vcpu_time_info.offset("flags"),
+  PAD1: vcpu_time_info.offset("pad1"),
   FLAG_TSC_STABLE: 1,
   FLAG_GUEST_STOPPED: 2,
 } as const;
+
+/** What MSR_KVM_WALL_CLOCK names (`asm/pvclock-abi.h`). */
+export const pvclock_wall_clock = struct("pvclock_wall_clock", {
+  version: u32,
+  sec: u32,
+  nsec: u32,
+});
 
 /** The contents of a pvclock area, without its version. */
 export interface PvclockTime {

@@ -7,8 +7,10 @@ export interface SharedInfoLayout {
   readonly evtchnPending: number;
   /** `evtchn_mask`, as evtchn_pending. */
   readonly evtchnMask: number;
-  /** `wc_version`, followed by `wc_sec` and `wc_nsec`, u32 each. */
+  /** `wc_version`, `wc_sec` and `wc_nsec`, u32 each. */
   readonly wcVersion: number;
+  readonly wcSec: number;
+  readonly wcNsec: number;
   /** `wc_sec_hi`, u32. */
   readonly wcSecHi: number;
   /** Ports of a domain with this layout; a valid port is below. */
@@ -58,6 +60,8 @@ export const SHARED_INFO_64: SharedInfoLayout = {
   evtchnPending: shared_info.offset("evtchn_pending"),
   evtchnMask: shared_info.offset("evtchn_mask"),
   wcVersion: shared_info.offset("wc_version"),
+  wcSec: shared_info.offset("wc_sec"),
+  wcNsec: shared_info.offset("wc_nsec"),
   wcSecHi: shared_info.offset("wc_sec_hi"),
   /** @limit guest | event channel ports of a 64-bit guest | ports | ENOSPC, as Xen */
   ports: 4096,
@@ -69,6 +73,8 @@ export const SHARED_INFO_COMPAT: SharedInfoLayout = {
   evtchnPending: compat_shared_info.offset("evtchn_pending"),
   evtchnMask: compat_shared_info.offset("evtchn_mask"),
   wcVersion: compat_shared_info.offset("wc_version"),
+  wcSec: compat_shared_info.offset("wc_sec"),
+  wcNsec: compat_shared_info.offset("wc_nsec"),
   wcSecHi: compat_shared_info.offset("arch.wc_sec_hi"),
   /** @limit guest | event channel ports of a 32-bit guest | ports | ENOSPC, as Xen */
   ports: 1024,

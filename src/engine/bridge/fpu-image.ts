@@ -1,10 +1,10 @@
+import { Fxsave } from "../../abi/x86/fpstate.js";
 import { assert } from "../../base/index.js";
 import { Cpu } from "./state.gen.js";
 
 /** Bytes of an FXSAVE image. */
-export const FXSAVE_BYTES = 512;
-const ST = 32;
-const XMM = 160;
+export const FXSAVE_BYTES = Fxsave.SIZE;
+const { ST, XMM } = Fxsave;
 const MXCSR_MASK = 0xffff;
 /** Bits of the x87 control word that exist; bit 6 reads as one. */
 const FCW_BITS = 0x1f3f;
@@ -15,14 +15,14 @@ export function readFpuImage(memory: Uint8Array, state: number): Uint8Array {
   const image = new Uint8Array(FXSAVE_BYTES);
   const to = new DataView(image.buffer);
   const u32 = (field: number): number => from.getUint32(state + field, true);
-  to.setUint16(0, u32(Cpu.FCW), true);
-  to.setUint16(2, u32(Cpu.FSW), true);
-  to.setUint8(4, u32(Cpu.FTW));
-  to.setUint16(6, u32(Cpu.FOP), true);
-  to.setBigUint64(8, from.getBigUint64(state + Cpu.FIP, true), true);
-  to.setBigUint64(16, from.getBigUint64(state + Cpu.FDP, true), true);
-  to.setUint32(24, u32(Cpu.MXCSR), true);
-  to.setUint32(28, MXCSR_MASK, true);
+  to.setUint16(Fxsave.FCW, u32(Cpu.FCW), true);
+  to.setUint16(Fxsave.FSW, u32(Cpu.FSW), true);
+  to.setUint8(Fxsave.FTW, u32(Cpu.FTW));
+  to.setUint16(Fxsave.FOP, u32(Cpu.FOP), true);
+  to.setBigUint64(Fxsave.FIP, from.getBigUint64(state + Cpu.FIP, true), true);
+  to.setBigUint64(Fxsave.FDP, from.getBigUint64(state + Cpu.FDP, true), true);
+  to.setUint32(Fxsave.MXCSR, u32(Cpu.MXCSR), true);
+  to.setUint32(Fxsave.MXCSR_MASK, MXCSR_MASK, true);
   const top = (u32(Cpu.FSW) >> 11) & 7;
   for (let i = 0; i < 8; i++) {
     const at = state + Cpu.FPR + ((top + i) & 7) * 16;
@@ -37,14 +37,14 @@ export function writeFpuImage(memory: Uint8Array, state: number, image: Uint8Arr
   assert(image.length === FXSAVE_BYTES, "an FXSAVE image has 512 bytes");
   const from = new DataView(image.buffer, image.byteOffset);
   const to = new DataView(memory.buffer, memory.byteOffset);
-  const fsw = from.getUint16(2, true);
-  to.setUint32(state + Cpu.FCW, (from.getUint16(0, true) & FCW_BITS) | 0x40, true);
+  const fsw = from.getUint16(Fxsave.FSW, true);
+  to.setUint32(state + Cpu.FCW, (from.getUint16(Fxsave.FCW, true) & FCW_BITS) | 0x40, true);
   to.setUint32(state + Cpu.FSW, fsw, true);
-  to.setUint32(state + Cpu.FTW, from.getUint8(4), true);
-  to.setUint32(state + Cpu.FOP, from.getUint16(6, true) & 0x7ff, true);
-  to.setBigUint64(state + Cpu.FIP, from.getBigUint64(8, true), true);
-  to.setBigUint64(state + Cpu.FDP, from.getBigUint64(16, true), true);
-  to.setUint32(state + Cpu.MXCSR, from.getUint32(24, true) & MXCSR_MASK, true);
+  to.setUint32(state + Cpu.FTW, from.getUint8(Fxsave.FTW), true);
+  to.setUint32(state + Cpu.FOP, from.getUint16(Fxsave.FOP, true) & 0x7ff, true);
+  to.setBigUint64(state + Cpu.FIP, from.getBigUint64(Fxsave.FIP, true), true);
+  to.setBigUint64(state + Cpu.FDP, from.getBigUint64(Fxsave.FDP, true), true);
+  to.setUint32(state + Cpu.MXCSR, from.getUint32(Fxsave.MXCSR, true) & MXCSR_MASK, true);
   const top = (fsw >> 11) & 7;
   for (let i = 0; i < 8; i++) {
     const at = state + Cpu.FPR + ((top + i) & 7) * 16;

@@ -54,7 +54,7 @@ enum {
 
 /*
  * Bytes of an ioctl's argument that travel with request or answer at most.
- * @nolimit listed in protocol.ts
+ * @nolimit listed in protocol-limits.ts
  */
 #define ARGUMENT_MAX 4096
 
@@ -95,7 +95,7 @@ _Static_assert(LINE_VMS * sizeof(struct vm_lines) == 4096, "a page");
 
 /*
  * Bytes that follow the ANSWER to a READ at most.
- * @nolimit listed in protocol.ts
+ * @nolimit listed in protocol-limits.ts
  */
 #define READ_MAX 16384
 

@@ -108,13 +108,13 @@ export function writePvclock(view: DataView, at: number, time: PvclockTime): voi
   const version = ((view.getUint32(at + Pvclock.VERSION, true) + 1) | 1) >>> 0;
   const kept = view.getUint8(at + Pvclock.FLAGS) & Pvclock.FLAG_GUEST_STOPPED;
   view.setUint32(at + Pvclock.VERSION, version, true);
-  view.setUint32(at + Pvclock.VERSION + 4, 0, true);
+  view.setUint32(at + Pvclock.PAD0, 0, true);
   view.setBigUint64(at + Pvclock.TSC_TIMESTAMP, time.tscTimestamp, true);
   view.setBigUint64(at + Pvclock.SYSTEM_TIME, time.systemTime, true);
   view.setUint32(at + Pvclock.TSC_TO_SYSTEM_MUL, time.tscToSystemMul, true);
   view.setInt8(at + Pvclock.TSC_SHIFT, time.tscShift);
   view.setUint8(at + Pvclock.FLAGS, time.flags | kept);
-  view.setUint16(at + Pvclock.FLAGS + 1, 0, true);
+  view.setUint16(at + Pvclock.PAD1, 0, true);
   view.setUint32(at + Pvclock.VERSION, (version + 1) >>> 0, true);
 }
 

@@ -1,11 +1,16 @@
+import { kvm_steal_time } from "../../abi/kvm/index.js";
 import { Msr } from "../../abi/x86/index.js";
-import { Pvclock, type PvclockTime } from "../../abi/xen/pvclock.js";
+import { Pvclock, type PvclockTime, pvclock_wall_clock } from "../../abi/xen/pvclock.js";
 import type { GuestAccess } from "../memory/guest-access.js";
 import { PfnCache } from "../memory/pfncache.js";
 import { type VmClock, writePvclock } from "./clock.js";
 
-/** `struct kvm_steal_time`: 64 bytes. */
-const STEAL_SIZE = 64;
+const STEAL_SIZE = kvm_steal_time.size;
+const Steal = {
+  steal: kvm_steal_time.offset("steal"),
+  version: kvm_steal_time.offset("version"),
+  preempted: kvm_steal_time.offset("preempted"),
+} as const;
 
 /**
  * KVM's own paravirtual areas of a vCPU (`asm/kvm_para.h`): system time, wall clock, steal time.
@@ -77,12 +82,12 @@ export class PvAreas {
     this.#stealNs += delay - this.#lastDelay;
     this.#lastDelay = delay;
     const view = this.#access.slots.linear.view;
-    // steal u64, version u32 (odd while changing), flags u32, preempted u8
-    const version = ((view.getUint32(cache.hva + 8, true) + 1) | 1) >>> 0;
-    view.setUint32(cache.hva + 8, version, true);
-    view.setBigUint64(cache.hva, BigInt.asUintN(64, this.#stealNs), true);
-    view.setUint8(cache.hva + 16, 0);
-    view.setUint32(cache.hva + 8, (version + 1) >>> 0, true);
+    const at = cache.hva;
+    const version = ((view.getUint32(at + Steal.version, true) + 1) | 1) >>> 0;
+    view.setUint32(at + Steal.version, version, true);
+    view.setBigUint64(at + Steal.steal, BigInt.asUintN(64, this.#stealNs), true);
+    view.setUint8(at + Steal.preempted, 0);
+    view.setUint32(at + Steal.version, (version + 1) >>> 0, true);
     cache.noteWrite(0, STEAL_SIZE);
     cache.markDirty();
   }
@@ -93,11 +98,11 @@ export class PvAreas {
     if (old === undefined) return;
     const version = new DataView(old.buffer).getUint32(0, true);
     const epoch = this.#clock.wallEpochNs();
-    const bytes = new Uint8Array(12);
-    const view = new DataView(bytes.buffer);
-    view.setUint32(0, (((version + 1) | 1) + 1) >>> 0, true);
-    view.setUint32(4, Number((epoch / 1_000_000_000n) & 0xffffffffn), true);
-    view.setUint32(8, Number(epoch % 1_000_000_000n), true);
-    this.#access.write(Number(address), bytes);
+    const time = {
+      version: (((version + 1) | 1) + 1) >>> 0,
+      sec: Number((epoch / 1_000_000_000n) & 0xffffffffn),
+      nsec: Number(epoch % 1_000_000_000n),
+    };
+    this.#access.write(Number(address), pvclock_wall_clock.encode(time));
   }
 }

@@ -1,4 +1,4 @@
-import { Gpr, Msr, Rflags } from "../../abi/x86/index.js";
+import { Gpr, initialFxsave, Msr, Rflags } from "../../abi/x86/index.js";
 import { type EngineVcpu, type Segment, SegmentIndex } from "../../engine/bridge/port.js";
 
 const segment = (fields: Partial<Segment>): Segment => ({
@@ -19,16 +19,6 @@ const segment = (fields: Partial<Segment>): Segment => ({
 
 /** IA32_PAT after power-up: WB WT UC- UC, twice (Intel SDM volume 3, 12.12.4). */
 const PAT_RESET = 0x0007040600070406n;
-
-/** FXSAVE image after power-up: FCW 0x37f (FNINIT's, as KVM shows it), MXCSR 0x1f80, all else zero. */
-function initialFpu(): Uint8Array {
-  const image = new Uint8Array(512);
-  const view = new DataView(image.buffer);
-  view.setUint16(0, 0x37f, true);
-  view.setUint32(24, 0x1f80, true);
-  view.setUint32(28, 0xffff, true);
-  return image;
-}
 
 /**
  * Registers after power-up or INIT (Intel SDM volume 3, "Processor State After Reset"; hidden parts
@@ -62,7 +52,7 @@ export function resetRegisters(engine: EngineVcpu, init: boolean, rdx: bigint): 
   engine.interruptShadow = 0;
   engine.requestInterruptWindow = false;
   if (!init) {
-    engine.setFpu(initialFpu());
+    engine.setFpu(initialFxsave());
     engine.xcr0 = 1n;
     engine.writeMsr(Msr.IA32_PAT, PAT_RESET);
   }

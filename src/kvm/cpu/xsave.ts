@@ -1,3 +1,4 @@
+import { Fxsave, initialFxsave } from "../../abi/x86/index.js";
 import type { EngineVcpu } from "../../engine/bridge/port.js";
 import { refuse } from "../error.js";
 
@@ -11,30 +12,14 @@ const SUPPORTED = X87 | SSE;
 /** What is marked when KVM_RUN has saved the processor's registers: all of it. */
 export const ALL_MARKED = SUPPORTED;
 
-/** Where things are in the area. */
-const At = { ST: 32, XMM: 160, XMM_END: 416, SOFTWARE: 464, HEADER: 512, HEADER_END: 576 } as const;
-const FCW = 0;
-const MXCSR = 24;
-const MXCSR_MASK = 28;
-
-const FCW_INITIAL = 0x37f;
-const MXCSR_INITIAL = 0x1f80;
+const HEADER = Fxsave.XSAVE_HEADER;
+const HEADER_END = Fxsave.XSAVE_HEADER_END;
 const MXCSR_BITS = 0xffff;
 
 /** A loop: a callback for each byte would be half of the cost of KVM_GET_XSAVE. */
 function isZero(bytes: Uint8Array): boolean {
   for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
   return true;
-}
-
-/** The FXSAVE image of a processor after FNINIT with all registers zero. */
-function initialImage(): Uint8Array {
-  const image = new Uint8Array(At.HEADER);
-  const view = new DataView(image.buffer);
-  view.setUint16(FCW, FCW_INITIAL, true);
-  view.setUint32(MXCSR, MXCSR_INITIAL, true);
-  view.setUint32(MXCSR_MASK, MXCSR_BITS, true);
-  return image;
 }
 
 /** A vCPU whose registers are in memory, with which components of them count. */
@@ -70,15 +55,15 @@ export function writeXsave(vcpu: FpuOwner, area: Uint8Array): void {
  */
 function xsaveOf(image: Uint8Array, marked: number): Uint8Array {
   const area = new Uint8Array(XSAVE_BYTES);
-  area.set(initialImage());
+  area.set(initialFxsave());
   if ((marked & X87) !== 0) copyX87(image, area);
   if ((marked & SSE) !== 0) {
     copyMxcsr(image, area);
     copyXmm(image, area);
   }
   const view = new DataView(area.buffer);
-  view.setBigUint64(At.SOFTWARE, BigInt(SUPPORTED), true);
-  view.setBigUint64(At.HEADER, BigInt(marked), true);
+  view.setBigUint64(Fxsave.SOFTWARE, BigInt(SUPPORTED), true);
+  view.setBigUint64(HEADER, BigInt(marked), true);
   return area;
 }
 
@@ -88,14 +73,14 @@ function xsaveOf(image: Uint8Array, marked: number): Uint8Array {
  * @throws KvmError EINVAL components that are not supported, a compacted area, reserved bits.
  */
 function putXsave(area: Uint8Array, image: Uint8Array): number {
-  if (area.length < At.HEADER_END) refuse("EINVAL", "XSAVE area");
-  const view = new DataView(area.buffer, area.byteOffset, At.HEADER_END);
-  const present = view.getBigUint64(At.HEADER, true);
+  if (area.length < HEADER_END) refuse("EINVAL", "XSAVE area");
+  const view = new DataView(area.buffer, area.byteOffset, HEADER_END);
+  const present = view.getBigUint64(HEADER, true);
   if ((present & ~BigInt(SUPPORTED)) !== 0n) refuse("EINVAL", "XSAVE components");
-  if (!isZero(area.subarray(At.HEADER + 8, At.HEADER_END))) refuse("EINVAL", "XSAVE header");
+  if (!isZero(area.subarray(HEADER + 8, HEADER_END))) refuse("EINVAL", "XSAVE header");
   const marked = Number(present);
   if (marked === 0) return marked;
-  if ((view.getUint32(MXCSR, true) & ~MXCSR_BITS) !== 0) refuse("EINVAL", "MXCSR");
+  if ((view.getUint32(Fxsave.MXCSR, true) & ~MXCSR_BITS) !== 0) refuse("EINVAL", "MXCSR");
   copyMxcsr(area, image);
   if ((marked & X87) !== 0) copyX87(area, image);
   if ((marked & SSE) !== 0) copyXmm(area, image);
@@ -107,7 +92,7 @@ function putXsave(area: Uint8Array, image: Uint8Array): number {
  * for MXCSR, which XRSTOR loads in any case (standard form; Intel SDM volume 1, 13.8.1).
  */
 function loadedImage(image: Uint8Array, marked: number): Uint8Array {
-  const loaded = initialImage();
+  const loaded = initialFxsave();
   copyMxcsr(image, loaded);
   if ((marked & X87) !== 0) copyX87(image, loaded);
   if ((marked & SSE) !== 0) copyXmm(image, loaded);
@@ -115,14 +100,22 @@ function loadedImage(image: Uint8Array, marked: number): Uint8Array {
 }
 
 function copyX87(from: Uint8Array, to: Uint8Array): void {
-  to.set(from.subarray(FCW, MXCSR), FCW);
-  to.set(from.subarray(At.ST, At.XMM), At.ST);
+  to.set(from.subarray(Fxsave.FCW, Fxsave.MXCSR), Fxsave.FCW);
+  to.set(from.subarray(Fxsave.ST, Fxsave.XMM), Fxsave.ST);
 }
 
 function copyMxcsr(from: Uint8Array, to: Uint8Array): void {
-  to.set(from.subarray(MXCSR, MXCSR_MASK), MXCSR);
+  to.set(from.subarray(Fxsave.MXCSR, Fxsave.MXCSR_MASK), Fxsave.MXCSR);
 }
 
 function copyXmm(from: Uint8Array, to: Uint8Array): void {
-  to.set(from.subarray(At.XMM, At.XMM_END), At.XMM);
+  to.set(from.subarray(Fxsave.XMM, Fxsave.XMM_END), Fxsave.XMM);
+}
+
+/** KVM_SET_FPU. @throws KvmError EINVAL: too short, or bits of MXCSR that do not exist. */
+export function writeFxsave({ engine }: { readonly engine: EngineVcpu }, image: Uint8Array): void {
+  if (image.length < Fxsave.SIZE) refuse("EINVAL", "FXSAVE image");
+  const mxcsr = new DataView(image.buffer, image.byteOffset).getUint32(Fxsave.MXCSR, true);
+  if ((mxcsr & ~MXCSR_BITS) !== 0) refuse("EINVAL", "MXCSR");
+  engine.setFpu(image.slice(0, Fxsave.SIZE));
 }

@@ -1,11 +1,21 @@
-import type { KvmCoalescedZone } from "../../abi/kvm/index.js";
+import {
+  type KvmCoalescedZone,
+  kvm_coalesced_mmio,
+  kvm_coalesced_mmio_ring,
+} from "../../abi/kvm/index.js";
 import { PAGE_SIZE } from "../../base/index.js";
 import { refuse } from "../error.js";
 
-/** `struct kvm_coalesced_mmio_ring`: two u32, then entries of address, length, pio, eight bytes. */
-const HEADER = 8;
-const ENTRY = 24;
-const LAST = 4;
+const HEADER = kvm_coalesced_mmio_ring.size;
+const FIRST = kvm_coalesced_mmio_ring.offset("first");
+const LAST = kvm_coalesced_mmio_ring.offset("last");
+const ENTRY = kvm_coalesced_mmio.size;
+const Entry = {
+  physAddr: kvm_coalesced_mmio.offset("phys_addr"),
+  len: kvm_coalesced_mmio.offset("len"),
+  pio: kvm_coalesced_mmio.offset("pio"),
+  data: kvm_coalesced_mmio.offset("data"),
+} as const;
 
 /** `KVM_COALESCED_MMIO_MAX`. */
 const ENTRIES = Math.floor((PAGE_SIZE - HEADER) / ENTRY);
@@ -72,13 +82,13 @@ export class CoalescedRing {
     const view = new DataView(this.#page.buffer, this.#page.byteOffset, PAGE_SIZE);
     const last = view.getUint32(LAST, true);
     const next = (last + 1) % ENTRIES;
-    if (last >= ENTRIES || next === view.getUint32(0, true)) return false;
+    if (last >= ENTRIES || next === view.getUint32(FIRST, true)) return false;
     const at = HEADER + last * ENTRY;
-    view.setBigUint64(at, BigInt(addr), true);
-    view.setUint32(at + 8, length, true);
-    view.setUint32(at + 12, pio, true);
+    view.setBigUint64(at + Entry.physAddr, BigInt(addr), true);
+    view.setUint32(at + Entry.len, length, true);
+    view.setUint32(at + Entry.pio, pio, true);
     for (let i = 0; i < length; i++) {
-      view.setUint8(at + 16 + i, Number((value >> BigInt(8 * i)) & 0xffn));
+      view.setUint8(at + Entry.data + i, Number((value >> BigInt(8 * i)) & 0xffn));
     }
     view.setUint32(LAST, next, true);
     return true;

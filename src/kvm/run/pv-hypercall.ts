@@ -1,3 +1,4 @@
+import { kvm_clock_pairing } from "../../abi/kvm/index.js";
 import { DeliveryMode, Gpr, KvmFeature } from "../../abi/x86/index.js";
 import type { VcpuExit } from "../api/exits.js";
 import type { VcpuState } from "../vcpu-state.js";
@@ -19,9 +20,8 @@ const KVM_EFAULT = -14n;
 const KVM_EINVAL = -22n;
 const KVM_EOPNOTSUPP = -95n;
 
-/** `KVM_CLOCK_PAIRING_WALLCLOCK`; `struct kvm_clock_pairing`: sec, nsec, tsc, flags, padding. */
+/** `KVM_CLOCK_PAIRING_WALLCLOCK`. */
 const WALLCLOCK = 0n;
-const PAIRING_BYTES = 64;
 
 /** ICR bits that KVM_HC_SEND_IPI refuses: shorthand and logical destination. */
 const IPI_REFUSED = 0xc0800n;
@@ -80,11 +80,11 @@ function clockPairing(vcpu: VcpuState, address: bigint, type: bigint): bigint {
   if (type !== WALLCLOCK) return KVM_EOPNOTSUPP;
   const { clock, access } = vcpu.env;
   const real = BigInt(Math.floor(clock.clock.realtimeNs()));
-  const bytes = new Uint8Array(PAIRING_BYTES);
-  const view = new DataView(bytes.buffer);
-  view.setBigInt64(0, real / 1_000_000_000n, true);
-  view.setBigInt64(8, real % 1_000_000_000n, true);
-  view.setBigUint64(16, vcpu.time.readTsc(), true);
+  const bytes = kvm_clock_pairing.encode({
+    sec: real / 1_000_000_000n,
+    nsec: real % 1_000_000_000n,
+    tsc: vcpu.time.readTsc(),
+  });
   if (address >= 1n << 52n || !access.write(Number(address), bytes)) return KVM_EFAULT;
   return 0n;
 }

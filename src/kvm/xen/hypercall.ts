@@ -10,6 +10,7 @@ import {
   SCHEDOP_yield,
   SINGLESHOT_SIZE_64,
   SINGLESHOT_SIZE_COMPAT,
+  SINGLESHOT_TIMEOUT,
   VCPUOP_set_singleshot_timer,
   VCPUOP_stop_singleshot_timer,
   XENVER_version,
@@ -208,6 +209,6 @@ function vcpuOp(domain: Domain, vcpu: VcpuDomain, call: Call): bigint | undefine
   const size = call.longmode ? SINGLESHOT_SIZE_64 : SINGLESHOT_SIZE_COMPAT;
   const request = readGuest(domain, vcpu, call.params[2], size);
   if (request === undefined) return EFAULT;
-  startTimer(domain, vcpu, request.getBigUint64(0, true), false);
+  startTimer(domain, vcpu, request.getBigUint64(SINGLESHOT_TIMEOUT, true), false);
   return 0n;
 }

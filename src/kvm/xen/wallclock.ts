@@ -21,8 +21,8 @@ export function writeWallclock(domain: Domain): ErrnoName | undefined {
   const version = ((view.getUint32(at, true) + 1) | 1) >>> 0;
   const seconds = epoch / 1_000_000_000n;
   view.setUint32(at, version, true);
-  view.setUint32(at + 8, Number(epoch % 1_000_000_000n), true);
-  view.setUint32(at + 4, Number(seconds & 0xffffffffn), true);
+  view.setUint32(cache.hva + layout.wcNsec, Number(epoch % 1_000_000_000n), true);
+  view.setUint32(cache.hva + layout.wcSec, Number(seconds & 0xffffffffn), true);
   view.setUint32(cache.hva + layout.wcSecHi, Number((seconds >> 32n) & 0xffffffffn), true);
   view.setUint32(at, (version + 1) >>> 0, true);
   cache.noteWrite(0, PAGE_SIZE);

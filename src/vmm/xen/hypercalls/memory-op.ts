@@ -1,7 +1,7 @@
 /** memory_op (Xen's `public/memory.h`). Not here: everything of other domains and of tool stacks. */
+import { boot_e820_entry } from "../../../abi/boot/bzimage.js";
 import { type MemmapEntry, MemmapType } from "../../../abi/boot/hvm-start-info.js";
 import {
-  E820_ENTRY_SIZE,
   MEMOP_EXTENT_SHIFT,
   XENMAPIDX_grant_table_status,
   Xenmapspace,
@@ -109,12 +109,11 @@ const remove: Handler = (call) => {
 };
 
 function encodeE820(entries: readonly MemmapEntry[]): Uint8Array {
-  const bytes = new Uint8Array(entries.length * E820_ENTRY_SIZE);
+  const bytes = new Uint8Array(entries.length * boot_e820_entry.size);
   const view = new DataView(bytes.buffer);
   entries.forEach(({ addr, size, type }, i) => {
-    view.setBigUint64(i * E820_ENTRY_SIZE, BigInt(addr), true);
-    view.setBigUint64(i * E820_ENTRY_SIZE + 8, BigInt(size), true);
-    view.setUint32(i * E820_ENTRY_SIZE + 16, type, true);
+    const entry = { addr: BigInt(addr), size: BigInt(size), type };
+    boot_e820_entry.write(view, i * boot_e820_entry.size, entry);
   });
   return bytes;
 }
