@@ -8,8 +8,8 @@ import type { Addresses } from "./memory.js";
 import { ClientRunPage } from "./run-page.js";
 import { IoctlVcpuXen } from "./xen.js";
 
-/** Bytes of an FXSAVE image. */
-const FXSAVE = 512;
+/** Of an FXSAVE image: where MXCSR and its mask begin and end, and its bytes. */
+const FXSAVE = { mxcsr: 24, st: 32, size: 512 } as const;
 
 /** What a vCPU is made of. */
 export interface IoctlVcpuParts {
@@ -158,8 +158,10 @@ export class IoctlVcpu implements k.VcpuApi {
   }
 
   getFpu(): Uint8Array {
-    // kvm_fpu has no MXCSR.
-    const image = this.getXsave().subarray(0, FXSAVE);
+    const { mxcsr, st, size } = FXSAVE;
+    const image = new Uint8Array(size);
+    // kvm_fpu has no MXCSR, nor which bits it has.
+    image.set(this.getXsave().subarray(mxcsr, st), mxcsr);
     return fpuFromC(this.#fd.take(k.KVM_GET_FPU, k.kvm_fpu), image);
   }
 
