@@ -14,7 +14,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 /** The tests that a mutant is shown, few random programs first. @type {[count: number, tests: string[]][]} */
 const STEPS = [
   [200, ["programs.test"]],
-  [200, ["shapes.test", "found.test", "programs32.test"]],
+  [200, ["shapes.test", "found.test", "widths.test", "programs32.test"]],
 ];
 /** A mutant may run for ever. */
 const LIMIT_MS = 240_000;

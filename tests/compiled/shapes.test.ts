@@ -55,6 +55,16 @@ const SHAPES: readonly [name: string, body: string][] = [
   ["interrupts off and on", "fa 48ffc0 fb 48ffc1"],
   // add rax,rbx; lfence; adc rcx,rdx; pushfq; pop rdx
   ["flags over a complete handler", "4801d8 0faee8 4811c1 9c 5a"],
+  // lfence; inc rax; jmp over; over: lfence; mov rcx,r15; loop: lfence; dec ecx; jnz loop
+  [
+    "loops that begin with a complete handler",
+    "0faee8 48ffc0 eb00 0faee8 b903000000 0faee8 ffc9 75f9",
+  ],
+  // mov rcx,rsp; mov eax,ss; push; push rcx; pushfq; mov eax,cs; push; lea rax,[rip+3]; push; iretq; inc rbx
+  [
+    "handlers that end their block, of which one knows what comes next",
+    "4889e1 8cd0 50 51 9c 8cc8 50 488d0503000000 50 48cf 48ffc3",
+  ],
   // inc byte [rip+3] (the immediate of the next); mov al,0; add rbx,rax
   ["an instruction that is written in each turn", "fe0501000000 b000 4801c3"],
 ];

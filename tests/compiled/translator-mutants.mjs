@@ -132,6 +132,20 @@ export const MUTANTS = [
       "if (words[i] !== value.k) {",
     ],
   ]),
+  ...of("graph.ts", [
+    [
+      "a region has blocks of both widths",
+      "if (block === undefined || !sameMode(block, first)) continue;",
+      "if (block === undefined) continue;",
+    ],
+  ]),
+  ...of("translate.ts", [
+    [
+      "what a complete handler leaves of the budget is not taken over",
+      "code.get(SITE);\n    code.set(BUDGET);",
+      "",
+    ],
+  ]),
   ...of("vector.ts", [
     [
       "the upper half of a vector is the lower",

@@ -285,7 +285,8 @@ export function integerOps() {
       w,
     );
   }
-  // Of an instruction that lies across two pages: the next one is on another page than the block, too.
+  // Behind these comes another page: an instruction ends with its page, or lies across two.
+  op("end_across", `${count} ${far("$CODE_56", 36)}`, FAR);
   op(
     "jcc_across",
     `${count} ${RECORD_CONDITION} if (yes) ${TAKEN.far} else ${far("$CODE_56", 36)}`,

@@ -323,6 +323,7 @@ export function fastTablesFile(generic) {
     "region",
     "cross",
     "end",
+    "end_across",
     "jcc_across",
     "jmp_near",
     "jmp_far",

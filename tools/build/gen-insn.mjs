@@ -373,9 +373,8 @@ export function dispatchFile(rows) {
   lines.push(
     "];",
     "",
-    "/** Executes one decoded instruction by its complete handler. */",
-    "export function dispatch(p: u32): u32 {",
-    "  const op: u32 = load<u16>(p);",
+    "/** Executes the instruction in record `p`, whose operation is `op`, by its complete handler. */",
+    "export function dispatch(op: u32, p: u32): u32 {",
     "  if (op >= GENERIC_OPS) return raise(V_UD);",
     "  // A function's value is where its place in the table of functions is written.",
     "  return call_indirect<u32>(load<u32>(load<u32>(changetype<usize>(HANDLERS) + (op << 2))), p);",

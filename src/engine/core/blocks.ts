@@ -27,7 +27,7 @@ import { KEY_SIZE_SHIFT, PAGE_MASK, fetchAt } from "./layout";
 import { fetchPage } from "./mmu/access";
 import { doubtRegions, operationOf } from "./regions";
 import { COUNT_DEAD, KEY_VARIANT_SHIFT, bucketOf, invalidatePage, markCode } from "./smc";
-import { FIRST_FAR, OP_check, OP_cross, OP_jcc_across } from "./fast.gen";
+import { FIRST_FAR, OP_check, OP_cross, OP_end_across, OP_jcc_across } from "./fast.gen";
 import { closed, finish, finishAcross, note, startBlock } from "./specialise";
 
 /** A block that is never entered. */
@@ -342,7 +342,7 @@ export function follow(p: u32, to: u64, link: u32, budget: i32): u32 {
 
 /** Operations that compare the target's address before they use the link. */
 function checksLink(op: u32, link: u32): bool {
-  return (link == 32 && op >= FIRST_FAR) || op == OP_jcc_across;
+  return (link == 32 && op >= FIRST_FAR) || op == OP_jcc_across || op == OP_end_across;
 }
 
 /** Whether the outer loop has something to look at before the next instruction. */

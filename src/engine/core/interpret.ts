@@ -11,6 +11,7 @@ import { CHECK_ALIGNED } from "./cpu/mode";
 import { dispatch } from "./dispatch.gen";
 import { FIRST_END, OP_region } from "./fast.gen";
 import { F_EXIT, F_RETRY, R_FAULT, R_JUMP, R_NEXT, faulted } from "./fault";
+import { LEAVES, handled, leftBehind, noteHandled } from "./handled";
 import { hot, hot32 } from "./hot.gen";
 import { MISS_ALIGNED, MISS_WRITE, W_BLOCK, W_COMPLETE, W_GENERIC, W_GO, W_HANDLED, W_MISS, W_REGION, W_VERIFY, outBudget, outDetail, outP, outVa } from "./hot-exit";
 import { KEY_FLAT32, PAGE_MASK, tlbAt } from "./layout";
@@ -84,8 +85,6 @@ function behind(p: u32): u32 {
   return p;
 }
 
-/** A budget that says that the block does not go on. */
-const LEAVES: i32 = -1;
 /** Opcodes of the string instructions. */
 const FIRST_STRING: u32 = 0xa4;
 const LAST_STRING: u32 = 0xaf;
@@ -107,16 +106,12 @@ function goesOn(p: u32, budget: i32, r: u32): i32 {
   return left < countFrom(p) ? LEAVES : left;
 }
 
-/** What the complete handler said of the last instruction that one did, and what goesOn() made of that. */
-let handled: u32 = R_NEXT;
-let leftBehind: i32 = 0;
-
 /** Does the instruction in record `p` by its complete handler. */
 function byHandler(p: u32, budget: i32): void {
   count(N_GENERIC);
   locate(p, budget);
-  handled = dispatch(p);
-  leftBehind = goesOn(p, budget, handled);
+  const r = dispatch(operationOf(p), p);
+  noteHandled(r, goesOn(p, budget, r));
 }
 
 /**

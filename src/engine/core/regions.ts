@@ -16,9 +16,10 @@ import { BLOCK_KEY, JIT_EPOCH, JIT_LOG, JIT_LOG_COUNT, JIT_LOG_SIZE, JIT_OUT_BUD
 import { MAX_INSTRUCTIONS, codeEpoch, isFast, verified } from "./blocks";
 import { count, countBy } from "./count";
 import { FIRST_END, OP_check, OP_cross, OP_region } from "./fast.gen";
+import { blockBehind, budgetBehind } from "./handled";
 import { PAGE_MASK, fetchAt } from "./layout";
 import { KEY_VARIANT_SHIFT, bucketOf } from "./smc";
-import { W_BLOCK, W_GO, W_GO_NEAR, W_RETRY, out } from "./hot-exit";
+import { W_BLOCK, W_GO, W_GO_NEAR, W_HANDLED, W_RETRY, out } from "./hot-exit";
 
 /** Of a block that cannot be the head of a region: how often it was met. */
 const NEVER: u32 = 0xffff;
@@ -121,7 +122,13 @@ export function runRegions(p: u32, budget: i32): u32 {
     left = load<i32>(JIT_OUT_BUDGET);
     const counter = N_LEFT_NEAR + (<u32>load<u8>(site, 5) << 3);
     store<u64>(counter, load<u64>(counter) + 1);
-    const q = why == W_GO_NEAR ? load<u32>(record + detail) : why == W_GO ? found(record, detail) : 0;
+    let q: u32 = 0;
+    if (why == W_GO_NEAR) q = load<u32>(record + detail);
+    else if (why == W_GO) q = found(record, detail);
+    else if (why == W_HANDLED) {
+      q = blockBehind();
+      if (q != 0) left = budgetBehind;
+    }
     if (q != 0 && left >= load<i32>(q - 20)) {
       if (why == W_GO) store<u64>(PAGE_BASE, load<u64>(JIT_OUT_VA) & PAGE_MASK);
       if (load<u16>(q) == OP_region) {

@@ -131,7 +131,7 @@ export function step(): u32 {
   }
   if (length > MAX_LENGTH) return raiseErr(V_GP, 0);
   if (code != 2 && rip + <u64>(length - 1) > <u64>load<u32>(SEG + 16, 4)) return raiseErr(V_GP, 0);
-  const r = dispatch(STEP_RECORD);
+  const r = dispatch(load<u16>(STEP_RECORD), STEP_RECORD);
   if (r != R_NEXT) return r;
   let next = rip + <u64>length;
   if (code == 1) next &= 0xffffffff;

@@ -8,7 +8,7 @@ import { GPR, SCRATCH_AT, SEG, ZERO } from "./state.gen";
 import { opSizeLg, rowFast } from "./decode";
 import {
   CMPJ, FAM_cmp, FAM_dec, FAM_imul, FAM_inc, FAM_rol, FAM_ror, FAM_test, FAST, OP_call_far, OP_call_mb, OP_call_mx, OP_call_near, OP_call_r,
-  OP_end, OP_jcc_across, OP_jmp_far, OP_jmp_mb, OP_jmp_mx, OP_jmp_near, OP_jmp_r, OP_movabs, OP_ret, PAT_AI, PAT_BSWAP,
+  OP_end, OP_end_across, OP_jcc_across, OP_jmp_far, OP_jmp_mb, OP_jmp_mx, OP_jmp_near, OP_jmp_r, OP_movabs, OP_ret, PAT_AI, PAT_BSWAP,
   PAT_CALL, PAT_CALLE, PAT_CMOV, PAT_E, PAT_EG, PAT_EI, PAT_GE, PAT_GEI, PAT_GM, PAT_JCC, PAT_JMP, PAT_MOFFS, PAT_JMPE, PAT_NOP, PAT_RET,
   PAT_SET, PAT_SH1, PAT_SHI, PAT_XCHGA, PAT_Z, PAT_ZI, TESTJ, FAM_shl, FAM_shr, FAM_sar, FAM_add, FAM_or, FAM_and, FAM_sub, FAM_xor, FAM_neg,
   FAM_bsf, FAM_bsr, FAM_bt, FAM_btc, FAM_mul, FAM_sarc, FAM_shlc, FAM_shld, FAM_shrc, FAM_shrd, PAT_DSHIFT, PAT_MULDIV, PAT_SHC, PAT_SREG, PAT_STRING, PAT_SWAPGS,
@@ -162,7 +162,7 @@ function close(q: u32, op: u32, count: u32, target: i64, fall: i64): u32 {
 function closeJcc(q: u32, count: u32, target: i64, fall: i64): u32 {
   const far: u32 = target >= 0 && target < 0x1000 ? 0 : 1;
   const cc = <u32>load<u8>(q, 21) & 15;
-  if (fall > 0x1000) return close(q, OP_jcc_across, count, target, fall);
+  if (fall >= 0x1000) return close(q, OP_jcc_across, count, target, fall);
   if (records > 0 && lastCount == count - 1) {
     const s = SIDE + ((records - 1) << 3);
     const fuse = <u32>load<u8>(s, 1);
@@ -374,7 +374,8 @@ export function finish(q: u32, count: u32, end: u32): u32 {
   if (!closed) {
     memory.fill(q, 0, 32);
     store<u8>(q, <u8>count, 3);
-    q = close(q, OP_end, count, 0, <i64>end);
+    // The next page may be another one each time.
+    q = close(q, end == 0x1000 ? OP_end_across : OP_end, count, 0, <i64>end);
   }
   let seen = lastSees;
   for (let i: i32 = <i32>records - 1; i >= 0; i--) {

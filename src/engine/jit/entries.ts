@@ -1,6 +1,5 @@
 import { behindCall, calls, onlyReturns, TAKEN } from "./blocks.js";
 import { dominate, dominates, type EntryEdge, type GraphNode, successors } from "./graph.js";
-import { isFast, operationOf } from "./record.js";
 
 /**
  * Entries: blocks of a region, beside its head, at which it can be entered too. What leaves a region in its middle
@@ -44,10 +43,7 @@ function chosen(view: DataView, order: readonly GraphNode[]): GraphNode[] {
     const behind = byAddress.get(behindCall(view, node.block)?.address ?? 0);
     if (behind !== undefined) found.add(behind);
   }
-  return [...found].filter(
-    ({ block, order: place }) =>
-      place !== 0 && isFast(operationOf(view, block.address)) && !onlyReturns(view, block),
-  );
+  return [...found].filter(({ block, order: place }) => place !== 0 && !onlyReturns(view, block));
 }
 
 /** The loop that begins with `first`: that node, and those that lead back to it. */

@@ -60,10 +60,8 @@ export function compileRegion(
 ): Region | undefined {
   const nodes = graphOf(view, path);
   const [head] = nodes;
-  // A record without a fast form in front: the core would come back to the region for ever.
-  if (head === undefined || !isFast(operationOf(view, head.block.address))) return undefined;
-  // It belongs to what leads there.
-  if (onlyReturns(view, head.block)) return undefined;
+  // A block that only returns belongs to what leads there.
+  if (head === undefined || onlyReturns(view, head.block)) return undefined;
   const entries = entriesOf(view, nodes);
   return new RegionWriter(view, out).region(nodes, head, entries);
 }

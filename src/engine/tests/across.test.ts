@@ -220,6 +220,59 @@ describe("an instruction across the end of a page", () => {
     expect(LOOKUP - before.LOOKUP).toBeLessThan(10);
   });
 
+  it("is followed by its link, too, where an instruction ends with its page", async () => {
+    const t = await GuestCpu.create("long64");
+    t.map(VA, BigInt(FIRST), CODE_PAGE);
+    t.map(VA + 0x1000n, BigInt(SECOND), CODE_PAGE);
+    // inc rax, or jz that is not taken; dec ecx; jnz back; hlt
+    for (const code of ["48 ff c0 ff c9 75 f9 f4", "90 74 02 ff c9 75 f9 f4"]) {
+      across(t, FIRST, 3, code);
+      const turns = (count: bigint): number => {
+        t.set({ RCX: count });
+        t.control({ rflags: 2n });
+        return go(t, start(VA, 3)).count;
+      };
+      turns(5n);
+      const before = t.vm.counters();
+      turns(20n);
+      const { LOOKUP, GO } = t.vm.counters();
+      expect(GO - before.GO).toBeLessThan(3);
+      expect(LOOKUP - before.LOOKUP).toBeLessThan(10);
+    }
+  });
+
+  it("goes on where the next page is another one, when an instruction ends with its page", async () => {
+    await everyWay((t) => {
+      for (let i = 0; i < 6; i++) {
+        const page = i % 3 === 2 ? THIRD : SECOND;
+        t.bytes(SECOND, "b0 02 f4");
+        t.bytes(THIRD, "b0 03 f4");
+        t.map(VA + 0x1000n, BigInt(page), CODE_PAGE);
+        flush(t);
+        for (const end of ["48 ff c0", "90 74 02"]) {
+          t.bytes(FIRST + 0xffd, end);
+          for (let k = 0; k < 3; k++) {
+            t.set({ RAX: 0n });
+            t.control({ rflags: 2n });
+            expect(go(t, start(VA, 3)).rax).toBe(page === THIRD ? 3n : 2n);
+          }
+        }
+      }
+    });
+  });
+
+  it("faults behind the last address that is canonical, where an instruction ends with its page", async () => {
+    await everyWay((t) => {
+      const last = 0x7fff_ffff_f000n;
+      t.map(last, BigInt(FIRST), CODE_PAGE);
+      t.bytes(FIRST + 0xffd, "48 ff c0");
+      for (let i = 0; i < 4; i++) {
+        expect(go(t, start(last, 3))).toMatchObject({ vector: 13, count: 2 });
+        expect(t.stack(2)[1]).toBe(0x8000_0000_0000n);
+      }
+    });
+  });
+
   it("faults by its operand as others do, and counts", async () => {
     await everyWay((t) => {
       across(t, FIRST, 3, "48 8b 83 10 00 00 00 f4");
