@@ -1,5 +1,6 @@
 import type { KvmXenEvtchn } from "../abi/kvm/index.js";
 import type { PvclockTime } from "../abi/xen/pvclock.js";
+import type { ApicId, VcpuIndex } from "../base/index.js";
 import type { EngineVcpu } from "../engine/bridge/port.js";
 import type { ArmLater, TraceSink } from "../ports/index.js";
 import type { VcpuExitXen } from "./api/exits.js";
@@ -37,9 +38,9 @@ export interface XenVmHost {
 /** What Xen support uses of a vCPU. */
 export interface XenVcpuHost {
   /** Order of creation. */
-  readonly index: number;
+  readonly index: VcpuIndex;
   /** KVM vcpu_id, the local APIC id. */
-  readonly id: number;
+  readonly id: ApicId;
   readonly engine: EngineVcpu;
   readonly cpuid: CpuidTable;
   /** The vCPU looks at its events again, if it waits (KVM_REQ_UNBLOCK and a kick). */

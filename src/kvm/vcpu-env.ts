@@ -1,3 +1,4 @@
+import type { ApicId } from "../base/index.js";
 import type { EngineVm } from "../engine/bridge/port.js";
 import type { TraceSink } from "../ports/index.js";
 import type { VmClock } from "./cpu/clock.js";
@@ -40,7 +41,7 @@ export interface VcpuEnv {
   readonly coalesced: CoalescedRing;
   readonly ioeventfds: Ioeventfds;
   /** The vCPU with that KVM vcpu_id. */
-  vcpuById(id: number): VcpuState | undefined;
+  vcpuById(id: ApicId): VcpuState | undefined;
   /** KVM vcpu_id of the boot processor. */
   readonly bspId: number;
   /** KVM's master clock: all vCPUs' TSCs run in step, so that pvclock may say so. */

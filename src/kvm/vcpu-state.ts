@@ -1,5 +1,6 @@
 import { KvmMpState } from "../abi/kvm/index.js";
 import { ApicBase, Cr4 } from "../abi/x86/index.js";
+import type { ApicId, VcpuIndex } from "../base/index.js";
 import { type EngineVcpu, SegmentIndex } from "../engine/bridge/port.js";
 import type { VcpuExit } from "./api/exits.js";
 import { type CpuidState, CpuidTable } from "./cpu/cpuid.js";
@@ -34,8 +35,8 @@ const RESET_SIGNATURE = 0x600n;
  */
 export class VcpuState implements Runner, XenVcpuHost {
   readonly env: VcpuEnv;
-  readonly index: number;
-  readonly id: number;
+  readonly index: VcpuIndex;
+  readonly id: ApicId;
   readonly engine: EngineVcpu;
   readonly cpuid: CpuidTable;
   readonly msrs: MsrFile;
@@ -85,7 +86,7 @@ export class VcpuState implements Runner, XenVcpuHost {
 
   constructor(
     env: VcpuEnv,
-    ids: { index: number; id: number },
+    ids: { index: VcpuIndex; id: ApicId },
     execute: (vcpu: VcpuState, budget: number) => Turn,
   ) {
     this.env = env;

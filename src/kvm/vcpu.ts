@@ -11,15 +11,7 @@ import {
   type KvmX86Mce,
 } from "../abi/kvm/index.js";
 import { ApicReg, type CpuidEntry2, Cr0, Cr4, Efer, Exception, Rflags } from "../abi/x86/index.js";
-import {
-  type ApicId,
-  apicId,
-  assert,
-  type Gpa,
-  type Gva,
-  type VcpuIndex,
-  vcpuIndex,
-} from "../base/index.js";
+import { type ApicId, assert, type Gpa, type Gva, type VcpuIndex } from "../base/index.js";
 import type { VcpuApi, VcpuBeyondKvm, VcpuExit, VcpuXen } from "./api/index.js";
 import { TSC_KHZ, tscKhzFits } from "./cpu/clock.js";
 import { sameTable } from "./cpu/cpuid.js";
@@ -69,8 +61,8 @@ export class Vcpu implements VcpuApi, VcpuBeyondKvm {
 
   constructor(state: VcpuState) {
     this.#state = state;
-    this.index = vcpuIndex(state.index);
-    this.id = apicId(state.id);
+    this.index = state.index;
+    this.id = state.id;
     this.xen = state.xen.api;
   }
 

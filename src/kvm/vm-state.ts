@@ -1,4 +1,4 @@
-import type { EventLoop } from "../base/index.js";
+import type { ApicId, EventLoop } from "../base/index.js";
 import type { EngineVm } from "../engine/bridge/port.js";
 import type { Clock, Timers, TraceSink } from "../ports/index.js";
 import { VmClock } from "./cpu/clock.js";
@@ -108,7 +108,7 @@ export class VmState implements VcpuEnv, XenVmHost {
   }
 
   /** The vCPU with that KVM vcpu_id. */
-  vcpuById(id: number): VcpuState | undefined {
+  vcpuById(id: ApicId): VcpuState | undefined {
     return this.vcpus.find((vcpu) => vcpu.id === id);
   }
 

@@ -9,7 +9,7 @@ import {
   type KvmPitState2,
   type KvmUserspaceMemoryRegion,
 } from "../abi/kvm/index.js";
-import type { ApicId, Hva } from "../base/index.js";
+import { type ApicId, type Hva, vcpuIndex } from "../base/index.js";
 import type { EngineCounters } from "../engine/bridge/port.js";
 import type { LinearMemory } from "../memory/index.js";
 import type { TraceSink } from "../ports/index.js";
@@ -245,7 +245,7 @@ export class Vm implements VmApi, VmBeyondKvm {
     this.checkVcpuId(id);
     const state = this.#state;
     if (!state.engine.prepareVcpu()) refuse("ENOMEM", "the engine has no room for more vCPUs");
-    const vcpu = new VcpuState(state, { index: state.vcpus.length, id }, turn);
+    const vcpu = new VcpuState(state, { index: vcpuIndex(state.vcpus.length), id }, turn);
     state.vcpus.push(vcpu);
     vcpu.time.noteTsc();
     const made = new Vcpu(vcpu);

@@ -1,5 +1,5 @@
 import { VcpuInfo } from "../../abi/xen/vcpu-info.js";
-import { Errno, PAGE_SIZE } from "../../base/index.js";
+import { type ApicId, Errno, type EvtchnPort, PAGE_SIZE } from "../../base/index.js";
 import type { Domain } from "./domain.js";
 import type { VcpuDomain } from "./vcpu-domain.js";
 
@@ -27,7 +27,7 @@ const testBit = (view: DataView, base: number, bit: number): boolean =>
   ((view.getUint8(base + (bit >> 3)) >> (bit & 7)) & 1) !== 0;
 
 /** Whether a port's pending bit is set; `undefined` when shared_info is not at hand. */
-export function isPending(domain: Domain, port: number): boolean | undefined {
+export function isPending(domain: Domain, port: EvtchnPort): boolean | undefined {
   if (!domain.sharedInfo.check(PAGE_SIZE)) return undefined;
   return testBit(domain.view, domain.sharedInfo.hva + domain.layout.evtchnPending, port);
 }
@@ -37,14 +37,14 @@ export function isPending(domain: Domain, port: number): boolean | undefined {
  * delivery that may run where the kernel cannot sleep.
  * @returns one of {@link Delivery}.
  */
-export function deliverFast(domain: Domain, port: number, vcpuId: number): number {
+export function deliverFast(domain: Domain, port: EvtchnPort, vcpuId: ApicId): number {
   const result = raise(domain, port, vcpuId);
   const { trace } = domain.host;
   if (trace !== undefined) trace.delivered(vcpuId, port, result);
   return result;
 }
 
-function raise(domain: Domain, port: number, vcpuId: number): number {
+function raise(domain: Domain, port: EvtchnPort, vcpuId: ApicId): number {
   const vcpu = domain.vcpuById(vcpuId);
   if (vcpu === undefined) return Delivery.INVALID;
   const layout = domain.layout;
@@ -63,7 +63,7 @@ function raise(domain: Domain, port: number, vcpuId: number): number {
 }
 
 /** As {@link deliverFast}, renewing the translation of shared_info as often as it takes. */
-export function deliver(domain: Domain, port: number, vcpuId: number): number {
+export function deliver(domain: Domain, port: EvtchnPort, vcpuId: ApicId): number {
   for (;;) {
     const result = deliverFast(domain, port, vcpuId);
     if (result !== Delivery.WOULD_BLOCK) return result;
@@ -98,7 +98,7 @@ function setShadow(vcpu: VcpuDomain, word: number): boolean {
   return vcpu.shadowLow !== shadowLow || vcpu.shadowHigh !== shadowHigh;
 }
 
-function wakePoller(vcpu: VcpuDomain, port: number): void {
+function wakePoller(vcpu: VcpuDomain, port: EvtchnPort): void {
   if (vcpu.pollPort !== port && vcpu.pollPort !== -1) return;
   vcpu.pollPort = undefined;
   vcpu.host.notify();

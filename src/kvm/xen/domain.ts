@@ -1,5 +1,6 @@
 import { KvmXenHvmConfig } from "../../abi/kvm/index.js";
 import { type SharedInfoLayout, sharedInfoLayout } from "../../abi/xen/shared-info.js";
+import type { ApicId } from "../../base/index.js";
 import type { XenVmHost } from "../hooks.js";
 import { PfnCache } from "../memory/pfncache.js";
 import { EvtchnTable } from "./evtchn-table.js";
@@ -59,7 +60,7 @@ export class Domain {
   }
 
   /** The vCPU with that KVM vcpu_id. */
-  vcpuById(id: number): VcpuDomain | undefined {
+  vcpuById(id: ApicId): VcpuDomain | undefined {
     const guess = this.vcpus[id];
     if (guess?.host.id === id) return guess;
     return this.vcpus.find((vcpu) => vcpu.host.id === id);

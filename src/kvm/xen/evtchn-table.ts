@@ -3,6 +3,7 @@ import {
   KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL,
   KvmXenEvtchnFlag,
 } from "../../abi/kvm/index.js";
+import { type ApicId, apicId, type EvtchnPort, evtchnPort } from "../../base/index.js";
 import type { EventFd } from "../api/event-fd.js";
 import type { HvmAttrOf, KvmXenEvtchnTarget } from "../api/xen.js";
 import type { EvtchnRouteView } from "../api/xen-view.js";
@@ -10,7 +11,7 @@ import { refuse } from "../error.js";
 
 /** Where an outbound port leads. */
 export type EvtchnEntry =
-  | { readonly evtchnType: number; readonly port: number; readonly vcpu: number }
+  | { readonly evtchnType: number; readonly port: EvtchnPort; readonly vcpu: ApicId }
   | { readonly evtchnType: number; readonly eventfd: EventFd };
 
 const NO_TARGET: KvmXenEvtchnTarget = { port: 0, vcpu: 0, priority: 0 };
@@ -77,7 +78,7 @@ export class EvtchnTable {
     if (old.port !== target.port || target.priority !== KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL) {
       refuse("EINVAL", "event channel target");
     }
-    this.#entries.set(attr.sendPort, { ...old, vcpu: target.vcpu });
+    this.#entries.set(attr.sendPort, { ...old, vcpu: apicId(target.vcpu) });
   }
 
   #assign(attr: HvmAttrOf<"EVTCHN">, maxPort: number): void {
@@ -99,7 +100,7 @@ export class EvtchnTable {
       sendPort,
       "eventfd" in target
         ? { evtchnType, eventfd: target.eventfd }
-        : { evtchnType, port: target.port, vcpu: target.vcpu },
+        : { evtchnType, port: evtchnPort(target.port), vcpu: apicId(target.vcpu) },
     );
   }
 }

@@ -15,7 +15,7 @@ import {
   VCPUOP_stop_singleshot_timer,
   XENVER_version,
 } from "../../abi/xen/kvm-hypercalls.js";
-import { Errno } from "../../base/index.js";
+import { Errno, type EvtchnPort, evtchnPort } from "../../base/index.js";
 import type { EngineVcpu } from "../../engine/bridge/port.js";
 import { TraceBy, TraceTarget } from "../../ports/index.js";
 import type { HypercallOutcome } from "../hooks.js";
@@ -179,12 +179,12 @@ function poll(domain: Domain, vcpu: VcpuDomain, call: Call): bigint {
   vcpu.host.charge(count * PORT_COST);
   const list = readGuest(domain, vcpu, address, count * 4);
   if (list === undefined) return EFAULT;
-  const ports: number[] = [];
-  for (let i = 0; i < count; i++) ports.push(list.getUint32(i * 4, true));
+  const ports: EvtchnPort[] = [];
+  for (let i = 0; i < count; i++) ports.push(evtchnPort(list.getUint32(i * 4, true)));
   if (ports.some((port) => port >= domain.layout.ports)) return EINVAL;
   // An event that cannot be looked at counts as there: a spurious return is harmless.
   if (ports.some((port) => isPending(domain, port) !== false)) return 0n;
-  if (isPending(domain, 0) === undefined) return 0n;
+  if (isPending(domain, evtchnPort(0)) === undefined) return 0n;
   const { clock } = domain.host;
   const port = count === 1 ? (ports[0] as number) : -1;
   startPoll(vcpu, port);

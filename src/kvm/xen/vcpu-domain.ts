@@ -1,3 +1,4 @@
+import { evtchnPort, type XenVcpuId, xenVcpuId } from "../../base/index.js";
 import type { TimerHandle } from "../../ports/index.js";
 import type { XenVcpuHost } from "../hooks.js";
 import { PfnCache } from "../memory/pfncache.js";
@@ -27,13 +28,13 @@ export class VcpuDomain {
     lastSteal: 0n,
   };
   /** The id by which vcpu_op names it. */
-  xenId: number;
+  xenId: XenVcpuId;
   /** Vector through the local APIC, 0 for none. */
   upcallVector = 0;
   /** Selector bits that could not be written to vcpu_info yet, in two u32 halves. */
   shadowLow = 0;
   shadowHigh = 0;
-  timerPort = 0;
+  timerPort = evtchnPort(0);
   /** kvmclock nanoseconds, 0 when not armed. */
   timerExpires = 0n;
   /** The timer fired and could not be delivered at once. */
@@ -51,7 +52,7 @@ export class VcpuDomain {
   constructor(host: XenVcpuHost, slots: MemorySlots) {
     this.host = host;
     // The kernel takes the index before it is assigned: 0 for every vCPU, whatever its documentation says.
-    this.xenId = 0;
+    this.xenId = xenVcpuId(0);
     this.vcpuInfo = new PfnCache(slots);
     this.timeInfo = new PfnCache(slots);
     this.runstate1 = new PfnCache(slots);

@@ -7,6 +7,7 @@ import {
 import { Pvclock, type PvclockTime } from "../../abi/xen/pvclock.js";
 import { Runstate } from "../../abi/xen/runstate.js";
 import { VcpuInfo } from "../../abi/xen/vcpu-info.js";
+import { evtchnPort, xenVcpuId } from "../../base/index.js";
 import type { KvmXenVcpuAttr, KvmXenVcpuAttrName, VcpuAttrOf, VcpuXen } from "../api/xen.js";
 import { writePvclock } from "../cpu/clock.js";
 import { refuse } from "../error.js";
@@ -63,7 +64,7 @@ export class VcpuXenSupport implements XenVcpuHooks, VcpuXen {
         return;
       case "VCPU_ID":
         if (attr.vcpuId >= KvmLimit.MAX_VCPUS) refuse("EINVAL", "Xen vCPU id");
-        vcpu.xenId = attr.vcpuId;
+        vcpu.xenId = xenVcpuId(attr.vcpuId);
         return;
       case "TIMER":
         this.#setTimer(attr);
@@ -184,7 +185,7 @@ export class VcpuXenSupport implements XenVcpuHooks, VcpuXen {
       refuse("EINVAL", "priority");
     }
     stopTimer(this.#domain, vcpu);
-    vcpu.timerPort = attr.port;
+    vcpu.timerPort = evtchnPort(attr.port);
     if (attr.port !== 0 && attr.expiresNs !== 0n) {
       startTimer(this.#domain, vcpu, attr.expiresNs, false);
     }

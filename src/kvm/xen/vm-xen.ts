@@ -4,7 +4,7 @@ import {
   type KvmXenEvtchn,
   KvmXenHvmConfig,
 } from "../../abi/kvm/index.js";
-import { Errno, PAGE_SIZE } from "../../base/index.js";
+import { apicId, Errno, evtchnPort, PAGE_SIZE } from "../../base/index.js";
 import type { ArmLater } from "../../ports/index.js";
 import { KvmError } from "../api/error.js";
 import type {
@@ -138,7 +138,7 @@ export class VmXenSupport implements XenVmHooks, VmXen {
     // deliver() refuses those beyond the last.
     if (port === 0) refuse("EINVAL", "event channel port");
     if (priority !== KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL) refuse("EINVAL", "priority");
-    const result = deliver(this.#domain, port, vcpu);
+    const result = deliver(this.#domain, evtchnPort(port), apicId(vcpu));
     if (result < 0 && result !== Delivery.MASKED) throw new KvmError(-result, "event channel");
   }
 
@@ -162,7 +162,7 @@ export class VmXenSupport implements XenVmHooks, VmXen {
   }
 
   deliverRoute(event: KvmXenEvtchn): number {
-    return Math.max(-1, deliver(this.#domain, event.port, event.vcpu));
+    return Math.max(-1, deliver(this.#domain, evtchnPort(event.port), apicId(event.vcpu)));
   }
 
   invalidate(start: number, length: number): void {
