@@ -3,6 +3,7 @@
  * program that drives KVM by them.
  */
 export type { KvmDoor } from "./client/door.js";
+export { MappedProcess } from "./client/memory.js";
 export { IoctlKvm, type IoctlKvmParts, openKvmByIoctls } from "./client/system.js";
 export type { VmSide } from "./client/vm.js";
 export type { ClientProcess } from "./client-process.js";

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openKvmByIoctls } from "../../src/ioctl/index.js";
+import { createMachine, TextConsole } from "../../src/hosts/node/index.js";
+import { IoctlKvm, MappedProcess, openKvmByIoctls } from "../../src/ioctl/index.js";
+import { Kvm, type KvmOptions, type Vm } from "../../src/kvm/index.js";
 import { kernelPath, workFolder, writeInitramfs } from "./support/guests.js";
 import { TestMachine } from "./support/machine.js";
 
@@ -35,6 +37,25 @@ async function visit(
   return { end, instructions, counters: engineCounters, output: guest.output };
 }
 
+/** KVM by ioctls, with memory to share and nothing else that has no ioctl. */
+async function plainKvm(options: KvmOptions) {
+  let made: Vm | undefined;
+  const kvm = await Kvm.open({
+    ...options,
+    onVm(vm) {
+      made = vm;
+    },
+  });
+  const process = new MappedProcess();
+  return new IoctlKvm({
+    ...{ door: process, system: process.open(kvm) },
+    sideOf() {
+      const { linear } = made as Vm;
+      return { linear, address: process.map(linear) };
+    },
+  });
+}
+
 describe("a machine on a KVM that it drives by ioctls", () => {
   let files: { kernel: string; initrd: string };
   beforeAll(async () => {
@@ -50,5 +71,21 @@ describe("a machine on a KVM that it drives by ioctls", () => {
     expect(other.output).toBe(own.output);
     expect(other.instructions).toBe(own.instructions);
     expect(other).toEqual(own);
+  });
+
+  it("with nothing beyond ioctls a guest runs, and what is missing is said", async () => {
+    const console = new TextConsole();
+    const machine = await createMachine({ console, clock: "virtual", exec: false, kvm: plainKvm });
+    const running = machine.run();
+    const exact = machine.save({ exact: true });
+    const lacks = (what: () => unknown): void => {
+      expect(what).toThrow(expect.objectContaining({ code: "KVM_LACKS" }));
+    };
+    await expect(exact).rejects.toMatchObject({ code: "KVM_LACKS" });
+    expect(await running).toEqual({ kind: "poweroff" });
+    expect(console.text).toContain("kvm-xen embedded guest: a tour of the machine");
+    expect(machine.instructions).toBe(0);
+    lacks(() => machine.engineCounters);
+    lacks(() => machine.view());
   });
 });
