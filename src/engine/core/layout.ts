@@ -8,7 +8,7 @@ import { SCRATCH_AT } from "./state.gen";
  */
 export const TLB_ENTRIES: u32 = 2048;
 export const TLB_MASK: u32 = (TLB_ENTRIES - 1) << 5;
-export const FETCH_ENTRIES: u32 = 512;
+export const FETCH_ENTRIES: u32 = 2048;
 export const FETCH_MASK: u32 = (FETCH_ENTRIES - 1) << 5;
 /** Where a half's entries for fetches begin. */
 export const FETCH_AT: u32 = TLB_ENTRIES << 5;
@@ -24,7 +24,7 @@ export function tlbAt(va: u64): u32 {
   return <u32>((va >> 7) ^ (va >> 14)) & TLB_MASK;
 }
 
-/** Offset in a TLB half of the entry for fetches from `va`: bits 12 to 20 and 23 to 31. */
+/** Offset in a TLB half of the entry for fetches from `va`: bits 12 to 22 and 23 to 33. */
 export function fetchAt(va: u64): u32 {
   return FETCH_AT + (<u32>((va >> 7) ^ (va >> 18)) & FETCH_MASK);
 }

@@ -17,7 +17,7 @@ import { EMPTY_TLB_AT, EMPTY_TLB_SIZE, N_FLUSH, N_FLUSHED, N_SWEPT, TLB_ALL } fr
 const HALF_ENTRIES: u32 = TLB_ENTRIES + FETCH_ENTRIES;
 export const HALF_BYTES: u32 = HALF_ENTRIES * 32;
 /** Bits of a page number that take it far away from its entry, for data and for code. */
-const FAR: u32 = TLB_ENTRIES / 2 + FETCH_ENTRIES / 2;
+const FAR: u32 = (TLB_ENTRIES / 2) | (FETCH_ENTRIES / 2);
 /**
  * In a tag: no page is meant. No comparison leaves this bit of an address standing: those of aligned
  * accesses keep bits 0 to 3 below the page number, all others none.
