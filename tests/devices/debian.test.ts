@@ -128,7 +128,8 @@ it.runIf(canRun)(
     const got = await ssh.must(`wget -q -O - http://10.0.2.2:${port}/file | /tmp/sum`);
     expect(got).toBe(checksum());
 
-    // A disk that gives back what was written.
+    // A disk that gives back what was written, asked for as much at once as its backend takes.
+    expect(await ssh.must("cat /sys/block/xvda/queue/max_hw_sectors_kb")).toBe("1024");
     const job = "--name=a --filename=/var/tmp/fio --size=24M --bs=4k --iodepth=8 --ioengine=libaio";
     const fio = await ssh.must(
       `fio ${job} --direct=1 --rw=randwrite --verify=crc32c && rm /var/tmp/fio`,
