@@ -61,18 +61,19 @@ export interface Disk {
   /** Fills `into`; what the file behind it lacks of its size is zero. */
   read(offset: number, into: Uint8Array, done: DiskDone): void;
   /**
-   * As {@link read}, here and now, when nobody has to wait for it: the host has the bytes in its memory. Never in virtual
-   * time, in which a disk takes time. Without it, nothing is ever at hand.
-   * @returns false when they are to be asked for by {@link read}; `into` has anything then.
+   * As {@link read}, here and now, when nobody has to wait for it: the host has the bytes in its memory. `pieces` are
+   * filled one after the other. Never in virtual time, in which a disk takes time. Without it, nothing is ever at hand.
+   * @returns false when they are to be asked for by {@link read}; `pieces` have anything then.
    */
-  readNow?(offset: number, into: Uint8Array): boolean;
+  readNow?(offset: number, pieces: readonly Uint8Array[]): boolean;
   /** Writes all of `bytes`, which nobody changes until it is done. */
   write(offset: number, bytes: Uint8Array, done: DiskDone): void;
   /**
-   * As {@link write}, here and now, where the host takes it into its memory without delay. Never in virtual time.
+   * As {@link write}, here and now, where the host takes it into its memory without delay: all `pieces`, one behind the
+   * other. Never in virtual time.
    * @returns false when {@link write} is to be asked, which says what is wrong, too; some of it may be written.
    */
-  writeNow?(offset: number, bytes: Uint8Array): boolean;
+  writeNow?(offset: number, pieces: readonly Uint8Array[]): boolean;
   /** Makes durable what has been written: every write that is done when this begins. */
   flush(done: DiskDone): void;
   /** What is there is not needed any more; it reads as zero or as it was. */

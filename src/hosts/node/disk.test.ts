@@ -88,13 +88,20 @@ describe("a file as a disk", () => {
     const disk = await opened(image());
     const into = new Uint8Array(1024);
     // A file system that cannot tell has nothing at hand, ever.
-    const canTell = disk.readNow?.(60 * 512, into) ?? false;
+    const canTell = disk.readNow?.(60 * 512, [into]) ?? false;
     if (canTell) expect(firsts(into)).toEqual([60, 61]);
     expect(await write(disk, 61, new Uint8Array(512).fill(9))).toBeUndefined();
-    expect(disk.readNow?.(61 * 512, into)).toBe(canTell);
+    expect(disk.readNow?.(61 * 512, [into])).toBe(canTell);
     if (canTell) expect(firsts(into)).toEqual([9, 62]);
+    const pieces = [1024, 512, 1536].map((bytes) => new Uint8Array(bytes));
+    expect(disk.readNow?.(2 * 512, pieces)).toBe(canTell);
+    if (canTell) expect(pieces.flatMap(firsts)).toEqual([2, 3, 4, 5, 6, 7]);
+    // The kernel takes 1,024 at a time.
+    const many = Array.from({ length: 1025 }, () => new Uint8Array(1));
+    expect(disk.readNow?.(0, many.slice(1))).toBe(canTell);
+    expect(disk.readNow?.(0, many)).toBe(false);
     // Beyond its end there may be zeros, which read() makes.
-    expect(disk.readNow?.(63 * 512, into)).toBe(false);
+    expect(disk.readNow?.(63 * 512, [into])).toBe(false);
   });
 
   it("takes at once what nobody has to wait for, and leaves to threads what fails", async () => {
@@ -102,27 +109,30 @@ describe("a file as a disk", () => {
     const disk = await opened(path);
     const bytes = new Uint8Array(1024).fill(9);
     // On a file system of another machine never.
-    const isLocal = disk.writeNow?.(4 * 512, bytes) ?? false;
+    const isLocal = disk.writeNow?.(4 * 512, [bytes]) ?? false;
     if (isLocal) expect(firsts(readFileSync(path)).slice(3, 7)).toEqual([3, 9, 9, 6]);
+    const pieces = [1, 2].map((value) => new Uint8Array(512 * value).fill(value));
+    expect(disk.writeNow?.(20 * 512, pieces)).toBe(isLocal);
+    if (isLocal) expect(firsts(readFileSync(path)).slice(19, 24)).toEqual([19, 1, 2, 2, 23]);
     const flushed = ended((done) => disk.flush(done));
-    expect(disk.writeNow?.(5 * 512, bytes)).toBe(false);
+    expect(disk.writeNow?.(5 * 512, [bytes])).toBe(false);
     expect(await flushed).toBeUndefined();
     await disk.idle();
-    expect(disk.writeNow?.(8 * 512, bytes)).toBe(isLocal);
+    expect(disk.writeNow?.(8 * 512, [bytes])).toBe(isLocal);
     const readonly = await opened(image(), { readonly: true });
-    expect(readonly.writeNow?.(0, bytes)).toBe(false);
+    expect(readonly.writeNow?.(0, [bytes])).toBe(false);
     expect(await write(readonly, 0, bytes)).toMatchObject({ code: "EBADF" });
   });
 
   it("leaves writes to threads for a second after one that had to wait", async () => {
     const disk = await opened(image());
     const bytes = new Uint8Array(512);
-    const isLocal = disk.writeNow?.(0, bytes) ?? false;
+    const isLocal = disk.writeNow?.(0, [bytes]) ?? false;
     // When each of them begins and, if it is tried, ends.
     const times = [0, 4, 4, 10, 11, 1009, 1010, 1011];
     const clock = vi.spyOn(performance, "now").mockImplementation(() => times.shift() ?? 0);
     try {
-      const done = [1, 2, 3, 4, 5].map((sector) => disk.writeNow?.(sector * 512, bytes));
+      const done = [1, 2, 3, 4, 5].map((sector) => disk.writeNow?.(sector * 512, [bytes]));
       if (isLocal) expect([done, times]).toEqual([[true, true, false, false, true], []]);
     } finally {
       clock.mockRestore();
@@ -224,17 +234,17 @@ describe("what is no disk", () => {
 describe("a snapshot", () => {
   it("gives at once what is all changed or all unchanged", async () => {
     const path = image();
-    const canTell = (await opened(path, { readonly: true })).readNow?.(0, new Uint8Array(512));
+    const canTell = (await opened(path, { readonly: true })).readNow?.(0, [new Uint8Array(512)]);
     const disk = await opened(path, { snapshot: true });
     await write(disk, 4, new Uint8Array(1024).fill(9));
     const into = new Uint8Array(1024);
-    expect(disk.readNow?.(2 * 512, into)).toBe(canTell);
+    expect(disk.readNow?.(2 * 512, [into])).toBe(canTell);
     if (canTell) expect(firsts(into)).toEqual([2, 3]);
-    expect(disk.readNow?.(4 * 512, into)).toBe(canTell);
+    expect(disk.readNow?.(4 * 512, [into])).toBe(canTell);
     if (canTell) expect(firsts(into)).toEqual([9, 9]);
-    expect([3, 5].map((sector) => disk.readNow?.(sector * 512, into))).toEqual([false, false]);
+    expect([3, 5].map((sector) => disk.readNow?.(sector * 512, [into]))).toEqual([false, false]);
     await disk.idle();
-    const isTaken = disk.writeNow?.(8 * 512, new Uint8Array(512).fill(7)) ?? false;
+    const isTaken = disk.writeNow?.(8 * 512, [new Uint8Array(512).fill(7)]) ?? false;
     expect(firsts(await read(disk, 7, 3))).toEqual([7, isTaken ? 7 : 8, 9]);
     expect(firsts(readFileSync(path))[8]).toBe(8);
   });

@@ -1,8 +1,9 @@
-import { fstatSync, fsync, read, statfsSync, write, writeSync } from "node:fs";
+import { fstatSync, fsync, read, statfsSync, write, writevSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HostError } from "../../base/index.js";
 import type { Disk, DiskDone, DiskFailure } from "../../ports/index.js";
+import { lengthOf } from "../shared/pieces.js";
 import { punchHole, readAtHand, sizeOf } from "./libc.js";
 import { Operations } from "./operations.js";
 
@@ -75,11 +76,11 @@ export class FileDisk implements Disk {
     go(0);
   }
 
-  readNow(offset: number, into: Uint8Array): boolean {
+  readNow(offset: number, pieces: readonly Uint8Array[]): boolean {
     if (this.#isNeverAtHand) return false;
-    const count = readAtHand(this.#fd, into, offset);
+    const count = readAtHand(this.#fd, pieces, offset);
     this.#isNeverAtHand = count === undefined;
-    return count === into.length;
+    return count === lengthOf(pieces);
   }
 
   write(offset: number, bytes: Uint8Array, done: DiskDone): void {
@@ -95,18 +96,18 @@ export class FileDisk implements Disk {
   }
 
   /** Not while something else is under way: a file that is made durable makes writers wait. */
-  writeNow(offset: number, bytes: Uint8Array): boolean {
+  writeNow(offset: number, pieces: readonly Uint8Array[]): boolean {
     const start = performance.now();
     if (!this.#isLocal || !this.#operations.isIdle || start < this.#slowUntil) return false;
     let count = 0;
     try {
-      count = writeSync(this.#fd, bytes, 0, bytes.length, offset);
+      count = writevSync(this.#fd, pieces, offset);
     } catch {
       // It is written again by a thread, which tells why it cannot be.
     }
     const end = performance.now();
     if (end - start > SLOW_MS) this.#slowUntil = end + WHILE_MS;
-    return count === bytes.length;
+    return count === lengthOf(pieces);
   }
 
   flush(done: DiskDone): void {

@@ -40,7 +40,7 @@ const fallocate = libc.func("int fallocate(int, int, int64_t, int64_t)");
 /** Bytes of a file or block device, by going to its end; -1 when it has none. */
 export const sizeOf = (fd: number): number => Number(lseek(fd, 0, SEEK_END));
 
-type Preadv2 = (fd: number, list: BigUint64Array, count: number, at: number, how: number) => number;
+type Preadv2 = (fd: number, list: Uint32Array, count: number, at: number, how: number) => number;
 
 /** Not every library of C has it. */
 function findPreadv2(): Preadv2 | undefined {
@@ -52,19 +52,45 @@ function findPreadv2(): Preadv2 | undefined {
 }
 
 const preadv2 = findPreadv2();
-/** `struct iovec`, one. */
-const place = new BigUint64Array(2);
+/**
+ * UIO_MAXIOV of linux/uio.h: more are not read at once.
+ * @nolimit what a guest asks for at once has its own limit
+ */
+const MOST_PIECES = 1024;
+/** Of `struct iovec`: address and length, each as two words. */
+const places = new Uint32Array(4 * MOST_PIECES);
+/** Where buffers begin, which stay there as long as they are: to ask for it takes longer than to read a page. */
+const starts = new WeakMap<ArrayBufferLike, number>();
+
+function startOf(buffer: ArrayBufferLike): number {
+  const known = starts.get(buffer);
+  if (known !== undefined) return known;
+  const start = Number(koffi.address(new Uint8Array(buffer)));
+  starts.set(buffer, start);
+  return start;
+}
 
 /**
- * Reads from a file what is in the host's memory of it (Linux's page cache), without waiting for a disk or a thread.
+ * Reads from a file what is in the host's memory of it (Linux's page cache), without waiting for a disk or a thread, into
+ * `pieces` one after the other: the first 1,024 of them.
  * @returns bytes, fewer or none when some of them are not; undefined when the host cannot tell of this file.
  */
-export function readAtHand(fd: number, into: Uint8Array, offset: number): number | undefined {
+export function readAtHand(
+  fd: number,
+  pieces: readonly Uint8Array[],
+  offset: number,
+): number | undefined {
   if (preadv2 === undefined) return undefined;
-  place[0] = BigInt(koffi.address(into));
-  place[1] = BigInt(into.length);
-  const count = Number(preadv2(fd, place, 1, offset, RWF_NOWAIT));
-  if (count >= 0) return count;
+  const count = Math.min(pieces.length, MOST_PIECES);
+  for (let i = 0; i < count; i++) {
+    const piece = pieces[i] as Uint8Array;
+    const address = startOf(piece.buffer) + piece.byteOffset;
+    places[4 * i] = address % 2 ** 32;
+    places[4 * i + 1] = Math.floor(address / 2 ** 32);
+    places[4 * i + 2] = piece.length;
+  }
+  const bytes = Number(preadv2(fd, places, count, offset, RWF_NOWAIT));
+  if (bytes >= 0) return bytes;
   const errno = koffi.errno();
   return errno === EOPNOTSUPP || errno === ENOSYS ? undefined : 0;
 }

@@ -1,5 +1,6 @@
 import { HostError } from "../../base/index.js";
 import type { Disk, DiskChanges, DiskDone, DiskFailure, DiskRun } from "../../ports/index.js";
+import { lengthOf } from "./pieces.js";
 
 const SECTOR = 512;
 /** Sectors whose bits are kept together. */
@@ -106,14 +107,14 @@ export class SnapshotDisk implements Disk {
     }
   }
 
-  readNow(offset: number, into: Uint8Array): boolean {
+  readNow(offset: number, pieces: readonly Uint8Array[]): boolean {
     const first = offset / SECTOR;
-    const end = first + into.length / SECTOR;
+    const end = first + lengthOf(pieces) / SECTOR;
     const isChanged = this.#changed.has(first);
     for (let sector = first + 1; sector < end; sector++) {
       if (this.#changed.has(sector) !== isChanged) return false;
     }
-    return (isChanged ? this.#changes : this.#base).readNow?.(offset, into) ?? false;
+    return (isChanged ? this.#changes : this.#base).readNow?.(offset, pieces) ?? false;
   }
 
   write(offset: number, bytes: Uint8Array, done: DiskDone): void {
@@ -123,9 +124,9 @@ export class SnapshotDisk implements Disk {
     });
   }
 
-  writeNow(offset: number, bytes: Uint8Array): boolean {
-    const isWritten = this.#changes.writeNow?.(offset, bytes) ?? false;
-    if (isWritten) this.#note(offset, bytes.length);
+  writeNow(offset: number, pieces: readonly Uint8Array[]): boolean {
+    const isWritten = this.#changes.writeNow?.(offset, pieces) ?? false;
+    if (isWritten) this.#note(offset, lengthOf(pieces));
     return isWritten;
   }
 

@@ -45,6 +45,8 @@ function ringPage({ domain }: Test): SharedPage {
   return {
     read: (offset, length) => memory.read(base + offset, length) as Uint8Array,
     write: (offset, bytes) => void memory.write(base + offset, bytes),
+    borrow: (offset, length) => memory.read(base + offset, length) as Uint8Array,
+    noteWrite: () => undefined,
     readU32: (offset) => memory.readU32(base + offset) as number,
     writeU32: (offset, value) => void memory.writeU32(base + offset, value),
   };

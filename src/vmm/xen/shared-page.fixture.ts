@@ -16,6 +16,13 @@ export class ArrayPage implements SharedPage {
     this.bytes.set(bytes, offset);
   }
 
+  borrow(offset: number, length: number): Uint8Array {
+    assert(offset >= 0 && offset + length <= PAGE_SIZE, "access outside a shared page");
+    return this.bytes.subarray(offset, offset + length);
+  }
+
+  noteWrite(): void {}
+
   readU32(offset: number): number {
     return this.#view.getUint32(offset, true);
   }

@@ -6,6 +6,13 @@ export interface SharedPage {
   /** A copy of `length` bytes. */
   read(offset: number, length: number): Uint8Array;
   write(offset: number, bytes: Uint8Array): void;
+  /**
+   * The bytes themselves, for now only: not when the guest has run or memory was given out. Whoever writes to them says so
+   * by {@link noteWrite}.
+   */
+  borrow(offset: number, length: number): Uint8Array;
+  /** Bytes that were borrowed have been written, or may have been. */
+  noteWrite(offset: number, length: number): void;
   /** Little-endian u32; one access, so a value that was checked is the value that is used. */
   readU32(offset: number): number;
   writeU32(offset: number, value: number): void;
@@ -31,6 +38,15 @@ export class LinearPage implements SharedPage {
     const at = this.#at(offset, bytes.length);
     this.#linear.u8.set(bytes, at);
     this.#linear.noteWrite(at, bytes.length);
+  }
+
+  borrow(offset: number, length: number): Uint8Array {
+    const at = this.#at(offset, length);
+    return this.#linear.u8.subarray(at, at + length);
+  }
+
+  noteWrite(offset: number, length: number): void {
+    this.#linear.noteWrite(this.#at(offset, length), length);
   }
 
   readU32(offset: number): number {

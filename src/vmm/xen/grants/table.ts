@@ -29,6 +29,44 @@ interface EntryPlace {
   readonly offset: number;
 }
 
+/** How often each entry of the table is in use; its flags only say "at least once". */
+class UseCounts {
+  readonly #readers: Uint32Array;
+  readonly #writers: Uint32Array;
+  /** Uses of all entries. */
+  total = 0;
+
+  constructor(entries: number) {
+    this.#readers = new Uint32Array(entries);
+    this.#writers = new Uint32Array(entries);
+  }
+
+  readers(ref: number): number {
+    return this.#readers[ref] ?? 0;
+  }
+
+  writers(ref: number): number {
+    return this.#writers[ref] ?? 0;
+  }
+
+  isUsed(ref: number): boolean {
+    return this.readers(ref) + this.writers(ref) > 0;
+  }
+
+  /** Counts a use of an entry that exists, or with -1 one less. */
+  add(ref: number, readonly: boolean, change: 1 | -1): void {
+    const counts = readonly ? this.#readers : this.#writers;
+    counts[ref] = (counts[ref] ?? 0) + change;
+    this.total += change;
+  }
+
+  clear(): void {
+    this.#readers.fill(0);
+    this.#writers.fill(0);
+    this.total = 0;
+  }
+}
+
 /** A grant that a backend uses. */
 export interface GrantUse {
   readonly ref: number;
@@ -39,12 +77,12 @@ export interface GrantUse {
 
 export class GrantTable {
   readonly #frames: readonly SharedPage[];
-  /** How often each reference is in use; the flags in the table only say "at least once". */
-  readonly #uses = new Map<number, { readers: number; writers: number }>();
+  readonly #uses: UseCounts;
 
   /** `frames`: the pages of the table, all of them zero. */
   constructor(frames: readonly SharedPage[]) {
     this.#frames = frames;
+    this.#uses = new UseCounts(this.size);
   }
 
   /** References of the table; a reference is below this. */
@@ -54,7 +92,7 @@ export class GrantTable {
 
   /** Whether any grant is in use by a backend. */
   get inUse(): boolean {
-    return this.#uses.size > 0;
+    return this.#uses.total > 0;
   }
 
   /** Entries that are not empty, at most so many, for people who look. */
@@ -66,7 +104,8 @@ export class GrantTable {
         const entry = grant_entry_v1.decode(bytes.subarray(i * ENTRY_SIZE));
         if (entry.flags === 0) continue;
         const ref = index * GRANT_ENTRIES_PER_FRAME_V1 + i;
-        found.push({ ref, ...entry, ...(this.#uses.get(ref) ?? { readers: 0, writers: 0 }) });
+        const counts = { readers: this.#uses.readers(ref), writers: this.#uses.writers(ref) };
+        found.push({ ref, ...entry, ...counts });
       }
     }
     return found;
@@ -98,34 +137,25 @@ export class GrantTable {
     if (head >>> 16 !== domid) return Gntst.general_error;
     if (!readonly && (flags & Gtf.readonly) !== 0) return Gntst.general_error;
     const gfn = place.page.readU32(place.offset + FRAME);
-    this.#setFlags(place, this.#count(ref, readonly));
+    this.#uses.add(ref, readonly, 1);
+    this.#setFlags(place, ref);
     return { ref, readonly, gfn };
   }
 
   /** Counts a use that began in another table with the same content. @returns false when there is no such entry. */
   beginAgain({ ref, readonly }: GrantUse): boolean {
     if (this.#place(ref) === undefined) return false;
-    this.#count(ref, readonly);
+    this.#uses.add(ref, readonly, 1);
     return true;
   }
 
-  #count(ref: number, readonly: boolean): { readers: number; writers: number } {
-    const use = this.#uses.get(ref) ?? { readers: 0, writers: 0 };
-    if (readonly) use.readers += 1;
-    else use.writers += 1;
-    this.#uses.set(ref, use);
-    return use;
-  }
-
-  /** Ends a use. */
+  /** Ends a use: nothing, if the table has been {@link reset} since it began. */
   end({ ref, readonly }: GrantUse): void {
-    const use = this.#uses.get(ref);
-    if (use === undefined) return;
-    if (readonly) use.readers -= 1;
-    else use.writers -= 1;
-    if (use.readers + use.writers === 0) this.#uses.delete(ref);
     const place = this.#place(ref);
-    if (place !== undefined) this.#setFlags(place, use);
+    const count = readonly ? this.#uses.readers(ref) : this.#uses.writers(ref);
+    if (place === undefined || count === 0) return;
+    this.#uses.add(ref, readonly, -1);
+    this.#setFlags(place, ref);
   }
 
   /** Exchanges two entries that nobody uses. @returns a GNTST_* number. */
@@ -133,7 +163,7 @@ export class GrantTable {
     const [one, other] = [this.#place(a), this.#place(b)];
     if (one === undefined || other === undefined) return Gntst.bad_gntref;
     if (a === b) return Gntst.okay;
-    if (this.#uses.has(a) || this.#uses.has(b)) return Gntst.eagain;
+    if (this.#uses.isUsed(a) || this.#uses.isUsed(b)) return Gntst.eagain;
     const kept = one.page.read(one.offset, ENTRY_SIZE);
     one.page.write(one.offset, other.page.read(other.offset, ENTRY_SIZE));
     other.page.write(other.offset, kept);
@@ -147,11 +177,11 @@ export class GrantTable {
   }
 
   /** The guest waits for these two bits to go before it takes a grant back. */
-  #setFlags({ page, offset }: EntryPlace, use: { readers: number; writers: number }): void {
+  #setFlags({ page, offset }: EntryPlace, ref: number): void {
     // The domain is in the same word, and as it was: the guest does not run meanwhile.
     let head = page.readU32(offset) & ~(Gtf.reading | Gtf.writing);
-    if (use.readers + use.writers > 0) head |= Gtf.reading;
-    if (use.writers > 0) head |= Gtf.writing;
+    if (this.#uses.isUsed(ref)) head |= Gtf.reading;
+    if (this.#uses.writers(ref) > 0) head |= Gtf.writing;
     page.writeU32(offset, head >>> 0);
   }
 

@@ -1,6 +1,7 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { BlkifOp } from "../../../../abi/xen/blkif.js";
 import { Sring } from "../../../../abi/xen/ring.js";
+import { LinearMemory } from "../../../../memory/index.js";
 import { makeDomain } from "../../kvm.fixture.js";
 import { frameOf } from "../guest.fixture.js";
 import { BlockBackend } from "./block-backend.js";
@@ -119,6 +120,55 @@ describe.each([64, 32] as const)("requests of a %i-bit frontend", (width) => {
     expect(frontend.answers()).toEqual(["2:0:0"]);
     disk.settle();
     expect(frontend.answers()).toEqual(["4:1:0", "6:3:0", "7:5:0", "5:3:0"]);
+  });
+
+  it("moves bytes that are at hand from page to page, and notes what is written to a guest's memory", () => {
+    const { disk, frontend } = withDisk({ width });
+    disk.atHand = 40;
+    frontend.connect();
+    const segments = [
+      ...([
+        [20, 4, 7],
+        [21, 0, 7],
+        [22, 0, 1],
+      ] as const),
+      ...([
+        [30, 0, 7],
+        [29, 0, 0],
+      ] as const),
+    ];
+    const notes: [number, number][] = [];
+    const note = vi.spyOn(LinearMemory.prototype, "noteWrite");
+    note.mockImplementation((at, length) => void notes.push([at, length]));
+    const indirect = (operation: number, id: bigint, sector: bigint) =>
+      frontend.indirect(operation, id, sector, segments);
+    frontend.send(indirect(READ, 1n, 2n));
+    expect(frontend.answers()).toEqual(["1:0:0"]);
+    const bytes = segments.map(([ref, first, last]) =>
+      frontend.readMemory(frameOf(ref), first * 512, (last + 1 - first) * 512),
+    );
+    expect(bytes.flatMap((piece) => [...piece])).toEqual([
+      ...disk.bytes.subarray(2 * 512, 25 * 512),
+    ]);
+    const base = notes.find(([, length]) => length === 4 * 512)?.[0] ?? 0;
+    const places = segments.map(([ref, first]) => base + (ref - 20) * 4096 + (first - 4) * 512);
+    const lengths = segments.map(([, first, last]) => (last + 1 - first) * 512);
+    expect(notes).toEqual(expect.arrayContaining(places.map((place, i) => [place, lengths[i]])));
+    // Pages that have been filled although the rest is not at hand are written all the same.
+    notes.length = 0;
+    frontend.send(indirect(READ, 2n, 20n));
+    expect(notes).toEqual(expect.arrayContaining([[base, 4 * 512]]));
+    disk.settle();
+    expect(frontend.answers()).toEqual(["2:0:0"]);
+    notes.length = 0;
+    frontend.send(indirect(WRITE, 3n, 10n));
+    expect(frontend.answers()).toEqual(["3:1:0"]);
+    note.mockRestore();
+    expect([...disk.bytes.subarray(10 * 512, 33 * 512)]).toEqual([
+      ...segments.flatMap(([ref, first, last]) => [
+        ...frontend.readMemory(frameOf(ref), first * 512, (last + 1 - first) * 512),
+      ]),
+    ]);
   });
 
   it("has data of one request only in its buffers", () => {

@@ -278,14 +278,19 @@ export class BlockConnection {
       this.#respond(request, status ?? BlkifRsp.ERROR);
       return;
     }
+    if (isPublished && this.#isDoneNow(request, grants)) {
+      if (request.kind === "read") this.#host.charge(WORK * grants.length);
+      release(grants);
+      this.#respond(request, BlkifRsp.OKAY);
+      return;
+    }
     const bytes = bytesOf(segments);
     const buffer = bytes === 0 ? undefined : this.#buffers.take(bytes);
     const pending = pendingOf({ slot, request, grants, buffer, bytes });
     if (buffer !== undefined && request.kind !== "read") gather(segments, grants, buffer);
     this.#pending.add(pending);
     this.#bytes += bytes;
-    if (isPublished && this.#isDoneNow(pending)) this.#finish(pending, undefined);
-    else this.#start(pending);
+    this.#start(pending);
   }
 
   /** The status of a request that is not to be carried out. */
@@ -316,14 +321,21 @@ export class BlockConnection {
   }
 
   /** Whether the disk has what is to be read at hand and has given it, or has taken what is to be written. */
-  #isDoneNow({ request, buffer }: Pending): boolean {
-    if (request.kind !== "read" && request.kind !== "write") return false;
-    if (buffer === undefined) return false;
+  #isDoneNow(request: AskedRequest, grants: readonly GrantMapping[]): boolean {
+    const { kind } = request;
+    if ((kind !== "read" && kind !== "write") || grants.length === 0) return false;
     const { disk } = this.#served;
     const offset = Number(request.sector) * SECTOR_SIZE;
-    const isDone =
-      request.kind === "read" ? disk.readNow?.(offset, buffer) : disk.writeNow?.(offset, buffer);
-    return isDone ?? false;
+    if (kind === "write") {
+      return disk.writeNow?.(offset, borrow(request.segments, grants)) ?? false;
+    }
+    if (disk.readNow === undefined) return false;
+    const isDone = disk.readNow(offset, borrow(request.segments, grants));
+    // Of what is not at hand as a whole, a part may have come.
+    for (const [i, segment] of request.segments.entries()) {
+      grants[i]?.page?.noteWrite(segment.offset, segment.length);
+    }
+    return isDone;
   }
 
   #start(pending: Pending): void {
@@ -418,6 +430,25 @@ function release(grants: readonly GrantMapping[]): void {
 
 const bytesOf = (segments: readonly { readonly length: number }[]): number =>
   segments.reduce((sum, { length }) => sum + length, 0);
+
+/** The bytes of the segments where they are, in as few pieces as possible. All pages are there, as in {@link gather}. */
+function borrow(segments: readonly Segment[], grants: readonly GrantMapping[]): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  for (const [i, { offset, length }] of segments.entries()) {
+    const bytes = grants[i]?.page?.borrow(offset, length);
+    assert(bytes !== undefined, "a page that is gone");
+    const last = pieces.at(-1);
+    if (last === undefined || !follows(last, bytes)) pieces.push(bytes);
+    else {
+      const joined = last.length + length;
+      pieces[pieces.length - 1] = new Uint8Array(last.buffer, last.byteOffset, joined);
+    }
+  }
+  return pieces;
+}
+
+const follows = (one: Uint8Array, next: Uint8Array): boolean =>
+  next.buffer === one.buffer && next.byteOffset === one.byteOffset + one.length;
 
 /** From pages into a buffer. All pages are there: the guest has not run since they were mapped. */
 function gather(

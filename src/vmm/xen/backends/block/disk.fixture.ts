@@ -37,16 +37,23 @@ export class ManualDisk implements Disk {
     });
   }
 
-  readNow(offset: number, into: Uint8Array): boolean {
-    const end = offset + into.length;
-    if (end > this.atHand * 512) return false;
-    into.set(this.bytes.subarray(offset, end));
+  readNow(offset: number, pieces: readonly Uint8Array[]): boolean {
+    let at = offset;
+    for (const piece of pieces) {
+      if (at + piece.length > this.atHand * 512) return false;
+      piece.set(this.bytes.subarray(at, at + piece.length));
+      at += piece.length;
+    }
     return true;
   }
 
-  writeNow(offset: number, bytes: Uint8Array): boolean {
-    if (offset + bytes.length > this.atHand * 512) return false;
-    this.bytes.set(bytes, offset);
+  writeNow(offset: number, pieces: readonly Uint8Array[]): boolean {
+    let at = offset;
+    for (const piece of pieces) {
+      if (at + piece.length > this.atHand * 512) return false;
+      this.bytes.set(piece, at);
+      at += piece.length;
+    }
     return true;
   }
 

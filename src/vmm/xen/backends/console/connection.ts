@@ -110,6 +110,16 @@ class GrantedPage implements SharedPage {
     this.#mapping.page?.write(offset, bytes);
   }
 
+  borrow(offset: number, length: number): Uint8Array {
+    return (
+      this.#mapping.page?.borrow(offset, length) ?? new Uint8Array(Math.min(length, PAGE_SIZE))
+    );
+  }
+
+  noteWrite(offset: number, length: number): void {
+    this.#mapping.page?.noteWrite(offset, length);
+  }
+
   readU32(offset: number): number {
     return this.#mapping.page?.readU32(offset) ?? 0;
   }
