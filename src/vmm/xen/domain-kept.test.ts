@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { HVM_NR_PARAMS } from "../../abi/xen/hvm.js";
 import { XenstoreInterface as I, Xs } from "../../abi/xen/xs-wire.js";
-import { PAGE_SIZE } from "../../base/index.js";
+import { PAGE_SIZE, xenVcpuId } from "../../base/index.js";
 import { codeOf } from "../../base/refusal.fixture.js";
 import { ConsoleBackend } from "./backends/console/console-backend.js";
 import { ConsoleFrontend } from "./backends/console/frontend.fixture.js";
@@ -102,9 +102,9 @@ function busy(): Test {
   expect(ports.bindInterdomain(GUEST, open)).toBeGreaterThan(0);
   expect(ports.allocUnbound(0)).toBeGreaterThan(0);
   for (const port of [
-    ports.bindVirq(VIRQ_TIMER, 0),
-    ports.bindVirq(VIRQ_DEBUG, 1),
-    ports.bindIpi(1),
+    ports.bindVirq(VIRQ_TIMER, xenVcpuId(0)),
+    ports.bindVirq(VIRQ_DEBUG, xenVcpuId(1)),
+    ports.bindIpi(xenVcpuId(1)),
     ports.bindPirq(55),
   ])
     expect(port).toBeGreaterThan(0);
@@ -217,9 +217,9 @@ describe("a domain in an exact snapshot", () => {
 
   it("before shared_info is there keeps the events that wait for it", () => {
     const early = makeDomain();
-    early.domain.ports.raiseVirq(VIRQ_TIMER, 0);
-    const port = early.domain.ports.bindVirq(VIRQ_TIMER, 1);
-    early.domain.ports.raiseVirq(VIRQ_TIMER, 1);
+    early.domain.ports.raiseVirq(VIRQ_TIMER, xenVcpuId(0));
+    const port = early.domain.ports.bindVirq(VIRQ_TIMER, xenVcpuId(1));
+    early.domain.ports.raiseVirq(VIRQ_TIMER, xenVcpuId(1));
     const saved = written(early);
     expect(read(saved).delivery.early).toContainEqual({ port, vcpu: 1 });
     const next = again(early, saved, []);

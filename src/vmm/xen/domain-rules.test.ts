@@ -1,6 +1,8 @@
 /** A domain before its guest has done anything, and at its limits: pages, vCPUs, virqs, work. */
+
 import { describe, expect, it } from "vitest";
 import type { Hva } from "../../base/index.js";
+import { xenVcpuId } from "../../base/index.js";
 import type { Backend } from "./backends/backend.js";
 import type { DomainVcpu } from "./domain.js";
 import { makeDomain } from "./kvm.fixture.js";
@@ -92,7 +94,10 @@ describe("time", () => {
     const test = makeDomain();
     const { domain, time, take } = test;
     domain.mapSharedInfo(0x20, true);
-    const [first, second] = [domain.ports.bindVirq(0, 0), domain.ports.bindVirq(0, 1)];
+    const [first, second] = [
+      domain.ports.bindVirq(0, xenVcpuId(0)),
+      domain.ports.bindVirq(0, xenVcpuId(1)),
+    ];
     vcpuOf(test, 1).timers.setPeriodic(500n);
     take();
     time.now += 500;
@@ -158,7 +163,7 @@ describe("shared_info", () => {
   it("that comes has the events that waited; one that goes, none", () => {
     const { domain, take } = makeDomain();
     const port = domain.ports.allocUnbound(0);
-    domain.delivery.raise(port, 0);
+    domain.delivery.raise(port, xenVcpuId(0));
     take();
     domain.mapSharedInfo(undefined, true);
     expect([take(), domain.delivery.kept.early]).toEqual([[], [{ port, vcpu: 0 }]]);
@@ -184,7 +189,7 @@ describe("a guest that was suspended", () => {
 
   it("has no events that waited for another kernel, and runstates as they begin", () => {
     const { domain, hvm } = makeDomain();
-    domain.delivery.raise(domain.ports.allocUnbound(0), 0);
+    domain.delivery.raise(domain.ports.allocUnbound(0), xenVcpuId(0));
     domain.softReset();
     expect(domain.delivery.kept.early).toEqual([]);
     expect(hvm.values.get("RUNSTATE_UPDATE_FLAG")).toEqual({
@@ -197,13 +202,13 @@ describe("a guest that was suspended", () => {
 describe("event delivery in an exact snapshot", () => {
   it("has what waits for shared_info, and shortcuts that KVM knows", () => {
     const { domain } = makeDomain();
-    const ipi = domain.ports.bindIpi(1);
+    const ipi = domain.ports.bindIpi(xenVcpuId(1));
     const port = domain.ports.allocUnbound(0);
-    domain.delivery.raise(port, 1);
+    domain.delivery.raise(port, xenVcpuId(1));
     const { kept } = domain.delivery;
     expect(kept).toEqual({ shortcuts: [ipi], early: [{ port, vcpu: 1 }], complained: false });
     const next = makeDomain();
-    next.domain.delivery.raise(9, 0);
+    next.domain.delivery.raise(9, xenVcpuId(0));
     next.domain.delivery.keep({ ...kept, complained: true });
     expect(next.domain.delivery.kept).toEqual({ ...kept, shortcuts: [], complained: true });
     next.domain.delivery.clearPending(port);

@@ -14,6 +14,7 @@ import {
   type GrantRef,
   type Hva,
   PAGE_SIZE,
+  xenVcpuId,
 } from "../../base/index.js";
 import type { GuestMemory } from "../../memory/index.js";
 import type { ByteStream, Clock, Log, Timers, TraceSink } from "../../ports/index.js";
@@ -126,7 +127,7 @@ export class Domain implements BackendHost {
     this.debugText = new DebugText(config.debugLog, "console_io");
     this.physmap = config.physmap;
     this.sharedInfo = new SharedInfo(vm, this.physmap, this.#page().hva);
-    const kvmVcpus = new Map(config.vcpus.map((vcpu, id) => [id, vcpu]));
+    const kvmVcpus = new Map(config.vcpus.map((vcpu, id) => [xenVcpuId(id), vcpu]));
     this.delivery = new EventDelivery(vm, kvmVcpus, this.sharedInfo, log);
     this.ports = new EventPorts(this.domid, this.delivery);
     for (const [id, kvm] of kvmVcpus) {

@@ -1,7 +1,7 @@
 /** Carries out what the port table asks: KVM's event channel attributes and the shared bitmaps. */
 import { KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL, KvmXenEvtchnFlag } from "../../abi/kvm/index.js";
 import { Evtchnstat } from "../../abi/xen/event-channel.js";
-import { Errno } from "../../base/index.js";
+import { Errno, type XenVcpuId, xenVcpuId } from "../../base/index.js";
 import type { Log } from "../../ports/index.js";
 import type { EvtchnEffects } from "./evtchn/ports.js";
 import { attempt, type XenVcpu, type XenVm } from "./kvm-objects.js";
@@ -20,17 +20,17 @@ export interface EventDeliveryKept {
 
 export class EventDelivery implements EvtchnEffects {
   readonly #vm: XenVm;
-  readonly #vcpus: ReadonlyMap<number, XenVcpu>;
+  readonly #vcpus: ReadonlyMap<XenVcpuId, XenVcpu>;
   readonly #sharedInfo: SharedInfo;
   readonly #log: Log;
   /** Ports that KVM's table has. */
   readonly #shortcuts = new Set<number>();
   /** Events before the guest had a shared_info: port and vCPU. */
-  readonly #early = new Map<number, number>();
+  readonly #early = new Map<number, XenVcpuId>();
   #complained = false;
 
   /** `vcpus` by Xen vCPU id. */
-  constructor(vm: XenVm, vcpus: ReadonlyMap<number, XenVcpu>, sharedInfo: SharedInfo, log: Log) {
+  constructor(vm: XenVm, vcpus: ReadonlyMap<XenVcpuId, XenVcpu>, sharedInfo: SharedInfo, log: Log) {
     this.#vm = vm;
     this.#vcpus = vcpus;
     this.#sharedInfo = sharedInfo;
@@ -41,11 +41,11 @@ export class EventDelivery implements EvtchnEffects {
     return this.#sharedInfo.ports;
   }
 
-  vcpuExists(vcpu: number): boolean {
+  vcpuExists(vcpu: XenVcpuId): boolean {
     return this.#vcpus.has(vcpu);
   }
 
-  raise(port: number, vcpu: number): void {
+  raise(port: number, vcpu: XenVcpuId): void {
     const target = this.#vcpus.get(vcpu);
     if (target === undefined) return;
     if (!this.#sharedInfo.active) {
@@ -81,7 +81,7 @@ export class EventDelivery implements EvtchnEffects {
   /** Puts back what {@link kept} gave but for the shortcuts. */
   keep({ early, complained }: EventDeliveryKept): void {
     this.#early.clear();
-    for (const { port, vcpu } of early) this.#early.set(port, vcpu);
+    for (const { port, vcpu } of early) this.#early.set(port, xenVcpuId(vcpu));
     this.#complained = complained;
   }
 
@@ -90,20 +90,20 @@ export class EventDelivery implements EvtchnEffects {
     this.#sharedInfo.clearPending(port);
   }
 
-  raiseIfPending(port: number, vcpu: number): void {
+  raiseIfPending(port: number, vcpu: XenVcpuId): void {
     if (!this.#sharedInfo.isPending(port) || this.#sharedInfo.isMasked(port)) return;
     // KVM does nothing for a port that is pending already, so it is made to look new.
     this.#sharedInfo.clearPending(port);
     this.raise(port, vcpu);
   }
 
-  unmask(port: number, vcpu: number): number {
+  unmask(port: number, vcpu: XenVcpuId): number {
     if (!this.#sharedInfo.active) return -Errno.EOPNOTSUPP;
     if (this.#sharedInfo.clearMask(port)) this.raiseIfPending(port, vcpu);
     return 0;
   }
 
-  shortcut(sendPort: number, kind: "ipi" | "interdomain", port: number, vcpu: number): void {
+  shortcut(sendPort: number, kind: "ipi" | "interdomain", port: number, vcpu: XenVcpuId): void {
     const target = this.#vcpus.get(vcpu);
     if (target === undefined) return;
     const known = this.#shortcuts.has(sendPort);
@@ -135,7 +135,7 @@ export class EventDelivery implements EvtchnEffects {
     if (error !== 0) this.#log.warn(`event channel ${sendPort}: KVM keeps it (${error})`);
   }
 
-  timerPort(vcpu: number, port: number): void {
+  timerPort(vcpu: XenVcpuId, port: number): void {
     const timer = { type: "TIMER", port, priority: PRIORITY, expiresNs: 0n } as const;
     const error = attempt(() => this.#vcpus.get(vcpu)?.xen.setAttr(timer));
     if (error !== 0) this.#log.warn(`timer port ${port}: KVM refused it (${error})`);

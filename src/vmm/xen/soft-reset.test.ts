@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { KVM_XEN_INVALID } from "../../abi/kvm/index.js";
 import { XenstoreInterface } from "../../abi/xen/xs-wire.js";
-import { PAGE_SIZE } from "../../base/index.js";
+import { PAGE_SIZE, xenVcpuId } from "../../base/index.js";
 import { makeDomain } from "./kvm.fixture.js";
 import { PRIVILEGED } from "./xenstore/node.js";
 
@@ -62,7 +62,7 @@ describe("SHUTDOWN_soft_reset", () => {
     const path = `/local/domain/${domain.domid}/data`;
     expect(domain.physmap.release(0x20)).toBe(true);
     expect(domain.store.write(PRIVILEGED, 0, `${path}/own`, Uint8Array.of(0x31))).toBeUndefined();
-    const port = domain.ports.bindIpi(0);
+    const port = domain.ports.bindIpi(xenVcpuId(0));
     domain.restore();
     expect(domain.store.read(PRIVILEGED, 0, `${path}/own`)).toEqual(Uint8Array.of(0x31));
     expect([1, 2, port].map((each) => domain.ports.status(each)?.status)).toEqual([2, 2, 0]);

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { grantRef } from "../../base/index.js";
+import { grantRef, xenVcpuId } from "../../base/index.js";
 import { makeDomain } from "./kvm.fixture.js";
 import { domainView } from "./view.js";
 import { toBytes } from "./xenstore/wire.js";
@@ -15,7 +15,7 @@ it("has ports and where they lead, by kind", () => {
     for (const [i, word] of words.entries()) memory.writeU32(AT + 4 * i, word);
     expect(call(32, [op, AT])).toBe(0);
   };
-  const ipi = ports.bindIpi(1);
+  const ipi = ports.bindIpi(xenVcpuId(1));
   // EVTCHNOP_bind_virq of VIRQ_TIMER, and of VIRQ_DEBUG for the other vCPU.
   bound(1, 0, 1);
   bound(1, 1, 0);

@@ -1,5 +1,7 @@
 /** Event channel ports in an exact snapshot: another table goes on as if nothing had been, and nobody is told. */
+
 import { describe, expect, it } from "vitest";
+import { xenVcpuId } from "../../../base/index.js";
 import { EventPorts } from "./ports.js";
 
 function setUp() {
@@ -29,12 +31,12 @@ function full() {
   ports.avoid([20, 21]);
   ports.allocUnbound(7);
   ports.connectBackend(ports.allocUnbound(0), () => undefined);
-  ports.bindIpi(3);
+  ports.bindIpi(xenVcpuId(3));
   ports.bindInterdomain(1, ports.allocUnbound(1));
-  ports.bindVcpu(4, 2);
+  ports.bindVcpu(4, xenVcpuId(2));
   // VIRQ_TIMER is 0, one for each vCPU; VIRQ_DOM_EXC is 3, one for the domain.
-  ports.bindVirq(0, 2);
-  ports.bindVirq(3, 0);
+  ports.bindVirq(0, xenVcpuId(2));
+  ports.bindVirq(3, xenVcpuId(0));
   ports.bindPirq(9);
   all.take();
   return all;
@@ -45,7 +47,7 @@ function again(ports: EventPorts) {
   const next = setUp();
   next.ports.avoid([1, 2, 3]);
   for (let i = 0; i < 12; i++) next.ports.allocUnbound(5);
-  next.ports.bindVirq(1, 0);
+  next.ports.bindVirq(1, xenVcpuId(0));
   next.ports.offerBackend(() => undefined);
   next.take();
   next.ports.keep(JSON.parse(JSON.stringify(ports.kept)));
@@ -87,14 +89,18 @@ describe("ports in an exact snapshot", () => {
       [ports, takeOld],
       [next, take],
     ] as const) {
-      expect([each.bindVirq(0, 2), each.bindVirq(3, 0), each.bindPirq(9)]).toEqual([-17, -17, -17]);
-      each.raiseVirq(0, 2);
-      each.raiseVirq(3, 1);
-      each.raiseVirq(0, 1);
-      each.raiseVirq(1, 0);
+      expect([
+        each.bindVirq(0, xenVcpuId(2)),
+        each.bindVirq(3, xenVcpuId(0)),
+        each.bindPirq(9),
+      ]).toEqual([-17, -17, -17]);
+      each.raiseVirq(0, xenVcpuId(2));
+      each.raiseVirq(3, xenVcpuId(1));
+      each.raiseVirq(0, xenVcpuId(1));
+      each.raiseVirq(1, xenVcpuId(0));
       expect(calls()).toEqual(["raise 6 2", "raise 7 0"]);
       // The next numbers are the same, and those to be avoided come last.
-      expect([each.bindVirq(1, 0), each.allocUnbound(0)]).toEqual([9, 10]);
+      expect([each.bindVirq(1, xenVcpuId(0)), each.allocUnbound(0)]).toEqual([9, 10]);
       for (let port = 11; port < 20; port++) each.allocUnbound(0);
       expect(each.allocUnbound(0)).toBe(22);
     }
@@ -129,7 +135,7 @@ describe("what there is not", () => {
     const { ports, take } = full();
     ports.notifyGuest(99);
     ports.closeBackend(99);
-    ports.raiseVirq(5, 0);
+    ports.raiseVirq(5, xenVcpuId(0));
     const offered = ports.offerBackend(() => undefined);
     ports.notifyGuest(offered);
     ports.closeBackend(offered);
@@ -145,12 +151,18 @@ describe("what there is not", () => {
     const [left, offered] = [ports.allocUnbound(1), ports.offerBackend(() => undefined)];
     while (ports.allocUnbound(0) > 0);
     expect([ports.bindInterdomain(1, left), ports.bindInterdomain(0, offered)]).toEqual([-28, -28]);
-    expect([ports.bindVirq(3, 0), ports.bindIpi(0), ports.bindPirq(1)]).toEqual([-28, -28, -28]);
+    expect([
+      ports.bindVirq(3, xenVcpuId(0)),
+      ports.bindIpi(xenVcpuId(0)),
+      ports.bindPirq(1),
+    ]).toEqual([-28, -28, -28]);
     expect(take()).toEqual([]);
     ports.close(63);
     take();
-    expect([ports.bindVirq(3, 0), ports.close(63), ports.bindInterdomain(0, offered)]).toEqual([
-      ...[63, 0, 63],
-    ]);
+    expect([
+      ports.bindVirq(3, xenVcpuId(0)),
+      ports.close(63),
+      ports.bindInterdomain(0, offered),
+    ]).toEqual([...[63, 0, 63]]);
   });
 });

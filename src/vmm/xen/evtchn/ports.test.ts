@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Errno } from "../../../base/index.js";
+import { Errno, xenVcpuId } from "../../../base/index.js";
 import { EventPorts } from "./ports.js";
 
 const { EINVAL, ENOENT, ESRCH, EEXIST, ENOSPC } = Errno;
@@ -41,18 +41,18 @@ describe("EventPorts", () => {
     const { ports } = setUp(4);
     expect([1, 2, 3, 4].map(() => ports.allocUnbound(0))).toEqual([1, 2, 3, -ENOSPC]);
     expect(ports.close(2)).toBe(0);
-    expect(ports.bindIpi(0)).toBe(2);
+    expect(ports.bindIpi(xenVcpuId(0))).toBe(2);
     expect(ports.close(0)).toBe(-EINVAL);
     expect(ports.close(4)).toBe(-EINVAL);
   });
 
   it("IPI: a shortcut to itself", () => {
     const { ports, take } = setUp();
-    expect(ports.bindIpi(2)).toBe(-ENOENT);
-    expect(ports.bindIpi(1)).toBe(1);
+    expect(ports.bindIpi(xenVcpuId(2))).toBe(-ENOENT);
+    expect(ports.bindIpi(xenVcpuId(1))).toBe(1);
     expect(take()).toEqual(["shortcut 1 ipi 1 1"]);
     expect(ports.send(1)).toBe(0);
-    expect(ports.bindVcpu(1, 0)).toBe(-EINVAL);
+    expect(ports.bindVcpu(1, xenVcpuId(0))).toBe(-EINVAL);
     expect(ports.status(1)).toEqual({ status: 5, vcpu: 1, u: [0, 0] });
     expect(ports.close(1)).toBe(0);
     expect(take()).toEqual(["raise 1 1", "end 1", "clear 1"]);
@@ -60,22 +60,22 @@ describe("EventPorts", () => {
 
   it("VIRQ: once per vCPU or domain, the timer port goes to the kernel half", () => {
     const { ports, take } = setUp();
-    expect(ports.bindVirq(24, 0)).toBe(-EINVAL);
-    expect(ports.bindVirq(2, 1)).toBe(-EINVAL);
-    expect(ports.bindVirq(0, 2)).toBe(-ENOENT);
-    expect(ports.bindVirq(0, 1)).toBe(1);
-    expect(ports.bindVirq(0, 1)).toBe(-EEXIST);
-    expect(ports.bindVirq(0, 0)).toBe(2);
+    expect(ports.bindVirq(24, xenVcpuId(0))).toBe(-EINVAL);
+    expect(ports.bindVirq(2, xenVcpuId(1))).toBe(-EINVAL);
+    expect(ports.bindVirq(0, xenVcpuId(2))).toBe(-ENOENT);
+    expect(ports.bindVirq(0, xenVcpuId(1))).toBe(1);
+    expect(ports.bindVirq(0, xenVcpuId(1))).toBe(-EEXIST);
+    expect(ports.bindVirq(0, xenVcpuId(0))).toBe(2);
     expect(take()).toEqual(["timer 1 1", "timer 0 2"]);
     expect(ports.send(1)).toBe(-EINVAL);
-    expect(ports.bindVcpu(1, 0)).toBe(-EINVAL);
-    ports.raiseVirq(0, 1);
+    expect(ports.bindVcpu(1, xenVcpuId(0))).toBe(-EINVAL);
+    ports.raiseVirq(0, xenVcpuId(1));
     expect(ports.close(1)).toBe(0);
-    ports.raiseVirq(0, 1);
+    ports.raiseVirq(0, xenVcpuId(1));
     expect(take()).toEqual(["raise 1 1", "timer 1 0", "clear 1"]);
-    expect(ports.bindVirq(0, 1)).toBe(1);
-    expect(ports.bindVirq(3, 0)).toBe(3);
-    expect(ports.bindVcpu(3, 1)).toBe(0);
+    expect(ports.bindVirq(0, xenVcpuId(1))).toBe(1);
+    expect(ports.bindVirq(3, xenVcpuId(0))).toBe(3);
+    expect(ports.bindVcpu(3, xenVcpuId(1))).toBe(0);
     expect(ports.status(3)).toEqual({ status: 4, vcpu: 1, u: [3, 0] });
   });
 
@@ -93,7 +93,7 @@ describe("EventPorts", () => {
     ]);
     expect(ports.bindInterdomain(1, 1)).toBe(-EINVAL);
     expect(ports.status(1)).toEqual({ status: 2, vcpu: 0, u: [1, 2] });
-    expect(ports.bindVcpu(1, 1)).toBe(0);
+    expect(ports.bindVcpu(1, xenVcpuId(1))).toBe(0);
     expect(take()).toEqual(["shortcut 2 interdomain 1 1", "repend 1 1"]);
     expect(ports.send(2)).toBe(0);
     expect(take()).toEqual(["raise 1 1"]);
@@ -131,8 +131,8 @@ describe("EventPorts", () => {
 
   it("bind_vcpu checks the vCPU before the port, unmask and send the port", () => {
     const { ports } = setUp();
-    expect(ports.bindVcpu(77, 9)).toBe(-ENOENT);
-    expect(ports.bindVcpu(77, 0)).toBe(-EINVAL);
+    expect(ports.bindVcpu(77, xenVcpuId(9))).toBe(-ENOENT);
+    expect(ports.bindVcpu(77, xenVcpuId(0))).toBe(-EINVAL);
     expect(ports.unmask(77)).toBe(-EINVAL);
     expect(ports.send(77)).toBe(-EINVAL);
     expect(ports.status(0)).toBeUndefined();
@@ -146,14 +146,14 @@ describe("EventPorts", () => {
     const full = [
       ports.bindInterdomain(0, offered),
       ports.bindInterdomain(1, 1),
-      ports.bindVirq(0, 0),
-      ports.bindIpi(0),
+      ports.bindVirq(0, xenVcpuId(0)),
+      ports.bindIpi(xenVcpuId(0)),
     ];
     expect(full).toEqual(Array(4).fill(-ENOSPC));
     expect(take()).toEqual([]);
     expect(ports.status(1)).toEqual({ status: 1, vcpu: 0, u: [1, 0] });
     ports.notifyGuest(offered);
-    ports.raiseVirq(0, 0);
+    ports.raiseVirq(0, xenVcpuId(0));
     expect(take()).toEqual([]);
     ports.close(2);
     take();
@@ -168,27 +168,27 @@ describe("EventPorts", () => {
 
   it("binds the first of a domain's ports to vCPU 0; global virqs are one for all vCPUs", () => {
     const { ports, take } = setUp();
-    expect(ports.bindVirq(3, 0)).toBe(1);
-    expect(ports.bindVirq(4, 0)).toBe(2);
-    expect(ports.bindVirq(3, 0)).toBe(-EEXIST);
+    expect(ports.bindVirq(3, xenVcpuId(0))).toBe(1);
+    expect(ports.bindVirq(4, xenVcpuId(0))).toBe(2);
+    expect(ports.bindVirq(3, xenVcpuId(0))).toBe(-EEXIST);
     // Only VIRQ_TIMER has a timer.
     expect(take()).toEqual([]);
-    expect(ports.bindVcpu(1, 1)).toBe(0);
+    expect(ports.bindVcpu(1, xenVcpuId(1))).toBe(0);
     expect(take()).toEqual(["repend 1 1"]);
-    ports.raiseVirq(3, 0);
-    ports.raiseVirq(4, 0);
-    ports.raiseVirq(5, 0);
+    ports.raiseVirq(3, xenVcpuId(0));
+    ports.raiseVirq(4, xenVcpuId(0));
+    ports.raiseVirq(5, xenVcpuId(0));
     expect(take()).toEqual(["raise 1 1", "raise 2 0"]);
     expect(ports.close(1)).toBe(0);
     expect(take()).toEqual(["clear 1"]);
-    ports.raiseVirq(4, 0);
+    ports.raiseVirq(4, xenVcpuId(0));
     expect(take()).toEqual(["raise 2 0"]);
   });
 
   it("wants a port that was left for this domain: loopback to an IPI, a bound or another's port is none", () => {
     const { ports, take } = setUp();
     ports.allocUnbound(0);
-    ports.bindIpi(0);
+    ports.bindIpi(xenVcpuId(0));
     take();
     expect([ports.bindInterdomain(1, 1), ports.bindInterdomain(1, 2)]).toEqual([-EINVAL, -EINVAL]);
     expect(take()).toEqual([]);
@@ -206,7 +206,7 @@ describe("EventPorts", () => {
     ports.send(1);
     expect(heard).toEqual(["b", "a"]);
     take();
-    expect(ports.bindVcpu(1, 1)).toBe(0);
+    expect(ports.bindVcpu(1, xenVcpuId(1))).toBe(0);
     expect(take()).toEqual(["repend 1 1"]);
     ports.notifyGuest(a ?? 0);
     expect(take()).toEqual(["raise 1 1"]);
@@ -227,8 +227,8 @@ describe("EventPorts", () => {
     for (let i = 0; i < 3; i++) ports.allocUnbound(7);
     ports.close(1);
     expect(ports.bindPirq(55)).toBe(1);
-    expect(ports.bindVirq(4, 0)).toBe(4);
-    expect(ports.bindVcpu(4, 1)).toBe(0);
+    expect(ports.bindVirq(4, xenVcpuId(0))).toBe(4);
+    expect(ports.bindVcpu(4, xenVcpuId(1))).toBe(0);
     expect(ports.list()).toEqual([
       { port: 1, vcpu: 0, state: "pirq", to: 55 },
       { port: 2, vcpu: 0, state: "unbound", to: 7 },

@@ -5,7 +5,7 @@
  */
 import { Evtchnstat } from "../../../abi/xen/event-channel.js";
 import { NR_VIRQS, Virq, virqIsGlobal } from "../../../abi/xen/xen.js";
-import { Errno } from "../../../base/index.js";
+import { Errno, type XenVcpuId, xenVcpuId } from "../../../base/index.js";
 import { TraceTarget } from "../../../ports/index.js";
 import type { PortView } from "../view.js";
 
@@ -13,20 +13,20 @@ import type { PortView } from "../view.js";
 export interface EvtchnEffects {
   /** A valid port is 1 or more and below this. */
   maxPorts(): number;
-  vcpuExists(vcpu: number): boolean;
+  vcpuExists(vcpu: XenVcpuId): boolean;
   /** Sets the pending bit and tells the vCPU. */
-  raise(port: number, vcpu: number): void;
+  raise(port: number, vcpu: XenVcpuId): void;
   clearPending(port: number): void;
   /** If the port is pending and not masked, tells the vCPU (again). */
-  raiseIfPending(port: number, vcpu: number): void;
+  raiseIfPending(port: number, vcpu: XenVcpuId): void;
   /** Clears the mask bit; a port that was masked and pending is told. 0 or a negative errno. */
-  unmask(port: number, vcpu: number): number;
+  unmask(port: number, vcpu: XenVcpuId): number;
   /** From now on a send on `sendPort` raises `port` on `vcpu` without asking this table. */
-  shortcut(sendPort: number, kind: "ipi" | "interdomain", port: number, vcpu: number): void;
+  shortcut(sendPort: number, kind: "ipi" | "interdomain", port: number, vcpu: XenVcpuId): void;
   /** Ends a shortcut; does nothing when there is none. */
   endShortcut(sendPort: number): void;
   /** The port of a vCPU's timer interrupt; 0 for none. */
-  timerPort(vcpu: number, port: number): void;
+  timerPort(vcpu: XenVcpuId, port: number): void;
 }
 
 /** What a port is connected to. */
@@ -41,7 +41,7 @@ type Binding =
 interface Port {
   binding: Binding;
   /** The vCPU that is told. */
-  vcpu: number;
+  vcpu: XenVcpuId;
 }
 
 /** A port of a backend (domain 0). */
@@ -115,6 +115,9 @@ export interface EventPortsKept {
   readonly stale: readonly number[];
 }
 
+/** The vCPU that new ports of two ends tell. */
+const FIRST = xenVcpuId(0);
+
 export class EventPorts {
   readonly #domid: number;
   readonly #effects: EvtchnEffects;
@@ -135,7 +138,7 @@ export class EventPorts {
 
   /** EVTCHNOP_alloc_unbound for this domain: the lowest free port, or -ENOSPC. */
   allocUnbound(remoteDomid: number): number {
-    return this.#allocate({ state: "unbound", remoteDomid }, 0);
+    return this.#allocate({ state: "unbound", remoteDomid }, FIRST);
   }
 
   /** EVTCHNOP_bind_interdomain; the new port starts pending, lest a notification be lost. */
@@ -144,10 +147,10 @@ export class EventPorts {
     if (remoteDomid !== BACKEND_DOMID) return -Errno.ESRCH;
     const backend = this.#backendPorts.get(remotePort);
     if (backend === undefined || backend.peer !== undefined) return EINVAL;
-    const port = this.#allocate({ state: "backend", backendPort: remotePort }, 0);
+    const port = this.#allocate({ state: "backend", backendPort: remotePort }, FIRST);
     if (port < 0) return port;
     backend.peer = port;
-    this.#effects.raise(port, 0);
+    this.#effects.raise(port, FIRST);
     return port;
   }
 
@@ -156,17 +159,17 @@ export class EventPorts {
     if (remote?.binding.state !== "unbound" || remote.binding.remoteDomid !== this.#domid) {
       return EINVAL;
     }
-    const port = this.#allocate({ state: "loopback", peer: remotePort }, 0);
+    const port = this.#allocate({ state: "loopback", peer: remotePort }, FIRST);
     if (port < 0) return port;
     remote.binding = { state: "loopback", peer: port };
     this.#effects.shortcut(port, "interdomain", remotePort, remote.vcpu);
-    this.#effects.shortcut(remotePort, "interdomain", port, 0);
-    this.#effects.raise(port, 0);
+    this.#effects.shortcut(remotePort, "interdomain", port, FIRST);
+    this.#effects.raise(port, FIRST);
     return port;
   }
 
   /** EVTCHNOP_bind_virq. */
-  bindVirq(virq: number, vcpu: number): number {
+  bindVirq(virq: number, vcpu: XenVcpuId): number {
     if (virq >= NR_VIRQS || (virqIsGlobal(virq) && vcpu !== 0)) return EINVAL;
     if (!this.#effects.vcpuExists(vcpu)) return -Errno.ENOENT;
     const key = virqKey(virq, vcpu);
@@ -179,7 +182,7 @@ export class EventPorts {
   }
 
   /** EVTCHNOP_bind_ipi. */
-  bindIpi(vcpu: number): number {
+  bindIpi(vcpu: XenVcpuId): number {
     if (!this.#effects.vcpuExists(vcpu)) return -Errno.ENOENT;
     const port = this.#allocate({ state: "ipi" }, vcpu);
     if (port > 0) this.#effects.shortcut(port, "ipi", port, vcpu);
@@ -192,7 +195,7 @@ export class EventPorts {
     for (const { binding } of this.#ports.values()) {
       if (binding.state === "pirq" && binding.pirq === pirq) return -Errno.EEXIST;
     }
-    return this.#allocate({ state: "pirq", pirq }, 0);
+    return this.#allocate({ state: "pirq", pirq }, FIRST);
   }
 
   /** EVTCHNOP_close. */
@@ -223,7 +226,7 @@ export class EventPorts {
         const peer = this.#ports.get(binding.peer);
         if (peer !== undefined) {
           peer.binding = { state: "unbound", remoteDomid: this.#domid };
-          peer.vcpu = 0;
+          peer.vcpu = FIRST;
         }
         return;
       }
@@ -295,7 +298,7 @@ export class EventPorts {
   }
 
   /** EVTCHNOP_bind_vcpu: another vCPU is told from now on. */
-  bindVcpu(port: number, vcpu: number): number {
+  bindVcpu(port: number, vcpu: XenVcpuId): number {
     if (!this.#effects.vcpuExists(vcpu)) return -Errno.ENOENT;
     const entry = this.#ports.get(port);
     if (entry === undefined || entry.binding.state === "ipi") return EINVAL;
@@ -320,7 +323,7 @@ export class EventPorts {
   }
 
   /** Raises a virq, if it is bound. `vcpu` is ignored for global ones. */
-  raiseVirq(virq: number, vcpu: number): void {
+  raiseVirq(virq: number, vcpu: XenVcpuId): void {
     const port = this.#virqs.get(virqKey(virq, vcpu));
     const entry = port === undefined ? undefined : this.#ports.get(port);
     if (port !== undefined && entry !== undefined) this.#effects.raise(port, entry.vcpu);
@@ -382,8 +385,8 @@ export class EventPorts {
     this.#backendPorts.clear();
     this.#nextBackendPort = nextBackendPort;
     for (const { port, vcpu, state, to } of ports) {
-      this.#ports.set(port, { binding: bindingOf(state, to), vcpu });
-      if (state === "virq") this.#virqs.set(virqKey(to, vcpu), port);
+      this.#ports.set(port, { binding: bindingOf(state, to), vcpu: xenVcpuId(vcpu) });
+      if (state === "virq") this.#virqs.set(virqKey(to, xenVcpuId(vcpu)), port);
       else if (state === "backend") this.#promised.set(port, to);
     }
   }
@@ -394,7 +397,7 @@ export class EventPorts {
     if (entry?.binding.state === "ipi") this.#effects.shortcut(port, "ipi", port, entry.vcpu);
     if (entry?.binding.state !== "loopback") return;
     const { peer } = entry.binding;
-    const vcpu = this.#ports.get(peer)?.vcpu ?? 0;
+    const vcpu = this.#ports.get(peer)?.vcpu ?? FIRST;
     this.#effects.shortcut(port, "interdomain", peer, vcpu);
   }
 
@@ -411,7 +414,7 @@ export class EventPorts {
     for (const port of ports) this.#stale.add(port);
   }
 
-  #allocate(binding: Binding, vcpu: number): number {
+  #allocate(binding: Binding, vcpu: XenVcpuId): number {
     const port = this.#free(this.#stale) ?? this.#free(new Set());
     if (port === undefined) return -Errno.ENOSPC;
     this.#ports.set(port, { binding, vcpu });
@@ -428,5 +431,5 @@ export class EventPorts {
   }
 }
 
-const virqKey = (virq: number, vcpu: number): string =>
+const virqKey = (virq: number, vcpu: XenVcpuId): string =>
   virqIsGlobal(virq) ? `${virq}` : `${virq}:${vcpu}`;

@@ -19,7 +19,7 @@ import {
   evtchn_status,
 } from "../../../abi/xen/event-channel.js";
 import { DOMID_SELF } from "../../../abi/xen/xen.js";
-import { Errno } from "../../../base/index.js";
+import { Errno, xenVcpuId } from "../../../base/index.js";
 import { TraceBy } from "../../../ports/index.js";
 import { answerTo, arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
 
@@ -61,12 +61,12 @@ const bindInterdomain = withStruct(evtchn_bind_interdomain, (call, value) => {
 });
 
 const bindVirq = withStruct(evtchn_bind_virq, (call, value) => {
-  const made = call.domain.ports.bindVirq(value.virq, value.vcpu);
+  const made = call.domain.ports.bindVirq(value.virq, xenVcpuId(value.vcpu));
   return answer(call, evtchn_bind_virq, made, (port) => ({ ...value, port }));
 });
 
 const bindIpi = withStruct(evtchn_bind_ipi, (call, value) => {
-  const made = call.domain.ports.bindIpi(value.vcpu);
+  const made = call.domain.ports.bindIpi(xenVcpuId(value.vcpu));
   return answer(call, evtchn_bind_ipi, made, (port) => ({ ...value, port }));
 });
 
@@ -122,7 +122,9 @@ const subOps: SubOps = new Map<number, Handler>([
   [Evtchnop.bind_ipi, bindIpi],
   [
     Evtchnop.bind_vcpu,
-    withStruct(evtchn_bind_vcpu, (call, { port, vcpu }) => call.domain.ports.bindVcpu(port, vcpu)),
+    withStruct(evtchn_bind_vcpu, (call, { port, vcpu }) =>
+      call.domain.ports.bindVcpu(port, xenVcpuId(vcpu)),
+    ),
   ],
   [Evtchnop.unmask, withStruct(evtchn_port, unmask)],
   [Evtchnop.reset, reset],

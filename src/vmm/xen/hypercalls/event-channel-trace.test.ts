@@ -1,5 +1,7 @@
 /** What who watches is told of a guest's event_channel_op. */
+
 import { expect, it } from "vitest";
+import { xenVcpuId } from "../../../base/index.js";
 import { TraceBy, type TraceSink, TraceTarget } from "../../../ports/index.js";
 import { makeDomain } from "../kvm.fixture.js";
 import { put } from "./arguments.fixture.js";
@@ -14,9 +16,13 @@ it("sends, and where they go; unmasked ports; on which vCPU", () => {
     sent: (...args) => seen.push(["sent", ...args]),
     unmasked: (...args) => seen.push(["unmasked", ...args]),
   } as Partial<TraceSink> as TraceSink;
-  const ipi = ports.bindIpi(1);
+  const ipi = ports.bindIpi(xenVcpuId(1));
   const unbound = ports.allocUnbound(domid);
-  const [half, virq, pirq] = [ports.allocUnbound(domid), ports.bindVirq(1, 0), ports.bindPirq(5)];
+  const [half, virq, pirq] = [
+    ports.allocUnbound(domid),
+    ports.bindVirq(1, xenVcpuId(0)),
+    ports.bindPirq(5),
+  ];
   const loop = ports.bindInterdomain(domid, half);
   const op = (cmd: number, port: number, vcpu: number) =>
     call(EVENT_CHANNEL_OP, [cmd, put(domain, [[4, port]])], { vcpu });
