@@ -12,7 +12,7 @@
 /** @type {Record<string, Folder>} */
 export const folders = {
   "kvm/xen": { scenarios: true, tests: ["src/kvm", "src/ioctl"], goal: 90, floor: 88 },
-  "vmm/xen": { scenarios: false, tests: ["src/vmm", "tests/xenstored"], goal: 90, floor: 82 },
+  "vmm/xen": { scenarios: false, tests: ["src/vmm", "tests/xenstored"], goal: 90, floor: 85 },
   "kvm/irq": { scenarios: true, tests: ["src/kvm", "src/ioctl"], goal: 0, floor: 0 },
   "kvm/run": { scenarios: true, tests: ["src/kvm", "src/ioctl"], goal: 0, floor: 0 },
 };
