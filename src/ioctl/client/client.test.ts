@@ -314,7 +314,7 @@ describe("exits by ioctls", () => {
           return { linear, address: process.map(linear) };
         },
       });
-    const { vm, vcpu } = await machine(open);
+    const { vm, vcpu, ram } = await machine(open);
     expect([vcpu.instructions, vcpu.charge, vm.engineCounters, vm.standstill]).toEqual(
       new Array(4).fill(undefined),
     );
@@ -323,7 +323,16 @@ describe("exits by ioctls", () => {
     vcpu.kick();
     expect(await running).toEqual({ kind: "intr" });
     expect(vcpu.getRegs().rip).toBe(BigInt(CODE));
+    const address = 0x100000000000n;
+    expect(process.read(address + BigInt(ram + CODE), 1)).toEqual(Uint8Array.of(0xf4));
+    // The engine's tables, and what is not allocated, are nobody's to read or to make a slot of.
+    expect(process.read(address, 1)).toBeUndefined();
+    const beyond = { slot: 1, flags: 0, guestPhysAddr: RAM, memorySize: 4096 };
+    expect(outcome(() => vm.setUserMemoryRegion({ ...beyond, userspaceAddr: 2 ** 31 }))).toBe(
+      "errno 12",
+    );
     vm.close();
     expect(side?.isClosed).toBe(true);
+    expect(process.read(address + BigInt(ram + CODE), 1)).toBeUndefined();
   });
 });
