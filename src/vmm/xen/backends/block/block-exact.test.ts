@@ -175,6 +175,7 @@ describe("what a file may say", () => {
   it.each<[string, string, string, (kept: Kept) => void]>([
     ["a position before the first", "a read", "a ring", part({ consumed: 0, produced: 1 })],
     ["more than was asked", "a read", "a ring", part({ consumed: 2 })],
+    ["a frontend of another width", "a read", "a ring", part({ width: 48 })],
     ["a ring that is nowhere", "a read", "a ring", part({ page: { ...grant, ref: 1 << 20 } })],
     ["a port of nobody", "a read", "an event channel", part({ port: 4000 })],
     [

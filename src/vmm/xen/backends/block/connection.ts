@@ -231,8 +231,8 @@ export class BlockConnection {
     kept: KeptConnection,
     operations: Map<DiskDone, KeptOperation>,
   ): BlockConnection {
-    const { ref, port, consumed, produced, requests } = kept;
-    const width = kept.width === 32 ? 32 : 64;
+    const { width, ref, port, consumed, produced, requests } = kept;
+    if (width !== 32 && width !== 64) throw damaged("a ring");
     if (((consumed - produced) | 0) !== requests.length) throw damaged("a ring");
     const page = host.grants.mapAgain(kept.page);
     if (page === undefined) throw damaged("a ring");
