@@ -16,6 +16,8 @@ export type Gfn = Branded<number, "Gfn">;
 export type Hva = Branded<number, "Hva">;
 /** Event channel port, 1 to 4095 (64-bit guests) or 1023 (32-bit guests); 0 is never valid. */
 export type EvtchnPort = Branded<number, "EvtchnPort">;
+/** Event channel port of a backend, which is in another domain (0): the guest's port has its number as remote port. */
+export type BackendEvtchnPort = Branded<number, "BackendEvtchnPort">;
 /** Number of an entry of a guest's grant table. */
 export type GrantRef = Branded<number, "GrantRef">;
 /** Creation order of a vCPU in its VM, from 0 (the kernel's vcpu_idx). */
@@ -35,6 +37,8 @@ export const gfn = (value: number): Gfn => value as Gfn;
 export const hva = (value: number): Hva => value as Hva;
 /** Gives a number the meaning of an event channel port. */
 export const evtchnPort = (value: number): EvtchnPort => value as EvtchnPort;
+/** Gives a number the meaning of a backend's event channel port. */
+export const backendEvtchnPort = (value: number): BackendEvtchnPort => value as BackendEvtchnPort;
 /** Gives a number the meaning of a grant reference. */
 export const grantRef = (value: number): GrantRef => value as GrantRef;
 /** Gives a number the meaning of a vCPU's creation order. */

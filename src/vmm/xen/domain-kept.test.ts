@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { HVM_NR_PARAMS } from "../../abi/xen/hvm.js";
 import { XenstoreInterface as I, Xs } from "../../abi/xen/xs-wire.js";
-import { PAGE_SIZE, xenVcpuId } from "../../base/index.js";
+import { evtchnPort, PAGE_SIZE, xenVcpuId } from "../../base/index.js";
 import { codeOf } from "../../base/refusal.fixture.js";
 import { ConsoleBackend } from "./backends/console/console-backend.js";
 import { ConsoleFrontend } from "./backends/console/frontend.fixture.js";
@@ -60,7 +60,7 @@ function request(test: Test, ...messages: [type: number, text: string][]): void 
       requests,
       encodeMessage({ type, reqId: i, txId: 0, payload: toBytes(text) }),
     );
-    test.domain.ports.send(Number(test.domain.params.get(1 + 1)));
+    test.domain.ports.send(evtchnPort(Number(test.domain.params.get(1 + 1))));
   }
 }
 
@@ -69,7 +69,7 @@ function drain(test: Test): string {
   let all = "";
   for (let i = 0; i < 100; i++) {
     all += toText(takeBytes(ringPage(test), responses, 1024) ?? new Uint8Array(0));
-    test.domain.ports.send(Number(test.domain.params.get(2)));
+    test.domain.ports.send(evtchnPort(Number(test.domain.params.get(2))));
   }
   return all;
 }
@@ -121,7 +121,7 @@ function busy(): Test {
   watchAsTools(test);
   for (let i = 0; i < 40; i++) store.write(0, 0, `${HOME}/data/${i}`, toBytes("x"));
   putBytes(ringPage(test), requests, new Uint8Array(20).fill(0));
-  ports.send(Number(domain.params.get(2)));
+  ports.send(evtchnPort(Number(domain.params.get(2))));
   domain.rings.console.keep(Uint8Array.of(1, 2, 3));
   domain.charge(123);
   return test;
@@ -232,7 +232,7 @@ describe("a domain in an exact snapshot", () => {
   it("cannot be read while a backend's other end is closed", () => {
     const half = busy();
     expect(isReadable(half.domain)).toBe(true);
-    half.domain.ports.close(Number(half.domain.params.get(2)));
+    half.domain.ports.close(evtchnPort(Number(half.domain.params.get(2))));
     expect(isReadable(half.domain)).toBe(false);
     expect(() => written(half)).toThrow("not readable");
   });

@@ -2,6 +2,7 @@
 import { HVM_NR_PARAMS } from "../../abi/xen/hvm.js";
 import { MAX_VIRT_CPUS } from "../../abi/xen/shared-info.js";
 import { NR_VIRQS } from "../../abi/xen/xen.js";
+import { evtchnPort } from "../../base/index.js";
 import type { ArmLater } from "../../ports/index.js";
 import {
   anything,
@@ -163,7 +164,7 @@ export function writeDomainKept(
   if (kept.ports.ports.some((one) => !isSane(one, domain.vcpus.size))) throw damaged("ports");
   ports.keep(kept.ports);
   delivery.keep(kept.delivery);
-  for (const shortcut of kept.delivery.shortcuts) ports.shortcutAgain(shortcut);
+  for (const shortcut of kept.delivery.shortcuts) ports.shortcutAgain(evtchnPort(shortcut));
   if (!store.keep(kept.store)) throw damaged("xenstore");
   if (!rings.keep(kept.rings, kept.store.watches)) throw damaged("rings");
   for (const { name, kept: saved } of kept.devices) {

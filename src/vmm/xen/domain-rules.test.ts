@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import type { Hva } from "../../base/index.js";
-import { xenVcpuId } from "../../base/index.js";
+import { evtchnPort, xenVcpuId } from "../../base/index.js";
 import type { Backend } from "./backends/backend.js";
 import type { DomainVcpu } from "./domain.js";
 import { makeDomain } from "./kvm.fixture.js";
@@ -163,7 +163,7 @@ describe("shared_info", () => {
   it("that comes has the events that waited; one that goes, none", () => {
     const { domain, take } = makeDomain();
     const port = domain.ports.allocUnbound(0);
-    domain.delivery.raise(port, xenVcpuId(0));
+    domain.delivery.raise(evtchnPort(port), xenVcpuId(0));
     take();
     domain.mapSharedInfo(undefined, true);
     expect([take(), domain.delivery.kept.early]).toEqual([[], [{ port, vcpu: 0 }]]);
@@ -189,7 +189,7 @@ describe("a guest that was suspended", () => {
 
   it("has no events that waited for another kernel, and runstates as they begin", () => {
     const { domain, hvm } = makeDomain();
-    domain.delivery.raise(domain.ports.allocUnbound(0), xenVcpuId(0));
+    domain.delivery.raise(evtchnPort(domain.ports.allocUnbound(0)), xenVcpuId(0));
     domain.softReset();
     expect(domain.delivery.kept.early).toEqual([]);
     expect(hvm.values.get("RUNSTATE_UPDATE_FLAG")).toEqual({
@@ -204,14 +204,14 @@ describe("event delivery in an exact snapshot", () => {
     const { domain } = makeDomain();
     const ipi = domain.ports.bindIpi(xenVcpuId(1));
     const port = domain.ports.allocUnbound(0);
-    domain.delivery.raise(port, xenVcpuId(1));
+    domain.delivery.raise(evtchnPort(port), xenVcpuId(1));
     const { kept } = domain.delivery;
     expect(kept).toEqual({ shortcuts: [ipi], early: [{ port, vcpu: 1 }], complained: false });
     const next = makeDomain();
-    next.domain.delivery.raise(9, xenVcpuId(0));
+    next.domain.delivery.raise(evtchnPort(9), xenVcpuId(0));
     next.domain.delivery.keep({ ...kept, complained: true });
     expect(next.domain.delivery.kept).toEqual({ ...kept, shortcuts: [], complained: true });
-    next.domain.delivery.clearPending(port);
+    next.domain.delivery.clearPending(evtchnPort(port));
     expect(next.domain.delivery.kept.early).toEqual([]);
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { apicId, Errno, xenVcpuId } from "../../base/index.js";
+import { apicId, Errno, evtchnPort, xenVcpuId } from "../../base/index.js";
 import type { KvmXenEvtchn, KvmXenHvmAttr } from "../../kvm/api/index.js";
 import { KvmError } from "../../kvm/api/index.js";
 import { EventDelivery } from "./event-delivery.js";
@@ -52,9 +52,9 @@ const PRIORITY = 0xffffffff;
 describe("events", () => {
   it("go to KVM by APIC id, with the priority of the 2-level ABI", () => {
     const { delivery, take } = setUp();
-    delivery.raise(7, xenVcpuId(1));
-    delivery.raise(8, xenVcpuId(0));
-    delivery.raise(9, xenVcpuId(2));
+    delivery.raise(evtchnPort(7), xenVcpuId(1));
+    delivery.raise(evtchnPort(8), xenVcpuId(0));
+    delivery.raise(evtchnPort(9), xenVcpuId(2));
     expect(take()).toEqual([`send 7 4 ${PRIORITY}`, `send 8 0 ${PRIORITY}`]);
     expect([
       delivery.maxPorts(),
@@ -66,15 +66,15 @@ describe("events", () => {
   it("that come before there is a shared_info wait for it, once a port, unless the port is closed", () => {
     const { delivery, settings, take } = setUp();
     settings.active = false;
-    for (const port of [7, 8, 7, 9]) delivery.raise(port, xenVcpuId(1));
-    delivery.clearPending(8);
+    for (const port of [7, 8, 7, 9]) delivery.raise(evtchnPort(port), xenVcpuId(1));
+    delivery.clearPending(evtchnPort(8));
     expect(take()).toEqual([]);
     settings.active = true;
     delivery.raiseEarly();
     delivery.raiseEarly();
     expect(take()).toEqual([`send 7 4 ${PRIORITY}`, `send 9 4 ${PRIORITY}`]);
     settings.active = false;
-    delivery.raise(7, xenVcpuId(0));
+    delivery.raise(evtchnPort(7), xenVcpuId(0));
     delivery.reset();
     settings.active = true;
     delivery.raiseEarly();
@@ -83,11 +83,11 @@ describe("events", () => {
 
   it("that KVM refuses are told of once", () => {
     const { delivery, settings, warnings } = setUp();
-    delivery.raise(7, xenVcpuId(0));
+    delivery.raise(evtchnPort(7), xenVcpuId(0));
     expect(warnings).toEqual([]);
     settings.refuse = true;
-    delivery.raise(7, xenVcpuId(0));
-    delivery.raise(8, xenVcpuId(0));
+    delivery.raise(evtchnPort(7), xenVcpuId(0));
+    delivery.raise(evtchnPort(8), xenVcpuId(0));
     expect(warnings).toEqual([
       expect.stringContaining(`event channel 7: KVM refused the event (${-Errno.ENXIO})`),
     ]);
@@ -97,29 +97,29 @@ describe("events", () => {
 describe("pending and masked ports", () => {
   it("are told again when they are pending and not masked: KVM tells only of ports that were not pending", () => {
     const { delivery, pending, masked, take } = setUp();
-    delivery.raiseIfPending(5, xenVcpuId(0));
+    delivery.raiseIfPending(evtchnPort(5), xenVcpuId(0));
     pending.add(5);
     masked.add(5);
-    delivery.raiseIfPending(5, xenVcpuId(0));
+    delivery.raiseIfPending(evtchnPort(5), xenVcpuId(0));
     expect([take(), pending.has(5)]).toEqual([[], true]);
     masked.delete(5);
-    delivery.raiseIfPending(5, xenVcpuId(1));
+    delivery.raiseIfPending(evtchnPort(5), xenVcpuId(1));
     expect([take(), pending.has(5)]).toEqual([[`send 5 4 ${PRIORITY}`], false]);
     pending.add(5);
-    delivery.clearPending(5);
+    delivery.clearPending(evtchnPort(5));
     expect(pending.has(5)).toBe(false);
   });
 
   it("unmasking tells a port that was masked and pending, and no other", () => {
     const { delivery, settings, pending, masked, take } = setUp();
     pending.add(5);
-    expect(delivery.unmask(5, xenVcpuId(0))).toBe(0);
+    expect(delivery.unmask(evtchnPort(5), xenVcpuId(0))).toBe(0);
     expect(take()).toEqual([]);
     masked.add(5);
-    expect(delivery.unmask(5, xenVcpuId(0))).toBe(0);
+    expect(delivery.unmask(evtchnPort(5), xenVcpuId(0))).toBe(0);
     expect([take(), masked.has(5)]).toEqual([[`send 5 0 ${PRIORITY}`], false]);
     settings.active = false;
-    expect(delivery.unmask(5, xenVcpuId(0))).toBe(-Errno.EOPNOTSUPP);
+    expect(delivery.unmask(evtchnPort(5), xenVcpuId(0))).toBe(-Errno.EOPNOTSUPP);
   });
 });
 
@@ -140,42 +140,42 @@ describe("shortcuts in KVM", () => {
 
   it("are assigned (flags 0), then updated (flag 2), and taken back (flag 1) once", () => {
     const { delivery, take, warnings, details } = setUp();
-    delivery.shortcut(3, "ipi", 3, xenVcpuId(1));
-    delivery.shortcut(4, "interdomain", 5, xenVcpuId(0));
-    delivery.shortcut(4, "interdomain", 5, xenVcpuId(1));
-    delivery.shortcut(6, "ipi", 6, xenVcpuId(9));
+    delivery.shortcut(evtchnPort(3), "ipi", evtchnPort(3), xenVcpuId(1));
+    delivery.shortcut(evtchnPort(4), "interdomain", evtchnPort(5), xenVcpuId(0));
+    delivery.shortcut(evtchnPort(4), "interdomain", evtchnPort(5), xenVcpuId(1));
+    delivery.shortcut(evtchnPort(6), "ipi", evtchnPort(6), xenVcpuId(9));
     expect(take()).toEqual([attr(3, 5, 0, 3, 4), attr(4, 2, 0, 5, 0), attr(4, 2, 2, 5, 4)]);
-    delivery.endShortcut(4);
-    delivery.endShortcut(4);
-    delivery.endShortcut(6);
+    delivery.endShortcut(evtchnPort(4));
+    delivery.endShortcut(evtchnPort(4));
+    delivery.endShortcut(evtchnPort(6));
     expect(take()).toEqual([{ type: "EVTCHN", sendPort: 4, evtchnType: 5, flags: 1 }]);
-    delivery.shortcut(4, "interdomain", 5, xenVcpuId(0));
+    delivery.shortcut(evtchnPort(4), "interdomain", evtchnPort(5), xenVcpuId(0));
     expect(take()).toEqual([attr(4, 2, 0, 5, 0)]);
     expect([warnings, details]).toEqual([[], []]);
   });
 
   it("that KVM refuses are none, and there is nothing to take back", () => {
     const { delivery, settings, take, details, warnings } = setUp(true);
-    delivery.shortcut(3, "ipi", 3, xenVcpuId(1));
+    delivery.shortcut(evtchnPort(3), "ipi", evtchnPort(3), xenVcpuId(1));
     expect(details).toEqual([expect.stringContaining("event channel 3")]);
     take();
-    delivery.endShortcut(3);
+    delivery.endShortcut(evtchnPort(3));
     expect(take()).toEqual([]);
     settings.refuse = false;
-    delivery.shortcut(3, "ipi", 3, xenVcpuId(1));
+    delivery.shortcut(evtchnPort(3), "ipi", evtchnPort(3), xenVcpuId(1));
     settings.refuse = true;
-    delivery.endShortcut(3);
+    delivery.endShortcut(evtchnPort(3));
     expect(warnings).toEqual([expect.stringContaining("event channel 3: KVM keeps it")]);
   });
 
   it("a timer's port is an attribute of its vCPU, without a time", () => {
     const { delivery, settings, take, warnings } = setUp();
-    delivery.timerPort(xenVcpuId(1), 9);
-    delivery.timerPort(xenVcpuId(7), 9);
+    delivery.timerPort(xenVcpuId(1), evtchnPort(9));
+    delivery.timerPort(xenVcpuId(7), evtchnPort(9));
     expect(take()).toEqual([{ type: "TIMER", port: 9, priority: PRIORITY, expiresNs: 0n }]);
     expect(warnings).toEqual([]);
     settings.refuse = true;
-    delivery.timerPort(xenVcpuId(1), 9);
+    delivery.timerPort(xenVcpuId(1), evtchnPort(9));
     expect(warnings).toEqual([expect.stringContaining("timer port 9")]);
   });
 });

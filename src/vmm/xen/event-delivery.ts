@@ -1,7 +1,7 @@
 /** Carries out what the port table asks: KVM's event channel attributes and the shared bitmaps. */
 import { KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL, KvmXenEvtchnFlag } from "../../abi/kvm/index.js";
 import { Evtchnstat } from "../../abi/xen/event-channel.js";
-import { Errno, type XenVcpuId, xenVcpuId } from "../../base/index.js";
+import { Errno, type EvtchnPort, evtchnPort, type XenVcpuId, xenVcpuId } from "../../base/index.js";
 import type { Log } from "../../ports/index.js";
 import type { EvtchnEffects } from "./evtchn/ports.js";
 import { attempt, type XenVcpu, type XenVm } from "./kvm-objects.js";
@@ -24,9 +24,9 @@ export class EventDelivery implements EvtchnEffects {
   readonly #sharedInfo: SharedInfo;
   readonly #log: Log;
   /** Ports that KVM's table has. */
-  readonly #shortcuts = new Set<number>();
+  readonly #shortcuts = new Set<EvtchnPort>();
   /** Events before the guest had a shared_info: port and vCPU. */
-  readonly #early = new Map<number, XenVcpuId>();
+  readonly #early = new Map<EvtchnPort, XenVcpuId>();
   #complained = false;
 
   /** `vcpus` by Xen vCPU id. */
@@ -45,7 +45,7 @@ export class EventDelivery implements EvtchnEffects {
     return this.#vcpus.has(vcpu);
   }
 
-  raise(port: number, vcpu: XenVcpuId): void {
+  raise(port: EvtchnPort, vcpu: XenVcpuId): void {
     const target = this.#vcpus.get(vcpu);
     if (target === undefined) return;
     if (!this.#sharedInfo.active) {
@@ -81,29 +81,34 @@ export class EventDelivery implements EvtchnEffects {
   /** Puts back what {@link kept} gave but for the shortcuts. */
   keep({ early, complained }: EventDeliveryKept): void {
     this.#early.clear();
-    for (const { port, vcpu } of early) this.#early.set(port, xenVcpuId(vcpu));
+    for (const { port, vcpu } of early) this.#early.set(evtchnPort(port), xenVcpuId(vcpu));
     this.#complained = complained;
   }
 
-  clearPending(port: number): void {
+  clearPending(port: EvtchnPort): void {
     this.#early.delete(port);
     this.#sharedInfo.clearPending(port);
   }
 
-  raiseIfPending(port: number, vcpu: XenVcpuId): void {
+  raiseIfPending(port: EvtchnPort, vcpu: XenVcpuId): void {
     if (!this.#sharedInfo.isPending(port) || this.#sharedInfo.isMasked(port)) return;
     // KVM does nothing for a port that is pending already, so it is made to look new.
     this.#sharedInfo.clearPending(port);
     this.raise(port, vcpu);
   }
 
-  unmask(port: number, vcpu: XenVcpuId): number {
+  unmask(port: EvtchnPort, vcpu: XenVcpuId): number {
     if (!this.#sharedInfo.active) return -Errno.EOPNOTSUPP;
     if (this.#sharedInfo.clearMask(port)) this.raiseIfPending(port, vcpu);
     return 0;
   }
 
-  shortcut(sendPort: number, kind: "ipi" | "interdomain", port: number, vcpu: XenVcpuId): void {
+  shortcut(
+    sendPort: EvtchnPort,
+    kind: "ipi" | "interdomain",
+    port: EvtchnPort,
+    vcpu: XenVcpuId,
+  ): void {
     const target = this.#vcpus.get(vcpu);
     if (target === undefined) return;
     const known = this.#shortcuts.has(sendPort);
@@ -121,7 +126,7 @@ export class EventDelivery implements EvtchnEffects {
     else this.#log.debug(`event channel ${sendPort}: no shortcut in KVM (${error})`);
   }
 
-  endShortcut(sendPort: number): void {
+  endShortcut(sendPort: EvtchnPort): void {
     if (!this.#shortcuts.delete(sendPort)) return;
     const evtchnType = Evtchnstat.ipi;
     const error = attempt(() =>
@@ -135,7 +140,7 @@ export class EventDelivery implements EvtchnEffects {
     if (error !== 0) this.#log.warn(`event channel ${sendPort}: KVM keeps it (${error})`);
   }
 
-  timerPort(vcpu: XenVcpuId, port: number): void {
+  timerPort(vcpu: XenVcpuId, port: EvtchnPort | 0): void {
     const timer = { type: "TIMER", port, priority: PRIORITY, expiresNs: 0n } as const;
     const error = attempt(() => this.#vcpus.get(vcpu)?.xen.setAttr(timer));
     if (error !== 0) this.#log.warn(`timer port ${port}: KVM refused it (${error})`);

@@ -1,8 +1,10 @@
 /** The two rings that a domain is made with: where a guest finds them, after a soft reset and in an exact snapshot too. */
+
 import { describe, expect, it } from "vitest";
 import { Xencons } from "../../abi/xen/console.js";
 import { HvmParam } from "../../abi/xen/hvm.js";
 import { XenstoreInterface as I, Xs } from "../../abi/xen/xs-wire.js";
+import { evtchnPort } from "../../base/index.js";
 import { putBytes, takeBytes } from "./byte-ring.js";
 import { makeDomain } from "./kvm.fixture.js";
 import { LinearPage } from "./shared-page.js";
@@ -34,11 +36,11 @@ function use(test: Test): { heard: string; answer: string; raised: string[] } {
   test.written.length = 0;
   test.take();
   putBytes(console, said, toBytes("hello"));
-  test.domain.ports.send(param(test, HvmParam.CONSOLE_EVTCHN));
+  test.domain.ports.send(evtchnPort(param(test, HvmParam.CONSOLE_EVTCHN)));
   const heard = toText(Uint8Array.from(test.written));
   const message = { type: Xs.READ, reqId: 1, txId: 0, payload: toBytes("domid\0") };
   putBytes(store, requests, encodeMessage(message));
-  test.domain.ports.send(param(test, HvmParam.STORE_EVTCHN));
+  test.domain.ports.send(evtchnPort(param(test, HvmParam.STORE_EVTCHN)));
   const answer = toText((takeBytes(store, responses, 1024) ?? new Uint8Array(0)).subarray(16));
   return { heard, answer, raised: test.take() };
 }
@@ -78,7 +80,7 @@ describe("the rings of a domain", () => {
     const test = makeDomain();
     const filler = test.domain.ports.allocUnbound(0);
     putBytes(pageOf(test, CONSOLE_GFN), said, toBytes("oops "));
-    test.domain.ports.close(1);
+    test.domain.ports.close(evtchnPort(1));
     test.domain.softReset();
     const { ports, params, nodes } = places(test);
     expect([params, nodes]).toEqual([ports, ports]);

@@ -1,6 +1,6 @@
 /** The shared_info page: where the guest has it, what KVM hears of it, and its bits. */
 import { describe, expect, it } from "vitest";
-import { gpa, type Hva, hva, PAGE_SIZE } from "../../base/index.js";
+import { evtchnPort, gpa, type Hva, hva, PAGE_SIZE } from "../../base/index.js";
 import { KvmError } from "../../kvm/api/index.js";
 import { LinearMemory } from "../../memory/index.js";
 import type { XenVm } from "./kvm-objects.js";
@@ -115,8 +115,8 @@ describe.each(LAYOUTS)("with 64 bits: %s", (longMode, pendingAt, maskAt, ports) 
     for (const port of PORTS) {
       const [at, bit] = [port >> 3, 1 << (port & 7)];
       for (const [base, is] of [
-        [pendingAt, () => [info.isPending(port), info.isMasked(port)]],
-        [maskAt, () => [info.isMasked(port), info.isPending(port)]],
+        [pendingAt, () => [info.isPending(evtchnPort(port)), info.isMasked(evtchnPort(port))]],
+        [maskAt, () => [info.isMasked(evtchnPort(port)), info.isPending(evtchnPort(port))]],
       ] as const) {
         bytes.fill(0);
         expect(is()).toEqual([false, false]);
@@ -127,12 +127,15 @@ describe.each(LAYOUTS)("with 64 bits: %s", (longMode, pendingAt, maskAt, ports) 
         expect([port, ...is()]).toEqual([port, false, true]);
       }
       bytes.fill(0xff);
-      info.clearPending(port);
+      info.clearPending(evtchnPort(port));
       expect([bytes[pendingAt + at], bytes.filter((byte) => byte !== 0xff).length]).toEqual([
         ...[0xff & ~bit, 1],
       ]);
       bytes.fill(0xff);
-      expect([info.clearMask(port), info.clearMask(port)]).toEqual([true, false]);
+      expect([info.clearMask(evtchnPort(port)), info.clearMask(evtchnPort(port))]).toEqual([
+        true,
+        false,
+      ]);
       expect([bytes[maskAt + at], bytes.filter((byte) => byte !== 0xff).length]).toEqual([
         ...[0xff & ~bit, 1],
       ]);

@@ -1,7 +1,7 @@
 /** The shared_info page: where it is, and the parts of it that the user half reads and writes. */
 import { sharedInfoLayout } from "../../abi/xen/shared-info.js";
 import { VcpuInfo } from "../../abi/xen/vcpu-info.js";
-import { type Hva, hva, PAGE_SIZE } from "../../base/index.js";
+import { type EvtchnPort, type Hva, hva, PAGE_SIZE } from "../../base/index.js";
 import { attempt, type XenVm } from "./kvm-objects.js";
 import type { GuestPhysmap } from "./overlay.js";
 import { LinearPage } from "./shared-page.js";
@@ -83,30 +83,30 @@ export class SharedInfo {
     return hva(this.#page.hva + id * VcpuInfo.SIZE);
   }
 
-  clearPending(port: number): void {
+  clearPending(port: EvtchnPort): void {
     this.#clearBit(sharedInfoLayout(this.longMode).evtchnPending, port);
   }
 
   /** Clears the mask bit; answers whether it was set. */
-  clearMask(port: number): boolean {
+  clearMask(port: EvtchnPort): boolean {
     return this.#clearBit(sharedInfoLayout(this.longMode).evtchnMask, port);
   }
 
-  isPending(port: number): boolean {
+  isPending(port: EvtchnPort): boolean {
     return this.#testBit(sharedInfoLayout(this.longMode).evtchnPending, port);
   }
 
-  isMasked(port: number): boolean {
+  isMasked(port: EvtchnPort): boolean {
     return this.#testBit(sharedInfoLayout(this.longMode).evtchnMask, port);
   }
 
-  #testBit(bitmap: number, port: number): boolean {
+  #testBit(bitmap: number, port: EvtchnPort): boolean {
     const [byte = 0] = this.#page.read(bitmap + (port >> 3), 1);
     return (byte & (1 << (port & 7))) !== 0;
   }
 
   /** Clears a bit and answers whether it was set. */
-  #clearBit(bitmap: number, port: number): boolean {
+  #clearBit(bitmap: number, port: EvtchnPort): boolean {
     const at = bitmap + (port >> 3);
     const bit = 1 << (port & 7);
     const [byte = 0] = this.#page.read(at, 1);

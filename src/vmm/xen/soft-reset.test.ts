@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { KVM_XEN_INVALID } from "../../abi/kvm/index.js";
 import { XenstoreInterface } from "../../abi/xen/xs-wire.js";
-import { PAGE_SIZE, xenVcpuId } from "../../base/index.js";
+import { evtchnPort, PAGE_SIZE, xenVcpuId } from "../../base/index.js";
 import { makeDomain } from "./kvm.fixture.js";
 import { PRIVILEGED } from "./xenstore/node.js";
 
@@ -47,10 +47,12 @@ describe("SHUTDOWN_soft_reset", () => {
         [4, 0],
       ]),
     ).toBe(0);
-    expect(domain.ports.close(2)).toBe(0);
+    expect(domain.ports.close(evtchnPort(2))).toBe(0);
     expect(reset()).toBe(0);
     expect(hvm.sets.filter((attr) => attr.type === "EVTCHN").at(-1)).toMatchObject({ sendPort: 3 });
-    expect([1, 2, 3, 4].map((port) => domain.ports.status(port)?.status)).toEqual([2, 2, 0, 0]);
+    expect([1, 2, 3, 4].map((port) => domain.ports.status(evtchnPort(port))?.status)).toEqual([
+      2, 2, 0, 0,
+    ]);
     expect(domain.params.get(2)).toBe(1n);
     expect(domain.params.get(18)).toBe(2n);
     const port = domain.store.read(PRIVILEGED, 0, `/local/domain/${domain.domid}/console/port`);
@@ -65,7 +67,9 @@ describe("SHUTDOWN_soft_reset", () => {
     const port = domain.ports.bindIpi(xenVcpuId(0));
     domain.restore();
     expect(domain.store.read(PRIVILEGED, 0, `${path}/own`)).toEqual(Uint8Array.of(0x31));
-    expect([1, 2, port].map((each) => domain.ports.status(each)?.status)).toEqual([2, 2, 0]);
+    expect([1, 2, port].map((each) => domain.ports.status(evtchnPort(each))?.status)).toEqual([
+      2, 2, 0,
+    ]);
     // The balloon's page is not back: the kernel goes on, and knows.
     expect(domain.physmap.isBacked(0x20)).toBe(false);
   });

@@ -1,6 +1,6 @@
 /** A guest's side of a device, for tests of backends: nodes, grants, ports and memory of a domain. */
 import { grant_entry_v1 } from "../../../abi/xen/grant-table.js";
-import { PAGE_SIZE } from "../../../base/index.js";
+import { evtchnPort, PAGE_SIZE } from "../../../base/index.js";
 import type { makeDomain } from "../kvm.fixture.js";
 import { PRIVILEGED } from "../xenstore/node.js";
 import { isXsError } from "../xenstore/path.js";
@@ -87,14 +87,14 @@ export class GuestSide {
     change(copy);
     const { store, ports } = this.test.domain;
     store.forget(0);
-    if (port0 !== 0) ports.close(port0);
+    if (port0 !== 0) ports.close(evtchnPort(port0));
     if (port0 !== 0 && this.port() !== port0) throw new Error("the port is another one");
     return copy;
   }
 
   /** EVTCHNOP_send. */
   notify(port: number): void {
-    this.test.domain.ports.send(port);
+    this.test.domain.ports.send(evtchnPort(port));
   }
 
   /** Where there is no memory, as in a page that was given back, nothing happens. */

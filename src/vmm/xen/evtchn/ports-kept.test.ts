@@ -1,7 +1,7 @@
 /** Event channel ports in an exact snapshot: another table goes on as if nothing had been, and nobody is told. */
 
 import { describe, expect, it } from "vitest";
-import { xenVcpuId } from "../../../base/index.js";
+import { backendEvtchnPort, evtchnPort, xenVcpuId } from "../../../base/index.js";
 import { EventPorts } from "./ports.js";
 
 function setUp() {
@@ -30,10 +30,10 @@ function full() {
   const { ports } = all;
   ports.avoid([20, 21]);
   ports.allocUnbound(7);
-  ports.connectBackend(ports.allocUnbound(0), () => undefined);
+  ports.connectBackend(evtchnPort(ports.allocUnbound(0)), () => undefined);
   ports.bindIpi(xenVcpuId(3));
   ports.bindInterdomain(1, ports.allocUnbound(1));
-  ports.bindVcpu(4, xenVcpuId(2));
+  ports.bindVcpu(evtchnPort(4), xenVcpuId(2));
   // VIRQ_TIMER is 0, one for each vCPU; VIRQ_DOM_EXC is 3, one for the domain.
   ports.bindVirq(0, xenVcpuId(2));
   ports.bindVirq(3, xenVcpuId(0));
@@ -67,17 +67,17 @@ describe("ports in an exact snapshot", () => {
       before.map((one) => (one.port === 2 ? { ...one, state: "unbound", to: 0 } : one)),
     );
     let heard = 0;
-    expect(next.connectBackend(2, () => heard++)).toBe(before[1]?.to);
+    expect(next.connectBackend(evtchnPort(2), () => heard++)).toBe(before[1]?.to);
     expect([next.list(), next.kept]).toEqual([before, ports.kept]);
-    expect([next.send(2), heard]).toEqual([0, 1]);
+    expect([next.send(evtchnPort(2)), heard]).toEqual([0, 1]);
   });
 
   it("promise a number once", () => {
     const { ports } = full();
     const { ports: next } = again(ports);
-    const number = next.connectBackend(2, () => undefined) as number;
-    next.closeBackend(number);
-    expect(next.connectBackend(2, () => undefined)).toBe(number + 1);
+    const number = next.connectBackend(evtchnPort(2), () => undefined) as number;
+    next.closeBackend(backendEvtchnPort(number));
+    expect(next.connectBackend(evtchnPort(2), () => undefined)).toBe(number + 1);
     expect(next.offerBackend(() => undefined)).toBe(number + 2);
     expect(next.offerBackend(() => undefined)).toBe(number + 3);
   });
@@ -109,8 +109,8 @@ describe("ports in an exact snapshot", () => {
   it("have their shortcuts again: an IPI to itself, a loopback to its peer's vCPU, others none", () => {
     const { ports } = full();
     const { ports: next, take } = again(ports);
-    for (const { port } of next.list()) next.shortcutAgain(port);
-    next.shortcutAgain(63);
+    for (const { port } of next.list()) next.shortcutAgain(evtchnPort(port));
+    next.shortcutAgain(evtchnPort(63));
     expect(take()).toEqual([
       "shortcut 3 ipi 3 3",
       "shortcut 4 interdomain 5 0",
@@ -125,7 +125,7 @@ describe("ports in an exact snapshot", () => {
     expect(ports.kept).toBeUndefined();
     ports.closeBackend(offered);
     expect(ports.kept).toBeDefined();
-    ports.close(2);
+    ports.close(evtchnPort(2));
     expect(ports.kept).toBeUndefined();
   });
 });
@@ -133,15 +133,15 @@ describe("ports in an exact snapshot", () => {
 describe("what there is not", () => {
   it("is no reason for anything to happen", () => {
     const { ports, take } = full();
-    ports.notifyGuest(99);
-    ports.closeBackend(99);
+    ports.notifyGuest(backendEvtchnPort(99));
+    ports.closeBackend(backendEvtchnPort(99));
     ports.raiseVirq(5, xenVcpuId(0));
     const offered = ports.offerBackend(() => undefined);
     ports.notifyGuest(offered);
     ports.closeBackend(offered);
     expect([
-      ports.connectBackend(50, () => undefined),
-      ports.connectBackend(3, () => undefined),
+      ports.connectBackend(evtchnPort(50), () => undefined),
+      ports.connectBackend(evtchnPort(3), () => undefined),
     ]).toEqual([undefined, undefined]);
     expect([take(), ports.list().length]).toEqual([[], 8]);
   });
@@ -157,11 +157,11 @@ describe("what there is not", () => {
       ports.bindPirq(1),
     ]).toEqual([-28, -28, -28]);
     expect(take()).toEqual([]);
-    ports.close(63);
+    ports.close(evtchnPort(63));
     take();
     expect([
       ports.bindVirq(3, xenVcpuId(0)),
-      ports.close(63),
+      ports.close(evtchnPort(63)),
       ports.bindInterdomain(0, offered),
     ]).toEqual([...[63, 0, 63]]);
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Errno, xenVcpuId } from "../../../base/index.js";
+import { backendEvtchnPort, Errno, evtchnPort, xenVcpuId } from "../../../base/index.js";
 import { EventPorts } from "./ports.js";
 
 const { EINVAL, ENOENT, ESRCH, EEXIST, ENOSPC } = Errno;
@@ -40,10 +40,10 @@ describe("EventPorts", () => {
   it("hands out the lowest free port, never 0, until none is left", () => {
     const { ports } = setUp(4);
     expect([1, 2, 3, 4].map(() => ports.allocUnbound(0))).toEqual([1, 2, 3, -ENOSPC]);
-    expect(ports.close(2)).toBe(0);
+    expect(ports.close(evtchnPort(2))).toBe(0);
     expect(ports.bindIpi(xenVcpuId(0))).toBe(2);
-    expect(ports.close(0)).toBe(-EINVAL);
-    expect(ports.close(4)).toBe(-EINVAL);
+    expect(ports.close(evtchnPort(0))).toBe(-EINVAL);
+    expect(ports.close(evtchnPort(4))).toBe(-EINVAL);
   });
 
   it("IPI: a shortcut to itself", () => {
@@ -51,10 +51,10 @@ describe("EventPorts", () => {
     expect(ports.bindIpi(xenVcpuId(2))).toBe(-ENOENT);
     expect(ports.bindIpi(xenVcpuId(1))).toBe(1);
     expect(take()).toEqual(["shortcut 1 ipi 1 1"]);
-    expect(ports.send(1)).toBe(0);
-    expect(ports.bindVcpu(1, xenVcpuId(0))).toBe(-EINVAL);
-    expect(ports.status(1)).toEqual({ status: 5, vcpu: 1, u: [0, 0] });
-    expect(ports.close(1)).toBe(0);
+    expect(ports.send(evtchnPort(1))).toBe(0);
+    expect(ports.bindVcpu(evtchnPort(1), xenVcpuId(0))).toBe(-EINVAL);
+    expect(ports.status(evtchnPort(1))).toEqual({ status: 5, vcpu: 1, u: [0, 0] });
+    expect(ports.close(evtchnPort(1))).toBe(0);
     expect(take()).toEqual(["raise 1 1", "end 1", "clear 1"]);
   });
 
@@ -67,22 +67,22 @@ describe("EventPorts", () => {
     expect(ports.bindVirq(0, xenVcpuId(1))).toBe(-EEXIST);
     expect(ports.bindVirq(0, xenVcpuId(0))).toBe(2);
     expect(take()).toEqual(["timer 1 1", "timer 0 2"]);
-    expect(ports.send(1)).toBe(-EINVAL);
-    expect(ports.bindVcpu(1, xenVcpuId(0))).toBe(-EINVAL);
+    expect(ports.send(evtchnPort(1))).toBe(-EINVAL);
+    expect(ports.bindVcpu(evtchnPort(1), xenVcpuId(0))).toBe(-EINVAL);
     ports.raiseVirq(0, xenVcpuId(1));
-    expect(ports.close(1)).toBe(0);
+    expect(ports.close(evtchnPort(1))).toBe(0);
     ports.raiseVirq(0, xenVcpuId(1));
     expect(take()).toEqual(["raise 1 1", "timer 1 0", "clear 1"]);
     expect(ports.bindVirq(0, xenVcpuId(1))).toBe(1);
     expect(ports.bindVirq(3, xenVcpuId(0))).toBe(3);
-    expect(ports.bindVcpu(3, xenVcpuId(1))).toBe(0);
-    expect(ports.status(3)).toEqual({ status: 4, vcpu: 1, u: [3, 0] });
+    expect(ports.bindVcpu(evtchnPort(3), xenVcpuId(1))).toBe(0);
+    expect(ports.status(evtchnPort(3))).toEqual({ status: 4, vcpu: 1, u: [3, 0] });
   });
 
   it("loopback: both sides, and the kernel half follows the vCPU", () => {
     const { ports, take } = setUp();
     expect(ports.allocUnbound(1)).toBe(1);
-    expect(ports.send(1)).toBe(0);
+    expect(ports.send(evtchnPort(1))).toBe(0);
     expect(ports.bindInterdomain(1, 9)).toBe(-EINVAL);
     expect(ports.bindInterdomain(2, 1)).toBe(-ESRCH);
     expect(ports.bindInterdomain(1, 1)).toBe(2);
@@ -92,14 +92,14 @@ describe("EventPorts", () => {
       "raise 2 0",
     ]);
     expect(ports.bindInterdomain(1, 1)).toBe(-EINVAL);
-    expect(ports.status(1)).toEqual({ status: 2, vcpu: 0, u: [1, 2] });
-    expect(ports.bindVcpu(1, xenVcpuId(1))).toBe(0);
+    expect(ports.status(evtchnPort(1))).toEqual({ status: 2, vcpu: 0, u: [1, 2] });
+    expect(ports.bindVcpu(evtchnPort(1), xenVcpuId(1))).toBe(0);
     expect(take()).toEqual(["shortcut 2 interdomain 1 1", "repend 1 1"]);
-    expect(ports.send(2)).toBe(0);
+    expect(ports.send(evtchnPort(2))).toBe(0);
     expect(take()).toEqual(["raise 1 1"]);
-    expect(ports.close(2)).toBe(0);
+    expect(ports.close(evtchnPort(2))).toBe(0);
     expect(take()).toEqual(["end 2", "end 1", "clear 2"]);
-    expect(ports.status(1)).toEqual({ status: 1, vcpu: 0, u: [1, 0] });
+    expect(ports.status(evtchnPort(1))).toEqual({ status: 1, vcpu: 0, u: [1, 0] });
   });
 
   it("backends connect to ports left for them, and offer their own", () => {
@@ -107,17 +107,17 @@ describe("EventPorts", () => {
     let notified = 0;
     const guest = ports.allocUnbound(0);
     const other = ports.allocUnbound(1);
-    expect(ports.connectBackend(other, () => undefined)).toBeUndefined();
-    const handle = ports.connectBackend(guest, () => notified++) as number;
-    expect(ports.connectBackend(guest, () => undefined)).toBeUndefined();
-    expect(ports.send(guest)).toBe(0);
+    expect(ports.connectBackend(evtchnPort(other), () => undefined)).toBeUndefined();
+    const handle = ports.connectBackend(evtchnPort(guest), () => notified++) as number;
+    expect(ports.connectBackend(evtchnPort(guest), () => undefined)).toBeUndefined();
+    expect(ports.send(evtchnPort(guest))).toBe(0);
     expect(notified).toBe(1);
-    ports.notifyGuest(handle);
+    ports.notifyGuest(backendEvtchnPort(handle));
     expect(take()).toEqual([`raise ${guest} 0`]);
-    expect(ports.status(guest)).toMatchObject({ status: 2, u: [0, handle] });
-    ports.closeBackend(handle);
-    expect(ports.status(guest)).toMatchObject({ status: 1, u: [0, 0] });
-    ports.notifyGuest(handle);
+    expect(ports.status(evtchnPort(guest))).toMatchObject({ status: 2, u: [0, handle] });
+    ports.closeBackend(backendEvtchnPort(handle));
+    expect(ports.status(evtchnPort(guest))).toMatchObject({ status: 1, u: [0, 0] });
+    ports.notifyGuest(backendEvtchnPort(handle));
 
     const offered = ports.offerBackend(() => notified++);
     expect(ports.bindInterdomain(0, offered + 1)).toBe(-EINVAL);
@@ -125,18 +125,18 @@ describe("EventPorts", () => {
     expect(take()).toEqual([`raise ${bound} 0`]);
     expect(ports.bindInterdomain(0, offered)).toBe(-EINVAL);
     ports.reset();
-    expect(ports.status(bound)).toMatchObject({ status: 0 });
+    expect(ports.status(evtchnPort(bound))).toMatchObject({ status: 0 });
     expect(ports.bindInterdomain(0, offered)).toBe(1);
   });
 
   it("bind_vcpu checks the vCPU before the port, unmask and send the port", () => {
     const { ports } = setUp();
-    expect(ports.bindVcpu(77, xenVcpuId(9))).toBe(-ENOENT);
-    expect(ports.bindVcpu(77, xenVcpuId(0))).toBe(-EINVAL);
-    expect(ports.unmask(77)).toBe(-EINVAL);
-    expect(ports.send(77)).toBe(-EINVAL);
-    expect(ports.status(0)).toBeUndefined();
-    expect(ports.status(4096)).toBeUndefined();
+    expect(ports.bindVcpu(evtchnPort(77), xenVcpuId(9))).toBe(-ENOENT);
+    expect(ports.bindVcpu(evtchnPort(77), xenVcpuId(0))).toBe(-EINVAL);
+    expect(ports.unmask(evtchnPort(77))).toBe(-EINVAL);
+    expect(ports.send(evtchnPort(77))).toBe(-EINVAL);
+    expect(ports.status(evtchnPort(0))).toBeUndefined();
+    expect(ports.status(evtchnPort(4096))).toBeUndefined();
   });
 
   it("has no port left for anyone, and then nothing else has changed", () => {
@@ -151,11 +151,11 @@ describe("EventPorts", () => {
     ];
     expect(full).toEqual(Array(4).fill(-ENOSPC));
     expect(take()).toEqual([]);
-    expect(ports.status(1)).toEqual({ status: 1, vcpu: 0, u: [1, 0] });
+    expect(ports.status(evtchnPort(1))).toEqual({ status: 1, vcpu: 0, u: [1, 0] });
     ports.notifyGuest(offered);
     ports.raiseVirq(0, xenVcpuId(0));
     expect(take()).toEqual([]);
-    ports.close(2);
+    ports.close(evtchnPort(2));
     take();
     expect(ports.bindInterdomain(0, offered)).toBe(2);
     expect(take()).toEqual(["raise 2 0"]);
@@ -163,7 +163,7 @@ describe("EventPorts", () => {
 
   it("a closed port that may exist is closed: status 0, no vCPU", () => {
     const { ports } = setUp();
-    expect(ports.status(4095)).toEqual({ status: 0, vcpu: 0, u: [0, 0] });
+    expect(ports.status(evtchnPort(4095))).toEqual({ status: 0, vcpu: 0, u: [0, 0] });
   });
 
   it("binds the first of a domain's ports to vCPU 0; global virqs are one for all vCPUs", () => {
@@ -173,13 +173,13 @@ describe("EventPorts", () => {
     expect(ports.bindVirq(3, xenVcpuId(0))).toBe(-EEXIST);
     // Only VIRQ_TIMER has a timer.
     expect(take()).toEqual([]);
-    expect(ports.bindVcpu(1, xenVcpuId(1))).toBe(0);
+    expect(ports.bindVcpu(evtchnPort(1), xenVcpuId(1))).toBe(0);
     expect(take()).toEqual(["repend 1 1"]);
     ports.raiseVirq(3, xenVcpuId(0));
     ports.raiseVirq(4, xenVcpuId(0));
     ports.raiseVirq(5, xenVcpuId(0));
     expect(take()).toEqual(["raise 1 1", "raise 2 0"]);
-    expect(ports.close(1)).toBe(0);
+    expect(ports.close(evtchnPort(1))).toBe(0);
     expect(take()).toEqual(["clear 1"]);
     ports.raiseVirq(4, xenVcpuId(0));
     expect(take()).toEqual(["raise 2 0"]);
@@ -192,7 +192,7 @@ describe("EventPorts", () => {
     take();
     expect([ports.bindInterdomain(1, 1), ports.bindInterdomain(1, 2)]).toEqual([-EINVAL, -EINVAL]);
     expect(take()).toEqual([]);
-    expect(ports.send(1)).toBe(0);
+    expect(ports.send(evtchnPort(1))).toBe(0);
   });
 
   it("backends have ports of their own, and are heard only while they are there", () => {
@@ -202,33 +202,33 @@ describe("EventPorts", () => {
     expect(a).not.toBe(b);
     const [atA, atB] = [ports.bindInterdomain(0, a ?? 0), ports.bindInterdomain(0, b ?? 0)];
     expect([atA, atB]).toEqual([1, 2]);
-    ports.send(2);
-    ports.send(1);
+    ports.send(evtchnPort(2));
+    ports.send(evtchnPort(1));
     expect(heard).toEqual(["b", "a"]);
     take();
-    expect(ports.bindVcpu(1, xenVcpuId(1))).toBe(0);
+    expect(ports.bindVcpu(evtchnPort(1), xenVcpuId(1))).toBe(0);
     expect(take()).toEqual(["repend 1 1"]);
-    ports.notifyGuest(a ?? 0);
+    ports.notifyGuest(backendEvtchnPort(a ?? 0));
     expect(take()).toEqual(["raise 1 1"]);
-    ports.closeBackend(a ?? 0);
-    ports.closeBackend(a ?? 0);
-    ports.notifyGuest(a ?? 0);
+    ports.closeBackend(backendEvtchnPort(a ?? 0));
+    ports.closeBackend(backendEvtchnPort(a ?? 0));
+    ports.notifyGuest(backendEvtchnPort(a ?? 0));
     expect(take()).toEqual([]);
-    expect(ports.send(1)).toBe(0);
+    expect(ports.send(evtchnPort(1))).toBe(0);
     expect(heard).toEqual(["b", "a"]);
-    expect(ports.close(1)).toBe(0);
-    expect(ports.close(2)).toBe(0);
-    ports.notifyGuest(b ?? 0);
+    expect(ports.close(evtchnPort(1))).toBe(0);
+    expect(ports.close(evtchnPort(2))).toBe(0);
+    ports.notifyGuest(backendEvtchnPort(b ?? 0));
     expect(take()).toEqual(["clear 1", "clear 2"]);
   });
 
   it("are listed by number, with what they are bound to", () => {
     const { ports } = setUp();
     for (let i = 0; i < 3; i++) ports.allocUnbound(7);
-    ports.close(1);
+    ports.close(evtchnPort(1));
     expect(ports.bindPirq(55)).toBe(1);
     expect(ports.bindVirq(4, xenVcpuId(0))).toBe(4);
-    expect(ports.bindVcpu(4, xenVcpuId(1))).toBe(0);
+    expect(ports.bindVcpu(evtchnPort(4), xenVcpuId(1))).toBe(0);
     expect(ports.list()).toEqual([
       { port: 1, vcpu: 0, state: "pirq", to: 55 },
       { port: 2, vcpu: 0, state: "unbound", to: 7 },
@@ -243,10 +243,10 @@ describe("EventPorts", () => {
       ...[-EINVAL, 1, -EEXIST],
     ]);
     expect(ports.bindPirq(0)).toBe(2);
-    expect(ports.status(1)).toEqual({ status: 3, vcpu: 0, u: [55, 0] });
-    expect(ports.send(1)).toBe(-EINVAL);
+    expect(ports.status(evtchnPort(1))).toEqual({ status: 3, vcpu: 0, u: [55, 0] });
+    expect(ports.send(evtchnPort(1))).toBe(-EINVAL);
     expect(take()).toEqual([]);
-    expect([ports.close(1), ports.bindPirq(55)]).toEqual([0, 1]);
+    expect([ports.close(evtchnPort(1)), ports.bindPirq(55)]).toEqual([0, 1]);
     expect(take()).toEqual(["clear 1"]);
   });
 });

@@ -5,7 +5,15 @@
  */
 import { Evtchnstat } from "../../../abi/xen/event-channel.js";
 import { NR_VIRQS, Virq, virqIsGlobal } from "../../../abi/xen/xen.js";
-import { Errno, type XenVcpuId, xenVcpuId } from "../../../base/index.js";
+import {
+  type BackendEvtchnPort,
+  backendEvtchnPort,
+  Errno,
+  type EvtchnPort,
+  evtchnPort,
+  type XenVcpuId,
+  xenVcpuId,
+} from "../../../base/index.js";
 import { TraceTarget } from "../../../ports/index.js";
 import type { PortView } from "../view.js";
 
@@ -15,25 +23,30 @@ export interface EvtchnEffects {
   maxPorts(): number;
   vcpuExists(vcpu: XenVcpuId): boolean;
   /** Sets the pending bit and tells the vCPU. */
-  raise(port: number, vcpu: XenVcpuId): void;
-  clearPending(port: number): void;
+  raise(port: EvtchnPort, vcpu: XenVcpuId): void;
+  clearPending(port: EvtchnPort): void;
   /** If the port is pending and not masked, tells the vCPU (again). */
-  raiseIfPending(port: number, vcpu: XenVcpuId): void;
+  raiseIfPending(port: EvtchnPort, vcpu: XenVcpuId): void;
   /** Clears the mask bit; a port that was masked and pending is told. 0 or a negative errno. */
-  unmask(port: number, vcpu: XenVcpuId): number;
+  unmask(port: EvtchnPort, vcpu: XenVcpuId): number;
   /** From now on a send on `sendPort` raises `port` on `vcpu` without asking this table. */
-  shortcut(sendPort: number, kind: "ipi" | "interdomain", port: number, vcpu: XenVcpuId): void;
+  shortcut(
+    sendPort: EvtchnPort,
+    kind: "ipi" | "interdomain",
+    port: EvtchnPort,
+    vcpu: XenVcpuId,
+  ): void;
   /** Ends a shortcut; does nothing when there is none. */
-  endShortcut(sendPort: number): void;
+  endShortcut(sendPort: EvtchnPort): void;
   /** The port of a vCPU's timer interrupt; 0 for none. */
-  timerPort(vcpu: XenVcpuId, port: number): void;
+  timerPort(vcpu: XenVcpuId, port: EvtchnPort | 0): void;
 }
 
 /** What a port is connected to. */
 type Binding =
   | { readonly state: "unbound"; readonly remoteDomid: number }
-  | { readonly state: "loopback"; readonly peer: number }
-  | { readonly state: "backend"; readonly backendPort: number }
+  | { readonly state: "loopback"; readonly peer: EvtchnPort }
+  | { readonly state: "backend"; readonly backendPort: BackendEvtchnPort }
   | { readonly state: "virq"; readonly virq: number }
   | { readonly state: "pirq"; readonly pirq: number }
   | { readonly state: "ipi" };
@@ -48,7 +61,7 @@ interface Port {
 interface BackendPort {
   readonly onNotify: () => void;
   /** The guest's port, while connected. */
-  peer: number | undefined;
+  peer: EvtchnPort | undefined;
 }
 
 /** Answer of {@link EventPorts.status}. */
@@ -66,6 +79,7 @@ const BACKEND_DOMID = 0;
 export const NR_PIRQS = 24 + 32;
 
 const EINVAL = -Errno.EINVAL;
+const ENOSPC = -Errno.ENOSPC;
 
 function bindingTarget(binding: Binding): number {
   switch (binding.state) {
@@ -90,7 +104,7 @@ function bindingOf(state: Binding["state"], to: number): Binding {
     case "unbound":
       return { state, remoteDomid: to };
     case "loopback":
-      return { state, peer: to };
+      return { state, peer: evtchnPort(to) };
     case "backend":
       return { state: "unbound", remoteDomid: BACKEND_DOMID };
     case "virq":
@@ -121,15 +135,15 @@ const FIRST = xenVcpuId(0);
 export class EventPorts {
   readonly #domid: number;
   readonly #effects: EvtchnEffects;
-  readonly #ports = new Map<number, Port>();
-  readonly #backendPorts = new Map<number, BackendPort>();
+  readonly #ports = new Map<EvtchnPort, Port>();
+  readonly #backendPorts = new Map<BackendEvtchnPort, BackendPort>();
   /** Ports of bound virqs, by `virq:vcpu`. */
-  readonly #virqs = new Map<string, number>();
-  #nextBackendPort = 1;
+  readonly #virqs = new Map<string, EvtchnPort>();
+  #nextBackendPort = backendEvtchnPort(1);
   /** Numbers that are given only when there are no others. */
-  readonly #stale = new Set<number>();
+  readonly #stale = new Set<EvtchnPort>();
   /** Backends' ports of connections that are to be made again, by the guest's. */
-  readonly #promised = new Map<number, number>();
+  readonly #promised = new Map<EvtchnPort, BackendEvtchnPort>();
 
   constructor(domid: number, effects: EvtchnEffects) {
     this.#domid = domid;
@@ -138,29 +152,30 @@ export class EventPorts {
 
   /** EVTCHNOP_alloc_unbound for this domain: the lowest free port, or -ENOSPC. */
   allocUnbound(remoteDomid: number): number {
-    return this.#allocate({ state: "unbound", remoteDomid }, FIRST);
+    return this.#allocate({ state: "unbound", remoteDomid }, FIRST) ?? ENOSPC;
   }
 
   /** EVTCHNOP_bind_interdomain; the new port starts pending, lest a notification be lost. */
   bindInterdomain(remoteDomid: number, remotePort: number): number {
-    if (remoteDomid === this.#domid) return this.#bindLoopback(remotePort);
+    if (remoteDomid === this.#domid) return this.#bindLoopback(evtchnPort(remotePort));
     if (remoteDomid !== BACKEND_DOMID) return -Errno.ESRCH;
-    const backend = this.#backendPorts.get(remotePort);
+    const backendPort = backendEvtchnPort(remotePort);
+    const backend = this.#backendPorts.get(backendPort);
     if (backend === undefined || backend.peer !== undefined) return EINVAL;
-    const port = this.#allocate({ state: "backend", backendPort: remotePort }, FIRST);
-    if (port < 0) return port;
+    const port = this.#allocate({ state: "backend", backendPort }, FIRST);
+    if (port === undefined) return ENOSPC;
     backend.peer = port;
     this.#effects.raise(port, FIRST);
     return port;
   }
 
-  #bindLoopback(remotePort: number): number {
+  #bindLoopback(remotePort: EvtchnPort): number {
     const remote = this.#ports.get(remotePort);
     if (remote?.binding.state !== "unbound" || remote.binding.remoteDomid !== this.#domid) {
       return EINVAL;
     }
     const port = this.#allocate({ state: "loopback", peer: remotePort }, FIRST);
-    if (port < 0) return port;
+    if (port === undefined) return ENOSPC;
     remote.binding = { state: "loopback", peer: port };
     this.#effects.shortcut(port, "interdomain", remotePort, remote.vcpu);
     this.#effects.shortcut(remotePort, "interdomain", port, FIRST);
@@ -175,7 +190,7 @@ export class EventPorts {
     const key = virqKey(virq, vcpu);
     if (this.#virqs.has(key)) return -Errno.EEXIST;
     const port = this.#allocate({ state: "virq", virq }, vcpu);
-    if (port < 0) return port;
+    if (port === undefined) return ENOSPC;
     this.#virqs.set(key, port);
     if (virq === Virq.TIMER) this.#effects.timerPort(vcpu, port);
     return port;
@@ -185,7 +200,8 @@ export class EventPorts {
   bindIpi(vcpu: XenVcpuId): number {
     if (!this.#effects.vcpuExists(vcpu)) return -Errno.ENOENT;
     const port = this.#allocate({ state: "ipi" }, vcpu);
-    if (port > 0) this.#effects.shortcut(port, "ipi", port, vcpu);
+    if (port === undefined) return ENOSPC;
+    this.#effects.shortcut(port, "ipi", port, vcpu);
     return port;
   }
 
@@ -195,11 +211,11 @@ export class EventPorts {
     for (const { binding } of this.#ports.values()) {
       if (binding.state === "pirq" && binding.pirq === pirq) return -Errno.EEXIST;
     }
-    return this.#allocate({ state: "pirq", pirq }, FIRST);
+    return this.#allocate({ state: "pirq", pirq }, FIRST) ?? ENOSPC;
   }
 
   /** EVTCHNOP_close. */
-  close(port: number): number {
+  close(port: EvtchnPort): number {
     const entry = this.#ports.get(port);
     if (entry === undefined) return EINVAL;
     this.#release(port, entry);
@@ -208,7 +224,7 @@ export class EventPorts {
     return 0;
   }
 
-  #release(port: number, { binding, vcpu }: Port): void {
+  #release(port: EvtchnPort, { binding, vcpu }: Port): void {
     switch (binding.state) {
       case "unbound":
       case "pirq":
@@ -238,7 +254,7 @@ export class EventPorts {
   }
 
   /** EVTCHNOP_send, for what has no shortcut. A send on an unbound port is lost. */
-  send(port: number): number {
+  send(port: EvtchnPort): number {
     const entry = this.#ports.get(port);
     switch (entry?.binding.state) {
       case "unbound":
@@ -269,14 +285,14 @@ export class EventPorts {
   }
 
   /** Where a send on a port goes, for who watches. */
-  target(port: number): TraceTarget {
+  target(port: EvtchnPort): TraceTarget {
     const state = this.#ports.get(port)?.binding.state;
     if (state === "backend") return TraceTarget.BACKEND;
     return state === "ipi" || state === "loopback" ? TraceTarget.PORT : TraceTarget.NOWHERE;
   }
 
   /** EVTCHNOP_status; undefined for a port that cannot exist. */
-  status(port: number): PortStatus | undefined {
+  status(port: EvtchnPort): PortStatus | undefined {
     if (port < 1 || port >= this.#effects.maxPorts()) return undefined;
     const entry = this.#ports.get(port);
     if (entry === undefined) return { status: Evtchnstat.closed, vcpu: 0, u: [0, 0] };
@@ -298,7 +314,7 @@ export class EventPorts {
   }
 
   /** EVTCHNOP_bind_vcpu: another vCPU is told from now on. */
-  bindVcpu(port: number, vcpu: XenVcpuId): number {
+  bindVcpu(port: EvtchnPort, vcpu: XenVcpuId): number {
     if (!this.#effects.vcpuExists(vcpu)) return -Errno.ENOENT;
     const entry = this.#ports.get(port);
     if (entry === undefined || entry.binding.state === "ipi") return EINVAL;
@@ -312,7 +328,7 @@ export class EventPorts {
   }
 
   /** EVTCHNOP_unmask. */
-  unmask(port: number): number {
+  unmask(port: EvtchnPort): number {
     const entry = this.#ports.get(port);
     return entry === undefined ? EINVAL : this.#effects.unmask(port, entry.vcpu);
   }
@@ -330,36 +346,41 @@ export class EventPorts {
   }
 
   /** A backend connects to a port that the guest left unbound for domain 0; undefined if not so. */
-  connectBackend(port: number, onNotify: () => void): number | undefined {
+  connectBackend(port: EvtchnPort, onNotify: () => void): BackendEvtchnPort | undefined {
     const entry = this.#ports.get(port);
     if (entry?.binding.state !== "unbound" || entry.binding.remoteDomid !== BACKEND_DOMID) {
       return undefined;
     }
     const promised = this.#promised.get(port);
     this.#promised.delete(port);
-    const backendPort = promised ?? this.#nextBackendPort++;
+    const backendPort = promised ?? this.#newBackendPort();
     this.#backendPorts.set(backendPort, { onNotify, peer: port });
     entry.binding = { state: "backend", backendPort };
     return backendPort;
   }
 
   /** A backend makes a port to which the guest may bind. */
-  offerBackend(onNotify: () => void): number {
-    const backendPort = this.#nextBackendPort;
-    this.#nextBackendPort += 1;
+  offerBackend(onNotify: () => void): BackendEvtchnPort {
+    const backendPort = this.#newBackendPort();
     this.#backendPorts.set(backendPort, { onNotify, peer: undefined });
     return backendPort;
   }
 
+  #newBackendPort(): BackendEvtchnPort {
+    const port = this.#nextBackendPort;
+    this.#nextBackendPort = backendEvtchnPort(port + 1);
+    return port;
+  }
+
   /** A backend raises the guest's port. Nothing happens when the guest has closed it. */
-  notifyGuest(backendPort: number): void {
+  notifyGuest(backendPort: BackendEvtchnPort): void {
     const peer = this.#backendPorts.get(backendPort)?.peer;
     const entry = peer === undefined ? undefined : this.#ports.get(peer);
     if (peer !== undefined && entry !== undefined) this.#effects.raise(peer, entry.vcpu);
   }
 
   /** A backend closes its port; the guest's becomes unbound. */
-  closeBackend(backendPort: number): void {
+  closeBackend(backendPort: BackendEvtchnPort): void {
     const peer = this.#backendPorts.get(backendPort)?.peer;
     const entry = peer === undefined ? undefined : this.#ports.get(peer);
     if (entry !== undefined) entry.binding = { state: "unbound", remoteDomid: BACKEND_DOMID };
@@ -383,16 +404,17 @@ export class EventPorts {
     this.#ports.clear();
     this.#virqs.clear();
     this.#backendPorts.clear();
-    this.#nextBackendPort = nextBackendPort;
-    for (const { port, vcpu, state, to } of ports) {
+    this.#nextBackendPort = backendEvtchnPort(nextBackendPort);
+    for (const { port: number, vcpu, state, to } of ports) {
+      const port = evtchnPort(number);
       this.#ports.set(port, { binding: bindingOf(state, to), vcpu: xenVcpuId(vcpu) });
       if (state === "virq") this.#virqs.set(virqKey(to, xenVcpuId(vcpu)), port);
-      else if (state === "backend") this.#promised.set(port, to);
+      else if (state === "backend") this.#promised.set(port, backendEvtchnPort(to));
     }
   }
 
   /** Makes the shortcut of a port again. */
-  shortcutAgain(port: number): void {
+  shortcutAgain(port: EvtchnPort): void {
     const entry = this.#ports.get(port);
     if (entry?.binding.state === "ipi") this.#effects.shortcut(port, "ipi", port, entry.vcpu);
     if (entry?.binding.state !== "loopback") return;
@@ -402,7 +424,7 @@ export class EventPorts {
   }
 
   /** All numbers in use. */
-  get numbers(): number[] {
+  get numbers(): EvtchnPort[] {
     return [...this.#ports.keys()];
   }
 
@@ -411,20 +433,21 @@ export class EventPorts {
    * when it goes on in this one, and would close another device's that has the number by then.
    */
   avoid(ports: readonly number[]): void {
-    for (const port of ports) this.#stale.add(port);
+    for (const port of ports) this.#stale.add(evtchnPort(port));
   }
 
-  #allocate(binding: Binding, vcpu: XenVcpuId): number {
+  /** Undefined when there is no number any more. */
+  #allocate(binding: Binding, vcpu: XenVcpuId): EvtchnPort | undefined {
     const port = this.#free(this.#stale) ?? this.#free(new Set());
-    if (port === undefined) return -Errno.ENOSPC;
-    this.#ports.set(port, { binding, vcpu });
+    if (port !== undefined) this.#ports.set(port, { binding, vcpu });
     return port;
   }
 
   /** The lowest number that is free, and none of those. */
-  #free(others: ReadonlySet<number>): number | undefined {
+  #free(others: ReadonlySet<EvtchnPort>): EvtchnPort | undefined {
     const max = this.#effects.maxPorts();
-    for (let port = 1; port < max; port++) {
+    for (let number = 1; number < max; number++) {
+      const port = evtchnPort(number);
       if (!this.#ports.has(port) && !others.has(port)) return port;
     }
     return undefined;

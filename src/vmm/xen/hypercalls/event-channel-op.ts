@@ -19,7 +19,7 @@ import {
   evtchn_status,
 } from "../../../abi/xen/event-channel.js";
 import { DOMID_SELF } from "../../../abi/xen/xen.js";
-import { Errno, xenVcpuId } from "../../../base/index.js";
+import { Errno, evtchnPort, xenVcpuId } from "../../../base/index.js";
 import { TraceBy } from "../../../ports/index.js";
 import { answerTo, arg, type Call, type Handler, type SubOps, u32 } from "./call.js";
 
@@ -80,12 +80,12 @@ const expandArray = withStruct(evtchn_expand_array, () => -Errno.EOPNOTSUPP);
 
 /** 2-level ports have no priorities. */
 const setPriority = withStruct(evtchn_set_priority, (call, { port }) =>
-  call.domain.ports.status(port) === undefined ? -Errno.EINVAL : -Errno.ENOSYS,
+  call.domain.ports.status(evtchnPort(port)) === undefined ? -Errno.EINVAL : -Errno.ENOSYS,
 );
 
 const status = withStruct(evtchn_status, (call, value) => {
   if (!call.domain.isSelf(value.dom)) return -Errno.ESRCH;
-  const found = call.domain.ports.status(value.port);
+  const found = call.domain.ports.status(evtchnPort(value.port));
   if (found === undefined) return -Errno.EINVAL;
   const filled = { ...value, status: found.status, vcpu: found.vcpu, u: found.u };
   return answerTo(call, arg(call, 1), evtchn_status, filled);
@@ -97,7 +97,8 @@ const reset = withStruct(evtchn_reset, (call, value) => {
   return 0;
 });
 
-function send({ domain, vcpu }: Call, { port }: { readonly port: number }): number {
+function send({ domain, vcpu }: Call, { port: number }: { readonly port: number }): number {
+  const port = evtchnPort(number);
   const { trace } = domain;
   if (trace !== undefined) {
     trace.sent(vcpu.kvm.id, TraceBy.MONITOR, port, domain.ports.target(port), 0, 0);
@@ -105,7 +106,8 @@ function send({ domain, vcpu }: Call, { port }: { readonly port: number }): numb
   return domain.ports.send(port);
 }
 
-function unmask({ domain, vcpu }: Call, { port }: { readonly port: number }): number {
+function unmask({ domain, vcpu }: Call, { port: number }: { readonly port: number }): number {
+  const port = evtchnPort(number);
   const { trace } = domain;
   if (trace !== undefined) trace.unmasked(vcpu.kvm.id, port);
   return domain.ports.unmask(port);
@@ -115,7 +117,10 @@ const subOps: SubOps = new Map<number, Handler>([
   [Evtchnop.bind_interdomain, bindInterdomain],
   [Evtchnop.bind_virq, bindVirq],
   [Evtchnop.bind_pirq, bindPirq],
-  [Evtchnop.close, withStruct(evtchn_port, (call, { port }) => call.domain.ports.close(port))],
+  [
+    Evtchnop.close,
+    withStruct(evtchn_port, (call, { port }) => call.domain.ports.close(evtchnPort(port))),
+  ],
   [Evtchnop.send, withStruct(evtchn_port, send)],
   [Evtchnop.status, status],
   [Evtchnop.alloc_unbound, allocUnbound],
@@ -123,7 +128,7 @@ const subOps: SubOps = new Map<number, Handler>([
   [
     Evtchnop.bind_vcpu,
     withStruct(evtchn_bind_vcpu, (call, { port, vcpu }) =>
-      call.domain.ports.bindVcpu(port, xenVcpuId(vcpu)),
+      call.domain.ports.bindVcpu(evtchnPort(port), xenVcpuId(vcpu)),
     ),
   ],
   [Evtchnop.unmask, withStruct(evtchn_port, unmask)],

@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { BlkifOp } from "../../../../abi/xen/blkif.js";
 import { Sring } from "../../../../abi/xen/ring.js";
+import { evtchnPort } from "../../../../base/index.js";
 import { LinearMemory } from "../../../../memory/index.js";
 import { makeDomain } from "../../kvm.fixture.js";
 import { frameOf } from "../guest.fixture.js";
@@ -439,7 +440,7 @@ describe("the life of a connection", () => {
     const copy = new ManualDisk(64);
     const other = new BlockBackend("xvda", copy);
     test.domain.store.forget(0);
-    test.domain.ports.close(frontend.port0);
+    test.domain.ports.close(evtchnPort(frontend.port0));
     expect(frontend.port()).toBe(frontend.port0);
     other.restore(test.domain, saved);
     expect(copy.asked.map(({ what }) => what)).toEqual(["write", "flush"]);

@@ -1,6 +1,8 @@
 /** What public/io/netif.h and a network have a right to, at its limits. */
+
 import { describe, expect, it } from "vitest";
 import { Sring } from "../../../../abi/xen/ring.js";
+import { evtchnPort } from "../../../../base/index.js";
 import type { Frame } from "../../../../ports/index.js";
 import { makeDomain } from "../../kvm.fixture.js";
 import { frameOf } from "../guest.fixture.js";
@@ -56,7 +58,7 @@ describe("what is offered and told", () => {
       frontend.write("state", "4");
       expect(frontend.error()).toBe(`22 the indices of the ring of ${name} make no sense`);
       expect(domain.grantTable.inUse).toBe(false);
-      expect(domain.ports.send(frontend.port0)).toBe(0);
+      expect(domain.ports.send(evtchnPort(frontend.port0))).toBe(0);
     }
   });
 
