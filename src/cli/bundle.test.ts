@@ -60,7 +60,11 @@ describe("which modules are the command", () => {
 
 describe("the bundle", () => {
   const folder = new URL("../../dist/bundle/", import.meta.url);
-  const chunks = readdirSync(folder).map((name) => readFileSync(new URL(name, folder), "utf8"));
+  const texts = (names: readonly string[]) =>
+    names.map((name) => readFileSync(new URL(name, folder), "utf8"));
+  const isOfThread = (name: string): boolean => name.startsWith("exec-worker");
+  const chunks = texts(readdirSync(folder).filter((name) => !isOfThread(name)));
+  const ofThread = texts(readdirSync(folder).filter(isOfThread));
 
   it("leaves the core to the module that has begun with it", () => {
     const begins = chunks.filter((text) => text.includes("../hosts/node/machine/early-core.js"));
@@ -69,8 +73,11 @@ describe("the bundle", () => {
   });
 
   it("has nothing of others in the file of exec's thread", () => {
-    const imports = /(?:from|import\(?)\s*"\.\/exec-worker/;
-    expect(chunks.filter((text) => imports.test(text))).toEqual([]);
+    const imports = /(?:from|import\(?)\s*"\.\/([\w-]*)/g;
+    const imported = (all: string[]) =>
+      all.flatMap((text) => [...text.matchAll(imports)].map(([, name = ""]) => name));
+    expect(imported(chunks).filter(isOfThread)).toEqual([]);
+    expect(imported(ofThread).filter((name) => !isOfThread(name))).toEqual([]);
     expect(chunks.filter((text) => text.includes("exec-worker.js"))).toHaveLength(1);
   });
 });

@@ -6,15 +6,19 @@ import {
   Pte,
 } from "../../src/engine/tests/guest-cpu.fixture.js";
 
-/** A page whose fetches have the same entry of the TLB as those of the program's page. */
-const OTHER = At.CODE + (512 << 12);
+/**
+ * A page whose fetches have the same entry of the TLB as those of the program's page (bits 12 to 22 and 23 to 33), and where
+ * it is in memory at first: what leads from its address there is the same as for the program's page, by 32 bits.
+ */
+const OTHER = 2n ** 32n + BigInt(At.CODE + (512 << 12));
+const OLD = At.CODE + (512 << 12);
 /** Another page that it is mapped to later. */
 const NEW = At.DATA;
 const TURNS = 3000;
 const PIECE = 500;
 
 /**
- * Jumps from page to page, both of which are mapped to the memory of the same address at first; then OTHER is mapped to other code.
+ * Jumps from page to page; then OTHER is mapped to other code.
  * What a jump compares is the page that the entry belongs to: it is that of the jump itself, and what it adds to an address would lead to the old code.
  */
 async function run(options: GuestCpuOptions): Promise<bigint[]> {
@@ -24,17 +28,18 @@ async function run(options: GuestCpuOptions): Promise<bigint[]> {
     bytes.writeUInt32LE(value);
     return bytes.toString("hex");
   };
-  // mov edx, OTHER; again: inc rax; jmp +0; jmp rdx; back: jmp again
-  t.code(`ba${u32(OTHER)} 48ffc0 eb00 ffe2 ebf7`);
+  // mov rdx, OTHER; again: inc rax; jmp +0; jmp rdx; back: jmp again
+  t.code(`48ba${u32(Number(OTHER & 0xffffffffn))}${u32(1)} 48ffc0 eb00 ffe2 ebf7`);
   // inc rbx, or inc rcx; mov esi, back; jmp rsi
-  const rest = `be${u32(At.CODE + 12)} ffe6`;
-  t.bytes(OTHER, `48ffc3 ${rest}`);
+  const rest = `be${u32(At.CODE + 17)} ffe6`;
+  t.map(OTHER, BigInt(OLD), Pte.P | Pte.W);
+  t.bytes(OLD, `48ffc3 ${rest}`);
   t.bytes(NEW, `48ffc1 ${rest}`);
   const turns = (): void => {
     for (let done = 0; done < TURNS * 7; done += PIECE) t.run(PIECE);
   };
   turns();
-  t.put64(t.entry(BigInt(OTHER)), BigInt(NEW) | Pte.P | Pte.W);
+  t.put64(t.entry(OTHER), BigInt(NEW) | Pte.P | Pte.W);
   t.control({ cr3: t.cpu.cr3 });
   turns();
   if (options.decode === "compiled") {

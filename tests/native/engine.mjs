@@ -114,7 +114,7 @@ export const PATHS = ["cached", "again", "each"];
 export class Engine {
   /** @param {string} file the core: dist/engine/core.wasm or a partial build */
   constructor(file) {
-    const memory = new WebAssembly.Memory({ initial: LAYOUT_END / 65536 + 8, maximum: 65536 });
+    const memory = new WebAssembly.Memory({ initial: LAYOUT_END / 65536 + 16, maximum: 65536 });
     const module = new WebAssembly.Module(readFileSync(file));
     const env = {
       memory,

@@ -42,10 +42,11 @@ if (!existsSync(join(root, "node_modules/vite"))) {
 } else {
   const { build } = await import("vite");
   // Each of its own: a module of both would else be in the worker's file, which is for a thread only.
-  for (const [i, input] of [
-    { command: join(dist, "cli/command.js") },
-    { "exec-worker": join(dist, "exec/worker.js") },
-  ].entries()) {
+  // What such a thread loads later has its name, too.
+  for (const { input, chunks } of [
+    { input: { command: join(dist, "cli/command.js") }, chunks: "" },
+    { input: { "exec-worker": join(dist, "exec/worker.js") }, chunks: "exec-worker-" },
+  ]) {
     await build({
       configFile: false,
       root: dist,
@@ -55,12 +56,12 @@ if (!existsSync(join(root, "node_modules/vite"))) {
       build: {
         ssr: true,
         outDir: out,
-        emptyOutDir: i === 0,
+        emptyOutDir: chunks === "",
         minify: false,
         target: "node20",
         rollupOptions: {
           input,
-          output: { entryFileNames: "[name].js", chunkFileNames: "[name]-[hash].js" },
+          output: { entryFileNames: "[name].js", chunkFileNames: `${chunks}[name]-[hash].js` },
           checks: { pluginTimings: false },
         },
       },
