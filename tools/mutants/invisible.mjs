@@ -217,7 +217,7 @@ export const invisible = [
   },
   {
     file: "src/kvm/xen/hypercall.ts",
-    line: "isPending(domain, 0) === undefined",
+    line: "isPending(domain, evtchnPort(0)) === undefined",
     before: "0",
     after: "1",
     why: "whether shared_info is at hand is the same for all ports",
