@@ -9,7 +9,6 @@ import {
   KVM_XEN_VCPU_SET_ATTR,
   type KvmXenEvtchnTarget,
   type KvmXenHvmAttr,
-  type KvmXenRunstate,
   type KvmXenVcpuAttr,
   kvm_irq_routing_xen_evtchn,
   kvm_xen_hvm_attr,
@@ -20,14 +19,17 @@ import {
   type VmXen,
 } from "../kvm/index.js";
 import { refuse } from "./argument.js";
+import {
+  type HvmUnion,
+  type HvmUnionIn,
+  runstateFromC,
+  runstateToC,
+  type VcpuUnion,
+  type VcpuUnionIn,
+} from "./convert-xen.js";
 import { raw, reads, type Table } from "./table.js";
 import type { VcpuContext } from "./vcpu-context.js";
 import type { VmContext } from "./vm-context.js";
-
-type HvmUnion = ReturnType<typeof kvm_xen_hvm_attr.decode>["u"];
-type HvmUnionIn = NonNullable<Parameters<typeof kvm_xen_hvm_attr.encode>[0]["u"]>;
-type VcpuUnion = ReturnType<typeof kvm_xen_vcpu_attr.decode>["u"];
-type VcpuUnionIn = NonNullable<Parameters<typeof kvm_xen_vcpu_attr.encode>[0]["u"]>;
 
 const PAGE = 4096;
 
@@ -108,15 +110,6 @@ function readHvmAttr(context: VmContext, xen: VmXen, type: number): HvmUnionIn {
   }
 }
 
-const toRunstate = (c: VcpuUnion["runstate"]): KvmXenRunstate => ({
-  state: c.state,
-  stateEntryTime: c.state_entry_time,
-  timeRunning: c.time_running,
-  timeRunnable: c.time_runnable,
-  timeBlocked: c.time_blocked,
-  timeOffline: c.time_offline,
-});
-
 /** KVM_XEN_VCPU_SET_ATTR. @throws KvmError ENOENT for an unknown type. */
 function vcpuAttr(context: VmContext, type: number, u: VcpuUnion): KvmXenVcpuAttr {
   switch (type) {
@@ -131,9 +124,9 @@ function vcpuAttr(context: VmContext, type: number, u: VcpuUnion): KvmXenVcpuAtt
     case PerVcpu.RUNSTATE_CURRENT:
       return { type: "RUNSTATE_CURRENT", state: u.runstate.state };
     case PerVcpu.RUNSTATE_DATA:
-      return { type: "RUNSTATE_DATA", runstate: toRunstate(u.runstate) };
+      return { type: "RUNSTATE_DATA", runstate: runstateFromC(u.runstate) };
     case PerVcpu.RUNSTATE_ADJUST:
-      return { type: "RUNSTATE_ADJUST", runstate: toRunstate(u.runstate) };
+      return { type: "RUNSTATE_ADJUST", runstate: runstateFromC(u.runstate) };
     case PerVcpu.VCPU_ID:
       return { type: "VCPU_ID", vcpuId: u.vcpu_id };
     case PerVcpu.TIMER:
@@ -150,20 +143,6 @@ function vcpuAttr(context: VmContext, type: number, u: VcpuUnion): KvmXenVcpuAtt
   }
 }
 
-function readRunstate(xen: VcpuXen): VcpuUnionIn {
-  const { runstate } = xen.getAttr("RUNSTATE_DATA");
-  return {
-    runstate: {
-      state: runstate.state,
-      state_entry_time: runstate.stateEntryTime,
-      time_running: runstate.timeRunning,
-      time_runnable: runstate.timeRunnable,
-      time_blocked: runstate.timeBlocked,
-      time_offline: runstate.timeOffline,
-    },
-  };
-}
-
 /** What KVM_XEN_VCPU_GET_ATTR changes in the union. @throws KvmError ENOENT, EINVAL. */
 function readVcpuAttr(context: VmContext, xen: VcpuXen, type: number): VcpuUnionIn {
   switch (type) {
@@ -178,7 +157,7 @@ function readVcpuAttr(context: VmContext, xen: VcpuXen, type: number): VcpuUnion
     case PerVcpu.RUNSTATE_CURRENT:
       return { runstate: { state: xen.getAttr("RUNSTATE_CURRENT").state } };
     case PerVcpu.RUNSTATE_DATA:
-      return readRunstate(xen);
+      return { runstate: runstateToC(xen.getAttr("RUNSTATE_DATA").runstate) };
     case PerVcpu.RUNSTATE_ADJUST:
       xen.getAttr("RUNSTATE_ADJUST");
       return {};

@@ -1,4 +1,5 @@
 /** A vCPU, driven by ioctls on its descriptor. */
+import { Fxsave } from "../../abi/x86/index.js";
 import { type ApicId, Errno, type Gpa, type Gva, gpa, type VcpuIndex } from "../../base/index.js";
 import * as k from "../../kvm/index.js";
 import { eventsFromC, eventsToC, fpuFromC, sregsFromC, sregsToC } from "../convert.js";
@@ -7,9 +8,6 @@ import { cpuidBytes, cpuidOf, cpuidRoom, msrBytes, msrsOf } from "./lists.js";
 import type { Addresses } from "./memory.js";
 import { ClientRunPage } from "./run-page.js";
 import { IoctlVcpuXen } from "./xen.js";
-
-/** Of an FXSAVE image: where MXCSR and its mask begin and end, and its bytes. */
-const FXSAVE = { mxcsr: 24, st: 32, size: 512 } as const;
 
 /** What a vCPU is made of. */
 export interface IoctlVcpuParts {
@@ -158,10 +156,9 @@ export class IoctlVcpu implements k.VcpuApi {
   }
 
   getFpu(): Uint8Array {
-    const { mxcsr, st, size } = FXSAVE;
-    const image = new Uint8Array(size);
+    const image = new Uint8Array(Fxsave.SIZE);
     // kvm_fpu has no MXCSR, nor which bits it has.
-    image.set(this.getXsave().subarray(mxcsr, st), mxcsr);
+    image.set(this.getXsave().subarray(Fxsave.MXCSR, Fxsave.ST), Fxsave.MXCSR);
     return fpuFromC(this.#fd.take(k.KVM_GET_FPU, k.kvm_fpu), image);
   }
 

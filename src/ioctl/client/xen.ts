@@ -14,7 +14,6 @@ import {
   type KvmXenHvmAttr,
   type KvmXenHvmAttrName,
   type KvmXenHvmConfigArgs,
-  type KvmXenRunstate,
   type KvmXenVcpuAttr,
   type KvmXenVcpuAttrName,
   kvm_irq_routing_xen_evtchn,
@@ -26,13 +25,16 @@ import {
   type VcpuXen,
   type VmXen,
 } from "../../kvm/index.js";
+import {
+  type HvmUnion,
+  type HvmUnionIn,
+  runstateFromC,
+  runstateToC,
+  type VcpuUnion,
+  type VcpuUnionIn,
+} from "../convert-xen.js";
 import type { Descriptor } from "./door.js";
 import type { Addresses } from "./memory.js";
-
-type HvmUnion = ReturnType<typeof kvm_xen_hvm_attr.decode>["u"];
-type HvmUnionIn = NonNullable<Parameters<typeof kvm_xen_hvm_attr.encode>[0]["u"]>;
-type VcpuUnion = ReturnType<typeof kvm_xen_vcpu_attr.decode>["u"];
-type VcpuUnionIn = NonNullable<Parameters<typeof kvm_xen_vcpu_attr.encode>[0]["u"]>;
 
 function hvmToC(attr: KvmXenHvmAttr, memory: Addresses): HvmUnionIn {
   switch (attr.type) {
@@ -78,24 +80,6 @@ function hvmFromC(type: KvmXenHvmAttrName, u: HvmUnion, memory: Addresses): KvmX
       return { type, runstateUpdateFlag: u.runstate_update_flag !== 0 };
   }
 }
-
-const runstateToC = (runstate: KvmXenRunstate) => ({
-  state: runstate.state,
-  state_entry_time: runstate.stateEntryTime,
-  time_running: runstate.timeRunning,
-  time_runnable: runstate.timeRunnable,
-  time_blocked: runstate.timeBlocked,
-  time_offline: runstate.timeOffline,
-});
-
-const runstateFromC = (c: VcpuUnion["runstate"]): KvmXenRunstate => ({
-  state: c.state,
-  stateEntryTime: c.state_entry_time,
-  timeRunning: c.time_running,
-  timeRunnable: c.time_runnable,
-  timeBlocked: c.time_blocked,
-  timeOffline: c.time_offline,
-});
 
 function vcpuToC(attr: KvmXenVcpuAttr, memory: Addresses): VcpuUnionIn {
   switch (attr.type) {
