@@ -1,7 +1,8 @@
 /** A domain in an exact snapshot, through a file and in another process: all that it was, in the middle of its work. */
+
 import { describe, expect, it } from "vitest";
 import { HVM_NR_PARAMS } from "../../abi/xen/hvm.js";
-import { XenstoreInterface as I, Xs } from "../../abi/xen/xs-wire.js";
+import { Xs } from "../../abi/xen/xs-wire.js";
 import { evtchnPort, PAGE_SIZE, xenVcpuId } from "../../base/index.js";
 import { codeOf } from "../../base/refusal.fixture.js";
 import { ConsoleBackend } from "./backends/console/console-backend.js";
@@ -17,6 +18,7 @@ import {
 } from "./domain-kept.js";
 import { makeDomain } from "./kvm.fixture.js";
 import type { SharedPage } from "./shared-page.js";
+import { requests, responses } from "./xenstore/ring.fixture.js";
 import { encodeMessage, toBytes, toText } from "./xenstore/wire.js";
 
 type Test = ReturnType<typeof makeDomain>;
@@ -26,8 +28,6 @@ type Path = readonly (string | number)[];
 
 const GUEST = 1;
 const HOME = "/local/domain/1";
-const requests = { data: I.req, size: 1024, cons: I.req_cons, prod: I.req_prod };
-const responses = { data: I.rsp, size: 1024, cons: I.rsp_cons, prod: I.rsp_prod };
 /** VIRQ_TIMER is of each vCPU; VIRQ_DEBUG is, too. */
 const [VIRQ_TIMER, VIRQ_DEBUG] = [0, 1] as const;
 

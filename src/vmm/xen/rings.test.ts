@@ -3,19 +3,18 @@
 import { describe, expect, it } from "vitest";
 import { Xencons } from "../../abi/xen/console.js";
 import { HvmParam } from "../../abi/xen/hvm.js";
-import { XenstoreInterface as I, Xs } from "../../abi/xen/xs-wire.js";
+import { Xs } from "../../abi/xen/xs-wire.js";
 import { evtchnPort } from "../../base/index.js";
 import { putBytes, takeBytes } from "./byte-ring.js";
 import { makeDomain } from "./kvm.fixture.js";
 import { LinearPage } from "./shared-page.js";
+import { requests, responses } from "./xenstore/ring.fixture.js";
 import { encodeMessage, toBytes, toText } from "./xenstore/wire.js";
 
 const CONSOLE_GFN = 0xfeff8;
 const STORE_GFN = 0xfeff9;
 const said = { data: Xencons.out, size: 2048, cons: Xencons.out_cons, prod: Xencons.out_prod };
 const typed = { data: Xencons.in, size: 1024, cons: Xencons.in_cons, prod: Xencons.in_prod };
-const requests = { data: I.req, size: 1024, cons: I.req_cons, prod: I.req_prod };
-const responses = { data: I.rsp, size: 1024, cons: I.rsp_cons, prod: I.rsp_prod };
 
 type Test = ReturnType<typeof makeDomain>;
 

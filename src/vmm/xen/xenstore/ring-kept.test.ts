@@ -1,16 +1,16 @@
 /** xenstore's ring in an exact snapshot: requests and messages of which a part is on its way, and what waits. */
+
 import { describe, expect, it } from "vitest";
 import { XenstoreInterface as I, XenstoreError, Xs } from "../../../abi/xen/xs-wire.js";
 import { putBytes, takeBytes } from "../byte-ring.js";
 import { ArrayPage } from "../shared-page.fixture.js";
+import { requests, responses } from "./ring.fixture.js";
 import { XenstoreRing } from "./ring.js";
 import { Store } from "./store.js";
 import { decodeHeader, encodeMessage, toBytes, toText } from "./wire.js";
 
 const GUEST = 1;
 const HOME = "/local/domain/1";
-const requests = { data: I.req, size: 1024, cons: I.req_cons, prod: I.req_prod };
-const responses = { data: I.rsp, size: 1024, cons: I.rsp_cons, prod: I.rsp_prod };
 
 function guestOf(store: Store, page = new ArrayPage()) {
   const lines: string[] = [];

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { XenstoreInterface as I, Xs } from "../../../abi/xen/xs-wire.js";
 import { putBytes, takeBytes } from "../byte-ring.js";
 import { ArrayPage } from "../shared-page.fixture.js";
+import { requests, responses } from "./ring.fixture.js";
 import { XenstoreRing } from "./ring.js";
 import { Store } from "./store.js";
 import { decodeHeader, encodeMessage, toBytes, toText } from "./wire.js";
@@ -9,8 +10,6 @@ import { decodeHeader, encodeMessage, toBytes, toText } from "./wire.js";
 /** The page between a guest and xenstored from one client to the next (Xen's docs/misc/xenstore-ring.txt). */
 const GUEST = 1;
 const HOME = "/local/domain/1";
-const requests = { data: I.req, size: 1024, cons: I.req_cons, prod: I.req_prod };
-const responses = { data: I.rsp, size: 1024, cons: I.rsp_cons, prod: I.rsp_prod };
 
 function setUp() {
   const store = new Store();

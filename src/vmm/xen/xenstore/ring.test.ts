@@ -5,13 +5,12 @@ import { seed } from "../../../base/seed.fixture.js";
 import { putBytes, takeBytes } from "../byte-ring.js";
 import { ArrayPage } from "../shared-page.fixture.js";
 import { writeInitialNodes } from "./initial-nodes.js";
+import { requests, responses } from "./ring.fixture.js";
 import { XenstoreRing } from "./ring.js";
 import { Store } from "./store.js";
 import { decodeHeader, encodeMessage, toBytes, toText } from "./wire.js";
 
 const GUEST = 1;
-const requests = { data: I.req, size: 1024, cons: I.req_cons, prod: I.req_prod };
-const responses = { data: I.rsp, size: 1024, cons: I.rsp_cons, prod: I.rsp_prod };
 const log = { warn: () => undefined, debug: () => undefined };
 
 function setUp() {
